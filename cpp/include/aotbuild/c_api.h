@@ -1,0 +1,146 @@
+// The C types that every generated model library shares. Plain C99, so that Rust, Go, C# or anything else can bind it.
+//
+// A generated library `encoder` exports functions named after its symbol prefix, declared in its own header
+// `encoder.h`:
+//
+//   aotbuild_status encoder_create(const aotbuild_options* options, aotbuild_model** model);
+//   aotbuild_status encoder_run(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
+//                               aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
+//   const aotbuild_model_info* encoder_describe(void);
+//   void encoder_destroy(aotbuild_model* model);
+//   const char* encoder_last_error(void);
+//
+// Threads: any number of threads may call `_run`, `_load_weights` and `_describe` on one model at the same time.
+// `_create` and `_destroy` are ordinary constructor and destructor calls. `_last_error` is per thread.
+#ifndef AOTBUILD_C_API_H_
+#define AOTBUILD_C_API_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Raised when a structure below changes. `aotbuild_model_info::abi_version` says what a library was built with.
+#define AOTBUILD_ABI_VERSION 1
+
+typedef enum aotbuild_status {
+  AOTBUILD_OK = 0,
+  AOTBUILD_INVALID_ARGUMENT = 1,      // wrong dtype, rank, size, stride, device, null or unaligned pointer
+  AOTBUILD_INVALID_WEIGHTS = 2,       // weights file or tensors: missing, truncated, corrupt, wrong names or shapes
+  AOTBUILD_UNSUPPORTED_HARDWARE = 3,  // the machine lacks an instruction set or a device that the library needs
+  AOTBUILD_OUT_OF_MEMORY = 4,
+  AOTBUILD_RUNTIME_ERROR = 5,  // a kernel failed; the message says which
+} aotbuild_status;
+
+// Device and element types have the numbers of DLPack 1.0, and `aotbuild_tensor` has the layout of its DLTensor:
+// a DLTensor* may be passed wherever an aotbuild_tensor* is expected.
+typedef struct aotbuild_device {
+  int32_t type;  // AOTBUILD_CPU or AOTBUILD_CUDA
+  int32_t index;
+} aotbuild_device;
+
+enum { AOTBUILD_CPU = 1, AOTBUILD_CUDA = 2 };
+
+typedef struct aotbuild_dtype {
+  uint8_t code;    // one of aotbuild_dtype_code
+  uint8_t bits;    // bits of one element: 32 for float32; 8 for bool
+  uint16_t lanes;  // always 1
+} aotbuild_dtype;
+
+enum aotbuild_dtype_code {
+  AOTBUILD_INT = 0,
+  AOTBUILD_UINT = 1,
+  AOTBUILD_FLOAT = 2,
+  AOTBUILD_BFLOAT = 4,
+  AOTBUILD_COMPLEX = 5,
+  AOTBUILD_BOOL = 6,
+};
+
+typedef struct aotbuild_tensor {
+  void* data;  // for an output: null asks the library to allocate
+  aotbuild_device device;
+  int32_t ndim;
+  aotbuild_dtype dtype;
+  int64_t* shape;    // `ndim` sizes
+  int64_t* strides;  // `ndim` strides in elements; null means contiguous (row-major)
+  uint64_t byte_offset;
+} aotbuild_tensor;
+
+// One dimension of an input or output. A static size has `symbol` null and min == max.
+// A dynamic size is multiplier * symbol + offset when `symbol` is set; all dimensions with one symbol vary together.
+typedef struct aotbuild_dim_info {
+  int64_t min;
+  int64_t max;
+  const char* symbol;
+  int64_t multiplier;
+  int64_t offset;
+} aotbuild_dim_info;
+
+typedef struct aotbuild_tensor_info {
+  const char* name;  // the name in the model's signature, "a.b" for nested ones
+  aotbuild_dtype dtype;
+  int32_t ndim;
+  const aotbuild_dim_info* dims;
+  const int64_t* strides;  // null: contiguous. Otherwise `ndim` required strides; -1 marks one that may vary
+  aotbuild_device device;
+} aotbuild_tensor_info;
+
+typedef struct aotbuild_weight_info {
+  const char* name;  // the name in the model's state_dict, or the constant's name
+  aotbuild_dtype dtype;
+  int32_t ndim;
+  const int64_t* shape;
+} aotbuild_weight_info;
+
+typedef struct aotbuild_model_info {
+  uint32_t abi_version;
+  const char* name;  // the CMake target
+  size_t input_count;
+  const aotbuild_tensor_info* inputs;
+  size_t output_count;
+  const aotbuild_tensor_info* outputs;
+  size_t weight_count;
+  const aotbuild_weight_info* weights;
+  const char* manifest;  // the manifest as JSON: versions, options, signature
+} aotbuild_model_info;
+
+typedef struct aotbuild_named_tensor {
+  const char* name;
+  aotbuild_tensor tensor;
+} aotbuild_named_tensor;
+
+// Zero-initialise, set `struct_size`, then set what you need.
+typedef struct aotbuild_options {
+  uint32_t struct_size;      // sizeof(aotbuild_options)
+  int32_t num_threads;       // threads of one call; 0: what OpenMP says (OMP_NUM_THREADS, else all cores)
+  const char* weights_file;  // a safetensors file; null: the embedded weights, or the file beside the library
+  const aotbuild_named_tensor* weights;  // WEIGHTS EXTERNAL: tensors by name; borrowed, they must outlive the model
+  size_t weight_count;
+  aotbuild_device device;  // type 0: the device that the model was built for, index 0
+} aotbuild_options;
+
+typedef struct aotbuild_model aotbuild_model;
+// Owns the memory of those outputs that the library allocated.
+typedef struct aotbuild_result aotbuild_result;
+
+// The functions of one model in one table, found in a shared library as the symbol `aotbuild_model_api`.
+typedef struct aotbuild_api {
+  uint32_t abi_version;
+  const aotbuild_model_info* (*describe)(void);
+  aotbuild_status (*create)(const aotbuild_options* options, aotbuild_model** model);
+  aotbuild_status (*run)(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
+                         aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
+  aotbuild_status (*load_weights)(aotbuild_model* model, const char* path);
+  aotbuild_status (*set_weights)(aotbuild_model* model, const aotbuild_named_tensor* weights, size_t count);
+  void (*destroy)(aotbuild_model* model);
+  void (*destroy_result)(aotbuild_result* result);
+  const char* (*last_error)(void);
+} aotbuild_api;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // AOTBUILD_C_API_H_

@@ -1,0 +1,100 @@
+// What generated code hands to the runtime: the description of one model, in plain data and function pointers.
+// Private: generated sources and the runtime are always of the same aotbuild version.
+#ifndef AOTBUILD_DETAIL_SPEC_H_
+#define AOTBUILD_DETAIL_SPEC_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "aotbuild/c_api.h"
+
+struct AtenTensorOpaque;
+using AtenTensorHandle = AtenTensorOpaque*;
+
+namespace aotbuild::detail {
+
+class CallContext;  // runtime: weights, workspace and options of one call
+
+// Where a weight lies in the embedded blob or in nothing (FILE and EXTERNAL are found by name).
+struct WeightSpec {
+  std::uint64_t offset;  // bytes from the start of the embedded blob, a multiple of 64
+  std::uint64_t nbytes;
+  bool mutated;                // a buffer that the model writes: each model object keeps its own copy
+  bool required;               // false: a constant with no name in the state_dict; a checkpoint may leave it out
+  const char* const* aliases;  // other state_dict names of the same tensor, null-terminated; may be null
+};
+
+enum class Activation : int { kNone = 0, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid, kHardswish, kLeakyRelu };
+
+// One linear layer over constant weights, packed when the weights are loaded.
+// y[M, N] = activation(x[M, K] @ concat(weights).T + concat(biases)); weights are [N_i, K], row-major.
+struct LinearSpec {
+  int part_count;
+  const int* weights;  // `part_count` indices of weights
+  const int* biases;   // `part_count` indices, -1 for none; null: no part has a bias
+  Activation activation;
+  double alpha;         // the activation's parameter (negative slope of leaky ReLU)
+  std::int64_t m_hint;  // a typical M, for the choice of the packed layout
+};
+
+// One convolution over constant weights, packed when the weights are loaded. Spatial rank 1 to 3.
+struct ConvolutionSpec {
+  int weight;  // [O, I/groups, k...]; transposed: [I, O/groups, k...]
+  int bias;    // index, or -1
+  int spatial_rank;
+  bool transposed;
+  bool channels_last;
+  std::int64_t groups;
+  std::int64_t stride[3];
+  std::int64_t padding[3];
+  std::int64_t dilation[3];
+  std::int64_t output_padding[3];
+  Activation activation;
+  double alpha;
+  std::int64_t input_hint[5];  // a typical N, C, spatial...
+};
+
+// One compilation of the model for one instruction set.
+struct VariantSpec {
+  const char* isa;  // as in CPU_ISA: "x86-64-v3", "avx2", "avx512", "aarch64", ...
+  // True when this machine can run it. Null: it always can.
+  bool (*supported)();
+  // Handles in `inputs` are borrowed. `outputs` receives owned handles.
+  void (*run)(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs);
+};
+
+enum class WeightsMode : int { kEmbed = 0, kFile = 1, kExternal = 2 };
+
+struct ModelSpec {
+  std::uint32_t abi_version;
+  const aotbuild_model_info* info;
+  const WeightSpec* weights;  // parallel to info->weights
+  WeightsMode weights_mode;
+  const unsigned char* embedded_weights;  // kEmbed: 64-byte aligned
+  std::size_t embedded_weights_size;
+  const char* weights_file;  // kFile: file name, looked for beside the library or program that holds the model
+  std::size_t linear_count;
+  const LinearSpec* linears;
+  std::size_t convolution_count;
+  const ConvolutionSpec* convolutions;
+  std::size_t variant_count;
+  const VariantSpec* variants;  // best first
+};
+
+}  // namespace aotbuild::detail
+
+// The functions behind a model's C ABI. Every one catches all exceptions and sets the thread's last error.
+extern "C" {
+aotbuild_status aotbuild_model_create(const aotbuild::detail::ModelSpec* spec, const aotbuild_options* options,
+                                      aotbuild_model** model);
+aotbuild_status aotbuild_model_run(aotbuild_model* model, const aotbuild_tensor* inputs, std::size_t input_count,
+                                   aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result);
+aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);
+aotbuild_status aotbuild_model_set_weights(aotbuild_model* model, const aotbuild_named_tensor* weights,
+                                           std::size_t count);
+void aotbuild_model_destroy(aotbuild_model* model);
+void aotbuild_result_destroy(aotbuild_result* result);
+const char* aotbuild_last_error(void);
+}
+
+#endif  // AOTBUILD_DETAIL_SPEC_H_

@@ -1,0 +1,189 @@
+"""The plain data that the pipeline's stages hand to one another: what a model is, apart from how it was made.
+
+Nothing here imports torch, so that emission and its tests need neither torch nor a compiler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# The element types that a model's inputs, outputs and weights may have, with the size of one element in bytes.
+DTYPE_SIZES: dict[str, int] = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+    "complex64": 8,
+    "complex128": 16,
+}
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One dimension of an input or output.
+
+    Static: ``symbol`` is None and ``min == max``. Dynamic: the size is ``multiplier * symbol + offset`` and lies in
+    ``[min, max]``; dimensions with the same symbol vary together. A dynamic size that is no such expression (known
+    only after a run, or not linear) has the symbol "?".
+    """
+
+    min: int
+    max: int
+    symbol: str | None = None
+    multiplier: int = 1
+    offset: int = 0
+
+    @property
+    def is_static(self) -> bool:
+        return self.symbol is None
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output tensor.
+
+    ``path``: C++ identifiers from the outermost field inwards: ("hidden", "last") is the field ``last`` of the nested
+    structure ``hidden``; elements of a tuple or list have the index in the identifier ("hidden_0").
+    ``strides``: required strides in elements, -1 for one that may vary; None means contiguous (row-major).
+    """
+
+    path: tuple[str, ...]
+    dtype: str
+    dims: tuple[Dim, ...]
+    strides: tuple[int, ...] | None = None
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The typed surface of a model: inputs in the order of its Python signature, and outputs."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorData:
+    """The values of one tensor: contiguous little-endian bytes (bfloat16 has no NumPy type, so bytes it is)."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A parameter, buffer or constant of the model.
+
+    ``name``: its name in the ``state_dict``, or the constant's name in the exported program.
+    ``aliases``: other ``state_dict`` names of the same tensor (tied weights are stored once).
+    ``mutated``: the model writes to it. ``required``: False for what no ``state_dict`` holds.
+    """
+
+    name: str
+    tensor: TensorData
+    aliases: tuple[str, ...] = ()
+    mutated: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer over constant weights (``LinearSpec`` of detail/spec.h): indices into the weights."""
+
+    weights: tuple[int, ...]
+    biases: tuple[int | None, ...]
+    activation: str = "none"
+    alpha: float = 0.0
+    m_hint: int = 1
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over constant weights (``ConvolutionSpec`` of detail/spec.h)."""
+
+    weight: int
+    bias: int | None
+    spatial_rank: int
+    transposed: bool
+    channels_last: bool
+    groups: int
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    input_hint: tuple[int, ...]
+    activation: str = "none"
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """C++ of the model for one instruction set.
+
+    ``run_source``: defines ``void run(CallContext&, AtenTensorHandle* inputs, AtenTensorHandle* outputs)`` in the
+    namespace ``namespace_name``. ``kernels_header``: declarations of the kernels that it calls, included by the run
+    source and by every shard. ``kernel_shards``: sources with the kernels; their number is fixed by the caller and
+    some may hold no kernel.
+    """
+
+    isa: str
+    namespace_name: str
+    run_source: str
+    kernels_header: str
+    kernel_shards: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenCase:
+    """One set of inputs with eager PyTorch's outputs, compared by the model's test."""
+
+    name: str
+    inputs: tuple[TensorData, ...]
+    outputs: tuple[TensorData, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """All that emission needs: the output of lowering together with the recorded golden cases."""
+
+    signature: Signature
+    weights: tuple[Weight, ...]
+    variants: tuple[Variant, ...]  # best first
+    linears: tuple[Linear, ...] = ()
+    convolutions: tuple[Convolution, ...] = ()
+    golden: tuple[GoldenCase, ...] = ()
+    rtol: float = 1e-4
+    atol: float = 1e-5
+    # Versions, options and counters for the manifest: JSON values only, no path, no time.
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EmitOptions:
+    """How the C++ surface of a target looks: the keywords of ``add_aot_model`` that emission needs."""
+
+    target: str
+    namespace: str = ""  # "a::b"; empty: the global namespace
+    class_name: str = ""  # empty: the target in CamelCase
+    header: str = ""  # path below include/; empty: <target>.hpp
+    symbol_prefix: str = ""  # empty: the target as a C identifier
+    weights: str = "embed"  # embed | file | external
+    weights_file: str = ""  # name of the safetensors file; empty: <target>.safetensors
+    python_module: str = ""
+    test: bool = True
+    benchmark: bool = False
