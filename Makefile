@@ -1,0 +1,49 @@
+# The commands of this repository. Each one sets up all that it needs on a fresh Debian or Ubuntu machine with Python 3.10
+# or later, a C++ compiler and make: see tools/bootstrap.sh. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test quick lint format bench clean
+
+export PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+unexport PYTHONPATH PYTHONHOME
+
+# Processes that compile or test at a time. A model's kernels take up to 1.5 GiB each.
+JOBS ?= $(shell nproc)
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
+CPP_SOURCES := $(shell git ls-files '*.h' '*.hpp' '*.c' '*.cpp' 2>/dev/null)
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+bootstrap: ## system packages and .venv; the other commands do it themselves
+	@tools/bootstrap.sh
+
+demo: bootstrap ## build the semantic search example and compare it with eager PyTorch
+	@tools/demo.sh
+
+test: lint ## all checks: style and types, every test, the sanitizers
+	pytest -n $(JOBS) --dist worksteal --durations=10
+
+quick: lint ## the checks that take less than three minutes
+	pytest -n $(JOBS) --dist worksteal -m quick
+
+lint: bootstrap ## style and types
+	ruff check --quiet .
+	ruff format --check --quiet .
+	mypy
+	$(if $(CPP_SOURCES),clang-format --dry-run --Werror $(CPP_SOURCES))
+
+format: bootstrap ## rewrite the sources in the style that `make lint` wants
+	ruff check --fix --quiet .
+	ruff format --quiet .
+	$(if $(CPP_SOURCES),clang-format -i $(CPP_SOURCES))
+
+bench: bootstrap ## MiniLM against eager PyTorch, ONNX Runtime and AOTInductor: about ten minutes, nothing else running
+	python benchmarks/minilm.py
+
+clean: ## remove build outputs; .venv stays
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
