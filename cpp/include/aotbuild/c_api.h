@@ -22,6 +22,13 @@
 extern "C" {
 #endif
 
+// Marks what a shared model library exports; model libraries are compiled with hidden visibility.
+#if defined(__GNUC__)
+#define AOTBUILD_EXPORT __attribute__((visibility("default")))
+#else
+#define AOTBUILD_EXPORT
+#endif
+
 // Raised when a structure below changes. `aotbuild_model_info::abi_version` says what a library was built with.
 #define AOTBUILD_ABI_VERSION 1
 
@@ -59,7 +66,9 @@ enum aotbuild_dtype_code {
 };
 
 typedef struct aotbuild_tensor {
-  void* data;  // for an output: null asks the library to allocate
+  // An output with null `data` asks the library to allocate: `_run` then sets every field, and `data`, `shape` and
+  // `strides` point into the result. Otherwise shape and strides describe the caller's memory and have to fit.
+  void* data;
   aotbuild_device device;
   int32_t ndim;
   aotbuild_dtype dtype;
@@ -122,7 +131,8 @@ typedef struct aotbuild_options {
 } aotbuild_options;
 
 typedef struct aotbuild_model aotbuild_model;
-// Owns the memory of those outputs that the library allocated.
+// Owns the memory of those outputs that the library allocated. `_run` accepts null for it when the caller provides the
+// memory of every output.
 typedef struct aotbuild_result aotbuild_result;
 
 // The functions of one model in one table, found in a shared library as the symbol `aotbuild_model_api`.
