@@ -1,0 +1,12 @@
+// Which symbols of the runtime leave the library that holds it: none, unless the runtime is a shared library itself.
+#ifndef AOTBUILD_DETAIL_EXPORT_H_
+#define AOTBUILD_DETAIL_EXPORT_H_
+
+// AOTBUILD_RUNTIME_SHARED_BUILD must be seen by the runtime's sources and by all code that links to the runtime.
+#ifdef AOTBUILD_RUNTIME_SHARED_BUILD
+#define AOTBUILD_RUNTIME_API __attribute__((visibility("default")))
+#else
+#define AOTBUILD_RUNTIME_API __attribute__((visibility("hidden")))
+#endif
+
+#endif  // AOTBUILD_DETAIL_EXPORT_H_
