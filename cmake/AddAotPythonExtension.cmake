@@ -1,0 +1,56 @@
+#[=[.md:
+## `add_aot_python_extension`
+
+    add_aot_python_extension(<target> [EXCLUDE_FROM_ALL])
+
+Adds the target `<module>`, an extension module that makes the model of the library `<target>` importable from Python.
+The module's name is that of `PYTHON_MODULE`, with which the model was made. Needs pybind11 in the Python environment,
+or where CMake finds it. With `EXCLUDE_FROM_ALL` it is built only on demand.
+#]=]
+function(add_aot_python_extension target)
+  set(options EXCLUDE_FROM_ALL)
+  set(one "")
+  set(multi "")
+  set(arguments "${ARGN}")
+  set(problems "")
+  _aotbuild_parse(arg options one multi arguments)
+  _aotbuild_check_model_library("${target}" PYTHON_SOURCE "the model was made without PYTHON_MODULE; add it there")
+  if(problems STREQUAL "")
+    get_target_property(module ${target}.generate AOTBUILD_PYTHON_MODULE)
+    if(TARGET "${module}")
+      _aotbuild_problem("a target named \"${module}\", as the Python module, already exists; change PYTHON_MODULE")
+    endif()
+  endif()
+  _aotbuild_report_problems("add_aot_python_extension(${target})" "${options};${one};${multi}")
+
+  _aotbuild_find_pybind11("add_aot_python_extension(${target})")
+  get_target_property(source ${target}.generate AOTBUILD_PYTHON_SOURCE)
+  set(sources "${source}")
+  get_target_property(type ${target} TYPE)
+  if(NOT type STREQUAL "SHARED_LIBRARY")
+    get_target_property(api_source ${target}.generate AOTBUILD_API_SOURCE)
+    list(APPEND sources "${api_source}")
+  endif()
+  set_source_files_properties(${sources} PROPERTIES GENERATED TRUE)
+  set(exclude "")
+  if(arg_EXCLUDE_FROM_ALL)
+    set(exclude EXCLUDE_FROM_ALL)
+  endif()
+  pybind11_add_module(${module} MODULE ${exclude} ${sources})
+  add_dependencies(${module} ${target}.generate)
+  target_link_libraries(${module} PRIVATE ${target})
+  _aotbuild_library_properties(${module})
+  _aotbuild_place_weights(${module} ${target})
+endfunction()
+
+# Finds pybind11 for the interpreter that runs the generator.
+macro(_aotbuild_find_pybind11 call)
+  _aotbuild_python()
+  set(PYBIND11_FINDPYTHON ON)
+  set(Python_EXECUTABLE "${AOTBUILD_PYTHON}")
+  find_package(pybind11 QUIET CONFIG HINTS "${aotbuild_pybind11_dir}")
+  if(NOT pybind11_FOUND)
+    message(FATAL_ERROR
+      "${call}: pybind11 was not found.\nInstall it for ${AOTBUILD_PYTHON} (pip install pybind11), or set pybind11_DIR.")
+  endif()
+endmacro()

@@ -1,0 +1,29 @@
+#[=[.md:
+## `aotbuild_add_model_benchmark`
+
+    aotbuild_add_model_benchmark(<target> [EXCLUDE_FROM_ALL])
+
+Adds the executable `<target>_benchmark`, which times the library with Google Benchmark. `<target>` is a library of a
+model that was made with `BENCHMARK`. With `EXCLUDE_FROM_ALL` it is built only on demand.
+#]=]
+function(aotbuild_add_model_benchmark target)
+  set(options EXCLUDE_FROM_ALL)
+  set(one "")
+  set(multi "")
+  set(arguments "${ARGN}")
+  set(problems "")
+  _aotbuild_parse(arg options one multi arguments)
+  _aotbuild_check_model_library("${target}" BENCHMARK_SOURCE "the model was made without BENCHMARK; add it there")
+  _aotbuild_report_problems("aotbuild_add_model_benchmark(${target})" "${options};${one};${multi}")
+
+  if(NOT TARGET benchmark::benchmark)
+    find_package(benchmark QUIET)
+    if(NOT TARGET benchmark::benchmark)
+      message(FATAL_ERROR
+        "aotbuild_add_model_benchmark(${target}): Google Benchmark was not found.\n"
+        "Install it (Debian's libbenchmark-dev), or leave out BENCHMARK.")
+    endif()
+  endif()
+  _aotbuild_add_model_program(${target} ${target}_benchmark BENCHMARK_SOURCE benchmark::benchmark
+    "${arg_EXCLUDE_FROM_ALL}")
+endfunction()

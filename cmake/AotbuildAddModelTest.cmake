@@ -1,0 +1,66 @@
+#[=[.md:
+## `aotbuild_add_model_test`
+
+    aotbuild_add_model_test(<target> [LABELS label ...] [EXCLUDE_FROM_ALL])
+
+Adds the executable `<target>_test` and the ctest `<target>`, which runs the library on the inputs recorded while
+generating and compares its outputs with eager PyTorch's. `<target>` is a library of a model that `aotbuild_generate` or
+`add_aot_model` made without `NO_TEST`. Needs GoogleTest: the project's own, or the one that `find_package(GTest)` finds.
+
+| | |
+|---|---|
+| `LABELS label ...` | labels of the ctest besides `aotbuild` |
+| `EXCLUDE_FROM_ALL` | the executable is built only on demand |
+
+Cross-compiled tests run through `CMAKE_CROSSCOMPILING_EMULATOR`.
+#]=]
+function(aotbuild_add_model_test target)
+  set(options EXCLUDE_FROM_ALL)
+  set(one "")
+  set(multi LABELS)
+  set(arguments "${ARGN}")
+  set(problems "")
+  _aotbuild_parse(arg options one multi arguments)
+  _aotbuild_check_model_library("${target}" TEST_SOURCE "the model was made with NO_TEST, which leaves out its test")
+  _aotbuild_report_problems("aotbuild_add_model_test(${target})" "${options};${one};${multi}")
+
+  if(NOT TARGET GTest::gtest)
+    find_package(GTest QUIET)
+    if(NOT TARGET GTest::gtest)
+      message(FATAL_ERROR
+        "aotbuild_add_model_test(${target}): GoogleTest was not found.\n"
+        "Install it (Debian's libgtest-dev), or pass NO_TEST to add_aot_model to go without the test.")
+    endif()
+  endif()
+  get_target_property(golden ${target}.generate AOTBUILD_GOLDEN)
+  _aotbuild_add_model_program(${target} ${target}_test TEST_SOURCE GTest::gtest "${arg_EXCLUDE_FROM_ALL}")
+  add_test(NAME ${target} COMMAND ${target}_test "${golden}")
+  set_tests_properties(${target} PROPERTIES LABELS "aotbuild;${arg_LABELS}")
+endfunction()
+
+# Checks that <target> is a library of a model with the generated source <property>. Problems go to the caller.
+function(_aotbuild_check_model_library target property missing)
+  if(NOT TARGET "${target}" OR NOT TARGET "${target}.generate")
+    _aotbuild_problem("\"${target}\" is no model; make it with add_aot_model before this call")
+  else()
+    get_target_property(source ${target}.generate AOTBUILD_${property})
+    if(NOT source)
+      _aotbuild_problem("${missing}")
+    endif()
+  endif()
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
+
+# An executable of one generated source, linked to the model and a library.
+function(_aotbuild_add_model_program target program property library exclude)
+  get_target_property(source ${target}.generate AOTBUILD_${property})
+  set_source_files_properties("${source}" PROPERTIES GENERATED TRUE)
+  if(exclude)
+    set(exclude EXCLUDE_FROM_ALL)
+  endif()
+  add_executable(${program} ${exclude} "${source}")
+  add_dependencies(${program} ${target}.generate)
+  target_link_libraries(${program} PRIVATE ${target} ${library})
+  set_target_properties(${program} PROPERTIES CXX_EXTENSIONS OFF)
+  _aotbuild_place_weights(${program} ${target})
+endfunction()

@@ -1,0 +1,376 @@
+#[=[.md:
+## `aotbuild_generate`
+
+    aotbuild_generate(<target> MODEL <model> [<keywords of add_aot_model that say what is generated>...]
+      [SOURCES_VAR var] [HEADER_VAR var] [MANIFEST_VAR var])
+
+Runs the generator while building: captures and compiles the model and writes C++ sources, the typed header, the
+weights and the manifest. It makes no library. Use it when `add_aot_model` does not give the library that you need:
+
+    aotbuild_generate(encoder MODEL encoder.py:build SOURCES_VAR sources)
+    get_target_property(header_dir encoder.generate AOTBUILD_HEADER_DIR)
+    add_library(encoder STATIC ${sources})
+    target_include_directories(encoder PUBLIC ${header_dir})
+    target_link_libraries(encoder PUBLIC aotbuild::runtime PRIVATE aotbuild::sleef aotbuild::openmp)
+    add_dependencies(encoder encoder.generate)
+
+| | |
+|---|---|
+| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` |
+| `SOURCES_VAR var` | the sources of the library, with their compile options set as source properties of this directory |
+| `HEADER_VAR var`, `MANIFEST_VAR var` | paths of the typed header and of the manifest |
+
+Targets: `<target>.generate` runs the generator; `<target>.explain` prints what it would do and why, with the exact
+shell command, and writes the same as JSON to `<target>.explain.json`; `aotbuild_codegen` runs every generator of the
+build. `<target>.generate` carries what later helpers need as properties: `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
+`AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA`,
+`AOTBUILD_API_SOURCE`, `AOTBUILD_TEST_SOURCE`, `AOTBUILD_GOLDEN`, `AOTBUILD_BENCHMARK_SOURCE`,
+`AOTBUILD_PYTHON_MODULE`, `AOTBUILD_PYTHON_SOURCE`.
+
+The generator runs again when the model's file, a project file that it imports, a file of `DEPENDS` or an argument
+changes, and only then. It rewrites only files that differ, so that new weights recompile no kernel.
+#]=]
+
+# Keywords that say what is generated. add_aot_model takes them all and passes them on.
+set(_aotbuild_generate_options VERBOSE NO_TEST BENCHMARK)
+set(_aotbuild_generate_one
+  MODEL NAMESPACE CLASS_NAME HEADER SYMBOL_PREFIX DEVICE RUNTIME WEIGHTS WEIGHTS_FILE PRESET OUTPUT_DIR JOB_POOL
+  RTOL ATOL PYTHON_MODULE HEADER_VAR MANIFEST_VAR CONFIG TUNE TUNING_DATABASE)
+set(_aotbuild_generate_multi DYNAMIC_SHAPES PARAMS CPU_ISA OPTIONS DEPENDS METHODS CUDA_ARCHITECTURES)
+set_property(GLOBAL PROPERTY _AOTBUILD_GENERATE_OPTIONS "${_aotbuild_generate_options}")
+set_property(GLOBAL PROPERTY _AOTBUILD_GENERATE_ONE "${_aotbuild_generate_one}")
+set_property(GLOBAL PROPERTY _AOTBUILD_GENERATE_MULTI "${_aotbuild_generate_multi}")
+
+# Sets <out_...> to the lists of keywords above.
+function(_aotbuild_generate_keywords out_options out_one out_multi)
+  get_property(options GLOBAL PROPERTY _AOTBUILD_GENERATE_OPTIONS)
+  get_property(one GLOBAL PROPERTY _AOTBUILD_GENERATE_ONE)
+  get_property(multi GLOBAL PROPERTY _AOTBUILD_GENERATE_MULTI)
+  set(${out_options} "${options}" PARENT_SCOPE)
+  set(${out_one} "${one}" PARENT_SCOPE)
+  set(${out_multi} "${multi}" PARENT_SCOPE)
+endfunction()
+
+# Splits MODEL into <out_file> ("" for a module) and <out_argument>, what the generator gets. Problems go to the caller.
+function(_aotbuild_check_model prefix out_file out_argument)
+  set(model "${${prefix}_MODEL}")
+  set(file "")
+  set(callable "")
+  if(model STREQUAL "")
+    if(NOT "MODEL" IN_LIST ${prefix}_KEYWORDS)
+      _aotbuild_problem("MODEL is missing; write MODEL file.py:callable, package.module:callable or file.pt2")
+    endif()
+  elseif(model MATCHES "^(.+\\.py):([A-Za-z_][A-Za-z0-9_.]*)$")
+    set(file "${CMAKE_MATCH_1}")
+    set(callable ":${CMAKE_MATCH_2}")
+  elseif(model MATCHES "^.+\\.pt2$")
+    set(file "${model}")
+  elseif(model MATCHES "\\.py$")
+    _aotbuild_problem("MODEL \"${model}\" names no callable; write ${model}:callable")
+  elseif(NOT model MATCHES "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$")
+    _aotbuild_problem("MODEL \"${model}\" is not file.py:callable, package.module:callable or file.pt2")
+  endif()
+  set(argument "${model}")
+  if(NOT file STREQUAL "")
+    cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE OUTPUT_VARIABLE path)
+    set(argument "${path}${callable}")
+    set(made "")
+    foreach(dependency IN LISTS ${prefix}_DEPENDS)
+      cmake_path(ABSOLUTE_PATH dependency BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
+      list(APPEND made "${dependency}")
+    endforeach()
+    if(IS_DIRECTORY "${path}")
+      _aotbuild_problem("MODEL \"${model}\": ${path} is a folder")
+    elseif(NOT EXISTS "${path}" AND NOT path IN_LIST made)
+      _aotbuild_problem("MODEL \"${model}\": the file ${path} does not exist; if the build makes it, name it in DEPENDS")
+    endif()
+    set(file "${path}")
+  endif()
+  set(${out_file} "${file}" PARENT_SCOPE)
+  set(${out_argument} "${argument}" PARENT_SCOPE)
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
+
+# Checks every value that concerns generation. Problems go to the caller.
+function(_aotbuild_check_generate target prefix)
+  if(NOT target MATCHES "^[A-Za-z_][A-Za-z0-9_.+-]*$")
+    _aotbuild_problem("\"${target}\" is no target name that files can be named after; use letters, digits and _ . + -")
+  elseif(TARGET ${target}.generate)
+    _aotbuild_problem("a model named \"${target}\" already exists in this build")
+  endif()
+
+  foreach(keyword IN ITEMS METHODS CUDA_ARCHITECTURES CONFIG TUNE TUNING_DATABASE)
+    if(keyword IN_LIST ${prefix}_KEYWORDS)
+      _aotbuild_problem("${keyword} is not supported yet")
+    endif()
+  endforeach()
+  if("${${prefix}_DEVICE}" STREQUAL "cuda")
+    _aotbuild_problem("DEVICE cuda is not supported yet; use DEVICE cpu")
+  else()
+    _aotbuild_check_choice(${prefix} DEVICE cpu cuda)
+  endif()
+  if("${${prefix}_RUNTIME}" STREQUAL "torch")
+    _aotbuild_problem("RUNTIME torch is not supported yet; use RUNTIME standalone")
+  else()
+    _aotbuild_check_choice(${prefix} RUNTIME standalone torch)
+  endif()
+  _aotbuild_check_choice(${prefix} WEIGHTS EMBED FILE EXTERNAL)
+  _aotbuild_check_choice(${prefix} PRESET default debug max-performance min-size)
+  _aotbuild_check_isas(${prefix})
+
+  set(identifier "^[A-Za-z_][A-Za-z0-9_]*$")
+  _aotbuild_check_match(${prefix} NAMESPACE "^[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*$"
+    "a C++ namespace such as a::b")
+  _aotbuild_check_match(${prefix} CLASS_NAME "${identifier}" "a C++ identifier (the namespace goes into NAMESPACE)")
+  _aotbuild_check_match(${prefix} SYMBOL_PREFIX "${identifier}" "a C identifier")
+  _aotbuild_check_match(${prefix} PYTHON_MODULE "${identifier}" "a Python identifier")
+  _aotbuild_check_match(${prefix} HEADER "^[^/].*\\.(h|hh|hpp|hxx)$" "a relative path that ends in .h, .hh, .hpp or .hxx")
+  if("/${${prefix}_HEADER}/" MATCHES "/\\.\\.?/")
+    _aotbuild_problem("HEADER \"${${prefix}_HEADER}\" leaves the include folder; write it without . and ..")
+  elseif("${${prefix}_HEADER}" STREQUAL "${target}.h")
+    _aotbuild_problem("HEADER \"${target}.h\" is the name of the generated C header; use ${target}.hpp")
+  endif()
+  _aotbuild_check_match(${prefix} WEIGHTS_FILE "^[^/]+$" "a file name: the file lies beside the library")
+  if(NOT "${${prefix}_WEIGHTS_FILE}" STREQUAL "" AND NOT "${${prefix}_WEIGHTS}" STREQUAL "FILE")
+    _aotbuild_problem("WEIGHTS_FILE needs WEIGHTS FILE")
+  endif()
+  foreach(keyword IN ITEMS RTOL ATOL)
+    _aotbuild_check_match(${prefix} ${keyword} "^([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([eE][-+]?[0-9]+)?$"
+      "a number such as 1e-4")
+  endforeach()
+  _aotbuild_check_dynamic_shapes(${prefix})
+  _aotbuild_check_pairs(${prefix} PARAMS)
+  _aotbuild_check_pairs(${prefix} OPTIONS)
+
+  set(output_dir "${${prefix}_OUTPUT_DIR}")
+  if(NOT output_dir STREQUAL "")
+    cmake_path(ABSOLUTE_PATH output_dir BASE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}" NORMALIZE)
+    get_property(owner GLOBAL PROPERTY "_AOTBUILD_OWNER_${output_dir}")
+    if(owner)
+      _aotbuild_problem("OUTPUT_DIR ${output_dir} is the one of \"${owner}\"; each model needs its own")
+    endif()
+  endif()
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
+
+function(aotbuild_generate target)
+  _aotbuild_generate_keywords(options one multi)
+  list(APPEND one SOURCES_VAR)
+  set(arguments "${ARGN}")
+  set(problems "")
+  _aotbuild_parse(arg options one multi arguments)
+  _aotbuild_check_model(arg model_file model)
+  _aotbuild_check_generate("${target}" arg)
+  _aotbuild_report_problems("aotbuild_generate(${target})" "${options};${one};${multi}")
+
+  _aotbuild_require_compiler()
+  _aotbuild_python()
+
+  # Defaults.
+  if(arg_OUTPUT_DIR STREQUAL "")
+    set(arg_OUTPUT_DIR "${target}.aotbuild")
+  endif()
+  cmake_path(ABSOLUTE_PATH arg_OUTPUT_DIR BASE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}" NORMALIZE OUTPUT_VARIABLE dir)
+  set_property(GLOBAL PROPERTY "_AOTBUILD_OWNER_${dir}" "${target}")
+  if(arg_HEADER STREQUAL "")
+    set(arg_HEADER "${target}.hpp")
+  endif()
+  if(arg_CPU_ISA STREQUAL "")
+    _aotbuild_processor(family)
+    _aotbuild_isas("${family}" isas)
+    list(GET isas 0 arg_CPU_ISA)
+  endif()
+  foreach(default IN ITEMS "DEVICE cpu" "RUNTIME standalone" "WEIGHTS EMBED" "PRESET default")
+    string(REPLACE " " ";" default "${default}")
+    list(GET default 0 keyword)
+    if("${arg_${keyword}}" STREQUAL "")
+      list(GET default 1 arg_${keyword})
+    endif()
+  endforeach()
+
+  # The generator's command line.
+  set(stamp "${dir}/${target}.stamp")
+  set(depfile "${dir}/${target}.d")
+  set(shards 4)
+  set(command ${aotbuild_generator} generate
+    --target "${target}" --model "${model}" --output-dir "${dir}" --stamp "${stamp}" --depfile "${depfile}")
+  string(TOLOWER "${arg_WEIGHTS}" weights)
+  foreach(flag IN ITEMS NAMESPACE CLASS_NAME HEADER SYMBOL_PREFIX)
+    if(NOT "${arg_${flag}}" STREQUAL "")
+      string(TOLOWER "--${flag}" option)
+      string(REPLACE "_" "-" option "${option}")
+      list(APPEND command "${option}" "${arg_${flag}}")
+    endif()
+  endforeach()
+  foreach(entry IN LISTS arg_DYNAMIC_SHAPES)
+    list(APPEND command --dynamic-shapes "${entry}")
+  endforeach()
+  foreach(entry IN LISTS arg_PARAMS)
+    list(APPEND command --param "${entry}")
+  endforeach()
+  list(APPEND command --device "${arg_DEVICE}")
+  foreach(isa IN LISTS arg_CPU_ISA)
+    list(APPEND command --cpu-isa "${isa}")
+  endforeach()
+  list(APPEND command --runtime "${arg_RUNTIME}" --weights "${weights}")
+  if(NOT arg_WEIGHTS_FILE STREQUAL "")
+    list(APPEND command --weights-file "${arg_WEIGHTS_FILE}")
+  endif()
+  list(APPEND command --preset "${arg_PRESET}")
+  foreach(entry IN LISTS arg_OPTIONS)
+    list(APPEND command --option "${entry}")
+  endforeach()
+  if(NOT arg_RTOL STREQUAL "")
+    list(APPEND command --rtol "${arg_RTOL}")
+  endif()
+  if(NOT arg_ATOL STREQUAL "")
+    list(APPEND command --atol "${arg_ATOL}")
+  endif()
+  list(APPEND command --shards ${shards})
+  if(NOT arg_PYTHON_MODULE STREQUAL "")
+    list(APPEND command --python-module "${arg_PYTHON_MODULE}")
+  endif()
+  foreach(flag IN ITEMS NO_TEST BENCHMARK VERBOSE)
+    if(arg_${flag})
+      string(TOLOWER "--${flag}" option)
+      string(REPLACE "_" "-" option "${option}")
+      list(APPEND command "${option}")
+    endif()
+  endforeach()
+
+  # What it writes. The stamp alone is the OUTPUT: with the real files there, Makefiles run the generator twice on every
+  # build for ever after one touch, because files that did not change keep their old times.
+  set(header "${dir}/include/${arg_HEADER}")
+  set(manifest "${dir}/${target}.manifest.json")
+  set(api_source "${dir}/src/${target}_api.cpp")
+  set(plain_sources "${dir}/src/${target}.cpp")
+  set(weights_source "${dir}/src/${target}_weights.cpp")
+  set(weights_blob "")
+  set(weights_file "")
+  if(arg_WEIGHTS STREQUAL "EMBED")
+    set(weights_blob "${dir}/${target}.weights.bin")
+  elseif(arg_WEIGHTS STREQUAL "FILE")
+    set(weights_file "${dir}/${target}.safetensors")
+    if(NOT arg_WEIGHTS_FILE STREQUAL "")
+      set(weights_file "${dir}/${arg_WEIGHTS_FILE}")
+    endif()
+  endif()
+  set(test_source "")
+  set(golden "")
+  if(NOT arg_NO_TEST)
+    set(test_source "${dir}/test/${target}_test.cpp")
+    set(golden "${dir}/test/${target}.golden.safetensors")
+  endif()
+  set(benchmark_source "")
+  if(arg_BENCHMARK)
+    set(benchmark_source "${dir}/test/${target}_benchmark.cpp")
+  endif()
+  set(python_source "")
+  if(NOT arg_PYTHON_MODULE STREQUAL "")
+    set(python_source "${dir}/python/${arg_PYTHON_MODULE}.cpp")
+  endif()
+
+  set(kernel_sources "")
+  set(kernel_headers "")
+  foreach(isa IN LISTS arg_CPU_ISA)
+    string(REGEX REPLACE "[-.]" "_" suffix "${isa}")
+    set(isa_sources "${dir}/src/${target}_run_${suffix}.cpp")
+    math(EXPR last_shard "${shards} - 1")
+    foreach(shard RANGE ${last_shard})
+      list(APPEND isa_sources "${dir}/src/${target}_kernels_${suffix}_${shard}.cpp")
+    endforeach()
+    list(APPEND kernel_headers "${dir}/src/${target}_kernels_${suffix}.hpp")
+    list(APPEND kernel_sources ${isa_sources})
+    _aotbuild_set_kernel_properties("${isa}" "${arg_PRESET}" "${dir}" "${isa_sources}")
+  endforeach()
+  set(generated
+    "${header}" "${dir}/include/${target}.h" ${plain_sources} "${api_source}" ${kernel_sources} ${kernel_headers}
+    "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
+    ${python_source})
+
+  _aotbuild_job_pool("${target}" "${arg_JOB_POOL}" pool)
+  add_custom_command(
+    OUTPUT "${stamp}"
+    BYPRODUCTS ${generated}
+    COMMAND ${command}
+    DEPENDS ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends}
+    DEPFILE "${depfile}"
+    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
+    JOB_POOL ${pool}
+    COMMENT "Generating ${target} from ${arg_MODEL}"
+    VERBATIM)
+  set_source_files_properties(${generated} PROPERTIES GENERATED TRUE)
+  add_custom_target(${target}.generate DEPENDS "${stamp}")
+  if(NOT TARGET aotbuild_codegen)
+    add_custom_target(aotbuild_codegen)
+  endif()
+  add_dependencies(aotbuild_codegen ${target}.generate)
+
+  set_source_files_properties(${plain_sources} "${weights_source}" "${api_source}" PROPERTIES
+    COMPILE_OPTIONS "-ffile-prefix-map=${dir}=${target}")
+  if(NOT weights_blob STREQUAL "")
+    # The assembler finds the blob by name, so that no path gets into the source.
+    set_source_files_properties("${weights_source}" PROPERTIES
+      COMPILE_OPTIONS "-ffile-prefix-map=${dir}=${target};-Wa,-I${dir}"
+      OBJECT_DEPENDS "${weights_blob}")
+  endif()
+
+  set_target_properties(${target}.generate PROPERTIES
+    AOTBUILD_OUTPUT_DIR "${dir}"
+    AOTBUILD_HEADER "${header}"
+    AOTBUILD_HEADER_DIR "${dir}/include"
+    AOTBUILD_MANIFEST "${manifest}"
+    AOTBUILD_WEIGHTS "${arg_WEIGHTS}"
+    AOTBUILD_WEIGHTS_FILE "${weights_file}"
+    AOTBUILD_CPU_ISA "${arg_CPU_ISA}"
+    AOTBUILD_API_SOURCE "${api_source}"
+    AOTBUILD_TEST_SOURCE "${test_source}"
+    AOTBUILD_GOLDEN "${golden}"
+    AOTBUILD_BENCHMARK_SOURCE "${benchmark_source}"
+    AOTBUILD_PYTHON_MODULE "${arg_PYTHON_MODULE}"
+    AOTBUILD_PYTHON_SOURCE "${python_source}")
+
+  set(sources ${plain_sources} ${kernel_sources} "${weights_source}")
+  foreach(variable IN ITEMS SOURCES HEADER MANIFEST)
+    if(NOT "${arg_${variable}_VAR}" STREQUAL "")
+      string(TOLOWER "${variable}" value)
+      set(${arg_${variable}_VAR} "${${value}}" PARENT_SCOPE)
+    endif()
+  endforeach()
+endfunction()
+
+# The compile options of the sources that TorchInductor wrote, for one instruction set.
+function(_aotbuild_set_kernel_properties isa preset dir sources)
+  _aotbuild_isa_flags("${isa}" isa_flags)
+  # After the flags of the build type, so these win: kernels are always optimised, except where PRESET says otherwise.
+  if(preset STREQUAL "debug")
+    set(optimisation "")
+  elseif(preset STREQUAL "min-size")
+    set(optimisation -Os)
+  else()
+    set(optimisation -O3)
+  endif()
+  set(torch_include "")
+  if(NOT aotbuild_torch_include STREQUAL "")
+    set(torch_include "-isystem${aotbuild_torch_include}" "-ffile-prefix-map=${aotbuild_torch_include}=torch")
+  endif()
+  # -w: the sources are TorchInductor's, and the project's own -Wall -Werror must not stop the build.
+  set(options
+    -std=c++20 ${isa_flags} ${optimisation} -fno-math-errno -fno-trapping-math -ffp-contract=off -w ${torch_include}
+    "-ffile-prefix-map=${dir}=aotbuild")
+  set_source_files_properties(${sources} PROPERTIES
+    COMPILE_OPTIONS "${options}"
+    COMPILE_DEFINITIONS "TORCH_INDUCTOR_CPP_WRAPPER;STANDALONE_TORCH_HEADER;C10_USING_CUSTOM_GENERATED_MACROS"
+    SKIP_PRECOMPILE_HEADERS ON
+    SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
+function(_aotbuild_require_compiler)
+  get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+  if(NOT "CXX" IN_LIST languages)
+    message(FATAL_ERROR "aotbuild: C++ is not enabled; add CXX to the languages of project().")
+  endif()
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "^(GNU|Clang|AppleClang)$")
+    message(FATAL_ERROR "aotbuild: the C++ compiler ${CMAKE_CXX_COMPILER_ID} is not supported; GCC and Clang are.")
+  endif()
+endfunction()

@@ -1,0 +1,99 @@
+# Finds the Python interpreter that runs the generator, and what its environment offers.
+
+# Sets in the caller: AOTBUILD_PYTHON, aotbuild_generator (command line prefix), aotbuild_generator_depends,
+# aotbuild_prefix, aotbuild_torch_include, aotbuild_pybind11_dir.
+function(_aotbuild_python)
+  _aotbuild_find_interpreter(python)
+
+  # The package lies beside cmake/ in both layouts: <repository>/python/aotbuild, or cmake/'s parent once installed.
+  set(root "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../..")
+  cmake_path(NORMAL_PATH root)
+  string(REGEX REPLACE "/$" "" root "${root}")
+  set(environment PYTHONHASHSEED=0)
+  set(python_path "")
+  if(EXISTS "${root}/python/aotbuild/__init__.py")
+    set(python_path "${root}/python")
+    if(NOT "$ENV{PYTHONPATH}" STREQUAL "")
+      string(APPEND python_path ":$ENV{PYTHONPATH}")
+    endif()
+    list(APPEND environment "PYTHONPATH=${python_path}")
+  endif()
+
+  set(probe "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/probe.py")
+  execute_process(
+    COMMAND "${CMAKE_COMMAND}" -E env ${environment} "${python}" "${probe}"
+    RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE error)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR
+      "aotbuild: the Python interpreter ${python} does not work:\n${error}\n"
+      "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
+  endif()
+  foreach(key IN ITEMS version prefix torch_include pybind11_dir aotbuild)
+    string(JSON ${key} GET "${output}" ${key})
+  endforeach()
+  if(version VERSION_LESS 3.10)
+    message(FATAL_ERROR
+      "aotbuild: ${python} is Python ${version}; 3.10 or later is needed.\n"
+      "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
+  endif()
+
+  set(generator "${AOTBUILD_GENERATOR}")
+  if(generator STREQUAL "")
+    set(generator "$ENV{AOTBUILD_GENERATOR}")
+  endif()
+  if(generator STREQUAL "")
+    foreach(package IN ITEMS aotbuild torch)
+      set(found "${aotbuild}")
+      if(package STREQUAL "torch")
+        set(found "${torch_include}")
+      endif()
+      if(found STREQUAL "")
+        message(FATAL_ERROR
+          "aotbuild: ${python} has no package ${package}.\n"
+          "Install it there, or set AOTBUILD_PYTHON to the interpreter of the environment that has aotbuild and torch.")
+      endif()
+    endforeach()
+    set(command "${python}" -m aotbuild)
+    set(depends "")
+  else()
+    if(NOT EXISTS "${generator}")
+      message(FATAL_ERROR "AOTBUILD_GENERATOR names the file ${generator}, which does not exist.")
+    endif()
+    set(command "${python}" "${generator}")
+    set(depends "${generator}")
+  endif()
+  set(AOTBUILD_PYTHON "${python}" PARENT_SCOPE)
+  set(aotbuild_generator "${CMAKE_COMMAND}" -E env ${environment} ${command} PARENT_SCOPE)
+  set(aotbuild_generator_depends "${depends}" PARENT_SCOPE)
+  set(aotbuild_prefix "${prefix}" PARENT_SCOPE)
+  set(aotbuild_torch_include "${torch_include}" PARENT_SCOPE)
+  set(aotbuild_pybind11_dir "${pybind11_dir}" PARENT_SCOPE)
+endfunction()
+
+# In this order: AOTBUILD_PYTHON; Python3_EXECUTABLE; the interpreter whose site-packages hold this file; CMake's choice.
+function(_aotbuild_find_interpreter out)
+  foreach(variable IN ITEMS AOTBUILD_PYTHON Python3_EXECUTABLE)
+    if(${variable})
+      if(NOT EXISTS "${${variable}}")
+        message(FATAL_ERROR "aotbuild: ${variable} names the interpreter ${${variable}}, which does not exist.")
+      endif()
+      set(${out} "${${variable}}" PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  if(CMAKE_CURRENT_FUNCTION_LIST_DIR MATCHES "^(.+)/(lib|lib64)/(python3\\.[0-9]+)/(site|dist)-packages/aotbuild/")
+    foreach(name IN ITEMS "${CMAKE_MATCH_3}" python3 python)
+      if(EXISTS "${CMAKE_MATCH_1}/bin/${name}")
+        set(${out} "${CMAKE_MATCH_1}/bin/${name}" PARENT_SCOPE)
+        return()
+      endif()
+    endforeach()
+  endif()
+  find_package(Python3 3.10 QUIET COMPONENTS Interpreter)
+  if(NOT Python3_Interpreter_FOUND)
+    message(FATAL_ERROR
+      "aotbuild: no Python 3.10 or later was found.\n"
+      "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
+  endif()
+  set(${out} "${Python3_EXECUTABLE}" PARENT_SCOPE)
+endfunction()

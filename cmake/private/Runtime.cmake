@@ -1,0 +1,103 @@
+# The runtime library that generated models call, built in the user's project: one copy for all models.
+
+# Makes aotbuild::dnnl, aotbuild::sleef and aotbuild::openmp, visible everywhere.
+# They are made here, from paths and flags, because targets that find_package imports are visible in one directory only,
+# and the runtime's users may be anywhere. An installed package defines the same three names for itself.
+function(_aotbuild_runtime_dependencies prefix)
+  if(NOT TARGET aotbuild::openmp)
+    find_package(OpenMP QUIET COMPONENTS CXX)
+    if(NOT OpenMP_CXX_FOUND)
+      message(FATAL_ERROR
+        "aotbuild: the C++ compiler ${CMAKE_CXX_COMPILER} has no OpenMP.\n"
+        "GCC brings it; for Clang install libomp (Debian: libomp-dev).")
+    endif()
+    separate_arguments(flags NATIVE_COMMAND "${OpenMP_CXX_FLAGS}")
+    add_library(aotbuild::openmp INTERFACE IMPORTED GLOBAL)
+    set_target_properties(aotbuild::openmp PROPERTIES
+      INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:${flags}>"
+      INTERFACE_LINK_LIBRARIES "${OpenMP_CXX_LIBRARIES}")
+  endif()
+
+  _aotbuild_import_library(dnnl dnnl.hpp "${prefix}"
+    "oneDNN" "pip install onednn-devel-cpu-gomp, or Debian's libdnnl-dev")
+  _aotbuild_import_library(sleef sleef.h "${prefix}" "Sleef" "Debian's libsleef-dev")
+endfunction()
+
+# Finds a library by name and header: in the Python environment's prefix first, then in the system.
+function(_aotbuild_import_library name header prefix title remedy)
+  if(TARGET aotbuild::${name})
+    return()
+  endif()
+  string(TOUPPER "AOTBUILD_${name}" variable)
+  set(hints "")
+  if(NOT CMAKE_CROSSCOMPILING)
+    set(hints "${prefix}")
+  endif()
+  find_library(${variable}_LIBRARY ${name} HINTS ${hints} PATH_SUFFIXES lib)
+  find_path(${variable}_INCLUDE_DIR ${header} HINTS ${hints} PATH_SUFFIXES include)
+  mark_as_advanced(${variable}_LIBRARY ${variable}_INCLUDE_DIR)
+  if(NOT ${variable}_LIBRARY OR NOT ${variable}_INCLUDE_DIR)
+    message(FATAL_ERROR
+      "aotbuild: ${title} was not found (lib${name} and ${header}), neither below ${prefix} nor in the system.\n"
+      "Install it (${remedy}), or set ${variable}_LIBRARY and ${variable}_INCLUDE_DIR.")
+  endif()
+  add_library(aotbuild::${name} UNKNOWN IMPORTED GLOBAL)
+  set_target_properties(aotbuild::${name} PROPERTIES
+    IMPORTED_LOCATION "${${variable}_LIBRARY}"
+    INTERFACE_INCLUDE_DIRECTORIES "${${variable}_INCLUDE_DIR}")
+endfunction()
+
+# _aotbuild_runtime(STATIC|SHARED <out>): sets <out> to the runtime target, which is made at the first call.
+# Static models share the static runtime; shared ones the shared runtime, so that two of them in one process share it.
+function(_aotbuild_runtime kind out)
+  _aotbuild_runtime_dependencies("${aotbuild_prefix}")
+  if(kind STREQUAL "SHARED")
+    set(name aotbuild_runtime_shared)
+    set(alias aotbuild::runtime_shared)
+  else()
+    set(name aotbuild_runtime)
+    set(alias aotbuild::runtime)
+  endif()
+  set(${out} ${name} PARENT_SCOPE)
+  if(TARGET ${name})
+    return()
+  endif()
+
+  set(cpp "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
+  cmake_path(NORMAL_PATH cpp)
+  include("${cpp}/src/sources.cmake")
+  list(TRANSFORM AOTBUILD_RUNTIME_SOURCES PREPEND "${cpp}/src/")
+  find_path(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp HINTS "${aotbuild_prefix}" PATH_SUFFIXES include)
+  mark_as_advanced(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
+  if(NOT AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
+    message(FATAL_ERROR
+      "aotbuild: the header nlohmann/json.hpp was not found.\n"
+      "Install it (Debian's nlohmann-json3-dev), or set AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR.")
+  endif()
+
+  add_library(${name} ${kind} EXCLUDE_FROM_ALL ${AOTBUILD_RUNTIME_SOURCES})
+  add_library(${alias} ALIAS ${name})
+  target_include_directories(${name}
+    PUBLIC "$<BUILD_INTERFACE:${cpp}/include>"
+    PRIVATE "${cpp}/src")
+  target_include_directories(${name} SYSTEM PRIVATE "${AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR}")
+  target_compile_features(${name} PUBLIC cxx_std_17)
+  # The same bytes wherever the sources lie (assertions and debug information hold their paths).
+  target_compile_options(${name} PRIVATE "-ffile-prefix-map=${cpp}=aotbuild/cpp")
+  target_link_libraries(${name} PRIVATE aotbuild::dnnl aotbuild::sleef aotbuild::openmp ${CMAKE_DL_LIBS})
+  if(kind STREQUAL "SHARED")
+    target_compile_definitions(${name} PRIVATE AOTBUILD_RUNTIME_SHARED_BUILD)
+  endif()
+  _aotbuild_library_properties(${name})
+endfunction()
+
+# What the runtime and the models have in common.
+function(_aotbuild_library_properties target)
+  set_target_properties(${target} PROPERTIES
+    CXX_EXTENSIONS OFF
+    CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON
+    POSITION_INDEPENDENT_CODE ON
+    BUILD_RPATH_USE_ORIGIN ON
+    INSTALL_RPATH "$ORIGIN")
+endfunction()

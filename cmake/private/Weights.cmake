@@ -1,0 +1,27 @@
+# WEIGHTS FILE: the runtime looks for the weights beside the library or program that holds the model.
+
+# Keeps a copy of the model's weights file beside <consumer>, a target of this directory.
+function(_aotbuild_place_weights consumer model)
+  get_target_property(weights ${model}.generate AOTBUILD_WEIGHTS_FILE)
+  if(NOT weights)
+    return()
+  endif()
+  get_target_property(output_dir ${model}.generate AOTBUILD_OUTPUT_DIR)
+  get_target_property(type ${consumer} TYPE)
+  if(type STREQUAL "OBJECT_LIBRARY")
+    set(destination "${CMAKE_CURRENT_BINARY_DIR}")
+  else()
+    set(destination "$<TARGET_FILE_DIR:${consumer}>")
+  endif()
+  # A stamp, because the path of a target can't be an OUTPUT.
+  set(stamp "${output_dir}/${consumer}.weights.stamp")
+  add_custom_command(
+    OUTPUT "${stamp}"
+    COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${weights}" "${destination}/"
+    COMMAND "${CMAKE_COMMAND}" -E touch "${stamp}"
+    DEPENDS "${weights}" ${model}.generate
+    COMMENT "Copying the weights of ${model} beside ${consumer}"
+    VERBATIM)
+  add_custom_target(${consumer}.weights DEPENDS "${stamp}")
+  add_dependencies(${consumer} ${consumer}.weights)
+endfunction()

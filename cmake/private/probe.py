@@ -1,0 +1,39 @@
+"""Prints, as JSON, what an interpreter's environment offers to the build, without importing torch (which takes seconds)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import sys
+from pathlib import Path
+
+
+def package_dir(name: str) -> Path | None:
+    """The folder of an installed package, or None."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def child(parent: Path | None, *parts: str) -> str:
+    path = parent.joinpath(*parts) if parent else None
+    return path.as_posix() if path and path.exists() else ""
+
+
+def main() -> None:
+    json.dump(
+        {
+            "version": platform.python_version(),
+            "prefix": Path(sys.prefix).as_posix(),
+            "torch_include": child(package_dir("torch"), "include"),
+            "pybind11_dir": child(package_dir("pybind11"), "share", "cmake", "pybind11"),
+            "aotbuild": child(package_dir("aotbuild"), "cli.py"),
+        },
+        sys.stdout,
+    )
+
+
+if __name__ == "__main__":
+    main()

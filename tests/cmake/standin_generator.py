@@ -1,0 +1,169 @@
+"""A stand-in for the generator: takes its command line and writes a tiny model of the same file layout, without torch.
+
+The model file is imported for real (so that its imports are tracked), its callable returns a dictionary:
+``{"value": int, "weights": bytes}``. Options in the environment make it misbehave for tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    generate = commands.add_parser("generate", allow_abbrev=False)
+    for required in ("target", "model", "output-dir", "stamp", "depfile", "device", "runtime", "weights", "preset"):
+        generate.add_argument(f"--{required}", required=True)
+    for optional in ("namespace", "class-name", "symbol-prefix", "weights-file", "rtol", "atol", "python-module"):
+        generate.add_argument(f"--{optional}", default="")
+    generate.add_argument("--header", default="")
+    generate.add_argument("--shards", type=int, required=True)
+    for repeated in ("cpu-isa", "dynamic-shapes", "param", "option"):
+        generate.add_argument(f"--{repeated}", action="append", default=[])
+    for flag in ("no-test", "benchmark", "verbose"):
+        generate.add_argument(f"--{flag}", action="store_true")
+    return parser.parse_args()
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Writes a file only when it differs, by way of a temporary file."""
+    data = content.encode() if isinstance(content, str) else content
+    if path.exists() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def load_model(model: str) -> tuple[dict[str, Any], list[Path]]:
+    """The model's dictionary, and every file of the project that making it needed."""
+    if model.endswith(".pt2"):
+        return {"value": 2, "weights": Path(model).read_bytes()}, [Path(model)]
+    source, _, name = model.rpartition(":")
+    before = set(sys.modules)
+    if source.endswith(".py"):
+        sys.path.insert(0, str(Path(source).parent))
+        spec = importlib.util.spec_from_file_location("model_under_test", source)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        files = [Path(source)]
+    else:
+        sys.path.insert(0, os.getcwd())
+        module = importlib.import_module(source)
+        files = []
+    for loaded in sorted(set(sys.modules) - before):
+        file = getattr(sys.modules[loaded], "__file__", None)
+        if file and not file.startswith((sys.prefix, sys.base_prefix)):
+            files.append(Path(file))
+    model_data = getattr(module, name)()
+    files += [Path(file) for file in model_data.get("data_files", [])]
+    return model_data, files
+
+
+def escape(path: Path) -> str:
+    return str(path).replace(" ", "\\ ")
+
+
+def main() -> None:
+    args = parse_arguments()
+    output = Path(args.output_dir)
+    target = args.target
+    with open(os.environ.get("STANDIN_LOG", os.devnull), "a") as log:
+        log.write(target + "\n")
+    model, files = load_model(args.model)
+    value = model["value"]
+    identifier = args.symbol_prefix or "".join(c if c.isalnum() else "_" for c in target)
+    class_name = args.class_name or identifier
+    params = {entry.split("=", 1)[0]: entry.split("=", 1)[1] for entry in args.param}
+    value += int(params.get("add", 0))
+
+    manifest = output / f"{target}.manifest.json"
+    manifest.unlink(missing_ok=True)
+    export = '__attribute__((visibility("default")))'
+    header = f'#pragma once\n#include "{target}.h"\n'
+    body = f"struct {class_name} {{\n  int operator()() const {{ return {identifier}_run(); }}\n}};\n"
+    if args.namespace:
+        body = f"namespace {args.namespace} {{\n{body}}}  // namespace {args.namespace}\n"
+    write(output / "include" / (args.header or f"{target}.hpp"), header + body)
+    write(
+        output / "include" / f"{target}.h",
+        f'#pragma once\n#ifdef __cplusplus\nextern "C"\n#endif\n{export} int {identifier}_run(void);\n',
+    )
+    namespace = f"{identifier}_detail"
+    variant = args.cpu_isa[0].replace("-", "_").replace(".", "_")
+    write(
+        output / "src" / f"{target}.cpp",
+        f'#include "{target}.h"\nnamespace {namespace} {{\nint run_{variant}();\nint weight();\n}}\n'
+        f"int {identifier}_run(void) {{ return {namespace}::run_{variant}() + {namespace}::weight(); }}\n",
+    )
+    write(
+        output / "src" / f"{target}_api.cpp",
+        f'#include "{target}.h"\nextern "C" {export} int aotbuild_model_api(void);\n'
+        f"int aotbuild_model_api(void) {{ return {identifier}_run(); }}\n",
+    )
+    for isa in args.cpu_isa:
+        suffix = isa.replace("-", "_").replace(".", "_")
+        kernels = "".join(f"int kernel_{suffix}_{k}();\n" for k in range(args.shards))
+        prefix = output / "src" / f"{target}_kernels_{suffix}"
+        write(prefix.with_suffix(".hpp"), f"#pragma once\nnamespace {namespace} {{\n{kernels}}}\n")
+        include = f'#include "{target}_kernels_{suffix}.hpp"\n'
+        calls = " + ".join(f"kernel_{suffix}_{k}()" for k in range(args.shards))
+        write(
+            output / "src" / f"{target}_run_{suffix}.cpp",
+            f"{include}namespace {namespace} {{\nint run_{suffix}() {{ return {calls}; }}\n}}\n",
+        )
+        for k in range(args.shards):
+            write(
+                Path(f"{prefix}_{k}.cpp"),
+                f"{include}namespace {namespace} {{\nint kernel_{suffix}_{k}() {{ return {value if k == 0 else 0}; }}\n}}\n",
+            )
+    weights: bytes = model["weights"]
+    if args.weights == "embed":
+        write(output / f"{target}.weights.bin", weights)
+        load = (
+            f'__asm__(".section .rodata\\n{identifier}_blob:\\n.incbin \\"{target}.weights.bin\\"\\n.byte 0\\n.previous\\n");\n'
+            f'extern "C" __attribute__((visibility("hidden"))) const unsigned char {identifier}_blob[];\n'
+            f"namespace {namespace} {{\nint weight();\nint weight() {{ return {identifier}_blob[0]; }}\n}}\n"
+        )
+    else:
+        load = f"namespace {namespace} {{\nint weight();\nint weight() {{ return 0; }}\n}}\n"
+    if args.weights == "file":
+        write(output / (args.weights_file or f"{target}.safetensors"), weights)
+    write(output / "src" / f"{target}_weights.cpp", load)
+    if not args.no_test:
+        embedded = weights[0] if args.weights == "embed" and weights else 0
+        write(output / "test" / f"{target}.golden.safetensors", str(value + embedded))
+        write(
+            output / "test" / f"{target}_test.cpp",
+            f'#include "{target}.h"\n#include <cstdlib>\n#include <fstream>\nint main(int argc, char** argv) {{\n'
+            f"  int expected = -1;\n  if (argc == 2) std::ifstream(argv[1]) >> expected;\n"
+            f"  return {identifier}_run() == expected ? EXIT_SUCCESS : EXIT_FAILURE;\n}}\n",
+        )
+    if args.benchmark:
+        write(output / "test" / f"{target}_benchmark.cpp", f'#include "{target}.h"\nint main() {{ return {identifier}_run() < 0; }}\n')
+    if args.python_module:
+        write(
+            output / "python" / f"{args.python_module}.cpp",
+            f'#include <pybind11/pybind11.h>\n#include "{target}.h"\n'
+            f'PYBIND11_MODULE({args.python_module}, m) {{ m.def("run", &{identifier}_run); }}\n',
+        )
+    if "STANDIN_FAIL" in os.environ:
+        sys.exit(f"stand-in generator: told to fail for {target}")
+    recorded = {key: entry for key, entry in vars(args).items() if key not in ("output_dir", "stamp", "depfile", "model")}
+    write(manifest, json.dumps(recorded, indent=2) + "\n")
+    write(Path(args.depfile), f"{escape(Path(args.stamp))}: {' '.join(escape(file.resolve()) for file in files)}\n")
+    Path(args.stamp).touch()
+
+
+if __name__ == "__main__":
+    main()
