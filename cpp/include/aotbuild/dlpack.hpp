@@ -1,0 +1,79 @@
+// DLPack tensors in and out, without including dlpack.h: the functions take whichever DLTensor and DLManagedTensor
+// types the program has. The layout is that of https://dmlc.github.io/dlpack/latest/c_api.html.
+#ifndef AOTBUILD_DLPACK_HPP_
+#define AOTBUILD_DLPACK_HPP_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "aotbuild/tensor.hpp"
+
+namespace aotbuild {
+
+// A view of the memory of a DLTensor: `auto ids = from_dlpack<const std::int64_t, 2>(managed->dl_tensor)`.
+// Throws Error when element type or rank differ.
+template <typename T, std::size_t Rank, typename DLTensor>
+TensorView<T, Rank> from_dlpack(const DLTensor& tensor) {
+  const aotbuild_dtype dtype{static_cast<std::uint8_t>(tensor.dtype.code), tensor.dtype.bits, tensor.dtype.lanes};
+  if (dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
+    throw Error(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: expected " + dtype_name(dtype_v<T>) + " of rank " +
+                                               std::to_string(Rank) + ", got " + dtype_name(dtype) + " of rank " +
+                                               std::to_string(tensor.ndim));
+  }
+  Extents<Rank> sizes;
+  for (std::size_t i = 0; i < Rank; ++i) sizes[i] = tensor.shape[i];
+  Extents<Rank> strides = detail::contiguous_strides<Rank>(sizes);
+  if (tensor.strides != nullptr) {
+    for (std::size_t i = 0; i < Rank; ++i) strides[i] = tensor.strides[i];
+  }
+  using Byte = std::conditional_t<std::is_const_v<T>, const unsigned char, unsigned char>;
+  auto* const bytes = static_cast<Byte*>(tensor.data) + tensor.byte_offset;
+  const aotbuild_device device{static_cast<std::int32_t>(tensor.device.device_type), tensor.device.device_id};
+  return {reinterpret_cast<T*>(bytes), sizes, strides, device};
+}
+
+namespace detail {
+
+// What a DLManagedTensor made by to_dlpack() points to.
+template <typename DLManagedTensor, typename T, std::size_t Rank>
+struct ManagedTensor {
+  Tensor<T, Rank> tensor;
+  Extents<Rank> sizes;
+  Extents<Rank> strides;
+  DLManagedTensor managed;
+};
+
+}  // namespace detail
+
+// Hands a result over as a DLPack tensor: `DLManagedTensor* managed = to_dlpack<DLManagedTensor>(std::move(output))`.
+// The receiver calls its `deleter`, as DLPack has it.
+template <typename DLManagedTensor, typename T, std::size_t Rank>
+DLManagedTensor* to_dlpack(Tensor<T, Rank> tensor) {
+  using Owner = detail::ManagedTensor<DLManagedTensor, T, Rank>;
+  auto owner = std::make_unique<Owner>();
+  owner->sizes = tensor.sizes();
+  owner->strides = tensor.strides();
+  owner->tensor = std::move(tensor);
+  auto& out = owner->managed.dl_tensor;
+  out.data = owner->tensor.data();
+  out.device.device_type = static_cast<decltype(out.device.device_type)>(owner->tensor.device().type);
+  out.device.device_id = owner->tensor.device().index;
+  out.ndim = static_cast<std::int32_t>(Rank);
+  out.dtype.code = dtype_v<T>.code;
+  out.dtype.bits = dtype_v<T>.bits;
+  out.dtype.lanes = dtype_v<T>.lanes;
+  out.shape = owner->sizes.data();
+  out.strides = owner->strides.data();
+  out.byte_offset = 0;
+  owner->managed.manager_ctx = owner.get();
+  owner->managed.deleter = [](DLManagedTensor* self) { delete static_cast<Owner*>(self->manager_ctx); };
+  return &owner.release()->managed;
+}
+
+}  // namespace aotbuild
+
+#endif  // AOTBUILD_DLPACK_HPP_

@@ -1,0 +1,142 @@
+// What the generated class of a model is built on: options, metadata, and the C ABI with ownership and exceptions.
+#ifndef AOTBUILD_MODEL_HPP_
+#define AOTBUILD_MODEL_HPP_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aotbuild/c_api.h"
+#include "aotbuild/error.hpp"
+#include "aotbuild/tensor.hpp"
+
+namespace aotbuild {
+
+struct Options {
+  // A safetensors file. Empty: the embedded weights (WEIGHTS EMBED) or the file beside the library (WEIGHTS FILE).
+  std::string weights_file;
+  // Threads of one call; 0: what OpenMP says (OMP_NUM_THREADS, else all cores).
+  int num_threads = 0;
+  // WEIGHTS EXTERNAL: tensors by their state_dict names. Their memory is borrowed and has to outlive the model.
+  std::map<std::string, AnyTensorView> weights;
+};
+
+// One dimension: min == max for a static size. A dynamic one has the name of its symbol, as in `batch` or `2*length`.
+struct DimMetadata {
+  std::int64_t min;
+  std::int64_t max;
+  const char* symbol;  // null for a static size
+};
+
+// An input or output of a model whose largest rank is `MaxRank`; the first `rank` entries of `dims` hold.
+template <std::size_t MaxRank>
+struct TensorMetadata {
+  const char* name;
+  aotbuild_dtype dtype;
+  std::size_t rank;
+  std::array<DimMetadata, MaxRank> dims;
+};
+
+// The outputs of one call, which share the ownership of the call's memory.
+template <std::size_t Count>
+class Results {
+ public:
+  Results(const std::array<aotbuild_tensor, Count>& tensors, std::shared_ptr<void> owner)
+      : tensors_(tensors), owner_(std::move(owner)) {}
+
+  template <typename T, std::size_t Rank>
+  Tensor<T, Rank> get(std::size_t index) const {
+    const aotbuild_tensor& tensor = tensors_[index];
+    if (tensor.dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
+      throw Error(AOTBUILD_RUNTIME_ERROR, "output " + std::to_string(index) + " is " + dtype_name(tensor.dtype) +
+                                              " of rank " + std::to_string(tensor.ndim) +
+                                              ": the header and the library are of different builds");
+    }
+    Extents<Rank> sizes;
+    Extents<Rank> strides;
+    for (std::size_t i = 0; i < Rank; ++i) {
+      sizes[i] = tensor.shape[i];
+      strides[i] = tensor.strides[i];
+    }
+    auto* const bytes = static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
+    return {TensorView<T, Rank>(reinterpret_cast<T*>(bytes), sizes, strides, tensor.device), owner_};
+  }
+
+ private:
+  std::array<aotbuild_tensor, Count> tensors_;
+  std::shared_ptr<void> owner_;
+};
+
+// A model object behind the functions of its C ABI. Movable; a moved-from object may only be assigned or destroyed.
+class Model {
+ public:
+  // `functions` has to outlive the model and its results.
+  Model(const aotbuild_api& functions, const Options& options) : functions_(&functions), handle_(nullptr, nullptr) {
+    const std::vector<aotbuild_named_tensor> weights = named_tensors(options.weights);
+    aotbuild_options c_options{};
+    c_options.struct_size = sizeof(c_options);
+    c_options.num_threads = options.num_threads;
+    c_options.weights_file = options.weights_file.empty() ? nullptr : options.weights_file.c_str();
+    c_options.weights = weights.data();
+    c_options.weight_count = weights.size();
+    aotbuild_model* model = nullptr;
+    check(functions_->create(&c_options, &model));
+    handle_ = Handle(model, functions_->destroy);
+  }
+
+  // Runs into memory that the library allocates.
+  template <std::size_t Count>
+  Results<Count> run(std::initializer_list<aotbuild_tensor> inputs) const {
+    std::array<aotbuild_tensor, Count> outputs{};
+    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count);
+    return {outputs, std::move(owner)};
+  }
+
+  // Runs into the caller's memory.
+  void run(std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs) const {
+    check(functions_->run(handle_.get(), inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
+  }
+
+  // Runs and allocates each output whose `data` is null. The tensors' memory lives as long as what is returned.
+  std::shared_ptr<void> run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
+                                       std::size_t output_count) const {
+    aotbuild_result* result = nullptr;
+    check(functions_->run(handle_.get(), inputs, input_count, outputs, output_count, &result));
+    return {result,
+            [destroy = functions_->destroy_result](void* memory) { destroy(static_cast<aotbuild_result*>(memory)); }};
+  }
+
+  void load_weights(const std::string& path) const { check(functions_->load_weights(handle_.get(), path.c_str())); }
+
+  void set_weights(const std::map<std::string, AnyTensorView>& weights) const {
+    const std::vector<aotbuild_named_tensor> tensors = named_tensors(weights);
+    check(functions_->set_weights(handle_.get(), tensors.data(), tensors.size()));
+  }
+
+ private:
+  using Handle = std::unique_ptr<aotbuild_model, void (*)(aotbuild_model*)>;
+
+  static std::vector<aotbuild_named_tensor> named_tensors(const std::map<std::string, AnyTensorView>& weights) {
+    std::vector<aotbuild_named_tensor> tensors;
+    tensors.reserve(weights.size());
+    for (const auto& [name, tensor] : weights) tensors.push_back({name.c_str(), tensor.c_tensor()});
+    return tensors;
+  }
+
+  void check(aotbuild_status status) const {
+    if (status != AOTBUILD_OK) throw Error(status, functions_->last_error());
+  }
+
+  const aotbuild_api* functions_;
+  Handle handle_;
+};
+
+}  // namespace aotbuild
+
+#endif  // AOTBUILD_MODEL_HPP_

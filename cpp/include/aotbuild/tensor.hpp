@@ -1,0 +1,384 @@
+// Typed tensors: views over the user's memory and results that own theirs. Element type and rank are in the type.
+#ifndef AOTBUILD_TENSOR_HPP_
+#define AOTBUILD_TENSOR_HPP_
+
+#include <array>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aotbuild/c_api.h"
+#include "aotbuild/error.hpp"
+
+namespace aotbuild {
+
+// IEEE 754 binary16 as it is stored. Convert to float to compute with it.
+struct float16 {
+  std::uint16_t bits = 0;
+
+  float16() = default;
+  explicit float16(float value);  // rounds to nearest, ties to even
+  explicit operator float() const;
+  static float16 from_bits(std::uint16_t bits) {
+    float16 result;
+    result.bits = bits;
+    return result;
+  }
+};
+
+// The upper half of an IEEE 754 binary32, as it is stored. Convert to float to compute with it.
+struct bfloat16 {
+  std::uint16_t bits = 0;
+
+  bfloat16() = default;
+  explicit bfloat16(float value);  // rounds to nearest, ties to even
+  explicit operator float() const;
+  static bfloat16 from_bits(std::uint16_t bits) {
+    bfloat16 result;
+    result.bits = bits;
+    return result;
+  }
+};
+
+namespace detail {
+
+inline std::uint32_t float_bits(float value) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+
+inline float bits_float(std::uint32_t bits) {
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+}  // namespace detail
+
+inline float16::operator float() const {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 0x1FU;
+  const std::uint32_t fraction = bits & 0x3FFU;
+  if (exponent == 0x1F) return detail::bits_float(sign | 0x7F800000U | (fraction << 13));
+  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  return detail::bits_float(sign | ((exponent + 112) << 23) | (fraction << 13));
+}
+
+inline float16::float16(float value) {
+  const std::uint32_t source = detail::float_bits(value);
+  const std::uint32_t sign = (source >> 16) & 0x8000U;
+  const std::uint32_t magnitude = source & 0x7FFFFFFFU;
+  std::uint32_t result = 0;
+  if (magnitude > 0x7F800000U) {
+    result = 0x7E00U;  // NaN
+  } else if (magnitude >= 0x477FF000U) {
+    result = 0x7C00U;  // rounds to infinity
+  } else if (magnitude < 0x38800000U) {
+    // Subnormal: adding 0.5 leaves fraction * 2^-24 in the low bits, rounded by the addition itself.
+    result = detail::float_bits(detail::bits_float(magnitude) + 0.5F) - detail::float_bits(0.5F);
+  } else {
+    const std::uint32_t odd = (magnitude >> 13) & 1U;
+    result = (magnitude - (112U << 23) + 0xFFFU + odd) >> 13;
+  }
+  bits = static_cast<std::uint16_t>(sign | result);
+}
+
+inline bfloat16::operator float() const { return detail::bits_float(static_cast<std::uint32_t>(bits) << 16); }
+
+inline bfloat16::bfloat16(float value) {
+  const std::uint32_t source = detail::float_bits(value);
+  const bool is_nan = (source & 0x7FFFFFFFU) > 0x7F800000U;
+  const std::uint32_t rounded = is_nan ? source | 0x400000U : source + 0x7FFFU + ((source >> 16) & 1U);
+  bits = static_cast<std::uint16_t>(rounded >> 16);
+}
+
+// The element type `T` as the C ABI and DLPack number it.
+template <typename T>
+struct dtype_of;
+
+// clang-format off
+template <> struct dtype_of<double> { static constexpr aotbuild_dtype value{AOTBUILD_FLOAT, 64, 1}; };
+template <> struct dtype_of<float> { static constexpr aotbuild_dtype value{AOTBUILD_FLOAT, 32, 1}; };
+template <> struct dtype_of<float16> { static constexpr aotbuild_dtype value{AOTBUILD_FLOAT, 16, 1}; };
+template <> struct dtype_of<bfloat16> { static constexpr aotbuild_dtype value{AOTBUILD_BFLOAT, 16, 1}; };
+template <> struct dtype_of<std::int64_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 64, 1}; };
+template <> struct dtype_of<std::int32_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 32, 1}; };
+template <> struct dtype_of<std::int16_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 16, 1}; };
+template <> struct dtype_of<std::int8_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 8, 1}; };
+template <> struct dtype_of<std::uint8_t> { static constexpr aotbuild_dtype value{AOTBUILD_UINT, 8, 1}; };
+template <> struct dtype_of<bool> { static constexpr aotbuild_dtype value{AOTBUILD_BOOL, 8, 1}; };
+template <> struct dtype_of<std::complex<float>> { static constexpr aotbuild_dtype value{AOTBUILD_COMPLEX, 64, 1}; };
+template <> struct dtype_of<std::complex<double>> { static constexpr aotbuild_dtype value{AOTBUILD_COMPLEX, 128, 1}; };
+// clang-format on
+
+template <typename T>
+inline constexpr aotbuild_dtype dtype_v = dtype_of<std::remove_const_t<T>>::value;
+
+inline constexpr bool operator==(const aotbuild_dtype& a, const aotbuild_dtype& b) {
+  return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
+}
+inline constexpr bool operator!=(const aotbuild_dtype& a, const aotbuild_dtype& b) { return !(a == b); }
+
+// "float32", "int64", "bool": the names that PyTorch and NumPy use.
+inline std::string dtype_name(aotbuild_dtype dtype) {
+  if (dtype.code == AOTBUILD_BOOL) return "bool";
+  const char* kind = "unknown";
+  switch (dtype.code) {
+    case AOTBUILD_INT:
+      kind = "int";
+      break;
+    case AOTBUILD_UINT:
+      kind = "uint";
+      break;
+    case AOTBUILD_FLOAT:
+      kind = "float";
+      break;
+    case AOTBUILD_BFLOAT:
+      kind = "bfloat";
+      break;
+    case AOTBUILD_COMPLEX:
+      kind = "complex";
+      break;
+    default:
+      break;
+  }
+  return kind + std::to_string(dtype.bits);
+}
+
+// `Rank` sizes or strides, from any integers: `{batch, length}` works whatever integer types the two have.
+template <std::size_t Rank>
+class Extents : public std::array<std::int64_t, Rank> {
+ public:
+  Extents() : std::array<std::int64_t, Rank>{} {}
+  Extents(const std::array<std::int64_t, Rank>& values) : std::array<std::int64_t, Rank>(values) {}
+  template <typename... Integers, typename = std::enable_if_t<sizeof...(Integers) == Rank && (Rank > 0) &&
+                                                              (std::is_integral_v<std::decay_t<Integers>> && ...)>>
+  Extents(Integers... values) : std::array<std::int64_t, Rank>{{static_cast<std::int64_t>(values)...}} {}
+};
+
+inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
+
+namespace detail {
+
+template <std::size_t Rank>
+Extents<Rank> contiguous_strides(const Extents<Rank>& sizes) {
+  Extents<Rank> strides;
+  std::int64_t stride = 1;
+  for (std::size_t i = Rank; i-- > 0;) {
+    strides[i] = stride;
+    stride *= sizes[i] > 1 ? sizes[i] : 1;
+  }
+  return strides;
+}
+
+}  // namespace detail
+
+// A tensor in somebody else's memory, `T const` for one that is only read. Copying copies the view, not the elements.
+// Strides count elements.
+template <typename T, std::size_t Rank>
+class TensorView {
+ public:
+  using element_type = T;
+  using value_type = std::remove_const_t<T>;
+  static constexpr std::size_t rank = Rank;
+
+  TensorView() = default;
+
+  // Contiguous (row-major) memory.
+  TensorView(T* data, const Extents<Rank>& sizes) : TensorView(data, sizes, detail::contiguous_strides<Rank>(sizes)) {}
+
+  TensorView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides, aotbuild_device device = kCpuDevice)
+      : data_(data), sizes_(sizes), strides_(strides), device_(device) {}
+
+  // One value, for rank 0.
+  template <std::size_t R = Rank, typename = std::enable_if_t<R == 0>>
+  TensorView(T& value) : TensorView(&value, Extents<Rank>()) {}
+
+  // std::vector, std::array, std::span and the like, for rank 1.
+  template <typename Container, std::size_t R = Rank,
+            typename =
+                std::enable_if_t<R == 1 && std::is_convertible_v<decltype(std::data(std::declval<Container&>())), T*> &&
+                                 std::is_integral_v<std::decay_t<decltype(std::size(std::declval<Container&>()))>>>>
+  TensorView(Container&& container) : TensorView(std::data(container), Extents<1>(std::size(container))) {}
+
+  // A read-only view of the same elements.
+  template <typename U, typename = std::enable_if_t<std::is_same_v<const U, T>>>
+  TensorView(const TensorView<U, Rank>& other)
+      : TensorView(other.data(), other.sizes(), other.strides(), other.device()) {}
+
+  T* data() const { return data_; }
+  const Extents<Rank>& sizes() const { return sizes_; }
+  const Extents<Rank>& strides() const { return strides_; }
+  std::int64_t size(std::size_t dim) const { return sizes_[dim]; }
+  std::int64_t stride(std::size_t dim) const { return strides_[dim]; }
+  aotbuild_device device() const { return device_; }
+
+  std::int64_t numel() const {
+    std::int64_t count = 1;
+    for (std::int64_t size : sizes_) count *= size;
+    return count;
+  }
+
+  bool is_contiguous() const {
+    const Extents<Rank> expected = detail::contiguous_strides<Rank>(sizes_);
+    for (std::size_t i = 0; i < Rank; ++i) {
+      if (sizes_[i] == 0) return true;
+      if (sizes_[i] != 1 && strides_[i] != expected[i]) return false;
+    }
+    return true;
+  }
+
+  // view(i, j, ...): one element. Indices are not checked.
+  template <typename... Indices>
+  T& operator()(Indices... indices) const {
+    static_assert(sizeof...(Indices) == Rank, "give one index for each dimension");
+    const std::array<std::int64_t, Rank> index{{static_cast<std::int64_t>(indices)...}};
+    std::int64_t offset = 0;
+    for (std::size_t i = 0; i < Rank; ++i) offset += index[i] * strides_[i];
+    return data_[offset];
+  }
+
+  // view[i]: the i-th slice along the first dimension; an element for rank 1. The index is not checked.
+  decltype(auto) operator[](std::int64_t index) const {
+    static_assert(Rank > 0, "a tensor of rank 0 has one element: use view()");
+    T* const slice = data_ + index * strides_[0];
+    if constexpr (Rank == 1) {
+      return static_cast<T&>(*slice);
+    } else {
+      Extents<Rank - 1> sizes;
+      Extents<Rank - 1> strides;
+      for (std::size_t i = 1; i < Rank; ++i) {
+        sizes[i - 1] = sizes_[i];
+        strides[i - 1] = strides_[i];
+      }
+      return TensorView<T, Rank - 1>(slice, sizes, strides, device_);
+    }
+  }
+
+  // All elements in row-major order; only a contiguous view has them in one run.
+  T* begin() const {
+    if (!is_contiguous()) {
+      throw Error(AOTBUILD_INVALID_ARGUMENT, "begin(): the tensor is not contiguous; index it with operator()");
+    }
+    return data_;
+  }
+  T* end() const { return begin() + numel(); }
+
+  // The same view for the C ABI; it points into this object.
+  aotbuild_tensor c_tensor() const {
+    aotbuild_tensor tensor{};
+    tensor.data = const_cast<value_type*>(data_);
+    tensor.device = device_;
+    tensor.ndim = static_cast<std::int32_t>(Rank);
+    tensor.dtype = dtype_v<T>;
+    tensor.shape = const_cast<std::int64_t*>(sizes_.data());
+    tensor.strides = const_cast<std::int64_t*>(strides_.data());
+    return tensor;
+  }
+
+ private:
+  T* data_ = nullptr;
+  Extents<Rank> sizes_;
+  Extents<Rank> strides_;
+  aotbuild_device device_ = kCpuDevice;
+};
+
+// A tensor that owns its memory, or a share of it: what a model returns. It outlives the model that made it.
+template <typename T, std::size_t Rank>
+class Tensor {
+ public:
+  using value_type = T;
+  static constexpr std::size_t rank = Rank;
+
+  Tensor() = default;
+  // `owner` keeps the memory of `view` alive.
+  Tensor(const TensorView<T, Rank>& view, std::shared_ptr<void> owner) : view_(view), owner_(std::move(owner)) {}
+  Tensor(Tensor&&) noexcept = default;
+  Tensor& operator=(Tensor&&) noexcept = default;
+  Tensor(const Tensor&) = delete;
+  Tensor& operator=(const Tensor&) = delete;
+
+  TensorView<T, Rank> view() { return view_; }
+  TensorView<const T, Rank> view() const { return view_; }
+  operator TensorView<T, Rank>() { return view_; }
+  operator TensorView<const T, Rank>() const { return view_; }
+
+  T* data() { return view_.data(); }
+  const T* data() const { return view_.data(); }
+  const Extents<Rank>& sizes() const { return view_.sizes(); }
+  const Extents<Rank>& strides() const { return view_.strides(); }
+  std::int64_t size(std::size_t dim) const { return view_.size(dim); }
+  std::int64_t stride(std::size_t dim) const { return view_.stride(dim); }
+  aotbuild_device device() const { return view_.device(); }
+  std::int64_t numel() const { return view_.numel(); }
+  bool is_contiguous() const { return view_.is_contiguous(); }
+
+  template <typename... Indices>
+  T& operator()(Indices... indices) {
+    return view_(indices...);
+  }
+  template <typename... Indices>
+  const T& operator()(Indices... indices) const {
+    return view_(indices...);
+  }
+  decltype(auto) operator[](std::int64_t index) { return view()[index]; }
+  decltype(auto) operator[](std::int64_t index) const { return view()[index]; }
+
+  T* begin() { return view_.begin(); }
+  T* end() { return view_.end(); }
+  const T* begin() const { return view_.begin(); }
+  const T* end() const { return view_.end(); }
+
+ private:
+  TensorView<T, Rank> view_;
+  std::shared_ptr<void> owner_;
+};
+
+// A view whose element type and rank are known at run time only: weights by name.
+class AnyTensorView {
+ public:
+  AnyTensorView() = default;
+
+  template <typename T, std::size_t Rank>
+  AnyTensorView(const TensorView<T, Rank>& view)
+      : AnyTensorView(view.c_tensor().data, dtype_v<T>, {view.sizes().begin(), view.sizes().end()},
+                      {view.strides().begin(), view.strides().end()}, view.device()) {}
+
+  AnyTensorView(const void* data, aotbuild_dtype dtype, std::vector<std::int64_t> sizes,
+                std::vector<std::int64_t> strides, aotbuild_device device = kCpuDevice)
+      : data_(data), dtype_(dtype), sizes_(std::move(sizes)), strides_(std::move(strides)), device_(device) {}
+
+  // The same view for the C ABI; it points into this object.
+  aotbuild_tensor c_tensor() const {
+    aotbuild_tensor tensor{};
+    tensor.data = const_cast<void*>(data_);
+    tensor.device = device_;
+    tensor.ndim = static_cast<std::int32_t>(sizes_.size());
+    tensor.dtype = dtype_;
+    tensor.shape = const_cast<std::int64_t*>(sizes_.data());
+    tensor.strides = strides_.empty() ? nullptr : const_cast<std::int64_t*>(strides_.data());
+    return tensor;
+  }
+
+ private:
+  const void* data_ = nullptr;
+  aotbuild_dtype dtype_{};
+  std::vector<std::int64_t> sizes_;
+  std::vector<std::int64_t> strides_;
+  aotbuild_device device_ = kCpuDevice;
+};
+
+}  // namespace aotbuild
+
+#endif  // AOTBUILD_TENSOR_HPP_

@@ -1,0 +1,239 @@
+// Golden data and comparisons for the generated tests and benchmarks. Needs nlohmann-json.
+#ifndef AOTBUILD_TESTING_HPP_
+#define AOTBUILD_TESTING_HPP_
+
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aotbuild/model.hpp"
+#include "aotbuild/tensor.hpp"
+
+namespace aotbuild::testing {
+
+// The golden file of a test: the first argument if there is one, else the environment variable AOTBUILD_GOLDEN, else
+// `name` beside the executable.
+inline std::string find_golden_file(int argc, char** argv, const std::string& name) {
+  if (argc > 1) return argv[1];
+  if (const char* path = std::getenv("AOTBUILD_GOLDEN")) return path;
+  const std::string executable = argc > 0 ? argv[0] : "";
+  const std::size_t slash = executable.rfind('/');
+  return slash == std::string::npos ? name : executable.substr(0, slash + 1) + name;
+}
+
+namespace detail {
+
+template <typename T>
+struct is_complex : std::false_type {};
+template <typename T>
+struct is_complex<std::complex<T>> : std::true_type {};
+
+}  // namespace detail
+
+// A safetensors file in memory, 64-byte aligned. Complex tensors are pairs of reals, one trailing dimension more.
+class GoldenFile {
+ public:
+  explicit GoldenFile(const std::string& path) : path_(path) {
+    std::ifstream stream(path, std::ios::binary);
+    if (!stream) {
+      throw std::runtime_error("cannot open the golden file " + path +
+                               "; name it in the first argument or in AOTBUILD_GOLDEN");
+    }
+    std::ostringstream contents;
+    contents << stream.rdbuf();
+    const std::string bytes = contents.str();
+    std::uint64_t header_size = 0;
+    if (bytes.size() < sizeof(header_size)) throw std::runtime_error(path + " is not a safetensors file: too short");
+    for (std::size_t i = 0; i < sizeof(header_size); ++i) {
+      header_size |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+    }
+    if (header_size > bytes.size() - sizeof(header_size)) {
+      throw std::runtime_error(path + " is not a safetensors file: its header is longer than the file");
+    }
+    const std::size_t begin = sizeof(header_size) + static_cast<std::size_t>(header_size);
+    header_ = nlohmann::json::parse(bytes.data() + sizeof(header_size), bytes.data() + begin);
+    size_ = bytes.size() - begin;
+    data_.reset(static_cast<unsigned char*>(std::aligned_alloc(64, (size_ + 64) / 64 * 64)));
+    if (data_ == nullptr) throw std::bad_alloc();
+    std::memcpy(data_.get(), bytes.data() + begin, size_);
+  }
+
+  template <typename T, std::size_t Rank>
+  TensorView<T, Rank> get(const std::string& name) const {
+    const Entry entry = find(name);
+    const std::size_t stored_rank = Rank + (detail::is_complex<std::remove_const_t<T>>::value ? 1 : 0);
+    if (entry.shape.size() != stored_rank) {
+      throw std::runtime_error(path_ + ": tensor " + name + " has another rank than the header");
+    }
+    Extents<Rank> sizes;
+    std::size_t expected = sizeof(T);
+    for (std::size_t i = 0; i < Rank; ++i) {
+      sizes[i] = entry.shape[i];
+      expected *= static_cast<std::size_t>(sizes[i]);
+    }
+    if (entry.size != expected)
+      throw std::runtime_error(path_ + ": tensor " + name + " has another size than its shape");
+    return {reinterpret_cast<T*>(entry.data), sizes};
+  }
+
+  // The weights that `info` names, stored as "weights/<name>".
+  std::map<std::string, AnyTensorView> weights(const aotbuild_model_info& info) const {
+    std::map<std::string, AnyTensorView> result;
+    for (std::size_t i = 0; i < info.weight_count; ++i) {
+      const aotbuild_weight_info& weight = info.weights[i];
+      const Entry entry = find(std::string("weights/") + weight.name);
+      result.insert_or_assign(weight.name,
+                              AnyTensorView(entry.data, weight.dtype, {weight.shape, weight.shape + weight.ndim}, {}));
+    }
+    return result;
+  }
+
+ private:
+  struct Entry {
+    unsigned char* data;
+    std::size_t size;
+    std::vector<std::int64_t> shape;
+  };
+  struct Free {
+    void operator()(unsigned char* memory) const { std::free(memory); }
+  };
+
+  Entry find(const std::string& name) const {
+    const auto found = header_.find(name);
+    if (found == header_.end()) throw std::runtime_error(path_ + " has no tensor " + name);
+    const auto offsets = found->at("data_offsets").get<std::vector<std::size_t>>();
+    if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > size_) {
+      throw std::runtime_error(path_ + ": tensor " + name + " lies outside the file");
+    }
+    return {data_.get() + offsets[0], offsets[1] - offsets[0], found->at("shape").get<std::vector<std::int64_t>>()};
+  }
+
+  std::string path_;
+  nlohmann::json header_;
+  std::unique_ptr<unsigned char, Free> data_;
+  std::size_t size_ = 0;
+};
+
+// A contiguous tensor of the same sizes.
+template <typename T, std::size_t Rank>
+Tensor<std::remove_const_t<T>, Rank> empty_like(const TensorView<T, Rank>& view) {
+  using Value = std::remove_const_t<T>;
+  const auto bytes = static_cast<std::size_t>(view.numel()) * sizeof(Value);
+  std::shared_ptr<void> memory(std::aligned_alloc(64, (bytes + 64) / 64 * 64), std::free);
+  if (memory == nullptr) throw std::bad_alloc();
+  auto* const data = static_cast<Value*>(memory.get());
+  return {TensorView<Value, Rank>(data, view.sizes()), std::move(memory)};
+}
+
+struct Comparison {
+  bool close;
+  std::string message;  // the largest absolute and relative error, and where
+};
+
+namespace detail {
+
+template <typename T>
+auto widen(T value) {
+  if constexpr (is_complex<T>::value) {
+    return std::complex<double>(value);
+  } else if constexpr (std::is_integral_v<T>) {
+    return static_cast<long double>(value);  // holds every std::int64_t
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return static_cast<double>(value);
+  } else {
+    return static_cast<double>(static_cast<float>(value));
+  }
+}
+
+template <std::size_t Rank>
+std::string index_text(const Extents<Rank>& index) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < Rank; ++i) text += (i > 0 ? ", " : "") + std::to_string(index[i]);
+  return text + "]";
+}
+
+}  // namespace detail
+
+// Whether |actual - expected| <= atol + rtol * |expected| everywhere, as torch.testing.assert_close has it; NaN equals
+// NaN. Integers and booleans have to be equal.
+template <typename T, std::size_t Rank>
+Comparison compare(const TensorView<const T, Rank>& actual, const TensorView<const T, Rank>& expected, double rtol,
+                   double atol) {
+  if (actual.sizes() != expected.sizes()) {
+    return {false, "sizes " + detail::index_text<Rank>(actual.sizes()) + ", expected " +
+                       detail::index_text<Rank>(expected.sizes())};
+  }
+  if (std::is_integral_v<T>) rtol = atol = 0;
+  double largest_absolute = 0;
+  double largest_relative = 0;
+  Extents<Rank> absolute_at;
+  Extents<Rank> relative_at;
+  std::int64_t mismatches = 0;
+  Extents<Rank> index;
+  const std::int64_t count = expected.numel();
+  for (std::int64_t n = 0; n < count; ++n) {
+    std::int64_t actual_offset = 0;
+    std::int64_t expected_offset = 0;
+    for (std::size_t i = 0; i < Rank; ++i) {
+      actual_offset += index[i] * actual.stride(i);
+      expected_offset += index[i] * expected.stride(i);
+    }
+    const auto a = detail::widen(actual.data()[actual_offset]);
+    const auto e = detail::widen(expected.data()[expected_offset]);
+    const bool both_nan = a != a && e != e;
+    if (a != e && !both_nan) {
+      const auto absolute = static_cast<double>(std::abs(a - e));
+      const auto magnitude = static_cast<double>(std::abs(e));
+      const double relative = absolute / magnitude;
+      if (!(absolute <= largest_absolute)) {
+        largest_absolute = absolute;
+        absolute_at = index;
+      }
+      if (!(relative <= largest_relative)) {
+        largest_relative = relative;
+        relative_at = index;
+      }
+      if (!(absolute <= atol + rtol * magnitude) || std::isinf(absolute)) ++mismatches;
+    }
+    for (std::size_t i = Rank; i-- > 0;) {
+      if (++index[i] < expected.size(i)) break;
+      index[i] = 0;
+    }
+  }
+  std::ostringstream message;
+  if (mismatches > 0) message << mismatches << " of " << count << " elements differ; ";
+  message << "largest absolute error " << largest_absolute;
+  if (largest_absolute != 0) message << " at " << detail::index_text<Rank>(absolute_at);
+  message << ", largest relative error " << largest_relative;
+  if (largest_relative != 0) message << " at " << detail::index_text<Rank>(relative_at);
+  message << " (rtol " << rtol << ", atol " << atol << ")";
+  return {mismatches == 0, message.str()};
+}
+
+// The message with which a model refuses `inputs`; empty when it accepts them.
+inline std::string refusal(const Model& model, const std::vector<aotbuild_tensor>& inputs, std::size_t output_count) {
+  std::vector<aotbuild_tensor> outputs(output_count);
+  try {
+    model.run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size());
+  } catch (const Error& error) {
+    return error.status() == AOTBUILD_INVALID_ARGUMENT ? error.what() : "";
+  }
+  return "";
+}
+
+}  // namespace aotbuild::testing
+
+#endif  // AOTBUILD_TESTING_HPP_

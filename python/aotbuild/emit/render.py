@@ -1,0 +1,316 @@
+"""Rendering: the contents of every generated file, as a pure function of the compiled model and the options."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import jinja2
+
+from aotbuild.emit import golden, weights
+from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
+from aotbuild.errors import AotbuildError
+from aotbuild.program import CompiledModel, Dim, EmitOptions, TensorSpec, Variant
+
+_WIDTH = 120
+
+_CPP_TYPES = {
+    "float64": "double",
+    "float32": "float",
+    "float16": "aotbuild::float16",
+    "bfloat16": "aotbuild::bfloat16",
+    "int64": "std::int64_t",
+    "int32": "std::int32_t",
+    "int16": "std::int16_t",
+    "int8": "std::int8_t",
+    "uint8": "std::uint8_t",
+    "bool": "bool",
+    "complex64": "std::complex<float>",
+    "complex128": "std::complex<double>",
+}
+
+_C_DTYPES = {
+    "float64": "{AOTBUILD_FLOAT, 64, 1}",
+    "float32": "{AOTBUILD_FLOAT, 32, 1}",
+    "float16": "{AOTBUILD_FLOAT, 16, 1}",
+    "bfloat16": "{AOTBUILD_BFLOAT, 16, 1}",
+    "int64": "{AOTBUILD_INT, 64, 1}",
+    "int32": "{AOTBUILD_INT, 32, 1}",
+    "int16": "{AOTBUILD_INT, 16, 1}",
+    "int8": "{AOTBUILD_INT, 8, 1}",
+    "uint8": "{AOTBUILD_UINT, 8, 1}",
+    "bool": "{AOTBUILD_BOOL, 8, 1}",
+    "complex64": "{AOTBUILD_COMPLEX, 64, 1}",
+    "complex128": "{AOTBUILD_COMPLEX, 128, 1}",
+}
+
+_WEIGHTS_MODES = {"embed": "kEmbed", "file": "kFile", "external": "kExternal"}
+
+_ACTIVATIONS = {
+    "none": "kNone",
+    "relu": "kRelu",
+    "gelu": "kGelu",
+    "gelu_tanh": "kGeluTanh",
+    "silu": "kSilu",
+    "tanh": "kTanh",
+    "sigmoid": "kSigmoid",
+    "hardswish": "kHardswish",
+    "leaky_relu": "kLeakyRelu",
+}
+
+# What __builtin_cpu_supports() has to say yes to. The level's other extensions came in the same processors.
+_CPU_FEATURES = {
+    "x86-64-v2": ("sse4.2", "popcnt"),
+    "x86-64-v3": ("avx2", "fma", "bmi", "bmi2"),
+    "avx2": ("avx2", "fma", "bmi", "bmi2"),
+    "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "bmi", "bmi2"),
+}
+
+
+def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
+    """The generated files of one target by their paths relative to the output folder.
+
+    The result depends on the arguments alone: the same model and options give the same bytes.
+
+    Raises:
+        AotbuildError: for names that C++ does not allow, and weights that the chosen mode cannot store.
+    """
+    names = TargetNames.of(options)
+    if options.weights not in _WEIGHTS_MODES:
+        raise AotbuildError(f"target {options.target!r}: WEIGHTS {options.weights!r} is not EMBED, FILE or EXTERNAL")
+    files: dict[str, bytes] = {}
+    context = _context(model, options, names)
+    for path, template in _templates(options, names).items():
+        files[path] = _render(template, context)
+    for variant in model.variants:
+        files |= _variant_files(options.target, variant)
+    if options.weights == "embed":
+        files[f"src/{options.target}.weights.bin"] = weights.blob(model.weights)
+    elif options.weights == "file":
+        files[names.weights_file] = weights.file(model.weights)
+    if options.test or options.benchmark:
+        with_weights = options.weights == "external"
+        files[f"test/{options.target}.golden.safetensors"] = golden.encode(model, with_weights)
+    manifest = _manifest(model, options, names, files)
+    files[f"src/{options.target}.cpp"] = _render("model.cpp.j2", {**context, "manifest": manifest})
+    files[f"{options.target}.manifest.json"] = manifest.encode()
+    return dict(sorted(files.items()))
+
+
+def _templates(options: EmitOptions, names: TargetNames) -> dict[str, str]:
+    target = options.target
+    templates = {
+        f"include/{names.header}": "model.hpp.j2",
+        f"include/{target}.h": "model.h.j2",
+        f"src/{target}_api.cpp": "api.cpp.j2",
+        f"src/{target}_weights.cpp": "weights.cpp.j2",
+    }
+    if options.test:
+        templates[f"test/{target}_test.cpp"] = "test.cpp.j2"
+    if options.benchmark:
+        templates[f"test/{target}_benchmark.cpp"] = "benchmark.cpp.j2"
+    if options.python_module:
+        templates[f"python/{options.python_module}.cpp"] = "python.cpp.j2"
+    return templates
+
+
+def _variant_files(target: str, variant: Variant) -> dict[str, bytes]:
+    isa = identifier(variant.isa)
+    files = {
+        f"src/{target}_run_{isa}.cpp": variant.run_source,
+        f"src/{target}_kernels_{isa}.hpp": variant.kernels_header,
+    }
+    for index, shard in enumerate(variant.kernel_shards):
+        files[f"src/{target}_kernels_{isa}_{index}.cpp"] = shard
+    return {path: text.encode() for path, text in files.items()}
+
+
+def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, files: Iterable[str]) -> str:
+    target = options.target
+    manifest = {
+        "manifest_version": 1,
+        "target": target,
+        "namespace": names.namespace,
+        "class_name": names.class_name,
+        "header": names.header,
+        "symbol_prefix": names.prefix,
+        "inputs": [_tensor_json(spec) for spec in model.signature.inputs],
+        "outputs": [_tensor_json(spec) for spec in model.signature.outputs],
+        "weights": {
+            "mode": options.weights,
+            "file": names.weights_file if options.weights == "file" else None,
+            "count": len(model.weights),
+            "bytes": sum(weight.tensor.data.nbytes for weight in model.weights),
+        },
+        "cpu_isa": [variant.isa for variant in model.variants],
+        "golden": [case.name for case in model.golden],
+        "tolerances": {"rtol": model.rtol, "atol": model.atol},
+        "metadata": model.metadata,
+        "files": sorted([*files, f"src/{target}.cpp", f"{target}.manifest.json"]),
+    }
+    return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+
+
+def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "path": list(spec.path),
+        "dtype": spec.dtype,
+        "device": spec.device,
+        "dims": [{"size": _dim_text(dim), "min": dim.min, "max": dim.max} for dim in spec.dims],
+        "strides": None if spec.strides is None else list(spec.strides),
+    }
+
+
+def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> dict[str, Any]:
+    inputs = struct_of("Inputs", model.signature.inputs)
+    # Two structures have the fields of the outputs; a field may have the name of neither.
+    outputs = struct_of("Outputs", model.signature.outputs, taken=("OutputViews",))
+    blob = weights.layout(model.weights)
+    embed = options.weights == "embed"
+    shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
+    dtypes = {spec.dtype for spec in (*model.signature.inputs, *model.signature.outputs)}
+    return {
+        "target": options.target,
+        "names": names,
+        "module": options.python_module,
+        "mode": options.weights,
+        "weights_mode": _WEIGHTS_MODES[options.weights],
+        "inputs": inputs,
+        "outputs": outputs,
+        "input_specs": model.signature.inputs,
+        "output_specs": model.signature.outputs,
+        "input_leaves": list(inputs.leaves()),
+        "output_leaves": list(outputs.leaves()),
+        "symbols": _symbols(model),
+        "complex": any(dtype.startswith("complex") for dtype in dtypes),
+        "max_input_rank": max((len(spec.dims) for spec in model.signature.inputs), default=0),
+        "max_output_rank": max((len(spec.dims) for spec in model.signature.outputs), default=0),
+        "weights": model.weights,
+        "weight_offsets": blob.offsets if embed else [0] * len(model.weights),
+        "weights_size": blob.size,
+        "shapes": shapes,
+        "linears": model.linears,
+        "convolutions": model.convolutions,
+        "variants": model.variants,
+        "cases": [(case.name, _test_name(case.name)) for case in model.golden],
+        "rtol": model.rtol,
+        "atol": model.atol,
+    }
+
+
+def _symbols(model: CompiledModel) -> list[tuple[str, int, int]]:
+    ranges: dict[str, tuple[str, int, int]] = {}
+    for spec in model.signature.inputs:
+        for dim in spec.dims:
+            if dim.symbol not in (None, "?") and (dim.multiplier, dim.offset) == (1, 0):
+                ranges.setdefault(str(dim.symbol), (str(dim.symbol), dim.min, dim.max))
+    return list(ranges.values())
+
+
+def _dim_text(dim: Dim) -> str:
+    if dim.symbol is None:
+        return str(dim.min)
+    text = dim.symbol if dim.multiplier == 1 else f"{dim.multiplier}*{dim.symbol}"
+    return f"{text}{dim.offset:+d}" if dim.offset else text
+
+
+def _shape_text(spec: TensorSpec) -> str:
+    return f"[{', '.join(_dim_text(dim) for dim in spec.dims)}]"
+
+
+def _tensor_type(spec: TensorSpec, template: str, qualifier: str = "") -> str:
+    return f"aotbuild::{template}<{qualifier}{_CPP_TYPES[spec.dtype]}, {len(spec.dims)}>"
+
+
+def _test_name(case: str) -> str:
+    """A GoogleTest name: those may hold no underscore."""
+    return "".join(word[:1].upper() + word[1:] for word in identifier(case).split("_"))
+
+
+def _quote(text: str | None) -> str:
+    """A C string literal, or nullptr."""
+    if text is None:
+        return "nullptr"
+    escaped = "".join(
+        f"\\{c}" if c in '"\\' else c if " " <= c <= "~" else "".join(f"\\{b:03o}" for b in c.encode()) for c in text
+    )
+    return f'"{escaped}"'
+
+
+def _align_comments(text: str) -> str:
+    """Trailing comments of neighbouring lines in one column."""
+    result: list[str] = []
+    for has_comment, group in itertools.groupby(text.splitlines(), key=lambda line: "  // " in line):
+        lines = list(group)
+        if has_comment:
+            pairs = [line.split("  // ", 1) for line in lines]
+            width = max(len(code) for code, _ in pairs)
+            lines = [f"{code:<{width}}  // {comment}" for code, comment in pairs]
+        result += lines
+    return "".join(f"{line}\n" for line in result)
+
+
+def _wrap(items: Iterable[str], prefix: str, suffix: str, indent: int) -> str:
+    """``prefix`` + the items in braces + ``suffix`` on one line if it fits, else with a line for each item."""
+    entries = list(items)
+    line = f"{' ' * indent}{prefix}{{{', '.join(entries)}}}{suffix}"
+    if len(line) <= _WIDTH:
+        return line
+    lines = "".join(f"{' ' * (indent + 4)}{entry},\n" for entry in entries)
+    return f"{' ' * indent}{prefix}{{\n{lines}{' ' * indent}}}{suffix}"
+
+
+def _initialize(struct: Struct, expression: str) -> list[str]:
+    """Initializers of the fields of ``struct``; ``expression`` has %(...)s for what a leaf offers."""
+    result = []
+    for member in struct.fields:
+        if isinstance(member, Struct):
+            result.append(f"{{{', '.join(_initialize(member, expression))}}}")
+        else:
+            result.append(
+                expression
+                % {
+                    "type": _CPP_TYPES[member.spec.dtype],
+                    "rank": len(member.spec.dims),
+                    "index": member.index,
+                    "golden": _quote(f"/input/{member.spec.name}"),
+                    "path": member.path,
+                }
+            )
+    return result
+
+
+def _flat(leaves: Iterable[Leaf], expression: str) -> list[str]:
+    """``expression`` for each leaf in the order of the C ABI."""
+    return [expression % {"path": leaf.path} for leaf in sorted(leaves, key=lambda leaf: leaf.index)]
+
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("aotbuild.emit", "templates"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,
+)
+_ENVIRONMENT.globals |= {"CPU_FEATURES": _CPU_FEATURES, "ACTIVATIONS": _ACTIVATIONS}
+_ENVIRONMENT.filters |= {
+    "identifier": identifier,
+    "quote": _quote,
+    "dim_text": _dim_text,
+    "shape_text": _shape_text,
+    "tensor_type": _tensor_type,
+    "cpp_type": lambda dtype: _CPP_TYPES[dtype],
+    "c_dtype": lambda dtype: _C_DTYPES[dtype],
+    "align_comments": _align_comments,
+    "wrap": _wrap,
+    "initialize": _initialize,
+    "flat": _flat,
+}
+
+
+def _render(template: str, context: dict[str, Any]) -> bytes:
+    return _ENVIRONMENT.get_template(template).render(context).encode()
