@@ -1,0 +1,111 @@
+"""What holds of the repository as a whole: one version, no traces of a machine, complete documentation links."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Written in pieces, so that this file may hold what no file may hold.
+FORBIDDEN = {
+    "a path of somebody's machine": re.compile(r"(?<![\w.$}])/" + r"(?:home/[a-z]|root/|work/|Users/|opt/[a-z])"),
+    "the address of a package registry": re.compile(
+        "|".join(
+            (
+                "py" + r"pi\.org",
+                "python" + r"hosted",
+                "download\\.py" + r"torch\.org",
+                "npm" + r"js\.",
+                "crates" + r"\.io",
+            )
+        )
+    ),
+    "an unfinished part": re.compile("|".join(("TO" + "DO", "FIX" + "ME", r"\bXX" + "X\b"))),
+}
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_tracked_file_holds(what: str) -> None:
+    found = []
+    for path in tracked_files():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+            for number, line in enumerate(lines, 1)
+            if FORBIDDEN[what].search(line)
+        ]
+    assert not found, f"{what}:\n" + "\n".join(found)
+
+
+@pytest.mark.quick
+def test_no_tracked_file_is_large() -> None:
+    large = [path.relative_to(ROOT) for path in tracked_files() if path.stat().st_size > 512 * 1024]
+    assert not large
+
+
+@pytest.mark.quick
+def test_version_is_the_same_everywhere() -> None:
+    def version(file: str, pattern: str) -> str:
+        found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
+        assert found, f"{file} has no version"
+        return found[1]
+
+    versions = {
+        "pyproject.toml": version("pyproject.toml", r'^version = "(.+)"'),
+        "CMake package": version("cmake/aotbuildConfigVersion.cmake", r'PACKAGE_VERSION "(.+)"'),
+        "changelog": version("CHANGELOG.md", r"^## (\d\S*)"),
+    }
+    assert len(set(versions.values())) == 1, versions
+
+
+@pytest.mark.quick
+def test_documentation_links_lead_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not broken
+
+
+@pytest.mark.quick
+def test_every_dependency_is_pinned_and_documented() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    lists = re.findall(
+        r"^(?:dependencies|requires|examples|test|lint|benchmark) = \[(.*?)\]$", pyproject, re.MULTILINE | re.DOTALL
+    )
+    names = {re.split(r"[<>=!;\[]", entry)[0] for group in lists for entry in re.findall(r'"(.+?)"', group)} - {
+        "aotbuild"
+    }
+    assert len(names) > 10
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    documented = (ROOT / "docs" / "dependencies.md").read_text()
+    assert not names - pinned
+    assert not [name for name in names if name not in documented]
+
+
+@pytest.mark.quick
+def test_presets_of_every_kind_have_the_same_names() -> None:
+    presets = json.loads((ROOT / "CMakePresets.json").read_text())
+    names = [
+        {preset["name"] for preset in presets[kind] if not preset.get("hidden")}
+        for kind in ("configurePresets", "buildPresets", "testPresets")
+    ]
+    assert names[0] == names[1] == names[2]
