@@ -1,0 +1,39 @@
+// What generated kernels are written in: at::vec from the torch package's headers, and errors that leave OpenMP loops.
+// Private to generated kernel sources, compiled as C++20 with one instruction set each.
+#ifndef AOTBUILD_DETAIL_KERNEL_HPP_
+#define AOTBUILD_DETAIL_KERNEL_HPP_
+
+#include <torch/csrc/inductor/cpp_prefix.h>
+
+#include <atomic>
+#include <exception>
+#include <stdexcept>
+
+#include "aotbuild/detail/shim.h"
+
+#undef AOTI_TORCH_CHECK
+#define AOTI_TORCH_CHECK(condition, message)             \
+  do {                                                   \
+    if (!(condition)) throw std::runtime_error(message); \
+  } while (0)
+
+namespace aotbuild::detail {
+
+// The first exception thrown in a parallel loop, carried to the end of the kernel.
+class KernelError {
+ public:
+  void capture() noexcept {
+    if (!taken_.exchange(true)) error_ = std::current_exception();
+  }
+  void rethrow() {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic<bool> taken_{false};
+  std::exception_ptr error_;
+};
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_DETAIL_KERNEL_HPP_

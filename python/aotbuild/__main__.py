@@ -1,0 +1,7 @@
+"""``python -m aotbuild``."""
+
+import sys
+
+from aotbuild.cli import main
+
+sys.exit(main())

@@ -1,0 +1,611 @@
+"""Capture: a model file's callable to one ``torch.export`` program, the signature of its C++ surface and golden cases."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import keyword
+import os
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, SymIntArgument, TensorArgument
+from torch.utils import _pytree as pytree
+
+from aotbuild.errors import AotbuildError
+from aotbuild.model import Model
+from aotbuild.program import Dim, GoldenCase, Signature, TensorData, TensorSpec
+
+# Sizes beyond which a dynamic dimension without an upper bound is not tested.
+_UNBOUNDED = 2**31 - 1
+# Largest number of elements of one input in a golden case, so that recording the extremes stays affordable.
+_MAX_GOLDEN_ELEMENTS = 1 << 21
+
+
+@dataclass(frozen=True)
+class DynamicDim:
+    """One entry of DYNAMIC_SHAPES: dimension ``dim`` of input ``input`` varies in ``[min, max]``."""
+
+    input: str
+    dim: int
+    min: int
+    max: int | None
+
+
+@dataclass
+class Source:
+    """A model file, loaded: what its callable returned and the project files that it read."""
+
+    model: Model | None
+    program: ExportedProgram | None
+    files: tuple[Path, ...]
+
+
+@dataclass
+class Captured:
+    """The result of the one export."""
+
+    program: ExportedProgram
+    signature: Signature
+    golden: tuple[GoldenCase, ...]
+    rtol: float
+    atol: float
+    files: tuple[Path, ...]
+
+
+def parse_dynamic_shape(text: str) -> DynamicDim:
+    """``input:dim=min..max`` as DYNAMIC_SHAPES has it; ``max`` may be left out."""
+    match = re.fullmatch(r"([A-Za-z_][\w.]*):(\d+)=(\d+)\.\.(\d*)", text)
+    if match is None:
+        raise AotbuildError(f"DYNAMIC_SHAPES {text!r}: write input:dim=min..max, for example ids:1=1..512")
+    name, dim, low, high = match.groups()
+    if high and int(high) < int(low):
+        raise AotbuildError(f"DYNAMIC_SHAPES {text!r}: the maximum {high} is below the minimum {low}")
+    return DynamicDim(name, int(dim), int(low), int(high) if high else None)
+
+
+# --- loading -----------------------------------------------------------------------------------------------------------
+
+
+def load_source(model: str, params: Mapping[str, str], directory: Path | None = None) -> Source:
+    """Loads MODEL: ``file.py:callable``, ``package.module:callable`` or ``file.pt2``.
+
+    Args:
+        model: the value of MODEL.
+        params: PARAMS, passed to the callable as keyword arguments. A value that reads as a Python int, float or
+            bool is passed as one, everything else as str.
+        directory: what a relative file is relative to; None: the current directory.
+
+    Raises:
+        AotbuildError: the file, module or callable is missing or raises.
+    """
+    base = directory or Path.cwd()
+    if model.endswith(".pt2"):
+        path = base / model
+        if not path.is_file():
+            raise AotbuildError(f"MODEL {model}: no such file (looked for {path})")
+        if params:
+            raise AotbuildError(f"MODEL {model}: PARAMS go to a callable; a .pt2 file takes none")
+        try:
+            return Source(None, torch.export.load(path), (path,))
+        except Exception as error:
+            raise AotbuildError(
+                f"MODEL {model}: cannot be read as a program written by torch.export.save: {error}"
+            ) from error
+    place, separator, name = model.rpartition(":")
+    if not separator or not place or not name:
+        raise AotbuildError(f"MODEL {model}: write file.py:callable, package.module:callable or file.pt2")
+    before = set(sys.modules)
+    module = _import_file(base / place, model) if place.endswith(".py") else _import_module(place, base, model)
+    function = getattr(module, name, None)
+    if function is None:
+        public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise AotbuildError(f"MODEL {model}: {place} defines no {name!r}; it has: {', '.join(public) or 'no callables'}")
+    if not callable(function):
+        raise AotbuildError(f"MODEL {model}: {name!r} is a {type(function).__name__}, not a callable")
+    try:
+        returned = function(**{key: _literal(value) for key, value in params.items()})
+    except Exception as error:
+        where = _user_line(error.__traceback__) or "in the model file"
+        raise AotbuildError(f"MODEL {model}: {name}() raised {type(error).__name__}: {error}\n  {where}") from error
+    result = _as_model(returned, model)
+    files = {Path(f) for f in _project_files(set(sys.modules) - before | {module.__name__})}
+    for extra in result.data_files:
+        path = base / extra
+        if not path.is_file():
+            raise AotbuildError(f"MODEL {model}: data_files names {extra}, and there is no such file")
+        files.add(path)
+    return Source(result, None, tuple(sorted(files)))
+
+
+def _import_file(path: Path, model: str) -> ModuleType:
+    if not path.is_file():
+        raise AotbuildError(f"MODEL {model}: no such file (looked for {path})")
+    name = path.stem
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    return _execute(lambda: spec.loader.exec_module(module), module, model)  # type: ignore[union-attr]
+
+
+def _import_module(name: str, base: Path, model: str) -> ModuleType:
+    sys.path.insert(0, str(base))
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise AotbuildError(f"MODEL {model}: no module {name!r} on PYTHONPATH or beside the project's CMakeLists.txt")
+    holder: list[ModuleType] = []
+    _execute(lambda: holder.append(importlib.import_module(name)), None, model)
+    return holder[0]
+
+
+def _execute(action: Any, module: ModuleType | None, model: str) -> Any:
+    try:
+        action()
+    except Exception as error:
+        where = _user_line(error.__traceback__) or "while it was imported"
+        raise AotbuildError(f"MODEL {model}: importing it raised {type(error).__name__}: {error}\n  {where}") from error
+    return module
+
+
+def _literal(text: str) -> Any:
+    if text in ("True", "true", "ON"):
+        return True
+    if text in ("False", "false", "OFF"):
+        return False
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _as_model(returned: Any, model: str) -> Model:
+    if isinstance(returned, Model):
+        return returned
+    if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], (tuple, list)):
+        return Model(returned[0], returned[1])
+    if isinstance(returned, tuple) and len(returned) == 3 and isinstance(returned[2], Mapping):
+        return Model(returned[0], returned[1], returned[2])
+    raise AotbuildError(
+        f"MODEL {model}: the callable returned a {type(returned).__name__}; return an aotbuild.Model, "
+        "or (module, args) with args a tuple of example inputs"
+    )
+
+
+def _library_roots() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    roots.add(str(Path(torch.__file__).parent.parent))
+    roots.add(str(Path(__file__).parent))
+    return tuple(os.path.realpath(root) + os.sep for root in roots)
+
+
+def _is_project_file(filename: str | None) -> bool:
+    if not filename or filename.startswith("<"):
+        return False
+    real = os.path.realpath(filename)
+    return not real.startswith(_library_roots())
+
+
+def _project_files(modules: set[str]) -> Iterator[str]:
+    for name in modules:
+        module = sys.modules.get(name)
+        filename = getattr(module, "__file__", None)
+        if filename and _is_project_file(filename):
+            yield os.path.abspath(filename)
+
+
+def _user_line(trace: Any) -> str | None:
+    """The last line of the user's own code in a traceback, as "file:line in function: code"."""
+    for frame in reversed(traceback.extract_tb(trace)):
+        if _is_project_file(frame.filename):
+            return f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
+    return None
+
+
+# --- export ------------------------------------------------------------------------------------------------------------
+
+
+class _FunctionModule(torch.nn.Module):
+    """A plain function as a module, so that it can be exported."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self._function = function
+        self.forward = function
+
+
+def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model") -> Captured:
+    """Exports the model once and records golden cases by running it eagerly.
+
+    Raises:
+        AotbuildError: the model does not export (with the user's source line), or an input is of a kind that a
+            compiled model cannot take.
+    """
+    if source.program is not None:
+        if dynamic:
+            raise AotbuildError("DYNAMIC_SHAPES: a .pt2 program already says which sizes vary; export it with them")
+        program = source.program
+        if program.example_inputs is None:
+            raise AotbuildError("MODEL: the .pt2 program has no example inputs; save it from torch.export.export")
+        args, kwargs = program.example_inputs
+        calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [("example", tuple(args), dict(kwargs))]
+        module: Any = program.module()
+        rtol = atol = None
+    else:
+        model = source.model
+        assert model is not None
+        module = model.module
+        if not isinstance(module, torch.nn.Module):
+            if not callable(module):
+                raise AotbuildError(f"MODEL: the model is a {type(module).__name__}, not a module or function")
+            module = _FunctionModule(module)
+        module.eval()
+        args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
+        shapes = _dynamic_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
+        with _contiguous_parameters(module), torch.no_grad():
+            try:
+                program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+            except Exception as error:
+                raise _export_error(error, target) from error
+        _apply_declared_minimums(program, dynamic)
+        calls = [("example", args, kwargs)]
+        calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
+        rtol, atol = model.rtol, model.atol
+    signature = describe(program)
+    golden = _record(module, program, signature, calls)
+    default_rtol, default_atol = _default_tolerance(signature)
+    return Captured(
+        program,
+        signature,
+        golden,
+        default_rtol if rtol is None else rtol,
+        default_atol if atol is None else atol,
+        source.files,
+    )
+
+
+@contextmanager
+def _contiguous_parameters(module: torch.nn.Module) -> Iterator[None]:
+    """Weights are stored row-major; exporting them so keeps strides out of the generated code."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if not tensor.is_contiguous():
+            tensor.data = tensor.data.contiguous()
+    yield
+
+
+def _dynamic_shapes(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], given: Any, extra: Sequence[DynamicDim]
+) -> Any:
+    if not extra:
+        return given
+    if given is not None:
+        raise AotbuildError("DYNAMIC_SHAPES: the model file gives dynamic_shapes too; keep one of them")
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    shapes: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        shapes[name] = pytree.tree_map(lambda leaf: {} if isinstance(leaf, torch.Tensor) else None, value)
+    for entry in extra:
+        if entry.input not in shapes or not isinstance(bound.arguments[entry.input], torch.Tensor):
+            names = ", ".join(n for n, v in bound.arguments.items() if isinstance(v, torch.Tensor))
+            raise AotbuildError(f"DYNAMIC_SHAPES: no tensor input {entry.input!r}; the model's inputs are: {names}")
+        rank = bound.arguments[entry.input].dim()
+        if entry.dim >= rank:
+            raise AotbuildError(
+                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: input {entry.input!r} has {rank} dimensions (0 to {rank - 1})"
+            )
+        shapes[entry.input][entry.dim] = torch.export.Dim.DYNAMIC(min=entry.min, max=entry.max)  # type: ignore[attr-defined]
+    return shapes
+
+
+def _apply_declared_minimums(program: ExportedProgram, dynamic: Sequence[DynamicDim]) -> None:
+    """A declared minimum of 0 or 1 holds: export traces sizes of at least 2 and reports those bounds instead.
+
+    Upstream does the same for named ``Dim``s, and the golden cases run each dimension's minimum.
+    """
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    by_name = dict(zip((".".join(path) for path in _input_paths(program)), program.graph_signature.user_inputs))
+    for entry in dynamic:
+        value = values.get(str(by_name.get(identifier(entry.input))))
+        size = value.shape[entry.dim] if isinstance(value, torch.Tensor) else None
+        if not isinstance(size, torch.SymInt) or not size.node.expr.is_Symbol:
+            continue
+        limits = program.range_constraints.get(size.node.expr)
+        if limits is not None and entry.min < 2 and limits.lower == 2:
+            program.range_constraints[size.node.expr] = type(limits)(entry.min, limits.upper)
+
+
+def _export_error(error: Exception, target: str) -> AotbuildError:
+    where = _user_line(error.__traceback__)
+    text = str(error).strip()
+    if where is None:
+        match = re.search(r'File "([^"]+)", line (\d+), in (\w+)\n\s+(.*)', text)
+        if match and _is_project_file(match[1]):
+            where = f"{match[1]}:{match[2]} in {match[3]}: {match[4]}"
+    lines = "\n".join("  " + line for line in text.splitlines()[:24])
+    return AotbuildError(
+        f"{target}: the model cannot be exported by torch.export: {type(error).__name__}\n"
+        + (f"  at {where}\n" if where else "")
+        + f"{lines}\n"
+        "  Change that line so that it does not depend on tensor values, or make the size that it names dynamic or "
+        "static; `torch.export.export` on the same inputs gives the same error."
+    )
+
+
+# --- signature ---------------------------------------------------------------------------------------------------------
+
+
+def identifier(text: str) -> str:
+    """``text`` as a C++ (and Python) identifier."""
+    name = re.sub(r"\W", "_", text)
+    if not name or name[0].isdigit():
+        name = "_" + name
+    return name + "_" if keyword.iskeyword(name) else name
+
+
+def _paths(spec: pytree.TreeSpec, prefix: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """C++ field paths of the leaves of a pytree: named fields nest, indices go into the name."""
+    if spec.is_leaf():
+        return [prefix]
+    children = spec.children()
+    kind = spec.type
+    if kind in (list, tuple):
+        if not prefix:
+            raise AssertionError("the caller names the elements of the outermost tuple")
+        names = [(*prefix[:-1], f"{prefix[-1]}_{index}") for index in range(len(children))]
+    else:
+        keys = _field_names(spec)
+        names = [(*prefix, identifier(str(key))) for key in keys]
+    return [path for child, name in zip(children, names) for path in _paths(child, name)]
+
+
+def _field_names(spec: pytree.TreeSpec) -> list[Any]:
+    context = spec.context
+    if spec.type is not None and hasattr(spec.type, "_fields"):  # namedtuple
+        return list(spec.type._fields)
+    if isinstance(context, (list, tuple)):
+        flat = context[-1] if context and isinstance(context[-1], (list, tuple)) else context
+        if len(flat) == len(spec.children()):
+            return list(flat)
+        if len(context) >= 1 and isinstance(context[0], (list, tuple)) and len(context[0]) == len(spec.children()):
+            return list(context[0])
+    return list(range(len(spec.children())))
+
+
+def _input_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
+    in_spec = program.call_spec.in_spec
+    assert in_spec is not None
+    args_spec, kwargs_spec = in_spec.children()
+    names = _argument_names(program, len(args_spec.children()))
+    paths: list[tuple[str, ...]] = []
+    for child, name in zip(args_spec.children(), names):
+        paths += _paths(child, (identifier(name),))
+    for child, name in zip(kwargs_spec.children(), kwargs_spec.context):
+        paths += _paths(child, (identifier(name),))
+    return paths
+
+
+def _argument_names(program: ExportedProgram, count: int) -> list[str]:
+    names = getattr(program.module_call_graph[0].signature, "forward_arg_names", None)
+    if names and len(names) >= count:
+        return list(names)[:count]
+    return [f"arg{index}" for index in range(count)]
+
+
+def _output_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
+    out_spec = program.call_spec.out_spec
+    assert out_spec is not None
+    if out_spec.is_leaf():
+        return [("output",)]
+    if out_spec.type in (list, tuple) and not hasattr(out_spec.type, "_fields"):
+        paths: list[tuple[str, ...]] = []
+        single = len(out_spec.children()) == 1
+        for index, child in enumerate(out_spec.children()):
+            paths += _paths(child, ("output" if single else f"output{index}",))
+        return paths
+    return _paths(out_spec, ())
+
+
+def describe(program: ExportedProgram) -> Signature:
+    """The C++ surface of an exported program: tensor inputs and outputs with names, dtypes and ranges."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    symbols = _SymbolNames(program)
+    inputs = []
+    user_inputs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
+    for spec, path in zip(user_inputs, _input_paths(program), strict=True):
+        if isinstance(spec.arg, ConstantArgument):
+            continue
+        if not isinstance(spec.arg, TensorArgument):
+            raise AotbuildError(
+                f"input {'.'.join(path)!r} is a Python number that varies; pass it as a 0-dimensional tensor"
+            )
+        inputs.append(_tensor_spec(path, values[spec.arg.name], symbols))
+    outputs = []
+    user_outputs = [spec for spec in program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+    for out, path in zip(user_outputs, _output_paths(program), strict=True):
+        if isinstance(out.arg, ConstantArgument) and out.arg.value is None:
+            continue
+        if isinstance(out.arg, SymIntArgument | ConstantArgument):
+            dtype = "int64" if not isinstance(getattr(out.arg, "value", 0), float) else "float64"
+            outputs.append(TensorSpec(path, dtype, ()))
+            continue
+        outputs.append(_tensor_spec(path, values[out.arg.name], symbols, is_output=True))
+    return Signature(tuple(inputs), tuple(outputs))
+
+
+class _SymbolNames:
+    """Ranges of the program's size symbols, and stable readable names: s0, s1, ... in order of appearance."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self._ranges = program.range_constraints
+        self._names: dict[Any, str] = {}
+
+    def name(self, symbol: Any) -> str:
+        return self._names.setdefault(symbol, f"s{len(self._names)}")
+
+    def bounds(self, expression: Any) -> tuple[int, int]:
+        from torch.utils._sympy.value_ranges import bound_sympy
+
+        limits = bound_sympy(expression, self._ranges)
+        low = int(limits.lower) if limits.lower.is_finite else 0
+        high = int(limits.upper) if limits.upper.is_finite and limits.upper < _UNBOUNDED else _UNBOUNDED
+        return max(low, 0), high
+
+    def dim(self, size: Any) -> Dim:
+        if isinstance(size, int):
+            return Dim(size, size)
+        expression = size.node.expr
+        if expression.is_number:
+            return Dim(int(expression), int(expression))
+        low, high = self.bounds(expression)
+        free = expression.free_symbols
+        if len(free) == 1:
+            (symbol,) = free
+            multiplier = expression.coeff(symbol, 1)
+            offset = expression.subs(symbol, 0)
+            if multiplier.is_Integer and offset.is_Integer and expression == multiplier * symbol + offset:
+                known = symbol in self._ranges and not str(symbol).startswith("u")
+                if known:
+                    return Dim(low, high, self.name(symbol), int(multiplier), int(offset))
+        return Dim(low, high, "?")
+
+
+def _tensor_spec(path: tuple[str, ...], value: Any, symbols: _SymbolNames, is_output: bool = False) -> TensorSpec:
+    dtype = str(value.dtype).removeprefix("torch.")
+    dims = tuple(symbols.dim(size) for size in value.shape)
+    strides: tuple[int, ...] | None = None
+    if not is_output and not _is_contiguous(value):
+        strides = tuple(stride if isinstance(stride, int) else -1 for stride in value.stride())
+    return TensorSpec(path, dtype, dims, strides, value.device.type)
+
+
+def _is_contiguous(value: Any) -> bool:
+    expected: Any = 1
+    for size, stride in zip(reversed(value.shape), reversed(value.stride())):
+        if isinstance(size, int) and size == 1:
+            continue
+        if str(stride) != str(expected) and stride != expected:
+            return False
+        expected = expected * size
+    return True
+
+
+# --- golden cases ------------------------------------------------------------------------------------------------------
+
+
+def tensor_data(tensor: torch.Tensor) -> TensorData:
+    """The values of a tensor as contiguous bytes."""
+    detached = tensor.detach().cpu().contiguous()
+    raw = np.empty(0, np.uint8) if detached.numel() == 0 else detached.reshape(-1).view(torch.uint8).numpy().copy()
+    return TensorData(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), raw)
+
+
+def _record(
+    module: Any,
+    program: ExportedProgram,
+    signature: Signature,
+    calls: Sequence[tuple[str, tuple[Any, ...], dict[str, Any]]],
+) -> tuple[GoldenCase, ...]:
+    cases = []
+    _, args, kwargs = calls[0]
+    for name, call_args, call_kwargs in [*calls, *_extremes(program, signature, args, kwargs)]:
+        state = {key: value.clone() for key, value in _mutable_state(module).items()}
+        with torch.no_grad():
+            inputs = [t.clone() for t in _tensor_leaves(program, call_args, call_kwargs)]
+            torch.manual_seed(0)
+            outputs = module(*call_args, **call_kwargs)
+        for key, value in _mutable_state(module).items():
+            value.data.copy_(state[key])
+        leaves = [
+            leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf)
+            for leaf in pytree.tree_leaves(outputs)
+            if leaf is not None
+        ]
+        cases.append(GoldenCase(name, tuple(map(tensor_data, inputs)), tuple(map(tensor_data, leaves))))
+    return tuple(cases)
+
+
+def _mutable_state(module: Any) -> dict[str, torch.Tensor]:
+    return dict(module.named_buffers()) if isinstance(module, torch.nn.Module) else {}
+
+
+def _tensor_leaves(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    return [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+
+
+def _extremes(
+    program: ExportedProgram, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Calls with each dynamic size at its least and its greatest, the other sizes as in the example."""
+    leaves, spec = pytree.tree_flatten((args, kwargs))
+    tensors = [index for index, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    specs = dict(zip(tensors, signature.inputs))
+    example: dict[str, int] = {}
+    ranges: dict[str, tuple[int, int]] = {}
+    for index, tensor_spec in specs.items():
+        for size, dim in zip(leaves[index].shape, tensor_spec.dims):
+            if dim.symbol not in (None, "?"):
+                assert dim.symbol is not None
+                example[dim.symbol] = (size - dim.offset) // dim.multiplier
+                low = -(-(dim.min - dim.offset) // dim.multiplier)
+                high = (dim.max - dim.offset) // dim.multiplier
+                before = ranges.get(dim.symbol, (low, high))
+                ranges[dim.symbol] = (max(low, before[0]), min(high, before[1]))
+    for symbol, (low, high) in ranges.items():
+        for label, value in (("min", low), ("max", high)):
+            if value == example[symbol] or high >= _UNBOUNDED and label == "max":
+                continue
+            sizes = {**example, symbol: value}
+            shapes = {
+                index: tuple(
+                    dim.min if dim.symbol in (None, "?") else dim.multiplier * sizes[dim.symbol or ""] + dim.offset
+                    for dim in tensor_spec.dims
+                )
+                for index, tensor_spec in specs.items()
+            }
+            if any(int(np.prod(shape, dtype=np.int64)) > _MAX_GOLDEN_ELEMENTS for shape in shapes.values()):
+                continue
+            resized = list(leaves)
+            for index, shape in shapes.items():
+                resized[index] = _resize(leaves[index], shape)
+            call_args, call_kwargs = pytree.tree_unflatten(resized, spec)
+            yield f"{symbol}_{label}", call_args, call_kwargs
+
+
+def _resize(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The example's values cut or repeated to another shape, so that indices stay in their range."""
+    result = tensor
+    for dim, size in enumerate(shape):
+        have = result.shape[dim]
+        if have == 0:
+            return torch.zeros(shape, dtype=tensor.dtype)
+        if size > have:
+            result = result.repeat([-(-size // have) if d == dim else 1 for d in range(result.dim())])
+        result = result.narrow(dim, 0, size)
+    return result.contiguous()
+
+
+def _default_tolerance(signature: Signature) -> tuple[float, float]:
+    """``torch.testing.assert_close``'s defaults, loosened for float32 because sums are ordered differently."""
+    table = {"float16": (1e-2, 1e-3), "bfloat16": (2e-2, 2e-2), "float32": (1e-4, 1e-5), "complex64": (1e-4, 1e-5)}
+    kinds = [table[spec.dtype] for spec in signature.outputs + signature.inputs if spec.dtype in table]
+    return max((kind[0] for kind in kinds), default=1e-7), max((kind[1] for kind in kinds), default=1e-7)
+

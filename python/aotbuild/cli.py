@@ -1,0 +1,129 @@
+"""The command line: ``python -m aotbuild generate`` and the queries that CMake and users make."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aotbuild.errors import AotbuildError
+from aotbuild.paths import cmake_directory
+from aotbuild.program import EmitOptions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit status: 0, 1 for an error that the user can mend, 2 for wrong usage."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.cmakedir:
+        print(cmake_directory())
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(args.function(args))
+    except AotbuildError as error:
+        print(f"aotbuild: error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("aotbuild", description="PyTorch models as CMake targets.")
+    parser.add_argument("--cmakedir", action="store_true", help="print the folder of aotbuildConfig.cmake")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    _add_generate(commands.add_parser("generate", help="write the C++ sources of a model (what CMake runs)"))
+    return parser
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_generate)
+    add = parser.add_argument
+    add("--target", required=True, help="name of the CMake target")
+    add("--model", required=True, help="file.py:callable, package.module:callable or file.pt2")
+    add("--output-dir", required=True, type=Path)
+    add("--stamp", type=Path, help="file to touch last; default <output-dir>/<target>.stamp")
+    add("--depfile", type=Path, help="Makefile-syntax list of what the stamp depends on")
+    add("--namespace", default="")
+    add("--class-name", default="")
+    add("--header", default="")
+    add("--symbol-prefix", default="")
+    add("--dynamic-shapes", action="append", default=[], metavar="INPUT:DIM=MIN..MAX")
+    add("--param", action="append", default=[], metavar="KEY=VALUE")
+    add("--device", default="cpu")
+    add("--cpu-isa", action="append", default=[], metavar="ISA")
+    add("--runtime", default="standalone")
+    add("--weights", default="embed", choices=["embed", "file", "external"])
+    add("--weights-file", default="")
+    add("--preset", default="default")
+    add("--option", action="append", default=[], metavar="KEY=VALUE")
+    add("--rtol", type=float)
+    add("--atol", type=float)
+    add("--shards", type=int, default=4, help="number of kernel sources, fixed so that CMake knows their names")
+    add("--python-module", default="")
+    add("--no-test", action="store_true")
+    add("--benchmark", action="store_true")
+    add("--verbose", action="store_true", help="print Python tracebacks of errors too")
+
+
+def _pairs(values: Sequence[str], keyword: str) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        key, separator, text = value.partition("=")
+        if not separator or not key:
+            raise AotbuildError(f"{keyword} {value!r}: write key=value")
+        pairs[key] = text
+    return pairs
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from aotbuild.pipeline import GenerateRequest, generate
+
+    request = GenerateRequest(
+        model=args.model,
+        emit=EmitOptions(
+            target=args.target,
+            namespace=args.namespace,
+            class_name=args.class_name,
+            header=args.header,
+            symbol_prefix=args.symbol_prefix,
+            weights=args.weights,
+            weights_file=args.weights_file,
+            python_module=args.python_module,
+            test=not args.no_test,
+            benchmark=args.benchmark,
+        ),
+        output_dir=args.output_dir,
+        stamp=args.stamp or args.output_dir / f"{args.target}.stamp",
+        depfile=args.depfile,
+        dynamic_shapes=tuple(args.dynamic_shapes),
+        params=_pairs(args.param, "PARAMS"),
+        device=args.device,
+        cpu_isa=tuple(args.cpu_isa) or ("x86-64-v3",),
+        runtime=args.runtime,
+        preset=args.preset,
+        options=_pairs(args.option, "OPTIONS"),
+        rtol=args.rtol,
+        atol=args.atol,
+        shards=args.shards,
+        verbose=args.verbose,
+    )
+    if args.verbose:
+        generate(request)
+        return 0
+    _quieten()
+    generate(request)
+    return 0
+
+
+def _quieten() -> None:
+    """Keeps other packages' warnings out of the build log; ``--verbose`` shows them."""
+    import logging
+    import os
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")

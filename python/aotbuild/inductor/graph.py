@@ -1,0 +1,213 @@
+"""From a captured program to the graph that is lowered: decomposed once, weights as inputs, mutations written back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.fx import GraphModule, Node
+
+from aotbuild.capture import tensor_data
+from aotbuild.inductor.attention import is_supported
+from aotbuild.program import Weight
+
+aten = torch.ops.aten
+
+
+@dataclass
+class PreparedGraph:
+    """A functional ATen graph for lowering.
+
+    Placeholders are first the weights, then the user's tensor inputs. ``weight_names`` maps a placeholder's name to
+    the index of its weight. Weights never enter Inductor: their placeholders hold fake tensors.
+    """
+
+    module: GraphModule
+    fake_inputs: list[Any]
+    weights: tuple[Weight, ...]
+    weight_index: dict[str, int]
+    input_names: list[str]
+
+
+def _preserved(program: ExportedProgram) -> list[Any]:
+    """Operators that stay whole through decomposition, because a stage behind it handles them.
+
+    aten.linear becomes a packed oneDNN call when its weight is constant; attention has a kernel of its own.
+    """
+    attention = aten.scaled_dot_product_attention.default
+    calls = [node for node in program.graph.nodes if node.target is attention]
+    keep_attention = bool(calls) and all(is_supported(node) for node in calls)
+    return [aten.linear.default, *([attention] if keep_attention else [])]
+
+
+def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
+    """Inductor's table together with those composite operators that export leaves whole, less the preserved ones."""
+    from torch._decomp import decomposition_table as full_table
+    from torch._export.utils import _collect_all_valid_cia_ops, _get_decomp_for_cia
+    from torch._inductor.decomposition import select_decomp_table
+
+    table: dict[Any, Any] = {op: _get_decomp_for_cia(op) for op in _collect_all_valid_cia_ops()}
+    table.update(select_decomp_table())
+    attention = aten._scaled_dot_product_flash_attention_for_cpu.default
+    table[attention] = full_table[attention]
+    for op in preserved:
+        table.pop(op, None)
+    return table
+
+
+def prepare(program: ExportedProgram) -> PreparedGraph:
+    """Decomposes the program (the one run of AOTAutograd) and reshapes it for ``GraphLowering``."""
+    with torch.no_grad():
+        program = program.run_decompositions(decomposition_table(_preserved(program)))
+    gm = GraphModule(program.graph_module, program.graph_module.graph)
+    gm.graph.eliminate_dead_code()
+    weights, weight_index = _lift_weights(program, gm)
+    input_names = _drop_unused_constant_inputs(program, gm)
+    _write_back_mutations(program, gm)
+    for node in list(gm.graph.nodes):
+        if node.target is aten._assert_tensor_metadata.default:
+            gm.graph.erase_node(node)
+    gm.recompile()
+    fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
+    return PreparedGraph(gm, fake_inputs, weights, weight_index, input_names)
+
+
+def _lift_weights(program: ExportedProgram, gm: GraphModule) -> tuple[tuple[Weight, ...], dict[str, int]]:
+    """Parameters, persistent and mutated buffers become weights; other constants stay constants of the graph."""
+    signature = program.graph_signature
+    mutated = set(signature.buffers_to_mutate.values()) | set(getattr(signature, "parameters_to_mutate", {}).values())
+    placeholders = {node.name: node for node in gm.graph.nodes if node.op == "placeholder"}
+    weights: list[Weight] = []
+    index: dict[str, int] = {}
+    by_storage: dict[tuple[Any, ...], int] = {}
+    for spec in signature.input_specs:
+        if spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+            continue
+        name = spec.target
+        assert name is not None
+        in_state = spec.kind is InputKind.PARAMETER or (spec.kind is InputKind.BUFFER and bool(spec.persistent))
+        value = program.state_dict[name] if name in program.state_dict else program.constants[name]
+        node = placeholders[spec.arg.name]
+        if not in_state and name not in mutated:
+            _make_constant(gm, node, name, value)
+            continue
+        storage = value.untyped_storage()
+        key = (storage.data_ptr(), value.storage_offset(), tuple(value.shape), tuple(value.stride()), value.dtype)
+        same = by_storage.get(key) if storage.nbytes() and name not in mutated else None
+        if same is not None:
+            first = weights[same]
+            weights[same] = Weight(first.name, first.tensor, (*first.aliases, name), first.mutated, first.required)
+            index[node.name] = same
+            continue
+        by_storage[key] = index[node.name] = len(weights)
+        weights.append(Weight(name, tensor_data(value), (), name in mutated, in_state))
+    # Names of the state_dict that share a tensor with a weight, but that export saw only once.
+    for name, value in program.state_dict.items():
+        storage = value.untyped_storage()
+        key = (storage.data_ptr(), value.storage_offset(), tuple(value.shape), tuple(value.stride()), value.dtype)
+        same = by_storage.get(key)
+        if same is not None and name != weights[same].name and name not in weights[same].aliases:
+            first = weights[same]
+            weights[same] = Weight(first.name, first.tensor, (*first.aliases, name), first.mutated, first.required)
+    return tuple(weights), index
+
+
+def _make_constant(gm: GraphModule, node: Node, name: str, value: torch.Tensor) -> None:
+    attribute = "constant_" + name.replace(".", "_")
+    gm.register_buffer(attribute, value.detach().contiguous(), persistent=False)
+    with gm.graph.inserting_after(node):
+        constant = gm.graph.get_attr(attribute)
+    constant.meta = dict(node.meta)
+    node.replace_all_uses_with(constant)
+    gm.graph.erase_node(node)
+
+
+def _drop_unused_constant_inputs(program: ExportedProgram, gm: GraphModule) -> list[str]:
+    """Python numbers and None in the example inputs are part of the program; their placeholders go."""
+    placeholders = {node.name: node for node in gm.graph.nodes if node.op == "placeholder"}
+    names = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is not InputKind.USER_INPUT:
+            if spec.kind is InputKind.TOKEN:
+                gm.graph.erase_node(placeholders[spec.arg.name])
+            continue
+        node = placeholders[spec.arg.name]
+        if isinstance(spec.arg, ConstantArgument):
+            gm.graph.erase_node(node)
+        else:
+            names.append(node.name)
+    return names
+
+
+def _write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
+    """Export returns the new value of each mutated input; here it is copied into the input, and only the user's stay."""
+    placeholders = {node.name: node for node in gm.graph.nodes if node.op == "placeholder"}
+    signature = program.graph_signature
+    target_of = {
+        spec.target: placeholders[spec.arg.name]
+        for spec in signature.input_specs
+        if spec.target is not None and spec.arg.name in placeholders
+    }
+    output = gm.graph.output_node()
+    kept: list[Any] = []
+    copies: list[tuple[Node, Node]] = []
+    for spec, value in zip(signature.output_specs, output.args[0], strict=True):  # type: ignore[arg-type]
+        if spec.kind is OutputKind.USER_OUTPUT:
+            if value is not None:
+                kept.append(value)
+        elif spec.kind is OutputKind.USER_INPUT_MUTATION:
+            assert spec.target is not None
+            copies.append((placeholders[spec.target], value))
+        elif spec.kind in (OutputKind.BUFFER_MUTATION, getattr(OutputKind, "PARAMETER_MUTATION", None)):
+            copies.append((target_of[spec.target], value))
+    with gm.graph.inserting_before(output):
+        for destination, value in copies:
+            copied = gm.graph.call_function(aten.copy_.default, (destination, value))
+            copied.meta["val"] = destination.meta["val"]
+    output.args = (tuple(kept),)
+
+
+def inline_decomposition(gm: GraphModule, node: Node) -> None:
+    """Replaces a call that was kept whole by its decomposition, traced on the node's own fake inputs."""
+    graph = gm.graph
+    with graph.inserting_before(node):
+        tracer = _InlineTracer(graph)
+        result = tracer.run(node)
+    node.replace_all_uses_with(result)
+    graph.erase_node(node)
+
+
+class _InlineTracer:
+    """Writes ``linear`` out in view, permute, mm and add, with sizes taken from the graph."""
+
+    def __init__(self, graph: torch.fx.Graph) -> None:
+        self._graph = graph
+
+    def _call(self, target: Any, *args: Any) -> Node:
+        node = self._graph.call_function(target, args)
+        values = torch.fx.node.map_arg(args, lambda n: n.meta["val"])
+        node.meta["val"] = target(*values)
+        return node
+
+    def run(self, node: Node) -> Node:
+        source, weight = node.args[0], node.args[1]
+        bias = node.args[2] if len(node.args) > 2 else node.kwargs.get("bias")
+        assert isinstance(source, Node) and isinstance(weight, Node)
+        sizes = [
+            size if isinstance(size, int) else self._call(aten.sym_size.int, source, dim)
+            for dim, size in enumerate(source.meta["val"].shape)
+        ]
+        matrix = weight.meta["val"].dim() == 2
+        transposed = self._call(aten.permute.default, weight, [1, 0] if matrix else [0])
+        if not matrix:
+            transposed = self._call(aten.unsqueeze.default, transposed, 1)
+        rows = self._call(aten.reshape.default, source, [-1, sizes[-1]])
+        product = self._call(aten.mm.default, rows, transposed)
+        if bias is not None:
+            product = self._call(aten.add.Tensor, product, bias)
+        out = [weight.meta["val"].shape[0]] if matrix else []
+        return self._call(aten.reshape.default, product, [*sizes[:-1], *out])

@@ -1,0 +1,100 @@
+"""Kernel sources: Inductor's C++ kernels, made safe inside OpenMP regions and split over a fixed number of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from aotbuild.inductor.wrapper import Kernel
+from aotbuild.target import CpuIsa
+
+# Below this size a further source file costs more (at::vec's headers take 1.4 s to compile) than it saves.
+_BYTES_PER_SHARD = 48 * 1024
+
+_INCLUDE = "#include <torch/csrc/inductor/cpp_prefix.h>"
+
+
+def shards(kernels: Sequence[Kernel], isa: CpuIsa, namespace: str, header: str, count: int) -> tuple[str, ...]:
+    """The kernels in ``count`` source files; small models use the first ones and leave the rest empty."""
+    definitions = [_definition(kernel) for kernel in kernels]
+    total = sum(map(len, definitions))
+    used = max(1, min(count, -(-total // _BYTES_PER_SHARD)))
+    buckets: list[list[str]] = [[] for _ in range(used)]
+    filled = 0
+    for definition in definitions:
+        buckets[min(used - 1, filled * used // max(total, 1))].append(definition)
+        filled += len(definition)
+    sources = [_shard(bucket, isa, namespace, header) if bucket else _EMPTY for bucket in buckets]
+    return (*sources, *([_EMPTY] * (count - used)))
+
+
+def header(kernels: Sequence[Kernel], namespace: str) -> str:
+    """Declarations of all kernels."""
+    declarations = "\n".join(kernel.declaration for kernel in kernels)
+    include = '#include "aotbuild/detail/attention_shape.hpp"\n\n' if "AttentionShape" in declarations else ""
+    return f"#pragma once\n\n#include <cstdint>\n\n{include}namespace {namespace} {{\n\n{declarations}\n\n}}  // namespace {namespace}\n"
+
+
+_EMPTY = "// This model's kernels fit into fewer files.\n"
+
+
+def _shard(definitions: Sequence[str], isa: CpuIsa, namespace: str, header_name: str) -> str:
+    body = "\n\n".join(definitions)
+    needs_attention = "aotbuild::detail::attention(" in body
+    return (
+        f"#define CPU_CAPABILITY {isa.macro}\n#define CPU_CAPABILITY_{isa.macro}\n"
+        f'#include "aotbuild/detail/{"attention" if needs_attention else "kernel"}.hpp"\n'
+        f'#include "{header_name}"\n\n'
+        f"namespace {namespace} {{\n\n{body}\n\n}}  // namespace {namespace}\n"
+    )
+
+
+def _definition(kernel: Kernel) -> str:
+    text = kernel.definition.replace(_INCLUDE, "").strip()
+    text = re.sub(r'^extern "C"\s+', "", text)
+    text = re.sub(r"^void\s+", "void ", text)
+    if "AOTI_TORCH_CHECK" in text:
+        text = _contain_errors(text)
+    return text
+
+
+def _contain_errors(text: str) -> str:
+    """Keeps a failed check inside a parallel loop from ending the process.
+
+    An exception must not leave the iteration of a work-sharing loop that it is thrown in. Each iteration catches, the
+    first error is kept, and the kernel throws it after the parallel region.
+    """
+    lines = text.splitlines()
+    result: list[str] = []
+    close_at: list[tuple[int, str]] = []
+    depth = 0
+    pending = 0
+    guarded = False
+    for line in lines:
+        stripped = line.strip()
+        if stripped.startswith("#pragma omp for"):
+            collapse = re.search(r"collapse\((\d+)\)", stripped)
+            pending = int(collapse[1]) if collapse else 1
+        if stripped == "}" and close_at and depth - 1 == close_at[-1][0]:
+            _, indent = close_at.pop()
+            result.append(f"{indent}    }} catch (...) {{ error.capture(); }}")
+        result.append(line)
+        if stripped.startswith("for(") and pending:
+            pending -= 1
+            guarded = pending == 0
+        elif stripped == "{" and guarded:
+            indent = line[: len(line) - len(line.lstrip())]
+            result.append(f"{indent}    try {{")
+            close_at.append((depth, indent))
+            guarded = False
+        depth += stripped.count("{") - stripped.count("}")
+    body = "\n".join(result)
+    opening = body.index("\n{") + 2
+    closing = body.rindex("}")
+    return (
+        body[:opening]
+        + "\n    aotbuild::detail::KernelError error;"
+        + body[opening:closing]
+        + "    error.rethrow();\n"
+        + body[closing:]
+    )

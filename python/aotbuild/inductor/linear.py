@@ -1,0 +1,137 @@
+"""Linear layers over constant weights: found in the graph, packed when weights are loaded, called by slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._inductor import ir
+from torch._inductor.lowering import register_lowering
+from torch._inductor.virtualized import V
+from torch.fx import GraphModule, Node
+
+from aotbuild.program import Linear
+
+aten = torch.ops.aten
+
+_library = torch.library.Library("aotbuild", "FRAGMENT")
+_library.define("linear(Tensor input, int slot, SymInt out_features) -> Tensor")
+
+
+@torch.library.register_fake("aotbuild::linear", lib=_library)
+def _linear_meta(input: torch.Tensor, slot: int, out_features: int) -> torch.Tensor:
+    return input.new_empty((*input.shape[:-1], out_features))
+
+
+class PackedLinear(ir.ExternKernelOut):
+    """``context_linear(context, slot, input, output)``: input [..., K] with unit last stride, output [..., N]."""
+
+    def __init__(self, layout: ir.Layout, input: ir.IRNode, slot: int) -> None:
+        self.slot = slot
+        super().__init__(layout, [input], python_kernel_name="aotbuild.linear", cpp_kernel_name="context_linear")
+
+    def codegen(self, wrapper: Any) -> None:
+        wrapper.generate_packed_linear(self)
+
+
+@register_lowering(torch.ops.aotbuild.linear.default, type_promotion_kind=None)
+def _lower_linear(input: Any, slot: int, out_features: int) -> Any:
+    source = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(input))
+    size = [*source.get_size()[:-1], out_features]
+    layout = ir.FixedLayout(source.get_device(), source.get_dtype(), size, ir.FlexibleLayout.contiguous_strides(size))
+    return ir.TensorBox.create(PackedLinear(layout, source, slot))
+
+
+@dataclass
+class _Candidate:
+    node: Node
+    source: Node
+    weight: int
+    bias: int | None
+    out_features: int
+
+
+def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Linear]:
+    """Replaces ``aten.linear`` over constant float32 weights by packed layers, and decomposes the others.
+
+    Layers of one input, such as query, key and value projections, become one packed layer and slices of its output
+    (one pass over the input, and a wider matrix product).
+    """
+    groups: dict[Node, list[_Candidate]] = {}
+    for node in list(gm.graph.nodes):
+        if node.target is not aten.linear.default:
+            continue
+        candidate = _candidate(node, weight_index, mutated)
+        if candidate is None:
+            _decompose_linear(gm, node)
+        else:
+            groups.setdefault(candidate.source, []).append(candidate)
+    linears: list[Linear] = []
+    for members in groups.values():
+        _replace(gm, members, len(linears))
+        linears.append(
+            Linear(
+                tuple(member.weight for member in members),
+                tuple(member.bias for member in members),
+                m_hint=_rows_hint(members[0].source),
+            )
+        )
+    gm.graph.lint()
+    gm.recompile()
+    return linears
+
+
+def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _Candidate | None:
+    source, weight = node.args[0], node.args[1]
+    bias = node.args[2] if len(node.args) > 2 else node.kwargs.get("bias")
+    assert isinstance(source, Node) and isinstance(weight, Node)
+    value = source.meta["val"]
+    if value.dtype != torch.float32 or weight.meta["val"].dim() != 2 or value.dim() < 1:
+        return None
+    operands = [weight] if bias is None else [weight, bias]
+    indices = [weight_index.get(operand.name) for operand in operands if isinstance(operand, Node)]
+    if any(index is None or index in mutated for index in indices):
+        return None
+    return _Candidate(node, source, indices[0], indices[1] if bias is not None else None, weight.meta["val"].shape[0])  # type: ignore[arg-type]
+
+
+def _rows_hint(source: Node) -> int:
+    rows = 1
+    for size in source.meta["val"].shape[:-1]:
+        rows *= size if isinstance(size, int) else _hint(size)
+    return max(rows, 1)
+
+
+def _hint(size: torch.SymInt) -> int:
+    hint = size.node.hint
+    return int(hint) if hint is not None else 1
+
+
+def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> None:
+    graph = gm.graph
+    first = members[0].node
+    total = sum(member.out_features for member in members)
+    with graph.inserting_before(first):
+        packed = graph.call_function(torch.ops.aotbuild.linear.default, (members[0].source, slot, total))
+        source_value = members[0].source.meta["val"]
+        packed.meta = {**first.meta, "val": source_value.new_empty((*source_value.shape[:-1], total))}
+        start = 0
+        for member in members:
+            if len(members) == 1:
+                replacement = packed
+            else:
+                end = start + member.out_features
+                replacement = graph.call_function(aten.slice.Tensor, (packed, -1, start, end))
+                replacement.meta = {**member.node.meta, "val": packed.meta["val"][..., start:end]}
+                start = end
+            member.node.replace_all_uses_with(replacement)
+    for member in members:
+        graph.erase_node(member.node)
+
+
+def _decompose_linear(gm: GraphModule, node: Node) -> None:
+    """``aten.linear`` as a matrix product, for weights that are computed, mutated or not float32."""
+    from aotbuild.inductor.graph import inline_decomposition
+
+    inline_decomposition(gm, node)

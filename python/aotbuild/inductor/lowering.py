@@ -1,0 +1,297 @@
+"""Lowering: the captured program through one ``GraphLowering`` to C++ for each declared instruction set."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import unittest.mock
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch._inductor.config as inductor_config
+from torch._inductor import cpu_vec_isa
+from torch._inductor.codegen.common import get_device_op_overrides, register_backend_for_device
+from torch._inductor.codegen.cpp import CppScheduling
+from torch._inductor.codegen.wrapper import PythonWrapperCodegen
+from torch._inductor.debug import DebugContext
+from torch._inductor.graph import GraphLowering
+from torch._inductor.virtualized import V
+
+from aotbuild.capture import Captured, tensor_data
+from aotbuild.errors import AotbuildError
+from aotbuild.inductor import kernels
+from aotbuild.inductor.attention import use_attention_kernel
+from aotbuild.inductor.graph import PreparedGraph, prepare
+from aotbuild.inductor.linear import pack_linears
+from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
+from aotbuild.program import Linear, Variant, Weight
+from aotbuild.target import CpuIsa
+
+_VECTOR_ISAS = {
+    "avx2": cpu_vec_isa.VecAVX2,
+    "avx512": cpu_vec_isa.VecAVX512,
+    "asimd": cpu_vec_isa.VecNEON,
+}
+
+# Inductor's options, chosen once for every build so that nothing depends on the machine that builds.
+_BASE_OPTIONS: dict[str, Any] = {
+    "cpp_wrapper": True,
+    "freezing": False,
+    "cpp.dynamic_threads": True,  # the thread count is the caller's choice at run time
+    "cpp.threads": 16,  # what parallel depth is decided for; no number is written into the code
+    "cpp.weight_prepack": False,
+    "size_asserts": False,
+    "nan_asserts": False,
+    "alignment_asserts": False,
+    "scalar_asserts": True,
+    "debug_index_asserts": False,
+    "comment_origin": False,
+    "cpp.descriptive_names": "original_aten",
+    "compile_threads": 1,
+    "fx_graph_cache": False,
+    "autotune_local_cache": False,
+    "max_autotune": False,
+    "aot_inductor.use_runtime_constant_folding": False,
+    "aot_inductor.precompile_headers": False,
+    "layout_optimization": True,
+    "triton.cudagraphs": False,
+}
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "debug": {"debug_index_asserts": True, "epilogue_fusion": False},
+    "max-performance": {"coordinate_descent_tuning": False},
+    "min-size": {"cpp.max_horizontal_fusion_size": 16},
+}
+
+
+@dataclass
+class Lowered:
+    """C++ for every instruction set, and the weights and packed layers that it refers to by index."""
+
+    variants: tuple[Variant, ...]
+    weights: tuple[Weight, ...]
+    linears: tuple[Linear, ...]
+    counters: dict[str, int]
+
+
+@dataclass
+class Counters:
+    """How often the expensive stages ran for one model: each must be 1."""
+
+    decompositions: int = 0
+    lowerings: int = 0
+
+
+def lower(
+    captured: Captured,
+    isas: Sequence[CpuIsa],
+    *,
+    target: str,
+    preset: str = "default",
+    options: Mapping[str, Any] | None = None,
+    shard_count: int = 4,
+) -> Lowered:
+    """Lowers a captured program for the CPU.
+
+    Raises:
+        AotbuildError: for an unknown option, or operators that the standalone runtime lacks (all of them at once).
+    """
+    counters = Counters()
+    prepared = prepare(captured.program)
+    counters.decompositions += 1
+    mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
+    linears = pack_linears(prepared.module, prepared.weight_index, mutated)
+    fake_mode = _fake_mode(prepared)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_options(preset, options or {}))
+        stack.enter_context(_standalone_backend())
+        stack.enter_context(V.set_fake_mode(fake_mode))
+        stack.enter_context(V.set_aot_compilation(True))
+        stack.enter_context(DebugContext())
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_vector_isa(isas[0]))
+        graph = _lower_graph(prepared, fake_mode)
+        counters.lowerings += 1
+        StandaloneCppWrapper.weight_index = prepared.weight_index
+        StandaloneCppWrapper.weight_count_base = prepared.weights
+        variants = []
+        for isa in sorted(isas, key=lambda isa: -isa.rank):
+            with _vector_isa(isa), _restored(graph):
+                code = _generate(graph)
+            _refuse_missing_operators(code, target, prepared)
+            variants.append(_variant(code, isa, target, shard_count))
+        weights = list(prepared.weights)
+        for name in graph.constants:
+            weights.append(Weight(name, tensor_data(graph.get_original_value_of_constant(name)), required=False))
+    return Lowered(
+        tuple(variants),
+        tuple(weights),
+        tuple(linears),
+        {"exports": 1, "decompositions": counters.decompositions, "lowerings": counters.lowerings},
+    )
+
+
+def _fake_mode(prepared: PreparedGraph) -> Any:
+    for value in prepared.fake_inputs:
+        if hasattr(value, "fake_mode"):
+            return value.fake_mode
+    for node in prepared.module.graph.nodes:
+        value = node.meta.get("val")
+        if hasattr(value, "fake_mode"):
+            return value.fake_mode
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    return FakeTensorMode(shape_env=ShapeEnv())
+
+
+@contextlib.contextmanager
+def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
+    if preset not in _PRESETS:
+        raise AotbuildError(f"PRESET {preset!r} is unknown; use one of: {', '.join(_PRESETS)}")
+    known = inductor_config._config  # type: ignore[attr-defined]
+    for name in options:
+        if name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise AotbuildError(f"OPTIONS {name}: torch._inductor.config has no such option{hint}")
+    with inductor_config.patch({**_BASE_OPTIONS, **_PRESETS[preset], **options}):
+        yield
+
+
+@contextlib.contextmanager
+def _standalone_backend() -> Iterator[None]:
+    """Makes the CPU's wrapper generator ours for the time of one lowering."""
+    from torch._inductor.codegen import common
+
+    common.init_backend_registration()
+    get_device_op_overrides("cpu")
+    before = common.device_codegens["cpu"]
+    register_backend_for_device("cpu", CppScheduling, PythonWrapperCodegen, StandaloneCppWrapper)
+    try:
+        yield
+    finally:
+        common.device_codegens["cpu"] = before
+
+
+@contextlib.contextmanager
+def _vector_isa(isa: CpuIsa) -> Iterator[None]:
+    """Kernels for a declared instruction set: upstream compiles and runs test programs on the host to find its own."""
+    chosen = _VECTOR_ISAS[isa.vector_isa]() if isa.vector_isa else cpu_vec_isa.invalid_vec_isa
+    with (
+        unittest.mock.patch.object(cpu_vec_isa, "pick_vec_isa", lambda: chosen),
+        unittest.mock.patch.object(cpu_vec_isa, "valid_vec_isa_list", lambda: [chosen] if isa.vector_isa else []),
+        unittest.mock.patch.object(type(chosen), "__bool__", lambda self: isa.vector_isa is not None, create=True),
+    ):
+        yield
+
+
+def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
+    from torch._inductor import compile_fx
+    from torch._inductor.fx_passes.joint_graph import joint_graph_passes
+    from torch._inductor.fx_passes.post_grad import view_to_reshape
+
+    gm = prepared.module
+    joint_graph_passes(gm)
+    use_attention_kernel(gm)
+    view_to_reshape(gm)
+    fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
+    compile_fx.fake_tensor_prop(gm, fake_inputs, True)
+    compile_fx._recursive_record_original_output_strides(gm)
+    compile_fx._recursive_post_grad_passes(gm, is_inference=True)
+    graph = GraphLowering(
+        gm,
+        example_inputs=fake_inputs,
+        shape_env=fake_mode.shape_env,
+        cpp_wrapper=True,
+        aot_mode=True,
+        is_inference=True,
+    )
+    graph.freeze_runtime_asserts()
+    with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
+        graph.run(*fake_inputs)
+    return graph
+
+
+@contextlib.contextmanager
+def _restored(graph: GraphLowering) -> Iterator[None]:
+    """Code generation removes buffers and marks others as in place; the next variant starts from the same graph."""
+    sets = ("removed_buffers", "removed_operations", "inplaced_to_remove", "removed_inplace_buffers")
+    saved = {name: set(getattr(graph, name)) for name in sets}
+    asserts = {key: list(value) for key, value in graph.ras_by_symbol.items()}
+    precomputed = dict(graph.sizevars.precomputed_replacements)
+    inverse = dict(graph.sizevars.inv_precomputed_replacements)
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            current = getattr(graph, name)
+            current.clear()
+            for item in sorted(value):
+                current.add(item)
+        graph.ras_by_symbol = asserts
+        graph.sizevars.precomputed_replacements = precomputed
+        graph.sizevars.inv_precomputed_replacements = inverse
+
+
+def _generate(graph: GraphLowering) -> WrapperCode:
+    with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
+        graph.codegen()
+    return StandaloneCppWrapper.collected
+
+
+@functools.cache
+def supported_shim_functions() -> frozenset[str]:
+    """The shim functions that the standalone runtime has: those that its own header declares."""
+    import re
+
+    from aotbuild.paths import include_directory
+
+    text = (include_directory() / "aotbuild" / "detail" / "shim.h").read_text()
+    return frozenset(re.findall(r"^#define (aoti_torch_\w+) aotbuild_torch_\w+$", text, re.MULTILINE))
+
+
+def _refuse_missing_operators(code: WrapperCode, target: str, prepared: PreparedGraph) -> None:
+    missing: dict[str, list[str]] = {}
+    for call in code.shim_calls:
+        if call.function not in supported_shim_functions():
+            missing.setdefault(call.function, []).extend(call.origins)
+    if not missing:
+        return
+    lines = [f"{target}: the standalone runtime lacks {len(missing)} operator(s) that this model calls:"]
+    for function, origins in sorted(missing.items()):
+        operator = function.removeprefix("aoti_torch_").removeprefix("cpu_")
+        places = list(dict.fromkeys(origins))
+        lines.append(f"  {operator} ({len(origins)} call{'s' if len(origins) != 1 else ''})")
+        lines.extend(f"    at {place}" for place in places[:3])
+    lines.append("  Rewrite these lines with operators that the compiler can fuse, or give the operator a kernel.")
+    raise AotbuildError("\n".join(lines))
+
+
+def _variant(code: WrapperCode, isa: CpuIsa, target: str, shard_count: int) -> Variant:
+    name = "".join(c if c.isalnum() else "_" for c in target)
+    namespace = f"aotbuild_{name}_{isa.identifier}"
+    header_name = f"{target}_kernels_{isa.identifier}.hpp"
+    run = (
+        '#include "aotbuild/detail/wrapper.hpp"\n'
+        f'#include "{header_name}"\n\n'
+        f"namespace {namespace} {{\n\n"
+        "using namespace aotbuild::detail;\n\n"
+        "void run([[maybe_unused]] CallContext& context, [[maybe_unused]] AtenTensorHandle* inputs,\n"
+        "         [[maybe_unused]] AtenTensorHandle* outputs) {\n"
+        f"{code.body}\n"
+        "}\n\n"
+        f"}}  // namespace {namespace}\n"
+    )
+    return Variant(
+        isa.name,
+        namespace,
+        run,
+        kernels.header(code.kernels, namespace),
+        kernels.shards(code.kernels, isa, namespace, header_name, shard_count),
+    )

@@ -1,0 +1,285 @@
+"""The C++ wrapper: Inductor's wrapper generator, made to write a plain function over aotbuild's runtime."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch._inductor import ir
+from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
+from torch._inductor.utils import IndentedBuffer
+from torch._inductor.virtualized import V
+
+from aotbuild.inductor.attention import KERNEL as ATTENTION_KERNEL
+from aotbuild.inductor.attention import KERNEL_NAME as ATTENTION_NAME
+from aotbuild.inductor.attention import Attention
+from aotbuild.inductor.linear import PackedLinear
+
+_DTYPE_CONSTANTS = {
+    torch.uint8: "kUInt8",
+    torch.int8: "kInt8",
+    torch.int16: "kInt16",
+    torch.int32: "kInt32",
+    torch.int64: "kInt64",
+    torch.float16: "kFloat16",
+    torch.float32: "kFloat32",
+    torch.float64: "kFloat64",
+    torch.complex64: "kComplex64",
+    torch.complex128: "kComplex128",
+    torch.bool: "kBool",
+    torch.bfloat16: "kBFloat16",
+}
+
+
+@dataclass
+class Kernel:
+    """One generated C++ kernel: a function definition, and its declaration."""
+
+    name: str
+    declaration: str
+    definition: str
+
+
+@dataclass
+class ShimCall:
+    """A call of a library kernel through the C shim, with the source lines that led to it."""
+
+    function: str
+    origins: tuple[str, ...]
+
+
+@dataclass
+class WrapperCode:
+    """What a wrapper generator collected: the body of the run function, its kernels and the shim calls in it."""
+
+    body: str = ""
+    kernels: list[Kernel] = field(default_factory=list)
+    shim_calls: list[ShimCall] = field(default_factory=list)
+
+
+class StandaloneCppWrapper(CppWrapperCpu):
+    """Writes the body of ``void run(CallContext&, AtenTensorHandle* inputs, AtenTensorHandle* outputs)``.
+
+    Upstream writes a class derived from ``AOTInductorModelBase``, whose headers take 5 of the 7 seconds that its
+    compilation takes; here the model is a function, and names, weights and checks are data that the runtime reads.
+    """
+
+    # Set by lowering before code generation: placeholder name -> weight index.
+    weight_index: dict[str, int] = {}
+    collected: WrapperCode = WrapperCode()
+
+    @staticmethod
+    def create(
+        is_subgraph: bool, subgraph_name: str | None, parent_wrapper: Any, partition_signatures: Any = None
+    ) -> StandaloneCppWrapper:
+        return StandaloneCppWrapper()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = StandaloneCppWrapper.collected = WrapperCode()
+
+    # --- parts of upstream's file that have no counterpart here
+
+    def write_header(self) -> None:
+        pass
+
+    def add_device_include(self, device: str) -> None:
+        pass
+
+    def write_prefix(self) -> None:
+        pass
+
+    def codegen_input_size_and_nan_asserts(self) -> None:
+        pass
+
+    def write_constant(self, name: str, hashed: str) -> None:
+        pass
+
+    # --- the function
+
+    def write_wrapper_decl(self) -> None:
+        with self.prefix.indent():
+            self._write_unpacking()
+            self.codegen_inputs()
+
+    def _write_unpacking(self) -> None:
+        position = 0
+        for name, value in V.graph.graph_inputs.items():
+            if name in self.weight_index:
+                source = f"context_weight(context, {self.weight_index[name]})"
+            elif isinstance(value, ir.TensorBox):
+                source = f"inputs[{position}]"
+                position += 1
+            else:
+                raise NotImplementedError(f"input {name} is a {type(value).__name__}")
+            self.prefix.writeline(f"BorrowedTensor {name}({source});")
+        for index, name in enumerate(V.graph.constants):
+            self.prefix.writeline(f"BorrowedTensor {name}(context_weight(context, {len(self.weight_count_base) + index}));")
+
+    weight_count_base: Sequence[Any] = ()
+
+    def finalize_prefix(self) -> None:
+        """Drops the unpacking of weights that only packed layers read."""
+        call = self.wrapper_call.getvalue()
+        used = set(re.findall(r"\b[A-Za-z_]\w*\b", call))
+        kept = IndentedBuffer()
+        with kept.indent():
+            for line in self.prefix.getvalue().splitlines():
+                text = line.strip()
+                match = re.match(r"(?:BorrowedTensor|auto|int64_t) (\w+?)(_size|_stride)?(?:\(| = )", text)
+                if match and text.startswith("BorrowedTensor") and match[1] not in used:
+                    if f"{match[1]}." not in self.prefix.getvalue():
+                        continue
+                kept.writeline(text)
+        self.prefix = kept
+
+    def codegen_input_size_var_decl(self, code: IndentedBuffer, name: str) -> None:
+        code.writeline(f"const int64_t* {name}_size = {name}.sizes();")
+
+    def codegen_input_stride_var_decl(self, code: IndentedBuffer, name: str) -> None:
+        code.writeline(f"const int64_t* {name}_stride = {name}.strides();")
+
+    def generate(self, is_inference: bool) -> Any:
+        result = super().generate(is_inference)
+        self.code.body = _format(self.prefix.getvalue() + self.wrapper_call.getvalue())
+        return result
+
+    def make_buffer_free(self, buffer: Any) -> str:
+        return "" if self._is_borrowed(buffer.get_name()) else str(super().make_buffer_free(buffer))
+
+    def make_free_by_names(self, names_to_del: list[str]) -> str:
+        return str(super().make_free_by_names([name for name in names_to_del if not self._is_borrowed(name)]))
+
+    @staticmethod
+    def _is_borrowed(name: str) -> bool:
+        return name in V.graph.graph_inputs or name in V.graph.constants
+
+    def generate_before_suffix(self, result: IndentedBuffer) -> None:
+        pass
+
+    def generate_end(self, result: IndentedBuffer) -> None:
+        pass
+
+    def generate_return(self, output_refs: list[str]) -> None:
+        constants = V.graph.constants.keys() | V.graph.graph_inputs.keys()
+        refs = [self.create_tmp_raii_handle_var_if_needed(ref, self.wrapper_call) for ref in output_refs]
+        first: dict[str, int] = {}
+        for index, ref in enumerate(refs):
+            if isinstance(V.graph.graph_outputs[index], ir.ShapeAsConstantBuffer):
+                line = f"outputs[{index}] = scalar_to_tensor_handle({ref}).release();"
+            elif ref in first:
+                line = f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle(outputs[{first[ref]}], &outputs[{index}]));"
+            elif ref in constants:
+                line = f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle({ref}, &outputs[{index}]));"
+            else:
+                line = f"outputs[{index}] = {ref}.release();"
+            first.setdefault(ref, index)
+            self.wrapper_call.writeline(line)
+
+    # --- statements
+
+    def codegen_dtype(self, dtype: torch.dtype) -> str:
+        return _DTYPE_CONSTANTS[dtype]
+
+    def codegen_device(self, device: torch.device) -> str:
+        return "kCpu, 0"
+
+    def codegen_device_idx(self, device: torch.device, device_id: str) -> str:
+        return "0"
+
+    def codegen_layout(self, layout: torch.layout) -> str:
+        return "kStrided"
+
+    def make_allocation(
+        self,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        shape: Any,
+        stride: Any,
+        allocation_shape: Any = None,
+        is_pinned: bool = False,
+    ) -> str:
+        """One line a buffer; an output's buffer is placed in the caller's memory where it fits."""
+        outputs = V.graph.get_output_names()
+        index = outputs.index(name) if name in outputs and V.graph is self._outer_graph() else -1
+        size = self._int_array(shape)
+        strides = self._int_array(stride)
+        return (
+            f"RAIIAtenTensorHandle {name}(context_allocate(context, {len(shape)}, {size}, {strides}, "
+            f"{self.codegen_dtype(dtype)}, {index}));"
+        )
+
+    def _outer_graph(self) -> Any:
+        return self._outer if hasattr(self, "_outer") else V.graph
+
+    def _int_array(self, values: Sequence[Any]) -> str:
+        return self.codegen_int_array_var(
+            self.codegen_shape_tuple(values),
+            self.wrapper_call.writeline,
+            known_statically=self.is_statically_known_list_of_ints(values),
+            graph=self.get_codegened_graph(),
+        )
+
+    def _generate_kernel_call_helper(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
+        arguments = []
+        for arg, arg_type in zip(call_args, kwargs["arg_types"], strict=True):
+            if isinstance(arg_type, str) and "*" in arg_type:
+                arguments.append(f"{arg}.data<{arg_type.replace('*', '').strip()}>()")
+            else:
+                arguments.append(str(arg))
+        self.writeline(self.wrap_kernel_call(kernel_name, arguments))
+
+    def _define_kernel_helper(
+        self,
+        kernel_name: str,
+        kernel_body: str,
+        metadata: str | None = None,
+        gpu: bool = False,
+        cpp_definition: str | None = None,
+    ) -> None:
+        assert cpp_definition is not None and not gpu
+        declaration = re.sub(r'^extern "C"\s+(?:__attribute__\S+\s+)?', "", cpp_definition.strip())
+        self.code.kernels.append(Kernel(kernel_name, re.sub(r"\s+", " ", declaration), kernel_body))
+
+    def generate_c_shim_extern_kernel_call(self, kernel: str, args: list[str], device: str, **kwargs: Any) -> None:
+        function = self.get_c_shim_func_name(kernel, device)
+        self.note_shim_call(function)
+        self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
+
+    def note_shim_call(self, function: str) -> None:
+        node = V.graph.current_node
+        self.code.shim_calls.append(ShimCall(function, (str(node),) if node is not None else ()))
+
+    def generate_packed_linear(self, node: PackedLinear) -> None:
+        (source,) = (value.codegen_reference() for value in node.inputs)  # type: ignore[union-attr]
+        self.writeline(f"context_linear(context, {node.slot}, {source}, {node.get_name()});")
+
+    def generate_attention(self, node: Attention) -> None:
+        operands = [value.codegen_reference() for value in node.inputs]  # type: ignore[union-attr]
+        query, key, value = operands[:3]
+        mask = operands[3] if len(operands) > 3 else "nullptr"
+        causal = "true" if node.causal else "false"
+        if all(kernel.name != ATTENTION_NAME for kernel in self.code.kernels):
+            self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL))
+        self.writeline(
+            f"attention({ATTENTION_NAME}, {query}, {key}, {value}, {mask}, {causal}, {node.scale!r}, {node.get_name()});"
+        )
+
+
+def _format(body: str) -> str:
+    """The statements indented by their braces, two spaces a level, without blank lines."""
+    lines = []
+    depth = 1
+    for line in body.splitlines():
+        text = line.strip()
+        if not text:
+            continue
+        if text.startswith("}"):
+            depth -= 1
+        lines.append("  " * depth + text)
+        depth += text.count("{") - text.count("}") + (1 if text.startswith("}") else 0)
+    return "\n".join(lines)

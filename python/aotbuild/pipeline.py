@@ -1,0 +1,151 @@
+"""The pipeline from end to end: a model file in, generated C++ files out; one line of progress a stage."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TextIO
+
+from aotbuild import emit
+from aotbuild.errors import AotbuildError
+from aotbuild.program import CompiledModel, EmitOptions
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """One run of the generator: the keywords of ``add_aot_model`` as plain values."""
+
+    model: str
+    emit: EmitOptions
+    output_dir: Path
+    stamp: Path
+    depfile: Path | None = None
+    source_dir: Path | None = None
+    dynamic_shapes: tuple[str, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    cpu_isa: tuple[str, ...] = ("x86-64-v3",)
+    runtime: str = "standalone"
+    preset: str = "default"
+    options: Mapping[str, str] = field(default_factory=dict)
+    rtol: float | None = None
+    atol: float | None = None
+    shards: int = 4
+    verbose: bool = False
+
+
+class Progress:
+    """Prints one line a stage with its seconds, and nothing else, so that a build log stays readable."""
+
+    def __init__(self, target: str, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._target = target
+        self._stream = stream if stream is not None else sys.stdout
+        self._quiet = quiet
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if not self._quiet:
+            seconds = time.perf_counter() - start
+            print(f"aotbuild: {self._target}: {name} {seconds:.1f} s", file=self._stream, flush=True)
+
+
+def generate(request: GenerateRequest, progress: Progress | None = None) -> list[str]:
+    """Runs the whole pipeline and writes what differs.
+
+    Returns:
+        The relative paths of the files that were new or changed.
+
+    Raises:
+        AotbuildError: anything that the user can mend; nothing was written then.
+    """
+    progress = progress or Progress(request.emit.target)
+    _refuse_unbuilt(request)
+    with progress.stage("imported torch in"):
+        import torch
+
+        from aotbuild.inductor import lowering
+    from aotbuild import capture
+    from aotbuild.target import cpu_isa
+
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    isas = [cpu_isa(name) for name in request.cpu_isa]
+    with progress.stage("loaded the model in"):
+        source = capture.load_source(request.model, request.params, request.source_dir)
+    with progress.stage("exported and ran it eagerly in"):
+        dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
+        captured = capture.capture(source, dynamic, request.emit.target)
+    with progress.stage("lowered it in"):
+        lowered = lowering.lower(
+            captured,
+            isas,
+            target=request.emit.target,
+            preset=request.preset,
+            options=_option_values(request.options),
+            shard_count=request.shards,
+        )
+    compiled = CompiledModel(
+        captured.signature,
+        lowered.weights,
+        lowered.variants,
+        lowered.linears,
+        golden=captured.golden,
+        rtol=captured.rtol if request.rtol is None else request.rtol,
+        atol=captured.atol if request.atol is None else request.atol,
+        metadata={
+            "versions": {"aotbuild": _version("aotbuild"), "torch": torch.__version__.partition("+")[0]},
+            "device": request.device,
+            "runtime": request.runtime,
+            "preset": request.preset,
+            "options": dict(sorted(request.options.items())),
+            "counters": lowered.counters,
+        },
+    )
+    with progress.stage("wrote the sources in"):
+        files = emit.render(compiled, request.emit)
+        dependencies = [*captured.files, *_toolchain_files()]
+        return emit.write(files, request.output_dir, request.stamp, request.depfile, dependencies)
+
+
+def _refuse_unbuilt(request: GenerateRequest) -> None:
+    if request.device != "cpu":
+        raise AotbuildError(f"{request.emit.target}: DEVICE {request.device} is not supported yet; use DEVICE cpu")
+    if request.runtime != "standalone":
+        raise AotbuildError(f"{request.emit.target}: RUNTIME {request.runtime} is not supported yet; use standalone")
+
+
+def _option_values(options: Mapping[str, str]) -> dict[str, object]:
+    """Values of OPTIONS as Python literals where they read as such ("True", "3", "0.5"), else as text."""
+    import ast
+
+    values: dict[str, object] = {}
+    for name, text in options.items():
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[name] = text
+    return values
+
+
+def _version(package: str) -> str:
+    if package == "aotbuild":
+        from aotbuild import __version__
+
+        return __version__
+    return metadata.version(package)
+
+
+def _toolchain_files() -> Sequence[Path]:
+    """One file each that changes when torch or aotbuild changes, instead of their thousands."""
+    import torch
+
+    files = [Path(torch.__file__).parent / "version.py"]
+    package = Path(__file__).parent
+    files += sorted(package.glob("**/*.py")) + sorted(package.glob("**/*.j2"))
+    return files
