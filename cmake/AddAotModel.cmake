@@ -1,3 +1,90 @@
+#[=[.md:
+## `add_aot_model`
+
+    add_aot_model(<target>
+      MODEL <file.py:callable | package.module:callable | file.pt2>
+      [STATIC | SHARED | OBJECT]
+      [NAMESPACE a::b] [CLASS_NAME Name] [HEADER path/x.hpp] [SYMBOL_PREFIX prefix]
+      [DYNAMIC_SHAPES input:dim=min..max ...] [PARAMS key=value ...]
+      [DEVICE cpu] [CPU_ISA isa ...] [RUNTIME standalone]
+      [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
+      [PRESET default|debug|max-performance|min-size] [OPTIONS key=value ...]
+      [DEPENDS file ...] [OUTPUT_DIR dir] [JOB_POOL pool] [EXCLUDE_FROM_ALL] [VERBOSE]
+      [OUTPUT_TARGETS var] [HEADER_VAR var] [MANIFEST_VAR var]
+      [NO_TEST] [RTOL x] [ATOL x] [TEST_LABELS label ...] [BENCHMARK] [PYTHON_MODULE name])
+
+Makes the library `<target>` of a PyTorch model: exported and compiled by the generator while building, then compiled and
+linked like any other C++ target, with the project's compiler, flags and toolchain file.
+
+What is captured:
+
+| keyword | default | meaning |
+|---|---|---|
+| `MODEL` | required | a Python file and the callable in it that returns the model (relative to the current source folder), an importable module and callable, or a file that `torch.export.save` wrote. A file that the build itself makes has to be in `DEPENDS` |
+| `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range |
+| `PARAMS key=value ...` | none | keyword arguments of the callable |
+
+The library and its C++ surface:
+
+| keyword | default | meaning |
+|---|---|---|
+| `STATIC`, `SHARED`, `OBJECT` | `SHARED` if `BUILD_SHARED_LIBS`, else `STATIC` | the kind of library |
+| `NAMESPACE a::b` | none | C++ namespace of the class |
+| `CLASS_NAME Name` | the target in CamelCase | name of the class |
+| `HEADER path/x.hpp` | `<target>.hpp` | what the program includes |
+| `SYMBOL_PREFIX prefix` | the target as a C identifier | prefix of the C functions |
+
+What it runs on:
+
+| keyword | default | meaning |
+|---|---|---|
+| `DEVICE cpu` | `cpu` | `cuda` is not supported yet |
+| `CPU_ISA isa ...` | `x86-64-v3`; on 64-bit Arm `aarch64` | `x86-64-v2`, `x86-64-v3`, `avx2` (the same as x86-64-v3), `avx512` (x86-64-v4), `aarch64`, or `native`: the machine that builds. With several, the library holds each and takes the best at load. `native` stands alone. It is declared, never probed, so that a library does not depend on the machine that built it |
+| `RUNTIME standalone` | `standalone` | `torch` is not supported yet |
+
+Weights and compiler settings:
+
+| keyword | default | meaning |
+|---|---|---|
+| `WEIGHTS EMBED` | `EMBED` | in the library |
+| `WEIGHTS FILE` | | in a safetensors file, which the build keeps beside the library; static models look beside the program |
+| `WEIGHTS EXTERNAL` | | given at run time by name |
+| `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` |
+| `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `max-performance`: longer compilation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says |
+| `OPTIONS key=value ...` | none | TorchInductor's settings; they win over `PRESET` |
+
+The build:
+
+| keyword | default | meaning |
+|---|---|---|
+| `DEPENDS file ...` | none | more files whose change runs the generator again. Imports of the model file are found by themselves |
+| `OUTPUT_DIR dir` | `<target>.aotbuild` | where generated files go, relative to the current binary folder; one model a folder |
+| `JOB_POOL pool` | `aotbuild_generate` | the Ninja pool of the generator. The default one holds a job for each 4 GiB of memory, at most one a core; the variable `AOTBUILD_GENERATOR_JOBS` sets another number |
+| `EXCLUDE_FROM_ALL` | | library, test, benchmark and module are built only on demand |
+| `VERBOSE` | | the generator prints what each stage does |
+| `OUTPUT_TARGETS var` | | the targets that an `install(EXPORT)` of the project's own has to hold: the library and the runtime |
+| `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the header and of the manifest |
+
+Checks and extras:
+
+| keyword | default | meaning |
+|---|---|---|
+| `NO_TEST` | | no golden data and no test. Without it the ctest `<target>` compares the library with eager PyTorch, when the project has called `enable_testing()` or `include(CTest)` and `BUILD_TESTING` is not off |
+| `RTOL x`, `ATOL x` | what the model file says, else 1e-4 and 1e-5 | tolerances of the test |
+| `TEST_LABELS label ...` | none | labels of the ctest besides `aotbuild` |
+| `BENCHMARK` | | the executable `<target>_benchmark` |
+| `PYTHON_MODULE name` | | the extension module `name`, a target of that name |
+
+`METHODS`, `CUDA_ARCHITECTURES`, `CONFIG`, `TUNE` and `TUNING_DATABASE` are known and not supported yet: an error.
+
+Targets besides the library: `<target>.generate`, `<target>.explain` and `aotbuild_codegen` (see `aotbuild_generate`);
+`<target>_test`, `<target>_benchmark`; `aotbuild_runtime`, one static library for all static models of the build, and
+`aotbuild_runtime_shared` for all shared ones. The library has the properties `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
+`AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE` and `AOTBUILD_CPU_ISA`.
+
+It is the sum of `aotbuild_generate`, `add_library`, `aotbuild_add_model_test`, `aotbuild_add_model_benchmark` and
+`add_aot_python_extension`; take it apart where it does not fit. Every problem of a call is reported in one message.
+#]=]
 function(add_aot_model target)
   _aotbuild_generate_keywords(options one multi)
   set(generate_options "${options}")

@@ -305,6 +305,8 @@ function(aotbuild_generate target)
     add_custom_target(aotbuild_codegen)
   endif()
   add_dependencies(aotbuild_codegen ${target}.generate)
+  set(depends ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends})
+  _aotbuild_add_explain("${target}" "${arg_MODEL}" "${stamp}" "${depfile}" "${dir}" command depends generated)
 
   set_source_files_properties(${plain_sources} "${weights_source}" "${api_source}" PROPERTIES
     COMPILE_OPTIONS "-ffile-prefix-map=${dir}=${target}")

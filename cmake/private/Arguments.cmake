@@ -95,7 +95,7 @@ endfunction()
 
 # Adds a problem to the variable `problems` of the caller; long texts come in two parts.
 function(_aotbuild_problem text)
-  set(problems "${problems}\n  - ${text}${ARGV1}" PARENT_SCOPE)
+  set(problems "${problems}\n  - ${text}${ARGN}" PARENT_SCOPE)
 endfunction()
 
 # _aotbuild_parse(<prefix> <options> <one-value> <multi-value> <arguments>): the last four name lists of the caller.

@@ -37,10 +37,13 @@ function(_aotbuild_python)
       "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
   endif()
 
-  set(generator "${AOTBUILD_GENERATOR}")
-  if(generator STREQUAL "")
-    set(generator "$ENV{AOTBUILD_GENERATOR}")
+  # A script that stands in for `python -m aotbuild`, for tests. As with CC, the environment sets the cache variable, so
+  # that a later run of CMake without it does not change the build.
+  if(NOT "$ENV{AOTBUILD_GENERATOR}" STREQUAL "" AND NOT DEFINED CACHE{AOTBUILD_GENERATOR})
+    set(AOTBUILD_GENERATOR "$ENV{AOTBUILD_GENERATOR}" CACHE FILEPATH "Stand-in for `python -m aotbuild`")
+    mark_as_advanced(AOTBUILD_GENERATOR)
   endif()
+  set(generator "${AOTBUILD_GENERATOR}")
   if(generator STREQUAL "")
     foreach(package IN ITEMS aotbuild torch)
       set(found "${aotbuild}")
@@ -70,7 +73,8 @@ function(_aotbuild_python)
   set(aotbuild_pybind11_dir "${pybind11_dir}" PARENT_SCOPE)
 endfunction()
 
-# In this order: AOTBUILD_PYTHON; Python3_EXECUTABLE; the interpreter whose site-packages hold this file; CMake's choice.
+# In this order: AOTBUILD_PYTHON; Python3_EXECUTABLE; the interpreter whose site-packages or checkout hold this file;
+# CMake's choice.
 function(_aotbuild_find_interpreter out)
   foreach(variable IN ITEMS AOTBUILD_PYTHON Python3_EXECUTABLE)
     if(${variable})
@@ -88,6 +92,13 @@ function(_aotbuild_find_interpreter out)
         return()
       endif()
     endforeach()
+  endif()
+  # A checkout's own environment, made by `make bootstrap`.
+  set(checkout_python "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../.venv/bin/python")
+  if(EXISTS "${checkout_python}")
+    cmake_path(ABSOLUTE_PATH checkout_python NORMALIZE)
+    set(${out} "${checkout_python}" PARENT_SCOPE)
+    return()
   endif()
   find_package(Python3 3.10 QUIET COMPONENTS Interpreter)
   if(NOT Python3_Interpreter_FOUND)

@@ -1,0 +1,144 @@
+#[=[.md:
+## `aotbuild_install`
+
+    aotbuild_install(TARGETS <target> ... [PACKAGE name] [NAMESPACE prefix::] [VERSION version] [COMPONENT component])
+
+Installs libraries of models so that a machine with a C++ compiler, but no Python, torch or aotbuild, can use them by
+`find_package(<package>)` and `target_link_libraries(app <prefix>::<target>)`, or by `pkg-config <target>`. The installed
+tree is relocatable: it names no path outside itself.
+
+| | default | |
+|---|---|---|
+| `TARGETS target ...` | required | libraries made by `add_aot_model`: STATIC, SHARED or OBJECT |
+| `PACKAGE name` | `PROJECT_NAME` | the name for `find_package` |
+| `NAMESPACE prefix::` | `<package>::` | prefix of the imported targets |
+| `VERSION version` | `PROJECT_VERSION` | the package's version; any version of the same major one satisfies a request |
+| `COMPONENT component` | `Unspecified` | the install component of everything |
+
+Installed below the prefix: the libraries and the runtime, with oneDNN and Sleef, in `lib`; the models' headers and
+aotbuild's in `include`; weights files of `WEIGHTS FILE` beside the libraries; manifests in `share/<package>`;
+`lib/cmake/<package>` and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
+copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`. An OBJECT library has no
+pkg-config file.
+#]=]
+function(aotbuild_install)
+  set(options "")
+  set(one PACKAGE NAMESPACE VERSION COMPONENT)
+  set(multi TARGETS)
+  set(arguments "${ARGV}")
+  set(problems "")
+  _aotbuild_parse(arg options one multi arguments)
+  if(NOT "TARGETS" IN_LIST arg_KEYWORDS)
+    _aotbuild_problem("TARGETS is missing; name the libraries to install")
+  endif()
+  foreach(target IN LISTS arg_TARGETS)
+    if(NOT TARGET "${target}" OR NOT TARGET "${target}.generate")
+      _aotbuild_problem("\"${target}\" is no model; make it with add_aot_model before this call")
+    endif()
+  endforeach()
+  _aotbuild_check_match(arg PACKAGE "^[A-Za-z_][A-Za-z0-9_.+-]*$" "a package name")
+  _aotbuild_check_match(arg NAMESPACE "^[A-Za-z_][A-Za-z0-9_.+-]*::$" "a prefix that ends in ::")
+  _aotbuild_check_match(arg VERSION "^[0-9]+(\\.[0-9]+)*$" "a version such as 1.2.3")
+  _aotbuild_report_problems("aotbuild_install" "${options};${one};${multi}")
+
+  include(GNUInstallDirs)
+  include(CMakePackageConfigHelpers)
+  if(arg_PACKAGE STREQUAL "")
+    set(arg_PACKAGE "${PROJECT_NAME}")
+  endif()
+  if(arg_NAMESPACE STREQUAL "")
+    set(arg_NAMESPACE "${arg_PACKAGE}::")
+  endif()
+  if(arg_VERSION STREQUAL "")
+    set(arg_VERSION "${PROJECT_VERSION}")
+  endif()
+  set(component "")
+  if(NOT arg_COMPONENT STREQUAL "")
+    set(component COMPONENT "${arg_COMPONENT}")
+  endif()
+  set(config_dir "${CMAKE_INSTALL_LIBDIR}/cmake/${arg_PACKAGE}")
+  set(package_dir "${CMAKE_CURRENT_BINARY_DIR}/${arg_PACKAGE}.package")
+
+  # Libraries, and what they need beside them.
+  set(runtimes "")
+  set(static FALSE)
+  foreach(target IN LISTS arg_TARGETS)
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL "SHARED_LIBRARY")
+      list(APPEND runtimes aotbuild_runtime_shared)
+    else()
+      list(APPEND runtimes aotbuild_runtime)
+      set(static TRUE)
+    endif()
+  endforeach()
+  list(REMOVE_DUPLICATES runtimes)
+  install(TARGETS ${arg_TARGETS} ${runtimes} EXPORT ${arg_PACKAGE}Targets
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
+    OBJECTS DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
+    INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  install(EXPORT ${arg_PACKAGE}Targets NAMESPACE "${arg_NAMESPACE}" DESTINATION "${config_dir}" ${component})
+  foreach(name IN ITEMS dnnl sleef)
+    _aotbuild_installed_name(${name} file ${name}_file)
+    install(FILES "${file}" RENAME "${${name}_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component})
+  endforeach()
+
+  # Headers, weights, manifests, pkg-config.
+  install(DIRECTORY "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../cpp/include/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+    ${component})
+  cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/pkgconfig"
+    OUTPUT_VARIABLE prefix_from_pkgconfig)
+  set(weights_properties "")
+  foreach(target IN LISTS arg_TARGETS)
+    foreach(property IN ITEMS HEADER_DIR MANIFEST WEIGHTS_FILE)
+      get_target_property(${property} ${target}.generate AOTBUILD_${property})
+    endforeach()
+    install(DIRECTORY "${HEADER_DIR}/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" ${component})
+    install(FILES "${MANIFEST}" DESTINATION "${CMAKE_INSTALL_DATADIR}/${arg_PACKAGE}" ${component})
+    if(WEIGHTS_FILE)
+      install(FILES "${WEIGHTS_FILE}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component})
+      cmake_path(GET WEIGHTS_FILE FILENAME file_name)
+      string(APPEND weights_properties
+        "set_target_properties(${arg_NAMESPACE}${target} PROPERTIES "
+        "AOTBUILD_WEIGHTS_FILE \"\${PACKAGE_PREFIX_DIR}/${CMAKE_INSTALL_LIBDIR}/${file_name}\")\n")
+    endif()
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL "STATIC_LIBRARY")
+      set(libraries "-l${target} -laotbuild_runtime -l:${dnnl_file} -l:${sleef_file} -fopenmp -ldl -lstdc++ -lm")
+    elseif(type STREQUAL "SHARED_LIBRARY")
+      set(libraries "-l${target} -laotbuild_runtime_shared")
+    else()
+      continue()
+    endif()
+    configure_file("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/model.pc.in" "${package_dir}/${target}.pc" @ONLY)
+    install(FILES "${package_dir}/${target}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" ${component})
+  endforeach()
+
+  # The CMake package.
+  configure_package_config_file("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/packageConfig.cmake.in"
+    "${package_dir}/${arg_PACKAGE}Config.cmake" INSTALL_DESTINATION "${config_dir}"
+    NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+  set(package_files "${package_dir}/${arg_PACKAGE}Config.cmake")
+  if(NOT arg_VERSION STREQUAL "")
+    write_basic_package_version_file("${package_dir}/${arg_PACKAGE}ConfigVersion.cmake"
+      VERSION "${arg_VERSION}" COMPATIBILITY SameMajorVersion)
+    list(APPEND package_files "${package_dir}/${arg_PACKAGE}ConfigVersion.cmake")
+  endif()
+  install(FILES ${package_files} DESTINATION "${config_dir}" ${component})
+endfunction()
+
+# Sets <out_file> to the library behind aotbuild::<name>, and <out_name> to the name that programs load it by.
+function(_aotbuild_installed_name name out_file out_name)
+  get_target_property(location aotbuild::${name} IMPORTED_LOCATION)
+  file(REAL_PATH "${location}" file)
+  cmake_path(GET location FILENAME loaded_as)
+  # A shared library is loaded by its soname, which is the file with one number after .so.
+  file(GLOB versions "${location}.*")
+  foreach(version IN LISTS versions)
+    if(version MATCHES "\\.so\\.[0-9]+$")
+      cmake_path(GET version FILENAME loaded_as)
+    endif()
+  endforeach()
+  set(${out_file} "${file}" PARENT_SCOPE)
+  set(${out_name} "${loaded_as}" PARENT_SCOPE)
+endfunction()

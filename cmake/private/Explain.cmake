@@ -1,0 +1,39 @@
+# The target <target>.explain.
+
+# Sets <out> to a JSON array of strings.
+function(_aotbuild_json_strings out)
+  set(json "")
+  foreach(item IN LISTS ARGN)
+    _aotbuild_json_string("${item}" item)
+    string(APPEND json "${separator}${item}")
+    set(separator ", ")
+  endforeach()
+  set(${out} "[${json}]" PARENT_SCOPE)
+endfunction()
+
+function(_aotbuild_json_string text out)
+  string(REPLACE "\\" "\\\\" text "${text}")
+  string(REPLACE "\"" "\\\"" text "${text}")
+  set(${out} "\"${text}\"" PARENT_SCOPE)
+endfunction()
+
+# _aotbuild_add_explain(<target> <model> <stamp> <depfile> <dir> <command> <depends> <outputs>): the last three name lists
+# of the caller.
+function(_aotbuild_add_explain target model stamp depfile dir command_list depends_list outputs_list)
+  foreach(name IN ITEMS target model stamp depfile CMAKE_CURRENT_SOURCE_DIR)
+    _aotbuild_json_string("${${name}}" json_${name})
+  endforeach()
+  foreach(name IN ITEMS command depends outputs)
+    _aotbuild_json_strings(json_${name} ${${${name}_list}})
+  endforeach()
+  set(request "${dir}/${target}.explain_request.json")
+  file(WRITE "${request}"
+    "{\"target\": ${json_target}, \"model\": ${json_model}, \"directory\": ${json_CMAKE_CURRENT_SOURCE_DIR}, "
+    "\"stamp\": ${json_stamp}, \"depfile\": ${json_depfile}, \"command\": ${json_command}, "
+    "\"depends\": ${json_depends}, \"outputs\": ${json_outputs}}\n")
+  add_custom_target(${target}.explain
+    COMMAND "${AOTBUILD_PYTHON}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/explain.py" "${request}"
+            "${dir}/${target}.explain.json"
+    COMMENT "Explaining ${target}"
+    VERBATIM)
+endfunction()

@@ -1,0 +1,150 @@
+"""Every problem of a call is reported at once, in exact words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cmake_project import CMakeProject
+
+pytestmark = pytest.mark.quick
+
+
+@pytest.fixture
+def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[str]]:
+    """The problems that add_aot_model finds with a model and the given further arguments."""
+    project = make_project("")
+
+    def find(arguments: str, model: str = "MODEL model.py:build") -> list[str]:
+        text = project.check_errors(f"add_aot_model(encoder {model} {arguments})")
+        first, *rest = text.split("\n")
+        assert first == "add_aot_model(encoder):"
+        return [line.removeprefix("  - ") for line in rest if line.startswith("  - ")]
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("NAMSPACE a", 'unknown keyword "NAMSPACE"; did you mean NAMESPACE?'),
+        ("PARAMS a=1 NAMESPCE foo", 'unknown keyword "NAMESPCE"; did you mean NAMESPACE?'),
+        ("DEPENDS a.txt CPU_IAS avx2", 'unknown keyword "CPU_IAS"; did you mean CPU_ISA?'),
+        ("STATIC QUUX", 'unknown keyword "QUUX"'),
+        ("STATIC yes", 'STATIC takes no value, got "yes"'),
+        ("CLASS_NAME A B_", 'unknown keyword "B_"'),
+        ("CLASS_NAME A b", 'CLASS_NAME takes one value, got also "b"'),
+        ("NAMESPACE a NAMESPACE b", "NAMESPACE is given more than once"),
+        ("NO_TEST NO_TEST", "NO_TEST is given more than once"),
+        ('NAMESPACE ""', "NAMESPACE has an empty value"),
+        ('PARAMS a=1 ""', "PARAMS has an empty value"),
+        ("NAMESPACE STATIC", "NAMESPACE needs a value"),
+        ("PARAMS", "PARAMS needs a value"),
+        ("STATIC SHARED", "STATIC and SHARED exclude each other"),
+        ("PARAMS layers", 'PARAMS entry "layers" is not key=value'),
+        ("PARAMS a=1 a=2", 'PARAMS sets "a" more than once'),
+        ("OPTIONS freezing", 'OPTIONS entry "freezing" is not key=value'),
+        ("NAMESPACE a:b", 'NAMESPACE "a:b" is not a C++ namespace such as a::b'),
+        ("CLASS_NAME a::B", 'CLASS_NAME "a::B" is not a C++ identifier (the namespace goes into NAMESPACE)'),
+        ("SYMBOL_PREFIX 1a", 'SYMBOL_PREFIX "1a" is not a C identifier'),
+        ("PYTHON_MODULE a-b", 'PYTHON_MODULE "a-b" is not a Python identifier'),
+        ("HEADER /a.hpp", 'HEADER "/a.hpp" is not a relative path that ends in .h, .hh, .hpp or .hxx'),
+        ("HEADER ../a.hpp", 'HEADER "../a.hpp" leaves the include folder; write it without . and ..'),
+        ("HEADER encoder.h", 'HEADER "encoder.h" is the name of the generated C header; use encoder.hpp'),
+        ("DYNAMIC_SHAPES ids=1..4", 'DYNAMIC_SHAPES entry "ids=1..4" is not input:dim=min..max, as in ids:1=1..512'),
+        ("DYNAMIC_SHAPES ids:1=4..4", 'DYNAMIC_SHAPES entry "ids:1=4..4": the minimum 4 is not below the maximum 4'),
+        ("DYNAMIC_SHAPES x:0=1..4 x:0=1..8", 'DYNAMIC_SHAPES sets "x:0" more than once'),
+        ("DEVICE gpu", 'DEVICE "gpu" is none of cpu, cuda'),
+        ("DEVICE cuda", "DEVICE cuda is not supported yet; use DEVICE cpu"),
+        ("RUNTIME torch", "RUNTIME torch is not supported yet; use RUNTIME standalone"),
+        ("METHODS encode", "METHODS is not supported yet"),
+        ("CUDA_ARCHITECTURES 80 90", "CUDA_ARCHITECTURES is not supported yet"),
+        ("CONFIG a.toml", "CONFIG is not supported yet"),
+        ("TUNE OFF", "TUNE is not supported yet"),
+        ("TUNING_DATABASE a.db", "TUNING_DATABASE is not supported yet"),
+        ("WEIGHTS embed", 'WEIGHTS "embed" is none of EMBED, FILE, EXTERNAL; did you mean EMBED?'),
+        ("WEIGHTS_FILE a.safetensors", "WEIGHTS_FILE needs WEIGHTS FILE"),
+        ("WEIGHTS FILE WEIGHTS_FILE a/b", 'WEIGHTS_FILE "a/b" is not a file name: the file lies beside the library'),
+        (
+            "PRESET max-perfomance",
+            'PRESET "max-perfomance" is none of default, debug, max-performance, min-size; did you mean max-performance?',
+        ),
+        (
+            "CPU_ISA avx512f",
+            'CPU_ISA "avx512f" is none of x86-64-v3, x86-64-v2, avx2, avx512, native; did you mean avx512?',
+        ),
+        ("CPU_ISA avx2 avx2", 'CPU_ISA names "avx2" more than once'),
+        (
+            "CPU_ISA native avx2",
+            "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't choose between "
+            "it and others at load",
+        ),
+        ("RTOL small", 'RTOL "small" is not a number such as 1e-4'),
+        ("NO_TEST ATOL 1e-4", "ATOL is for the test that NO_TEST leaves out"),
+    ],
+)
+def test_problem_is_named(problems: Callable[[str], list[str]], arguments: str, problem: str) -> None:
+    assert problems(arguments) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("", "MODEL is missing; write MODEL file.py:callable, package.module:callable or file.pt2"),
+        ("MODEL", "MODEL needs a value"),
+        ("MODEL model.py", 'MODEL "model.py" names no callable; write model.py:callable'),
+        ("MODEL model", 'MODEL "model" is not file.py:callable, package.module:callable or file.pt2'),
+    ],
+)
+def test_model_is_checked(problems: Callable[..., list[str]], model: str, problem: str) -> None:
+    assert problems("NO_TEST", model) == [problem]
+
+
+def test_missing_model_file_is_named(problems: Callable[..., list[str]], make_project: Callable[..., CMakeProject]) -> None:
+    path = make_project("").source / "modle.py"
+    assert problems("", "MODEL modle.py:build") == [
+        f'MODEL "modle.py:build": the file {path} does not exist; if the build makes it, name it in DEPENDS'
+    ]
+
+
+def test_all_problems_come_in_one_message(problems: Callable[[str], list[str]]) -> None:
+    assert problems("NAMSPACE a PARAMS x DEVICE cuda RTOL y") == [
+        'unknown keyword "NAMSPACE"; did you mean NAMESPACE?',
+        "DEVICE cuda is not supported yet; use DEVICE cpu",
+        'RTOL "y" is not a number such as 1e-4',
+        'PARAMS entry "x" is not key=value',
+    ]
+
+
+def test_unknown_keyword_lists_the_keywords(make_project: Callable[..., CMakeProject]) -> None:
+    text = make_project("").check_errors("aotbuild_add_model_test(encoder LABLES a)")
+    assert text == (
+        'aotbuild_add_model_test(encoder):\n  - unknown keyword "LABLES"; did you mean LABELS?\n'
+        '  - "encoder" is no model; make it with add_aot_model before this call\nKeywords: EXCLUDE_FROM_ALL LABELS'
+    )
+
+
+def test_processor_decides_the_instruction_sets(make_project: Callable[..., CMakeProject]) -> None:
+    project = make_project("")
+    call = "add_aot_model(encoder MODEL model.py:build CPU_ISA avx2)"
+    assert 'CPU_ISA "avx2" is none of aarch64, native' in project.check_errors(call, "aarch64")
+    assert 'the processor "riscv64" is not supported; x86-64 and aarch64 are' in project.check_errors(call, "riscv64")
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ("aotbuild_install()", "TARGETS is missing; name the libraries to install"),
+        ("aotbuild_install(TARGETS x)", '"x" is no model; make it with add_aot_model before this call'),
+        ("aotbuild_install(encoder)", 'unexpected argument "encoder" before the first keyword'),
+        ("aotbuild_install(NAMESPACE a)", 'NAMESPACE "a" is not a prefix that ends in ::'),
+        ("aotbuild_add_model_benchmark(x)", '"x" is no model; make it with add_aot_model before this call'),
+        ("add_aot_python_extension(x)", '"x" is no model; make it with add_aot_model before this call'),
+        ("aotbuild_generate(x MODEL model.py:build STATIC)", 'unknown keyword "STATIC"'),
+        ("aotbuild_generate(a/b MODEL model.py:build)", '"a/b" is no target name that files can be named after'),
+    ],
+)
+def test_other_functions_check_their_arguments(
+    make_project: Callable[..., CMakeProject], call: str, problem: str
+) -> None:
+    assert problem in make_project("").check_errors(call)
