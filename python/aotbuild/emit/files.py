@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def write(
         for path in manifests:
             path.unlink(missing_ok=True)
         for path in [*others, *manifests]:
-            os.replace(staged.pop(path), path)
+            staged.pop(path).replace(path)
     finally:
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)

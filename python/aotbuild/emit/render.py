@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import jinja2
-
 from aotbuild.emit import golden, weights
 from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
 from aotbuild.errors import AotbuildError
@@ -87,7 +86,7 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     for variant in model.variants:
         files |= _variant_files(options.target, variant)
     if options.weights == "embed":
-        files[f"src/{options.target}.weights.bin"] = weights.blob(model.weights)
+        files[f"{options.target}.weights.bin"] = weights.blob(model.weights)
     elif options.weights == "file":
         files[names.weights_file] = weights.file(model.weights)
     if options.test or options.benchmark:

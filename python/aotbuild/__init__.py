@@ -1,0 +1,29 @@
+"""PyTorch models as ordinary CMake targets."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aotbuild.model import Model
+    from aotbuild.runner import Error, Runner, load
+
+__version__ = "0.1.0"
+__all__ = ["Error", "Model", "Runner", "__version__", "load"]
+
+# Loaded when first used, so that a model file needs no compiled module.
+_MODULES = {
+    "Error": "aotbuild.runner",
+    "Model": "aotbuild.model",
+    "Runner": "aotbuild.runner",
+    "load": "aotbuild.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
