@@ -21,479 +21,476 @@
 #include "aotbuild/model.hpp"
 #include "aotbuild/tensor.hpp"
 
-namespace aotbuild {
+// pybind11's types are hidden, so what holds them has to be.
+#pragma GCC visibility push(hidden)
 
-// Hidden, because pybind11's types are.
-namespace python __attribute__((visibility("hidden"))) {
+namespace aotbuild::python {
 
-  namespace py = pybind11;
+namespace py = pybind11;
 
-  // DLPack's DLManagedTensor, https://dmlc.github.io/dlpack/latest/c_api.html. aotbuild_tensor has DLTensor's layout.
-  struct ManagedTensor {
-    aotbuild_tensor tensor;
-    void* context;
-    void (*deleter)(ManagedTensor*);
-  };
+// DLPack's DLManagedTensor, https://dmlc.github.io/dlpack/latest/c_api.html. aotbuild_tensor has DLTensor's layout.
+struct ManagedTensor {
+  aotbuild_tensor tensor;
+  void* context;
+  void (*deleter)(ManagedTensor*);
+};
 
-  // A tensor of a Python object, which `owner` keeps alive.
-  struct Array {
-    py::object owner;
-    std::vector<std::int64_t> sizes;
-    std::vector<std::int64_t> strides;
-    void* data = nullptr;
-    aotbuild_dtype dtype{};
-    aotbuild_device device = kCpuDevice;
+// A tensor of a Python object, which `owner` keeps alive.
+struct Array {
+  py::object owner;
+  std::vector<std::int64_t> sizes;
+  std::vector<std::int64_t> strides;
+  void* data = nullptr;
+  aotbuild_dtype dtype{};
+  aotbuild_device device = kCpuDevice;
 
-    // Points into this object.
-    aotbuild_tensor c_tensor() {
-      aotbuild_tensor tensor{};
-      tensor.data = data;
-      tensor.device = device;
-      tensor.ndim = static_cast<std::int32_t>(sizes.size());
-      tensor.dtype = dtype;
-      tensor.shape = sizes.data();
-      tensor.strides = strides.data();
-      return tensor;
-    }
-  };
-
-  inline std::string type_name(py::handle object) { return py::str(py::type::handle_of(object).attr("__name__")); }
-
-  inline bool is_torch_tensor(py::handle object) {
-    // Without importing torch: if nobody has, this is none.
-    const py::dict modules = py::module_::import("sys").attr("modules");
-    return modules.contains("torch") && py::isinstance(object, modules["torch"].attr("Tensor"));
+  // Points into this object.
+  aotbuild_tensor c_tensor() {
+    aotbuild_tensor tensor{};
+    tensor.data = data;
+    tensor.device = device;
+    tensor.ndim = static_cast<std::int32_t>(sizes.size());
+    tensor.dtype = dtype;
+    tensor.shape = sizes.data();
+    tensor.strides = strides.data();
+    return tensor;
   }
+};
 
-  inline aotbuild_dtype from_numpy_dtype(const py::dtype& dtype, const std::string& what) {
-    const auto bits = static_cast<std::uint8_t>(dtype.itemsize() * 8);
-    if (dtype.byteorder() == '>') {
-      throw py::type_error(what + " is big-endian; pass array.astype(array.dtype.newbyteorder('='))");
-    }
-    switch (dtype.kind()) {
-      case 'b':
-        return {AOTBUILD_BOOL, 8, 1};
-      case 'i':
-        return {AOTBUILD_INT, bits, 1};
-      case 'u':
-        return {AOTBUILD_UINT, bits, 1};
-      case 'f':
-        return {AOTBUILD_FLOAT, bits, 1};
-      case 'c':
-        return {AOTBUILD_COMPLEX, bits, 1};
-      default:
-        break;
-    }
-    const std::string name = py::str(dtype.attr("name"));
-    if (name == "bfloat16") return {AOTBUILD_BFLOAT, 16, 1};  // of the package ml_dtypes
-    throw py::type_error(what + " has the NumPy dtype " + name + ", which no model takes");
+inline std::string type_name(py::handle object) { return py::str(py::type::handle_of(object).attr("__name__")); }
+
+inline bool is_torch_tensor(py::handle object) {
+  // Without importing torch: if nobody has, this is none.
+  const py::dict modules = py::module_::import("sys").attr("modules");
+  return modules.contains("torch") && py::isinstance(object, modules["torch"].attr("Tensor"));
+}
+
+inline aotbuild_dtype from_numpy_dtype(const py::dtype& dtype, const std::string& what) {
+  const auto bits = static_cast<std::uint8_t>(dtype.itemsize() * 8);
+  if (dtype.byteorder() == '>') {
+    throw py::type_error(what + " is big-endian; pass array.astype(array.dtype.newbyteorder('='))");
   }
+  switch (dtype.kind()) {
+    case 'b':
+      return {AOTBUILD_BOOL, 8, 1};
+    case 'i':
+      return {AOTBUILD_INT, bits, 1};
+    case 'u':
+      return {AOTBUILD_UINT, bits, 1};
+    case 'f':
+      return {AOTBUILD_FLOAT, bits, 1};
+    case 'c':
+      return {AOTBUILD_COMPLEX, bits, 1};
+    default:
+      break;
+  }
+  const std::string name = py::str(dtype.attr("name"));
+  if (name == "bfloat16") return {AOTBUILD_BFLOAT, 16, 1};  // of the package ml_dtypes
+  throw py::type_error(what + " has the NumPy dtype " + name + ", which no model takes");
+}
 
-  inline py::dtype to_numpy_dtype(aotbuild_dtype dtype, const std::string& what) {
-    if (dtype.code != AOTBUILD_BFLOAT) return py::dtype(dtype_name(dtype));
-    try {
-      return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
-    } catch (py::error_already_set&) {
+inline py::dtype to_numpy_dtype(aotbuild_dtype dtype, const std::string& what) {
+  if (dtype.code != AOTBUILD_BFLOAT) return py::dtype(dtype_name(dtype));
+  try {
+    return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
+  } catch (py::error_already_set&) {
+    throw py::type_error(what + " is bfloat16, which NumPy has only with the package ml_dtypes: install it, or pass " +
+                         "torch tensors to get torch tensors");
+  }
+}
+
+inline Array from_numpy(const py::array& array, const std::string& what) {
+  Array result;
+  result.owner = array;
+  result.dtype = from_numpy_dtype(array.dtype(), what);
+  result.data = const_cast<void*>(array.data());
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    result.sizes.push_back(array.shape(i));
+    if (array.shape(i) > 1 && array.strides(i) % array.itemsize() != 0) {
       throw py::type_error(what +
-                           " is bfloat16, which NumPy has only with the package ml_dtypes: install it, or pass " +
-                           "torch tensors to get torch tensors");
+                           " has strides that are no whole number of elements; pass numpy.ascontiguousarray(...)");
     }
+    result.strides.push_back(array.strides(i) / array.itemsize());
   }
+  return result;
+}
 
-  inline Array from_numpy(const py::array& array, const std::string& what) {
-    Array result;
-    result.owner = array;
-    result.dtype = from_numpy_dtype(array.dtype(), what);
-    result.data = const_cast<void*>(array.data());
-    for (py::ssize_t i = 0; i < array.ndim(); ++i) {
-      result.sizes.push_back(array.shape(i));
-      if (array.shape(i) > 1 && array.strides(i) % array.itemsize() != 0) {
-        throw py::type_error(what +
-                             " has strides that are no whole number of elements; pass numpy.ascontiguousarray(...)");
-      }
-      result.strides.push_back(array.strides(i) / array.itemsize());
-    }
-    return result;
+inline Array from_dlpack_object(py::object object) {
+  // A tensor that requires gradients refuses to be exported.
+  if (is_torch_tensor(object)) object = object.attr("detach")();
+  Array result;
+  result.owner = object.attr("__dlpack__")();  // the capsule owns the tensor, because nobody renames it
+  const auto capsule = py::reinterpret_borrow<py::capsule>(result.owner);
+  const aotbuild_tensor& tensor = capsule.get_pointer<ManagedTensor>()->tensor;
+  result.data = static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
+  result.dtype = tensor.dtype;
+  result.device = tensor.device;
+  result.sizes.assign(tensor.shape, tensor.shape + tensor.ndim);
+  result.strides.resize(result.sizes.size());
+  std::int64_t contiguous = 1;
+  for (std::size_t i = result.sizes.size(); i-- > 0;) {
+    result.strides[i] = tensor.strides != nullptr ? tensor.strides[i] : contiguous;
+    contiguous *= result.sizes[i];
   }
+  return result;
+}
 
-  inline Array from_dlpack_object(py::object object) {
-    // A tensor that requires gradients refuses to be exported.
-    if (is_torch_tensor(object)) object = object.attr("detach")();
-    Array result;
-    result.owner = object.attr("__dlpack__")();  // the capsule owns the tensor, because nobody renames it
-    const auto capsule = py::reinterpret_borrow<py::capsule>(result.owner);
-    const aotbuild_tensor& tensor = capsule.get_pointer<ManagedTensor>()->tensor;
-    result.data = static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
-    result.dtype = tensor.dtype;
-    result.device = tensor.device;
-    result.sizes.assign(tensor.shape, tensor.shape + tensor.ndim);
-    result.strides.resize(result.sizes.size());
-    std::int64_t contiguous = 1;
-    for (std::size_t i = result.sizes.size(); i-- > 0;) {
-      result.strides[i] = tensor.strides != nullptr ? tensor.strides[i] : contiguous;
-      contiguous *= result.sizes[i];
-    }
-    return result;
-  }
+// The tensor of a NumPy array, torch tensor or other object with `__dlpack__`. `what` names it in errors.
+inline Array to_array(const py::object& object, const std::string& what) {
+  if (py::isinstance<py::array>(object)) return from_numpy(py::reinterpret_borrow<py::array>(object), what);
+  if (py::hasattr(object, "__dlpack__")) return from_dlpack_object(object);
+  throw py::type_error(what + " is of type " + type_name(object) +
+                       "; pass a NumPy array, a torch tensor or an object with __dlpack__");
+}
 
-  // The tensor of a NumPy array, torch tensor or other object with `__dlpack__`. `what` names it in errors.
-  inline Array to_array(const py::object& object, const std::string& what) {
-    if (py::isinstance<py::array>(object)) return from_numpy(py::reinterpret_borrow<py::array>(object), what);
-    if (py::hasattr(object, "__dlpack__")) return from_dlpack_object(object);
-    throw py::type_error(what + " is of type " + type_name(object) +
-                         "; pass a NumPy array, a torch tensor or an object with __dlpack__");
-  }
+// The names of a signature: "a.b" and "a.c" are the children of one node "a".
+struct Node {
+  std::string name;
+  std::size_t index = 0;  // of the tensor, if there are no children
+  std::vector<Node> children;
+};
 
-  // The names of a signature: "a.b" and "a.c" are the children of one node "a".
-  struct Node {
-    std::string name;
-    std::size_t index = 0;  // of the tensor, if there are no children
-    std::vector<Node> children;
-  };
-
-  inline Node tree_of(const aotbuild_tensor_info* tensors, std::size_t count) {
-    Node root;
-    for (std::size_t i = 0; i < count; ++i) {
-      Node* node = &root;
-      const std::string path = tensors[i].name;
-      for (std::size_t begin = 0; begin <= path.size();) {
-        const std::size_t end = std::min(path.find('.', begin), path.size());
-        const std::string name = path.substr(begin, end - begin);
-        const auto found = std::find_if(node->children.begin(), node->children.end(),
-                                        [&](const Node& child) { return child.name == name; });
-        if (found != node->children.end()) {
-          node = &*found;
-        } else {
-          node->children.push_back({name, i, {}});
-          node = &node->children.back();
-        }
-        begin = end + 1;
-      }
-    }
-    return root;
-  }
-
-  inline std::string dim_text(const aotbuild_dim_info& dim) {
-    if (dim.symbol == nullptr) return std::to_string(dim.min);
-    std::string text = dim.symbol;
-    if (dim.multiplier != 1) text = std::to_string(dim.multiplier) + "*" + text;
-    if (dim.offset != 0) text += (dim.offset > 0 ? "+" : "") + std::to_string(dim.offset);
-    return text;
-  }
-
-  // "float32[batch=1..64, 384]": the range of a symbol where it is first seen.
-  inline std::string tensor_text(const aotbuild_tensor_info& tensor, std::vector<std::string>& seen) {
-    std::string text = dtype_name(tensor.dtype) + "[";
-    for (std::int32_t i = 0; i < tensor.ndim; ++i) {
-      const aotbuild_dim_info& dim = tensor.dims[i];
-      const std::string name = dim_text(dim);
-      text += (i > 0 ? ", " : "") + name;
-      if (dim.symbol != nullptr && std::find(seen.begin(), seen.end(), name) == seen.end()) {
-        seen.push_back(name);
-        text += "=" + std::to_string(dim.min) + ".." + std::to_string(dim.max);
-      }
-    }
-    return text + "]";
-  }
-
-  // How the outputs look in Python, as the model returned them: the tensor itself, a tuple, or names.
-  enum class Returns { kTensor, kTuple, kNames };
-
-  inline Returns returns_of(const Node& outputs) {
-    const auto& children = outputs.children;
-    if (children.size() == 1 && children[0].name == "output" && children[0].children.empty()) return Returns::kTensor;
-    for (std::size_t i = 0; i < children.size(); ++i) {
-      if (children[i].name != "output_" + std::to_string(i) || !children[i].children.empty()) return Returns::kNames;
-    }
-    return Returns::kTuple;
-  }
-
-  // A loaded model. Calls release the GIL; any number of threads may call one object at the same time.
-  class Runner {
-   public:
-    // `outputs_type` is the class for outputs with names.
-    Runner(const aotbuild_api& functions, const py::object& weights, int num_threads, py::object outputs_type)
-        : info_(*functions.describe()),
-          inputs_(tree_of(info_.inputs, info_.input_count)),
-          outputs_(tree_of(info_.outputs, info_.output_count)),
-          returns_(returns_of(outputs_)),
-          outputs_type_(std::move(outputs_type)),
-          model_(make_model(functions, weights, num_threads)) {}
-
-    std::string name() const { return info_.name; }
-
-    py::object manifest() const { return py::module_::import("json").attr("loads")(info_.manifest); }
-
-    std::string signature() const {
-      std::vector<std::string> seen;
-      std::string text = std::string(info_.name) + "(";
-      for (std::size_t i = 0; i < info_.input_count; ++i) {
-        text += (i > 0 ? ", " : "") + std::string(info_.inputs[i].name) + ": " + tensor_text(info_.inputs[i], seen);
-      }
-      text += ") -> ";
-      if (returns_ == Returns::kTensor) return text + tensor_text(info_.outputs[0], seen);
-      text += "(";
-      for (std::size_t i = 0; i < info_.output_count; ++i) {
-        text += (i > 0 ? ", " : "") + std::string(info_.outputs[i].name) + ": " + tensor_text(info_.outputs[i], seen);
-      }
-      return text + ")";
-    }
-
-    std::string repr() const { return "<aotbuild model " + signature() + ">"; }
-
-    // A path of a safetensors file, or a mapping from state_dict names to arrays.
-    void load_weights(const py::object& weights) {
-      if (is_path(weights)) {
-        const std::string path = path_of(weights);
-        const py::gil_scoped_release release;
-        model_.load_weights(path);
+inline Node tree_of(const aotbuild_tensor_info* tensors, std::size_t count) {
+  Node root;
+  for (std::size_t i = 0; i < count; ++i) {
+    Node* node = &root;
+    const std::string path = tensors[i].name;
+    for (std::size_t begin = 0; begin <= path.size();) {
+      const std::size_t end = std::min(path.find('.', begin), path.size());
+      const std::string name = path.substr(begin, end - begin);
+      const auto found = std::find_if(node->children.begin(), node->children.end(),
+                                      [&](const Node& child) { return child.name == name; });
+      if (found != node->children.end()) {
+        node = &*found;
       } else {
-        const std::map<std::string, AnyTensorView> tensors = borrow_weights(weights);
-        const py::gil_scoped_release release;
-        model_.set_weights(tensors);
+        node->children.push_back({name, i, {}});
+        node = &node->children.back();
       }
+      begin = end + 1;
     }
+  }
+  return root;
+}
 
-    py::object call(const py::args& args, const py::kwargs& kwargs) const {
-      std::vector<py::object> leaves(info_.input_count);
-      bind(args, kwargs, leaves);
-      const bool torch = !leaves.empty() && is_torch_tensor(leaves[0]);
+inline std::string dim_text(const aotbuild_dim_info& dim) {
+  if (dim.symbol == nullptr) return std::to_string(dim.min);
+  std::string text = dim.symbol;
+  if (dim.multiplier != 1) text = std::to_string(dim.multiplier) + "*" + text;
+  if (dim.offset != 0) text += (dim.offset > 0 ? "+" : "") + std::to_string(dim.offset);
+  return text;
+}
 
-      std::vector<Array> arrays;
-      arrays.reserve(leaves.size());
-      std::vector<aotbuild_tensor> inputs;
-      inputs.reserve(leaves.size());
-      for (std::size_t i = 0; i < leaves.size(); ++i) {
-        arrays.push_back(input(leaves[i], info_.inputs[i]));
-        inputs.push_back(arrays.back().c_tensor());
-      }
-      std::vector<aotbuild_tensor> outputs(info_.output_count);
-      std::shared_ptr<void> owner;
-      {
-        const py::gil_scoped_release release;
-        owner = model_.run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size());
-      }
-      std::vector<py::object> results;
-      results.reserve(outputs.size());
-      for (std::size_t i = 0; i < outputs.size(); ++i) {
-        results.push_back(torch ? to_torch(outputs[i], owner) : to_numpy(outputs[i], owner, info_.outputs[i].name));
-      }
-      switch (returns_) {
-        case Returns::kTensor:
-          return results[0];
-        case Returns::kTuple: {
-          py::tuple tuple(results.size());
-          for (std::size_t i = 0; i < results.size(); ++i) tuple[i] = results[i];
-          return tuple;
-        }
-        default:
-          return assemble(outputs_, results);
-      }
+// "float32[batch=1..64, 384]": the range of a symbol where it is first seen.
+inline std::string tensor_text(const aotbuild_tensor_info& tensor, std::vector<std::string>& seen) {
+  std::string text = dtype_name(tensor.dtype) + "[";
+  for (std::int32_t i = 0; i < tensor.ndim; ++i) {
+    const aotbuild_dim_info& dim = tensor.dims[i];
+    const std::string name = dim_text(dim);
+    text += (i > 0 ? ", " : "") + name;
+    if (dim.symbol != nullptr && std::find(seen.begin(), seen.end(), name) == seen.end()) {
+      seen.push_back(name);
+      text += "=" + std::to_string(dim.min) + ".." + std::to_string(dim.max);
     }
+  }
+  return text + "]";
+}
 
-   private:
-    Model make_model(const aotbuild_api& functions, const py::object& weights, int num_threads) {
-      Options options;
-      options.num_threads = num_threads;
-      if (is_path(weights)) {
-        options.weights_file = path_of(weights);
-      } else if (!weights.is_none()) {
-        options.weights = borrow_weights(weights);
-      }
+// How the outputs look in Python, as the model returned them: the tensor itself, a tuple, or names.
+enum class Returns { kTensor, kTuple, kNames };
+
+inline Returns returns_of(const Node& outputs) {
+  const auto& children = outputs.children;
+  if (children.size() == 1 && children[0].name == "output" && children[0].children.empty()) return Returns::kTensor;
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    if (children[i].name != "output_" + std::to_string(i) || !children[i].children.empty()) return Returns::kNames;
+  }
+  return Returns::kTuple;
+}
+
+// A loaded model. Calls release the GIL; any number of threads may call one object at the same time.
+class Runner {
+ public:
+  // `outputs_type` is the class for outputs with names.
+  Runner(const aotbuild_api& functions, const py::object& weights, int num_threads, py::object outputs_type)
+      : info_(*functions.describe()),
+        inputs_(tree_of(info_.inputs, info_.input_count)),
+        outputs_(tree_of(info_.outputs, info_.output_count)),
+        returns_(returns_of(outputs_)),
+        outputs_type_(std::move(outputs_type)),
+        model_(make_model(functions, weights, num_threads)) {}
+
+  std::string name() const { return info_.name; }
+
+  py::object manifest() const { return py::module_::import("json").attr("loads")(info_.manifest); }
+
+  std::string signature() const {
+    std::vector<std::string> seen;
+    std::string text = std::string(info_.name) + "(";
+    for (std::size_t i = 0; i < info_.input_count; ++i) {
+      text += (i > 0 ? ", " : "") + std::string(info_.inputs[i].name) + ": " + tensor_text(info_.inputs[i], seen);
+    }
+    text += ") -> ";
+    if (returns_ == Returns::kTensor) return text + tensor_text(info_.outputs[0], seen);
+    text += "(";
+    for (std::size_t i = 0; i < info_.output_count; ++i) {
+      text += (i > 0 ? ", " : "") + std::string(info_.outputs[i].name) + ": " + tensor_text(info_.outputs[i], seen);
+    }
+    return text + ")";
+  }
+
+  std::string repr() const { return "<aotbuild model " + signature() + ">"; }
+
+  // A path of a safetensors file, or a mapping from state_dict names to arrays.
+  void load_weights(const py::object& weights) {
+    if (is_path(weights)) {
+      const std::string path = path_of(weights);
       const py::gil_scoped_release release;
-      return Model(functions, options);
+      model_.load_weights(path);
+    } else {
+      const std::map<std::string, AnyTensorView> tensors = borrow_weights(weights);
+      const py::gil_scoped_release release;
+      model_.set_weights(tensors);
     }
-
-    static bool is_path(const py::object& object) {
-      return py::isinstance<py::str>(object) || py::hasattr(object, "__fspath__");
-    }
-
-    static std::string path_of(const py::object& object) {
-      return py::str(py::module_::import("os").attr("fspath")(object));
-    }
-
-    // Views of the arrays, which this object keeps alive for as long as calls may use them.
-    std::map<std::string, AnyTensorView> borrow_weights(const py::object& weights) {
-      if (!py::hasattr(weights, "items")) {
-        throw py::type_error(
-            "weights: expected the path of a safetensors file or a mapping from names to arrays, got " +
-            type_name(weights));
-      }
-      std::map<std::string, AnyTensorView> result;
-      for (const py::handle item : weights.attr("items")()) {
-        const auto pair = py::cast<std::pair<std::string, py::object>>(item);
-        const Array array = to_array(pair.second, "weight '" + pair.first + "'");
-        result.insert_or_assign(pair.first,
-                                AnyTensorView(array.data, array.dtype, array.sizes, array.strides, array.device));
-        weights_.push_back(array.owner);
-      }
-      return result;
-    }
-
-    // The Python call's arguments by the tensors that they stand for, checked as Python checks its own calls.
-    void bind(const py::args& args, const py::kwargs& kwargs, std::vector<py::object>& leaves) const {
-      const std::vector<Node>& parameters = inputs_.children;
-      if (args.size() > parameters.size()) {
-        throw py::type_error(
-            call_error("takes " + std::to_string(parameters.size()) + " inputs, got " + std::to_string(args.size())));
-      }
-      std::vector<py::object> values(parameters.size());
-      for (std::size_t i = 0; i < args.size(); ++i) values[i] = args[i];
-      for (const auto& [key, value] : kwargs) {
-        const std::string name = py::str(key);
-        const auto found = std::find_if(parameters.begin(), parameters.end(),
-                                        [&](const Node& parameter) { return parameter.name == name; });
-        if (found == parameters.end()) throw py::type_error(call_error("has no input '" + name + "'"));
-        py::object& slot = values[static_cast<std::size_t>(found - parameters.begin())];
-        if (slot) throw py::type_error(call_error("got two values for the input '" + name + "'"));
-        slot = py::reinterpret_borrow<py::object>(value);
-      }
-      for (std::size_t i = 0; i < parameters.size(); ++i) {
-        if (!values[i]) throw py::type_error(call_error("misses the input '" + parameters[i].name + "'"));
-        collect(parameters[i], values[i], parameters[i].name, leaves);
-      }
-    }
-
-    std::string call_error(const std::string& problem) const { return name() + "() " + problem + ": " + signature(); }
-
-    void collect(const Node& node, const py::object& value, const std::string& path,
-                 std::vector<py::object>& leaves) const {
-      if (node.children.empty()) {
-        leaves[node.index] = value;
-        return;
-      }
-      const bool mapping = PyMapping_Check(value.ptr()) != 0 && py::hasattr(value, "keys");
-      for (const Node& child : node.children) {
-        const bool present = mapping ? value.contains(child.name) : py::hasattr(value, child.name.c_str());
-        const std::string child_path = path + "." + child.name;
-        if (!present) throw py::type_error(call_error("misses the input '" + child_path + "'"));
-        collect(child, mapping ? py::object(value[child.name.c_str()]) : py::object(value.attr(child.name.c_str())),
-                child_path, leaves);
-      }
-    }
-
-    Array input(const py::object& value, const aotbuild_tensor_info& info) const {
-      const std::string what = name() + ": input '" + info.name + "'";
-      const bool number = py::isinstance<py::float_>(value) || PyLong_Check(value.ptr()) != 0;
-      if (info.ndim == 0 && number) {
-        return from_numpy(py::module_::import("numpy").attr("asarray")(value, to_numpy_dtype(info.dtype, what)), what);
-      }
-      return to_array(value, what);
-    }
-
-    static py::object to_numpy(const aotbuild_tensor& tensor, const std::shared_ptr<void>& owner, const char* name) {
-      const py::dtype dtype = to_numpy_dtype(tensor.dtype, "output '" + std::string(name) + "'");
-      std::vector<py::ssize_t> sizes(tensor.shape, tensor.shape + tensor.ndim);
-      std::vector<py::ssize_t> strides;
-      for (std::int32_t i = 0; i < tensor.ndim; ++i) strides.push_back(tensor.strides[i] * dtype.itemsize());
-      const py::capsule base(new std::shared_ptr<void>(owner),
-                             [](void* memory) { delete static_cast<std::shared_ptr<void>*>(memory); });
-      return py::array(dtype, sizes, strides, static_cast<unsigned char*>(tensor.data) + tensor.byte_offset, base);
-    }
-
-    static py::object to_torch(const aotbuild_tensor& tensor, const std::shared_ptr<void>& owner) {
-      struct Export {
-        ManagedTensor managed;
-        std::shared_ptr<void> owner;  // also of the shape and strides
-      };
-      auto exported = std::make_unique<Export>();
-      exported->owner = owner;
-      exported->managed.tensor = tensor;
-      exported->managed.context = exported.get();
-      exported->managed.deleter = [](ManagedTensor* self) { delete static_cast<Export*>(self->context); };
-      // A consumer renames the capsule and takes the deleter over; until then the capsule has it.
-      const auto capsule =
-          py::reinterpret_steal<py::object>(PyCapsule_New(&exported->managed, "dltensor", [](PyObject* object) {
-            if (PyCapsule_IsValid(object, "dltensor") == 0) return;
-            auto* const managed = static_cast<ManagedTensor*>(PyCapsule_GetPointer(object, "dltensor"));
-            managed->deleter(managed);
-          }));
-      if (!capsule) throw py::error_already_set();
-      static_cast<void>(exported.release());
-      return py::module_::import("torch.utils.dlpack").attr("from_dlpack")(capsule);
-    }
-
-    py::object assemble(const Node& node, const std::vector<py::object>& results) const {
-      if (node.children.empty() && !node.name.empty()) return results[node.index];
-      py::object outputs = outputs_type_();
-      for (const Node& child : node.children) outputs[child.name.c_str()] = assemble(child, results);
-      return outputs;
-    }
-
-    const aotbuild_model_info& info_;
-    Node inputs_;
-    Node outputs_;
-    Returns returns_;
-    py::object outputs_type_;
-    std::vector<py::object> weights_;
-    Model model_;
-  };
-
-  // A dict whose items are attributes too: `outputs.logits` is `outputs["logits"]`.
-  inline py::object make_outputs_type(const py::module_& module) {
-    py::dict members;
-    members["__module__"] = module.attr("__name__");
-    members["__doc__"] = "Outputs by name, as items and as attributes.";
-    members["__slots__"] = py::tuple();
-    members["__getattr__"] = py::cpp_function(
-        [](const py::object& self, const std::string& name) -> py::object {
-          if (!self.contains(name)) throw py::attribute_error("no output is named '" + name + "'");
-          return self[name.c_str()];
-        },
-        py::is_method(py::none()));
-    const auto builtins = py::module_::import("builtins");
-    return builtins.attr("type")("Outputs", py::make_tuple(builtins.attr("dict")), members);
   }
 
-  // Adds the exception `Error` (a RuntimeError with `status`) and translates aotbuild::Error to it. `qualified_name` is
-  // what tracebacks print.
-  inline void bind_error(py::module_ & module, const char* qualified_name) {
-    static PyObject* type = nullptr;
-    type = PyErr_NewExceptionWithDoc(
-        qualified_name,
-        "What a model library refuses; `status` has the name that aotbuild_status of c_api.h has for it.",
-        PyExc_RuntimeError, nullptr);
-    if (type == nullptr) throw py::error_already_set();
-    module.attr("Error") = py::handle(type);
-    py::register_local_exception_translator([](std::exception_ptr pointer) {
-      try {
-        if (pointer) std::rethrow_exception(pointer);
-      } catch (const Error& error) {
-        static constexpr const char* kNames[] = {
-            "OK", "INVALID_ARGUMENT", "INVALID_WEIGHTS", "UNSUPPORTED_HARDWARE", "OUT_OF_MEMORY", "RUNTIME_ERROR"};
-        py::object instance = py::handle(type)(error.what());
-        const auto status = static_cast<std::size_t>(error.status());
-        instance.attr("status") = status < std::size(kNames) ? kNames[status] : "RUNTIME_ERROR";
-        PyErr_SetObject(type, instance.ptr());
+  py::object call(const py::args& args, const py::kwargs& kwargs) const {
+    std::vector<py::object> leaves(info_.input_count);
+    bind(args, kwargs, leaves);
+    const bool torch = !leaves.empty() && is_torch_tensor(leaves[0]);
+
+    std::vector<Array> arrays;
+    arrays.reserve(leaves.size());
+    std::vector<aotbuild_tensor> inputs;
+    inputs.reserve(leaves.size());
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      arrays.push_back(input(leaves[i], info_.inputs[i]));
+      inputs.push_back(arrays.back().c_tensor());
+    }
+    std::vector<aotbuild_tensor> outputs(info_.output_count);
+    std::shared_ptr<void> owner;
+    {
+      const py::gil_scoped_release release;
+      owner = model_.run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size());
+    }
+    std::vector<py::object> results;
+    results.reserve(outputs.size());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      results.push_back(torch ? to_torch(outputs[i], owner) : to_numpy(outputs[i], owner, info_.outputs[i].name));
+    }
+    switch (returns_) {
+      case Returns::kTensor:
+        return results[0];
+      case Returns::kTuple: {
+        py::tuple tuple(results.size());
+        for (std::size_t i = 0; i < results.size(); ++i) tuple[i] = results[i];
+        return tuple;
       }
-    });
+      default:
+        return assemble(outputs_, results);
+    }
   }
 
-  // Adds what every model object has to the class of `Runner`.
-  inline void bind_runner(py::class_<Runner> & type) {
-    type.def("__call__", &Runner::call, "Run the model on NumPy arrays, torch tensors or objects with __dlpack__.")
-        .def("__repr__", &Runner::repr)
-        .def("load_weights", &Runner::load_weights, py::arg("weights"),
-             "Swap the weights: the path of a safetensors file, or a mapping from state_dict names to arrays.")
-        .def_property_readonly("name", &Runner::name, "The CMake target.")
-        .def_property_readonly("signature", &Runner::signature, "Inputs and outputs with their types.")
-        .def_property_readonly("manifest", &Runner::manifest,
-                               "Versions, options and signature that the library was built with.");
+ private:
+  Model make_model(const aotbuild_api& functions, const py::object& weights, int num_threads) {
+    Options options;
+    options.num_threads = num_threads;
+    if (is_path(weights)) {
+      options.weights_file = path_of(weights);
+    } else if (!weights.is_none()) {
+      options.weights = borrow_weights(weights);
+    }
+    const py::gil_scoped_release release;
+    return Model(functions, options);
   }
 
-  // Adds the class `name` for the model behind `functions`, which have to outlive the module.
-  inline void bind_model(py::module_ & module, const char* name, const aotbuild_api& functions) {
-    const py::object outputs_type = make_outputs_type(module);
-    py::class_<Runner> type(module, name, py::module_local());
-    type.def(py::init([&functions, outputs_type](const py::object& weights, int num_threads) {
-               return std::make_unique<Runner>(functions, weights, num_threads, outputs_type);
-             }),
-             py::kw_only(), py::arg("weights") = py::none(), py::arg("num_threads") = 0);
-    bind_runner(type);
+  static bool is_path(const py::object& object) {
+    return py::isinstance<py::str>(object) || py::hasattr(object, "__fspath__");
   }
 
-}  // namespace python
+  static std::string path_of(const py::object& object) {
+    return py::str(py::module_::import("os").attr("fspath")(object));
+  }
 
-}  // namespace aotbuild
+  // Views of the arrays, which this object keeps alive for as long as calls may use them.
+  std::map<std::string, AnyTensorView> borrow_weights(const py::object& weights) {
+    if (!py::hasattr(weights, "items")) {
+      throw py::type_error("weights: expected the path of a safetensors file or a mapping from names to arrays, got " +
+                           type_name(weights));
+    }
+    std::map<std::string, AnyTensorView> result;
+    for (const py::handle item : weights.attr("items")()) {
+      const auto pair = py::cast<std::pair<std::string, py::object>>(item);
+      const Array array = to_array(pair.second, "weight '" + pair.first + "'");
+      result.insert_or_assign(pair.first,
+                              AnyTensorView(array.data, array.dtype, array.sizes, array.strides, array.device));
+      weights_.push_back(array.owner);
+    }
+    return result;
+  }
+
+  // The Python call's arguments by the tensors that they stand for, checked as Python checks its own calls.
+  void bind(const py::args& args, const py::kwargs& kwargs, std::vector<py::object>& leaves) const {
+    const std::vector<Node>& parameters = inputs_.children;
+    if (args.size() > parameters.size()) {
+      throw py::type_error(
+          call_error("takes " + std::to_string(parameters.size()) + " inputs, got " + std::to_string(args.size())));
+    }
+    std::vector<py::object> values(parameters.size());
+    for (std::size_t i = 0; i < args.size(); ++i) values[i] = args[i];
+    for (const auto& [key, value] : kwargs) {
+      const std::string name = py::str(key);
+      const auto found = std::find_if(parameters.begin(), parameters.end(),
+                                      [&](const Node& parameter) { return parameter.name == name; });
+      if (found == parameters.end()) throw py::type_error(call_error("has no input '" + name + "'"));
+      py::object& slot = values[static_cast<std::size_t>(found - parameters.begin())];
+      if (slot) throw py::type_error(call_error("got two values for the input '" + name + "'"));
+      slot = py::reinterpret_borrow<py::object>(value);
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (!values[i]) throw py::type_error(call_error("misses the input '" + parameters[i].name + "'"));
+      collect(parameters[i], values[i], parameters[i].name, leaves);
+    }
+  }
+
+  std::string call_error(const std::string& problem) const { return name() + "() " + problem + ": " + signature(); }
+
+  void collect(const Node& node, const py::object& value, const std::string& path,
+               std::vector<py::object>& leaves) const {
+    if (node.children.empty()) {
+      leaves[node.index] = value;
+      return;
+    }
+    const bool mapping = PyMapping_Check(value.ptr()) != 0 && py::hasattr(value, "keys");
+    for (const Node& child : node.children) {
+      const bool present = mapping ? value.contains(child.name) : py::hasattr(value, child.name.c_str());
+      const std::string child_path = path + "." + child.name;
+      if (!present) throw py::type_error(call_error("misses the input '" + child_path + "'"));
+      collect(child, mapping ? py::object(value[child.name.c_str()]) : py::object(value.attr(child.name.c_str())),
+              child_path, leaves);
+    }
+  }
+
+  Array input(const py::object& value, const aotbuild_tensor_info& info) const {
+    const std::string what = name() + ": input '" + info.name + "'";
+    const bool number = py::isinstance<py::float_>(value) || PyLong_Check(value.ptr()) != 0;
+    if (info.ndim == 0 && number) {
+      return from_numpy(py::module_::import("numpy").attr("asarray")(value, to_numpy_dtype(info.dtype, what)), what);
+    }
+    return to_array(value, what);
+  }
+
+  static py::object to_numpy(const aotbuild_tensor& tensor, const std::shared_ptr<void>& owner, const char* name) {
+    const py::dtype dtype = to_numpy_dtype(tensor.dtype, "output '" + std::string(name) + "'");
+    std::vector<py::ssize_t> sizes(tensor.shape, tensor.shape + tensor.ndim);
+    std::vector<py::ssize_t> strides;
+    for (std::int32_t i = 0; i < tensor.ndim; ++i) strides.push_back(tensor.strides[i] * dtype.itemsize());
+    const py::capsule base(new std::shared_ptr<void>(owner),
+                           [](void* memory) { delete static_cast<std::shared_ptr<void>*>(memory); });
+    return py::array(dtype, sizes, strides, static_cast<unsigned char*>(tensor.data) + tensor.byte_offset, base);
+  }
+
+  static py::object to_torch(const aotbuild_tensor& tensor, const std::shared_ptr<void>& owner) {
+    struct Export {
+      ManagedTensor managed;
+      std::shared_ptr<void> owner;  // also of the shape and strides
+    };
+    auto exported = std::make_unique<Export>();
+    exported->owner = owner;
+    exported->managed.tensor = tensor;
+    exported->managed.context = exported.get();
+    exported->managed.deleter = [](ManagedTensor* self) { delete static_cast<Export*>(self->context); };
+    // A consumer renames the capsule and takes the deleter over; until then the capsule has it.
+    const auto capsule =
+        py::reinterpret_steal<py::object>(PyCapsule_New(&exported->managed, "dltensor", [](PyObject* object) {
+          if (PyCapsule_IsValid(object, "dltensor") == 0) return;
+          auto* const managed = static_cast<ManagedTensor*>(PyCapsule_GetPointer(object, "dltensor"));
+          managed->deleter(managed);
+        }));
+    if (!capsule) throw py::error_already_set();
+    static_cast<void>(exported.release());
+    return py::module_::import("torch.utils.dlpack").attr("from_dlpack")(capsule);
+  }
+
+  py::object assemble(const Node& node, const std::vector<py::object>& results) const {
+    if (node.children.empty() && !node.name.empty()) return results[node.index];
+    py::object outputs = outputs_type_();
+    for (const Node& child : node.children) outputs[child.name.c_str()] = assemble(child, results);
+    return outputs;
+  }
+
+  const aotbuild_model_info& info_;
+  Node inputs_;
+  Node outputs_;
+  Returns returns_;
+  py::object outputs_type_;
+  std::vector<py::object> weights_;
+  Model model_;
+};
+
+// A dict whose items are attributes too: `outputs.logits` is `outputs["logits"]`.
+inline py::object make_outputs_type(const py::module_& module) {
+  py::dict members;
+  members["__module__"] = module.attr("__name__");
+  members["__doc__"] = "Outputs by name, as items and as attributes.";
+  members["__slots__"] = py::tuple();
+  members["__getattr__"] = py::cpp_function(
+      [](const py::object& self, const std::string& name) -> py::object {
+        if (!self.contains(name)) throw py::attribute_error("no output is named '" + name + "'");
+        return self[name.c_str()];
+      },
+      py::is_method(py::none()));
+  const auto builtins = py::module_::import("builtins");
+  return builtins.attr("type")("Outputs", py::make_tuple(builtins.attr("dict")), members);
+}
+
+// Adds the exception `Error` (a RuntimeError with `status`) and translates aotbuild::Error to it. `qualified_name` is
+// what tracebacks print.
+inline void bind_error(py::module_& module, const char* qualified_name) {
+  static PyObject* type = nullptr;
+  type = PyErr_NewExceptionWithDoc(
+      qualified_name, "What a model library refuses; `status` has the name that aotbuild_status of c_api.h has for it.",
+      PyExc_RuntimeError, nullptr);
+  if (type == nullptr) throw py::error_already_set();
+  module.attr("Error") = py::handle(type);
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const Error& error) {
+      static constexpr const char* kNames[] = {
+          "OK", "INVALID_ARGUMENT", "INVALID_WEIGHTS", "UNSUPPORTED_HARDWARE", "OUT_OF_MEMORY", "RUNTIME_ERROR"};
+      py::object instance = py::handle(type)(error.what());
+      const auto status = static_cast<std::size_t>(error.status());
+      instance.attr("status") = status < std::size(kNames) ? kNames[status] : "RUNTIME_ERROR";
+      PyErr_SetObject(type, instance.ptr());
+    }
+  });
+}
+
+// Adds what every model object has to the class of `Runner`.
+inline void bind_runner(py::class_<Runner>& type) {
+  type.def("__call__", &Runner::call, "Run the model on NumPy arrays, torch tensors or objects with __dlpack__.")
+      .def("__repr__", &Runner::repr)
+      .def("load_weights", &Runner::load_weights, py::arg("weights"),
+           "Swap the weights: the path of a safetensors file, or a mapping from state_dict names to arrays.")
+      .def_property_readonly("name", &Runner::name, "The CMake target.")
+      .def_property_readonly("signature", &Runner::signature, "Inputs and outputs with their types.")
+      .def_property_readonly("manifest", &Runner::manifest,
+                             "Versions, options and signature that the library was built with.");
+}
+
+// Adds the class `name` for the model behind `functions`, which have to outlive the module.
+inline void bind_model(py::module_& module, const char* name, const aotbuild_api& functions) {
+  const py::object outputs_type = make_outputs_type(module);
+  py::class_<Runner> type(module, name, py::module_local());
+  type.def(py::init([&functions, outputs_type](const py::object& weights, int num_threads) {
+             return std::make_unique<Runner>(functions, weights, num_threads, outputs_type);
+           }),
+           py::kw_only(), py::arg("weights") = py::none(), py::arg("num_threads") = 0);
+  bind_runner(type);
+}
+
+}  // namespace aotbuild::python
+
+#pragma GCC visibility pop
 
 #endif  // AOTBUILD_PYTHON_HPP_

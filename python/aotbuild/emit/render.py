@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jinja2
+
 from aotbuild.emit import golden, weights
 from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
 from aotbuild.errors import AotbuildError
