@@ -18,10 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import minilm_model
 import numpy as np
 import numpy.typing as npt
 import torch
+
+import minilm_model
 from harness import ColdStart, cold_start, interleave, machine, relative_error, save, table
 
 ROOT = Path(__file__).parents[1]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
-import minilm_model
 import torch
 import torch._inductor
+
+import minilm_model
 
 if __name__ == "__main__":
     options = dict(option.split("=", 1) for option in sys.argv[2:])
