@@ -68,6 +68,7 @@ def test_version_is_the_same_everywhere() -> None:
 
     versions = {
         "pyproject.toml": version("pyproject.toml", r'^version = "(.+)"'),
+        "Python package": version("python/aotbuild/__init__.py", r'^__version__ = "(.+)"'),
         "CMake package": version("cmake/aotbuildConfigVersion.cmake", r'PACKAGE_VERSION "(.+)"'),
         "changelog": version("CHANGELOG.md", r"^## (\d\S*)"),
     }
