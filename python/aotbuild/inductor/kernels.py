@@ -54,8 +54,17 @@ def _definition(kernel: Kernel) -> str:
     text = re.sub(r'^extern "C"\s+', "", text)
     text = re.sub(r"^void\s+", "void ", text)
     if "AOTI_TORCH_CHECK" in text:
-        text = _contain_errors(text)
+        text = _contain_errors(_readable_checks(text, kernel.name))
     return text
+
+
+def _readable_checks(text: str, kernel_name: str) -> str:
+    """Messages of index checks without the names of temporaries."""
+    return re.sub(
+        r'"index out of bounds: (\S+) <= \w+ < ([^"]+?)L?"',
+        lambda m: f'"an index is outside {m[1].rstrip("L")} <= index < {m[2]} (in {kernel_name})"',
+        text,
+    )
 
 
 def _contain_errors(text: str) -> str:
@@ -65,29 +74,30 @@ def _contain_errors(text: str) -> str:
     first error is kept, and the kernel throws it after the parallel region.
     """
     lines = text.splitlines()
-    result: list[str] = []
-    close_at: list[tuple[int, str]] = []
-    depth = 0
+    insert_after: dict[int, str] = {}
+    insert_before: dict[int, str] = {}
     pending = 0
-    guarded = False
-    for line in lines:
+    for index, line in enumerate(lines):
         stripped = line.strip()
         if stripped.startswith("#pragma omp for"):
             collapse = re.search(r"collapse\((\d+)\)", stripped)
             pending = int(collapse[1]) if collapse else 1
-        if stripped == "}" and close_at and depth - 1 == close_at[-1][0]:
-            _, indent = close_at.pop()
-            result.append(f"{indent}    }} catch (...) {{ error.capture(); }}")
-        result.append(line)
-        if stripped.startswith("for(") and pending:
+        elif stripped.startswith("for(") and pending:
             pending -= 1
-            guarded = pending == 0
-        elif stripped == "{" and guarded:
-            indent = line[: len(line) - len(line.lstrip())]
-            result.append(f"{indent}    try {{")
-            close_at.append((depth, indent))
-            guarded = False
-        depth += stripped.count("{") - stripped.count("}")
+            if pending == 0:
+                opening = index + 1
+                closing = _matching_brace(lines, opening)
+                if any("AOTI_TORCH_CHECK" in inner for inner in lines[opening:closing]):
+                    indent = lines[opening][: len(lines[opening]) - len(lines[opening].lstrip())]
+                    insert_after[opening] = f"{indent}    try {{"
+                    insert_before[closing] = f"{indent}    }} catch (...) {{ error.capture(); }}"
+    if not insert_after:
+        return text
+    result: list[str] = []
+    for index, line in enumerate(lines):
+        result += [insert_before[index]] if index in insert_before else []
+        result.append(line)
+        result += [insert_after[index]] if index in insert_after else []
     body = "\n".join(result)
     opening = body.index("\n{") + 2
     closing = body.rindex("}")
@@ -98,3 +108,13 @@ def _contain_errors(text: str) -> str:
         + "    error.rethrow();\n"
         + body[closing:]
     )
+
+
+def _matching_brace(lines: Sequence[str], opening: int) -> int:
+    """The line that closes the block that line ``opening`` opens."""
+    depth = 0
+    for index in range(opening, len(lines)):
+        depth += lines[index].count("{") - lines[index].count("}")
+        if depth == 0:
+            return index
+    raise AssertionError("unbalanced braces in a generated kernel")

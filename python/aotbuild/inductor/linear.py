@@ -32,7 +32,7 @@ class PackedLinear(ir.ExternKernelOut):
         super().__init__(layout, [input], python_kernel_name="aotbuild.linear", cpp_kernel_name="context_linear")
 
     def codegen(self, wrapper: Any) -> None:
-        wrapper.generate_packed_linear(self)
+        wrapper.generate_packed(self, "context_linear")
 
 
 @register_lowering(torch.ops.aotbuild.linear.default, type_promotion_kind=None)
@@ -99,11 +99,14 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
 def _rows_hint(source: Node) -> int:
     rows = 1
     for size in source.meta["val"].shape[:-1]:
-        rows *= size if isinstance(size, int) else _hint(size)
+        rows *= size_hint(size)
     return max(rows, 1)
 
 
-def _hint(size: torch.SymInt) -> int:
+def size_hint(size: int | torch.SymInt) -> int:
+    """A size, or the example's for one that varies."""
+    if isinstance(size, int):
+        return size
     hint = size.node.hint
     return int(hint) if hint is not None else 1
 

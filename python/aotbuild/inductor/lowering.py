@@ -23,10 +23,11 @@ from aotbuild.capture import Captured, tensor_data
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import kernels
 from aotbuild.inductor.attention import use_attention_kernel
+from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, prepare
 from aotbuild.inductor.linear import pack_linears
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
-from aotbuild.program import Linear, Variant, Weight
+from aotbuild.program import Convolution, Linear, Variant, Weight
 from aotbuild.target import CpuIsa
 
 _VECTOR_ISAS = {
@@ -74,6 +75,7 @@ class Lowered:
     variants: tuple[Variant, ...]
     weights: tuple[Weight, ...]
     linears: tuple[Linear, ...]
+    convolutions: tuple[Convolution, ...]
     counters: dict[str, int]
 
 
@@ -103,6 +105,7 @@ def lower(
     prepared = prepare(captured.program)
     counters.decompositions += 1
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
+    convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
     linears = pack_linears(prepared.module, prepared.weight_index, mutated)
     fake_mode = _fake_mode(prepared)
     with contextlib.ExitStack() as stack:
@@ -130,6 +133,7 @@ def lower(
         tuple(variants),
         tuple(weights),
         tuple(linears),
+        tuple(convolutions),
         {"exports": 1, "decompositions": counters.decompositions, "lowerings": counters.lowerings},
     )
 

@@ -16,6 +16,7 @@ from torch._inductor.virtualized import V
 from aotbuild.inductor.attention import KERNEL as ATTENTION_KERNEL
 from aotbuild.inductor.attention import KERNEL_NAME as ATTENTION_NAME
 from aotbuild.inductor.attention import Attention
+from aotbuild.inductor.convolution import PackedConvolution
 from aotbuild.inductor.linear import PackedLinear
 
 _DTYPE_CONSTANTS = {
@@ -254,9 +255,9 @@ class StandaloneCppWrapper(CppWrapperCpu):
         node = V.graph.current_node
         self.code.shim_calls.append(ShimCall(function, (str(node),) if node is not None else ()))
 
-    def generate_packed_linear(self, node: PackedLinear) -> None:
+    def generate_packed(self, node: PackedLinear | PackedConvolution, function: str) -> None:
         (source,) = (value.codegen_reference() for value in node.inputs)  # type: ignore[union-attr]
-        self.writeline(f"context_linear(context, {node.slot}, {source}, {node.get_name()});")
+        self.writeline(f"{function}(context, {node.slot}, {source}, {node.get_name()});")
 
     def generate_attention(self, node: Attention) -> None:
         operands = [value.codegen_reference() for value in node.inputs]  # type: ignore[union-attr]

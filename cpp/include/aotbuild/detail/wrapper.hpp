@@ -3,6 +3,7 @@
 #ifndef AOTBUILD_DETAIL_WRAPPER_HPP_
 #define AOTBUILD_DETAIL_WRAPPER_HPP_
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -15,6 +16,20 @@
 #include "aotbuild/detail/attention_shape.hpp"
 #include "aotbuild/detail/runtime.hpp"
 #include "aotbuild/detail/shim.h"
+
+// Size arithmetic in the names that Inductor's printer writes. Rounds towards minus infinity, as Python does.
+namespace c10 {
+
+inline std::int64_t div_mod(std::int64_t a, std::int64_t b) {
+  const std::int64_t remainder = a % b;
+  return remainder != 0 && (remainder < 0) != (b < 0) ? remainder + b : remainder;
+}
+
+inline std::int64_t div_floor_integer(std::int64_t a, std::int64_t b) { return (a - div_mod(a, b)) / b; }
+
+inline double div_floor_floating(double a, double b) { return std::floor(a / b); }
+
+}  // namespace c10
 
 namespace aotbuild::detail {
 
