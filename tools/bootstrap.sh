@@ -44,7 +44,7 @@ fingerprint() {
   {
     printf '%s\n' "$ROOT"
     "$PYTHON" -VV
-    cat constraints.txt pyproject.toml tools/bootstrap.sh cpp/python/* cpp/include/aotbuild/c_api.h
+    cat constraints.txt pyproject.toml tools/bootstrap.sh cpp/python/* cpp/include/aotbuild/*.h*
   } | sha256sum
 }
 
