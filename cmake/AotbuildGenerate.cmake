@@ -281,7 +281,7 @@ function(aotbuild_generate target)
     endforeach()
     list(APPEND kernel_headers "${dir}/src/${target}_kernels_${suffix}.hpp")
     list(APPEND kernel_sources ${isa_sources})
-    _aotbuild_set_kernel_properties("${isa}" "${arg_PRESET}" "${dir}" "${isa_sources}")
+    _aotbuild_set_kernel_properties("${isa}" "${arg_PRESET}" "${isa_sources}")
   endforeach()
   set(generated
     "${header}" "${dir}/include/${target}.h" ${plain_sources} "${api_source}" ${kernel_sources} ${kernel_headers}
@@ -308,12 +308,13 @@ function(aotbuild_generate target)
   set(depends ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends})
   _aotbuild_add_explain("${target}" "${arg_MODEL}" "${stamp}" "${depfile}" "${dir}" command depends generated)
 
+  _aotbuild_prefix_maps(maps)
   set_source_files_properties(${plain_sources} "${weights_source}" "${api_source}" PROPERTIES
-    COMPILE_OPTIONS "-ffile-prefix-map=${dir}=${target}")
+    COMPILE_OPTIONS "${maps}")
   if(NOT weights_blob STREQUAL "")
     # The assembler finds the blob by name, so that no path gets into the source.
     set_source_files_properties("${weights_source}" PROPERTIES
-      COMPILE_OPTIONS "-ffile-prefix-map=${dir}=${target};-Wa,-I${dir}"
+      COMPILE_OPTIONS "${maps};-Wa,-I${dir}"
       OBJECT_DEPENDS "${weights_blob}")
   endif()
 
@@ -342,7 +343,7 @@ function(aotbuild_generate target)
 endfunction()
 
 # The compile options of the sources that TorchInductor wrote, for one instruction set.
-function(_aotbuild_set_kernel_properties isa preset dir sources)
+function(_aotbuild_set_kernel_properties isa preset sources)
   _aotbuild_isa_flags("${isa}" isa_flags)
   # After the flags of the build type, so these win: kernels are always optimised, except where PRESET says otherwise.
   if(preset STREQUAL "debug")
@@ -352,6 +353,7 @@ function(_aotbuild_set_kernel_properties isa preset dir sources)
   else()
     set(optimisation -O3)
   endif()
+  _aotbuild_prefix_maps(maps)
   set(torch_include "")
   if(NOT aotbuild_torch_include STREQUAL "")
     set(torch_include "-isystem${aotbuild_torch_include}" "-ffile-prefix-map=${aotbuild_torch_include}=torch")
@@ -359,7 +361,7 @@ function(_aotbuild_set_kernel_properties isa preset dir sources)
   # -w: the sources are TorchInductor's, and the project's own -Wall -Werror must not stop the build.
   set(options
     -std=c++20 ${isa_flags} ${optimisation} -fno-math-errno -fno-trapping-math -ffp-contract=off -w ${torch_include}
-    "-ffile-prefix-map=${dir}=aotbuild")
+    ${maps})
   set_source_files_properties(${sources} PROPERTIES
     COMPILE_OPTIONS "${options}"
     COMPILE_DEFINITIONS "TORCH_INDUCTOR_CPP_WRAPPER;STANDALONE_TORCH_HEADER;C10_USING_CUSTOM_GENERATED_MACROS"

@@ -82,8 +82,8 @@ function(_aotbuild_runtime kind out)
     PRIVATE "${cpp}/src")
   target_include_directories(${name} SYSTEM PRIVATE "${AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR}")
   target_compile_features(${name} PUBLIC cxx_std_17)
-  # The same bytes wherever the sources lie (assertions and debug information hold their paths).
-  target_compile_options(${name} PRIVATE "-ffile-prefix-map=${cpp}=aotbuild/cpp")
+  _aotbuild_prefix_maps(maps)
+  target_compile_options(${name} PRIVATE ${maps})
   target_link_libraries(${name} PRIVATE aotbuild::dnnl aotbuild::sleef aotbuild::openmp ${CMAKE_DL_LIBS})
   if(kind STREQUAL "SHARED")
     target_compile_definitions(${name} PRIVATE AOTBUILD_RUNTIME_SHARED_BUILD)
@@ -100,4 +100,11 @@ function(_aotbuild_library_properties target)
     POSITION_INDEPENDENT_CODE ON
     BUILD_RPATH_USE_ORIGIN ON
     INSTALL_RPATH "$ORIGIN")
+endfunction()
+
+# Sets <out> to compile options that make the same bytes wherever the sources and the build lie: assertions and debug
+# information hold their paths.
+function(_aotbuild_prefix_maps out)
+  cmake_path(SET cpp NORMALIZE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
+  set(${out} "-ffile-prefix-map=${CMAKE_BINARY_DIR}=." "-ffile-prefix-map=${cpp}=aotbuild/cpp" PARENT_SCOPE)
 endfunction()

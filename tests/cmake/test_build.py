@@ -1,0 +1,343 @@
+"""What a build gives: libraries of every kind, their surface, tests, and what runs again when something is touched."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+import pytest
+from cmake_project import HEAD, STANDIN, CMakeProject
+
+APP = """
+add_executable(app main.cpp)
+target_link_libraries(app PRIVATE encoder)
+"""
+ENCODER = HEAD + "add_aot_model(encoder MODEL model.py:build)\n" + APP
+
+MakeProject = Callable[..., CMakeProject]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("kind", ["STATIC", "SHARED", "OBJECT"])
+def test_model_links_as_every_kind_of_library(make_project: MakeProject, kind: str) -> None:
+    project = make_project(HEAD + f"add_aot_model(encoder {kind} MODEL model.py:build)\n" + APP)
+    project.configure()
+    project.build()
+    assert project.program() == "12"
+    assert "100% tests passed, 0 tests failed out of 1" in project.run("ctest", "--test-dir", project.build_dir)
+
+
+def test_build_shared_libs_decides_the_default_kind(make_project: MakeProject) -> None:
+    project = make_project(ENCODER)
+    project.configure("-DBUILD_SHARED_LIBS=ON")
+    project.build("encoder")
+    assert (project.build_dir / "libencoder.so").exists()
+
+
+@pytest.mark.quick
+def test_each_edit_runs_what_it_must_and_no_more(make_project: MakeProject, generator: str) -> None:
+    project = make_project(ENCODER, generator=generator)
+    project.configure()
+    project.build()
+    assert project.generated() == ["encoder"]
+
+    def rebuild() -> tuple[list[str], dict[str, list[str]]]:
+        ran = project.ran(project.build())
+        return project.generated(), ran
+
+    nothing: dict[str, list[str]] = {"compiled": [], "linked": []}
+    assert rebuild() == ([], nothing)
+
+    project.touch("main.cpp")
+    assert rebuild() == ([], {"compiled": ["main.cpp"], "linked": ["app"]})
+
+    for name in ("model.py", "helper.py"):  # touched, but with the same outcome: nothing is compiled
+        project.touch(name)
+        assert rebuild() == (["encoder"], nothing), name
+        assert rebuild() == ([], nothing), name
+
+    project.write("helper.py", "VALUE = 8\n")
+    generated, ran = rebuild()
+    assert generated == ["encoder"]
+    assert ran["compiled"] == ["encoder_kernels_x86_64_v3_0.cpp"]
+    assert project.program() == "13"
+
+    project.write("weights.bin", b"\x06rest")
+    generated, ran = rebuild()
+    assert generated == ["encoder"]
+    assert ran["compiled"] == ["encoder_weights.cpp"]
+    assert project.program() == "14"
+    assert rebuild() == ([], nothing)
+
+
+def test_changed_argument_generates_again(make_project: MakeProject, generator: str) -> None:
+    project = make_project(ENCODER, generator=generator)
+    project.configure()
+    project.build()
+    project.generated()
+    project.write("CMakeLists.txt", ENCODER.replace("model.py:build", "model.py:build PARAMS add=3"))
+    output = project.build()
+    assert project.generated() == ["encoder"]
+    assert project.ran(output)["compiled"] == ["encoder_kernels_x86_64_v3_0.cpp"]
+    assert project.program() == "15"
+    project.build()
+    assert project.generated() == []
+
+
+def test_declared_dependency_generates_again(make_project: MakeProject) -> None:
+    project = make_project(ENCODER.replace("build)", "build DEPENDS vocabulary.txt)"), {"vocabulary.txt": "a"})
+    project.configure()
+    project.build()
+    project.generated()
+    project.touch("vocabulary.txt")
+    project.build()
+    assert project.generated() == ["encoder"]
+
+
+def test_failed_generator_is_run_again(make_project: MakeProject, generator: str) -> None:
+    project = make_project(ENCODER, generator=generator)
+    project.configure()
+    project.build()
+    project.write("helper.py", "VALUE = 8\n")
+    assert "told to fail for encoder" in project.build(error=True, STANDIN_FAIL="1")
+    project.build()
+    assert project.program() == "13"
+
+
+def test_model_file_that_raises_shows_the_users_line(make_project: MakeProject) -> None:
+    project = make_project(ENCODER, {"helper.py": "raise ValueError('no such checkpoint')\n"})
+    project.configure()
+    output = project.build(error=True)
+    assert "helper.py" in output
+    assert "ValueError: no such checkpoint" in output
+
+
+@pytest.mark.quick
+def test_two_models_static_and_shared_in_one_program(make_project: MakeProject, generator: str) -> None:
+    lists = HEAD + """
+add_subdirectory(a)
+add_subdirectory(b)
+add_executable(app main.cpp)
+target_link_libraries(app PRIVATE encoder decoder)
+"""
+    files = {
+        "a/CMakeLists.txt": "add_aot_model(encoder MODEL ../model.py:build)\n",
+        "b/CMakeLists.txt": "add_aot_model(decoder SHARED MODEL ../model.py:build PARAMS add=1)\n",
+        "main.cpp": "#include <cstdio>\n#include <encoder.hpp>\n#include <decoder.hpp>\n"
+        'int main() { std::printf("%d %d", encoder()(), decoder()()); }\n',
+    }
+    project = make_project(lists, files, generator)
+    project.configure()
+    project.build()
+    assert project.program() == "12 13"
+    assert project.generated() == ["decoder", "encoder"]
+    assert "Built target" in project.build("aotbuild_codegen") or project.generated() == []
+
+
+def test_surface_keywords_reach_the_generated_header(make_project: MakeProject) -> None:
+    lists = HEAD + """
+add_aot_model(encoder MODEL model.py:build NAMESPACE nlp::v1 CLASS_NAME Encoder HEADER nlp/enc.hpp SYMBOL_PREFIX enc
+  HEADER_VAR header MANIFEST_VAR manifest OUTPUT_TARGETS targets OUTPUT_DIR made)
+file(WRITE "${CMAKE_BINARY_DIR}/variables.txt" "${header}\\n${manifest}\\n${targets}\\n")
+get_target_property(dir encoder AOTBUILD_HEADER_DIR)
+file(APPEND "${CMAKE_BINARY_DIR}/variables.txt" "${dir}\\n")
+""" + APP
+    main = '#include <cstdio>\n#include <nlp/enc.hpp>\nint main() { std::printf("%d", nlp::v1::Encoder()()); }\n'
+    project = make_project(lists, {"main.cpp": main})
+    project.configure()
+    project.build()
+    assert project.program() == "12"
+    made = project.build_dir / "made"
+    assert (project.build_dir / "variables.txt").read_text().splitlines() == [
+        f"{made}/include/nlp/enc.hpp",
+        f"{made}/encoder.manifest.json",
+        "encoder;aotbuild_runtime",
+        f"{made}/include",
+    ]
+
+
+def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
+    keywords = (
+        "DYNAMIC_SHAPES ids:0=1..8 ids:1=1..512 PARAMS add=1 name=x DEVICE cpu CPU_ISA avx2 avx512 RUNTIME standalone "
+        "WEIGHTS FILE WEIGHTS_FILE w.safetensors PRESET min-size OPTIONS freezing=1 epilogue_fusion=0 RTOL 1e-3 "
+        "ATOL .5 BENCHMARK VERBOSE"
+    )
+    project = make_project(HEAD + f"add_aot_model(encoder MODEL model.py:build {keywords})\n")
+    project.configure()
+    project.build("encoder")
+    manifest = json.loads((project.build_dir / "encoder.aotbuild/encoder.manifest.json").read_text())
+    assert manifest == {
+        "command": "generate",
+        "target": "encoder",
+        "device": "cpu",
+        "runtime": "standalone",
+        "weights": "file",
+        "preset": "min-size",
+        "namespace": "",
+        "class_name": "",
+        "symbol_prefix": "",
+        "weights_file": "w.safetensors",
+        "rtol": "1e-3",
+        "atol": ".5",
+        "python_module": "",
+        "header": "encoder.hpp",
+        "shards": 4,
+        "cpu_isa": ["avx2", "avx512"],
+        "dynamic_shapes": ["ids:0=1..8", "ids:1=1..512"],
+        "param": ["add=1", "name=x"],
+        "option": ["freezing=1", "epilogue_fusion=0"],
+        "no_test": False,
+        "benchmark": True,
+        "verbose": True,
+    }
+    assert (project.build_dir / "w.safetensors").read_bytes() == b"\x05rest"
+
+
+def test_kernels_alone_get_the_instruction_set(make_project: MakeProject) -> None:
+    project = make_project(HEAD + "add_aot_model(encoder MODEL model.py:build CPU_ISA avx2 avx512 NO_TEST)\n")
+    project.configure("-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DCMAKE_BUILD_TYPE=Debug")
+    commands = json.loads((project.build_dir / "compile_commands.json").read_text())
+    flags = {entry["file"].rpartition("/")[2]: entry["command"].split() for entry in commands}
+    assert "-march=x86-64-v3" in flags["encoder_run_avx2.cpp"]
+    assert "-march=x86-64-v4" in flags["encoder_kernels_avx512_3.cpp"]
+    assert "-O3" in flags["encoder_kernels_avx512_3.cpp"]
+    for name in ("encoder.cpp", "encoder_weights.cpp"):
+        assert not [flag for flag in flags[name] if flag.startswith(("-march", "-O", "-w"))], name
+
+
+def test_changed_weights_file_is_copied_and_nothing_compiled(make_project: MakeProject, generator: str) -> None:
+    project = make_project(ENCODER.replace("build)", "build WEIGHTS FILE)"), generator=generator)
+    project.configure()
+    project.build()
+    project.write("weights.bin", b"new")
+    output = project.build()
+    assert project.ran(output) == {"compiled": [], "linked": []}
+    assert (project.build_dir / "encoder.safetensors").read_bytes() == b"new"
+
+
+def test_module_and_exported_file_are_models_too(make_project: MakeProject) -> None:
+    lists = HEAD + """
+add_aot_model(from_module MODEL zoo.model:build)
+add_aot_model(from_file MODEL model.pt2)
+set(original "${CMAKE_CURRENT_SOURCE_DIR}/zoo/model.py")
+add_custom_command(OUTPUT made.py COMMAND "${CMAKE_COMMAND}" -E copy "${original}" made.py DEPENDS "${original}")
+add_aot_model(from_rule MODEL ${CMAKE_CURRENT_BINARY_DIR}/made.py:build DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/made.py)
+"""
+    files = {"zoo/__init__.py": "", "zoo/model.py": "def build():\n    return {'value': 1, 'weights': b'x'}\n"}
+    project = make_project(lists, {**files, "model.pt2": b"w"})
+    project.configure()
+    project.build("aotbuild_codegen")
+    assert project.generated() == ["from_file", "from_module", "from_rule"]
+    project.touch("zoo/model.py")
+    project.build("aotbuild_codegen")
+    assert project.generated() == ["from_module", "from_rule"]
+
+
+def test_excluded_model_is_built_on_demand(make_project: MakeProject) -> None:
+    project = make_project(HEAD + "add_aot_model(encoder MODEL model.py:build EXCLUDE_FROM_ALL BENCHMARK)\n")
+    project.configure()
+    project.build()
+    assert project.generated() == []
+    project.build("encoder_test")
+    assert project.generated() == ["encoder"]
+
+
+@pytest.mark.parametrize("off", ["no_testing", "build_testing", "no_test"])
+def test_no_test_when_testing_is_off(make_project: MakeProject, off: str) -> None:
+    lists = HEAD + f"add_aot_model(encoder MODEL model.py:build {'NO_TEST' if off == 'no_test' else ''})\n"
+    project = make_project(lists.replace("enable_testing()\n", "") if off == "no_testing" else lists)
+    project.configure(*(["-DBUILD_TESTING=OFF"] if off == "build_testing" else []))
+    assert "encoder_test:" not in project.build("help")
+
+
+def test_test_carries_its_labels(make_project: MakeProject) -> None:
+    project = make_project(HEAD + "add_aot_model(encoder MODEL model.py:build TEST_LABELS slow nlp)\n")
+    project.configure()
+    shown = project.run("ctest", "--test-dir", project.build_dir, "--show-only=json-v1")
+    (test,) = json.loads(shown[shown.index("{") : shown.rindex("}") + 1])["tests"]
+    labels = next(entry["value"] for entry in test["properties"] if entry["name"] == "LABELS")
+    assert (test["name"], labels) == ("encoder", ["aotbuild", "nlp", "slow"])
+
+
+def test_python_module_imports(make_project: MakeProject) -> None:
+    project = make_project(HEAD + "add_aot_model(encoder MODEL model.py:build PYTHON_MODULE encoder_py)\n")
+    project.configure()
+    project.build()
+    code = f"import sys; sys.path.insert(0, {str(project.build_dir)!r}); import encoder_py; print(encoder_py.run())"
+    assert project.run(sys.executable, "-c", code) == "12\n"
+
+
+def test_the_parts_add_up_to_the_whole(make_project: MakeProject) -> None:
+    lists = HEAD + """
+aotbuild_generate(encoder MODEL model.py:build SOURCES_VAR sources)
+get_target_property(header_dir encoder.generate AOTBUILD_HEADER_DIR)
+add_library(encoder STATIC ${sources})
+target_include_directories(encoder PUBLIC ${header_dir})
+target_link_libraries(encoder PUBLIC aotbuild_runtime)
+add_dependencies(encoder encoder.generate)
+aotbuild_add_model_test(encoder LABELS parts)
+""" + APP
+    project = make_project(lists)
+    project.configure()
+    project.build()
+    assert project.program() == "12"
+    assert "100% tests passed, 0 tests failed out of 1" in project.run("ctest", "--test-dir", project.build_dir)
+
+
+def test_explain_says_what_would_run_and_why(make_project: MakeProject) -> None:
+    project = make_project(ENCODER)
+    project.configure()
+    assert "because\n  it has not run, or did not finish\n" in project.build("encoder.explain")
+    project.build()
+    assert "encoder: from model.py:build\nup to date;" in project.build("encoder.explain")
+    project.touch("helper.py")
+    assert f"  {project.source}/helper.py is newer than the last run\n" in project.build("encoder.explain")
+    answer = json.loads((project.build_dir / "encoder.aotbuild/encoder.explain.json").read_text())
+    assert answer["reasons"] == [f"{project.source}/helper.py is newer than the last run"]
+    project.generated()
+    project.run("sh", "-c", answer["shell"])
+    assert project.generated() == ["encoder"]
+    assert str(STANDIN) in answer["command"]
+
+
+def test_two_builds_give_the_same_bytes(make_project: MakeProject) -> None:
+    project = make_project(HEAD + "add_aot_model(encoder SHARED MODEL model.py:build NO_TEST)\n")
+    libraries = []
+    for folder in ("one", "a/longer/two"):
+        project.build_dir = project.source.parent / folder
+        project.configure("-DCMAKE_BUILD_TYPE=RelWithDebInfo")
+        project.build()
+        libraries.append((project.build_dir / "libencoder.so").read_bytes())
+    assert libraries[0] == libraries[1]
+
+
+def test_job_pool_survives_a_project_that_sets_its_own(make_project: MakeProject) -> None:
+    project = make_project(ENCODER + "set_property(GLOBAL PROPERTY JOB_POOLS mine=2)\n")
+    project.configure()
+    project.build()
+    assert "pool aotbuild_generate\n" in (project.build_dir / "CMakeFiles/rules.ninja").read_text()
+
+
+def test_undefined_job_pool_is_an_error_while_configuring(make_project: MakeProject) -> None:
+    project = make_project(
+        HEAD + "set_property(GLOBAL PROPERTY JOB_POOLS mine=2)\nadd_aot_model(encoder MODEL model.py:build JOB_POOL mien)\n"
+    )
+    output = project.configure(error=True)
+    assert (
+        '  add_aot_model(encoder):\n\n    - JOB_POOL "mien" is not defined; add it with\n'
+        "      set_property(GLOBAL APPEND PROPERTY JOB_POOLS mien=1)\n      (defined pools: mine)\n" in output
+    )
+
+
+def test_same_output_dir_and_same_target_are_refused(make_project: MakeProject) -> None:
+    lists = HEAD + """
+add_aot_model(encoder MODEL model.py:build OUTPUT_DIR made)
+add_aot_model(decoder MODEL model.py:build OUTPUT_DIR made)
+"""
+    project = make_project(lists)
+    assert f'OUTPUT_DIR {project.build_dir}/made is the one of "encoder"; each model' in project.configure(error=True)
+    project.write("CMakeLists.txt", HEAD + "add_aot_model(a MODEL model.py:build)\nadd_aot_model(a MODEL model.py:build)\n")
+    output = project.configure(error=True)
+    assert '- a target named "a" already exists\n' in output
+    assert '- a model named "a" already exists in this build\n' in output
