@@ -58,6 +58,9 @@ if command -v "$PYTHON" >/dev/null && [[ -f $STAMP && -x $VENV/bin/python && $(f
   exit 0
 fi
 
+if [[ $PYTHON != python3 ]] && ! command -v "$PYTHON" >/dev/null; then
+  fail "there is no '$PYTHON', which PYTHON names. Leave PYTHON out or name an interpreter of Python 3.10 or later."
+fi
 packages=$(missing_packages | sort -u | xargs)
 if [[ -n $packages ]]; then
   if ! command -v apt-get >/dev/null; then
