@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import inspect
@@ -198,7 +199,8 @@ def _library_roots() -> tuple[str, ...]:
     return tuple(os.path.realpath(root) + os.sep for root in roots)
 
 
-def _is_project_file(filename: str | None) -> bool:
+def is_project_file(filename: str | None) -> bool:
+    """Whether a file is the user's: neither Python's, nor an installed package's, nor aotbuild's own."""
     if not filename or filename.startswith("<"):
         return False
     real = os.path.realpath(filename)
@@ -209,14 +211,14 @@ def _project_files(modules: set[str]) -> Iterator[str]:
     for name in modules:
         module = sys.modules.get(name)
         filename = getattr(module, "__file__", None)
-        if filename and _is_project_file(filename):
+        if filename and is_project_file(filename):
             yield os.path.abspath(filename)
 
 
 def _user_line(trace: Any) -> str | None:
     """The last line of the user's own code in a traceback, as "file:line in function: code"."""
     for frame in reversed(traceback.extract_tb(trace)):
-        if _is_project_file(frame.filename):
+        if is_project_file(frame.filename):
             return f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
     return None
 
@@ -253,20 +255,9 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
     else:
         model = source.model
         assert model is not None
-        module = model.module
-        if not isinstance(module, torch.nn.Module):
-            if not callable(module):
-                raise AotbuildError(f"MODEL: the model is a {type(module).__name__}, not a module or function")
-            module = _FunctionModule(module)
-        module.eval()
+        module = as_module(model)
         args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
-        shapes = _dynamic_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
-        with _contiguous_parameters(module), torch.no_grad():
-            try:
-                program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
-            except Exception as error:
-                raise _export_error(error, target) from error
-        _apply_declared_minimums(program, dynamic)
+        program = export_program(dataclasses.replace(model, module=module), dynamic, target)
         calls = [("example", args, kwargs)]
         calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
         rtol, atol = model.rtol, model.atol
@@ -281,6 +272,30 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         default_atol if atol is None else atol,
         source.files,
     )
+
+
+def as_module(model: Model) -> torch.nn.Module:
+    """The model's module in evaluation mode; a plain function becomes a module."""
+    module = model.module
+    if not isinstance(module, torch.nn.Module):
+        if not callable(module):
+            raise AotbuildError(f"MODEL: the model is a {type(module).__name__}, not a module or function")
+        module = _FunctionModule(module)
+    return module.eval()
+
+
+def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> ExportedProgram:
+    """The one export. Raises AotbuildError with the user's source line when the model cannot be exported."""
+    module = as_module(model)
+    args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
+    shapes = _dynamic_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
+    with _contiguous_parameters(module), torch.no_grad():
+        try:
+            program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        except Exception as error:
+            raise _export_error(error, target) from error
+    _apply_declared_minimums(program, dynamic)
+    return program
 
 
 @contextmanager
@@ -338,7 +353,7 @@ def _export_error(error: Exception, target: str) -> AotbuildError:
     text = str(error).strip()
     if where is None:
         match = re.search(r'File "([^"]+)", line (\d+), in (\w+)\n\s+(.*)', text)
-        if match and _is_project_file(match[1]):
+        if match and is_project_file(match[1]):
             where = f"{match[1]}:{match[2]} in {match[3]}: {match[4]}"
     lines = "\n".join("  " + line for line in text.splitlines()[:24])
     return AotbuildError(

@@ -133,7 +133,7 @@ def _drop_unused_constant_inputs(program: ExportedProgram, gm: GraphModule) -> l
     for spec in program.graph_signature.input_specs:
         if spec.kind is not InputKind.USER_INPUT:
             if spec.kind is InputKind.TOKEN:
-                gm.graph.erase_node(placeholders[spec.arg.name])
+                _make_token(gm, placeholders[spec.arg.name])
             continue
         node = placeholders[spec.arg.name]
         if isinstance(spec.arg, ConstantArgument):
@@ -141,6 +141,16 @@ def _drop_unused_constant_inputs(program: ExportedProgram, gm: GraphModule) -> l
         else:
             names.append(node.name)
     return names
+
+
+def _make_token(gm: GraphModule, placeholder: Node) -> None:
+    """Tokens order side effects (checks that raise); a compiled graph makes its own instead of taking one in."""
+    last = [node for node in gm.graph.nodes if node.op == "placeholder"][-1]
+    with gm.graph.inserting_after(last):
+        token = gm.graph.call_function(torch.ops.prims._make_token.default)
+    token.meta = dict(placeholder.meta)
+    placeholder.replace_all_uses_with(token)
+    gm.graph.erase_node(placeholder)
 
 
 def _write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:

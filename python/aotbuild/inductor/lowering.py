@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import unittest.mock
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 import torch._inductor.config as inductor_config
-from torch._inductor import cpu_vec_isa
+from torch._inductor import cpu_vec_isa, ir
 from torch._inductor.codegen.common import get_device_op_overrides, register_backend_for_device
 from torch._inductor.codegen.cpp import CppScheduling
 from torch._inductor.codegen.wrapper import PythonWrapperCodegen
@@ -19,6 +20,7 @@ from torch._inductor.debug import DebugContext
 from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 
+from aotbuild import capture
 from aotbuild.capture import Captured, tensor_data
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import kernels
@@ -27,6 +29,7 @@ from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, prepare
 from aotbuild.inductor.linear import pack_linears
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
+from aotbuild.paths import include_directory
 from aotbuild.program import Convolution, Linear, Variant, Weight
 from aotbuild.target import CpuIsa
 
@@ -124,7 +127,7 @@ def lower(
         for isa in sorted(isas, key=lambda isa: -isa.rank):
             with _vector_isa(isa), _restored(graph):
                 code = _generate(graph)
-            _refuse_missing_operators(code, target, prepared)
+            _refuse_missing_operators(code, graph, target)
             variants.append(_variant(code, isa, target, shard_count))
         weights = list(prepared.weights)
         for name in graph.constants:
@@ -252,29 +255,56 @@ def _generate(graph: GraphLowering) -> WrapperCode:
 @functools.cache
 def supported_shim_functions() -> frozenset[str]:
     """The shim functions that the standalone runtime has: those that its own header declares."""
-    import re
-
-    from aotbuild.paths import include_directory
-
     text = (include_directory() / "aotbuild" / "detail" / "shim.h").read_text()
     return frozenset(re.findall(r"^#define (aoti_torch_\w+) aotbuild_torch_\w+$", text, re.MULTILINE))
 
 
-def _refuse_missing_operators(code: WrapperCode, target: str, prepared: PreparedGraph) -> None:
-    missing: dict[str, list[str]] = {}
-    for call in code.shim_calls:
-        if call.function not in supported_shim_functions():
-            missing.setdefault(call.function, []).extend(call.origins)
+def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: str) -> None:
+    """One error with every library kernel that standalone lacks, and where the model calls each."""
+    missing = sorted(code.shim_functions - supported_shim_functions()) + sorted(code.unreachable)
     if not missing:
         return
-    lines = [f"{target}: the standalone runtime lacks {len(missing)} operator(s) that this model calls:"]
-    for function, origins in sorted(missing.items()):
-        operator = function.removeprefix("aoti_torch_").removeprefix("cpu_")
-        places = list(dict.fromkeys(origins))
-        lines.append(f"  {operator} ({len(origins)} call{'s' if len(origins) != 1 else ''})")
-        lines.extend(f"    at {place}" for place in places[:3])
-    lines.append("  Rewrite these lines with operators that the compiler can fuse, or give the operator a kernel.")
+    places = _origins(graph)
+    lines = [f"{target}: the standalone runtime has no kernel for {len(missing)} operator(s) that this model calls:"]
+    for function in missing:
+        calls = places.get(function, [])
+        name = function.removeprefix("aoti_torch_").removeprefix("cpu_")
+        lines.append(f"  {name}" + (f" ({len(calls)} call{'s' if len(calls) != 1 else ''})" if calls else ""))
+        lines.extend(f"    at {place}" for place in list(dict.fromkeys(calls))[:3])
+    lines.append(
+        "  Rewrite these lines with operators that compile (pointwise, reductions, matrix products, convolutions, "
+        "attention, indexing)."
+    )
     raise AotbuildError("\n".join(lines))
+
+
+def _origins(graph: GraphLowering) -> dict[str, list[str]]:
+    """For each library call, by shim function and by operator name: the user's source lines that it comes from."""
+    found: dict[str, list[str]] = {}
+    graphs = [graph, *(subgraph.graph for subgraph in graph.seen_subgraphs.values() if subgraph.graph is not None)]
+    for operation in (operation for g in graphs for operation in g.operations):
+        if not isinstance(operation, ir.ExternKernel):
+            continue
+        place = _source_line(operation)
+        names = {str(operation.op_overload)}
+        kernel = operation.cpp_kernel_name
+        if kernel is not None and (kernel.startswith("aoti_torch_") or "::" in kernel):
+            names.add(StandaloneCppWrapper.get_c_shim_func_name(kernel, "cpu"))
+        for name in names:
+            found.setdefault(name, []).append(place)
+    return found
+
+
+def _source_line(operation: ir.ExternKernel) -> str:
+    """The last frame of the model's own code in the stack trace that export recorded."""
+    traces = [node.meta.get("stack_trace") for node in operation.origins]
+    for trace in filter(None, traces):
+        frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', trace)
+        own = [frame for frame in frames if capture.is_project_file(frame[0])] or frames
+        if own:
+            file, line, function, code = own[-1]
+            return f"{file}:{line} in {function}: {code}"
+    return "a line that export did not record"
 
 
 def _variant(code: WrapperCode, isa: CpuIsa, target: str, shard_count: int) -> Variant:

@@ -45,20 +45,16 @@ class Kernel:
 
 
 @dataclass
-class ShimCall:
-    """A call of a library kernel through the C shim, with the source lines that led to it."""
-
-    function: str
-    origins: tuple[str, ...]
-
-
-@dataclass
 class WrapperCode:
-    """What a wrapper generator collected: the body of the run function, its kernels and the shim calls in it."""
+    """What a wrapper generator collected: the body of the run function, its kernels, and the library calls in it.
+
+    ``shim_functions``: C shim functions by name. ``unreachable``: operators that no C shim function serves.
+    """
 
     body: str = ""
     kernels: list[Kernel] = field(default_factory=list)
-    shim_calls: list[ShimCall] = field(default_factory=list)
+    shim_functions: set[str] = field(default_factory=set)
+    unreachable: set[str] = field(default_factory=set)
 
 
 class StandaloneCppWrapper(CppWrapperCpu):
@@ -248,12 +244,20 @@ class StandaloneCppWrapper(CppWrapperCpu):
 
     def generate_c_shim_extern_kernel_call(self, kernel: str, args: list[str], device: str, **kwargs: Any) -> None:
         function = self.get_c_shim_func_name(kernel, device)
-        self.note_shim_call(function)
+        self.code.shim_functions.add(function)
         self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
 
-    def note_shim_call(self, function: str) -> None:
-        node = V.graph.current_node
-        self.code.shim_calls.append(ShimCall(function, (str(node),) if node is not None else ()))
+    def generate_fallback_kernel_with_runtime_lookup(
+        self,
+        buf_name: str,
+        python_kernel_name: str,
+        get_args: Any,
+        op_overload: Any,
+        raw_args: Any,
+        outputs: Any,
+    ) -> None:
+        """Upstream calls these through libtorch's dispatcher; lowering refuses them by name."""
+        self.code.unreachable.add(str(op_overload))
 
     def generate_packed(self, node: PackedLinear | PackedConvolution, function: str) -> None:
         (source,) = (value.codegen_reference() for value in node.inputs)  # type: ignore[union-attr]
