@@ -18,7 +18,7 @@ function(_aotbuild_runtime_dependencies prefix)
       INTERFACE_LINK_LIBRARIES "${OpenMP_CXX_LIBRARIES}")
   endif()
 
-  _aotbuild_import_library(dnnl dnnl.hpp "${prefix}"
+  _aotbuild_import_library(dnnl oneapi/dnnl/dnnl.hpp "${prefix}"
     "oneDNN" "pip install onednn-devel-cpu-gomp, or Debian's libdnnl-dev")
   _aotbuild_import_library(sleef sleef.h "${prefix}" "Sleef" "Debian's libsleef-dev")
 endfunction()
@@ -67,6 +67,25 @@ function(_aotbuild_runtime kind out)
   cmake_path(NORMAL_PATH cpp)
   include("${cpp}/src/sources.cmake")
   list(TRANSFORM AOTBUILD_RUNTIME_SOURCES PREPEND "${cpp}/src/")
+
+  add_library(${name} ${kind} EXCLUDE_FROM_ALL ${AOTBUILD_RUNTIME_SOURCES})
+  add_library(${alias} ALIAS ${name})
+  target_include_directories(${name}
+    PUBLIC "$<BUILD_INTERFACE:${cpp}/include>"
+    PRIVATE "${cpp}/src")
+  _aotbuild_use_json(${name})
+  target_compile_features(${name} PUBLIC cxx_std_17)
+  _aotbuild_prefix_maps(maps)
+  target_compile_options(${name} PRIVATE ${maps})
+  target_link_libraries(${name} PRIVATE aotbuild::dnnl aotbuild::sleef aotbuild::openmp ${CMAKE_DL_LIBS})
+  if(kind STREQUAL "SHARED")
+    target_compile_definitions(${name} PUBLIC AOTBUILD_RUNTIME_SHARED_BUILD)
+  endif()
+  _aotbuild_library_properties(${name})
+endfunction()
+
+# Gives <target> the header-only JSON library. Its folder, not a target: nothing of it is needed after installing.
+function(_aotbuild_use_json target)
   find_path(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp HINTS "${aotbuild_prefix}" PATH_SUFFIXES include)
   mark_as_advanced(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
   if(NOT AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
@@ -74,21 +93,7 @@ function(_aotbuild_runtime kind out)
       "aotbuild: the header nlohmann/json.hpp was not found.\n"
       "Install it (Debian's nlohmann-json3-dev), or set AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR.")
   endif()
-
-  add_library(${name} ${kind} EXCLUDE_FROM_ALL ${AOTBUILD_RUNTIME_SOURCES})
-  add_library(${alias} ALIAS ${name})
-  target_include_directories(${name}
-    PUBLIC "$<BUILD_INTERFACE:${cpp}/include>"
-    PRIVATE "${cpp}/src")
-  target_include_directories(${name} SYSTEM PRIVATE "${AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR}")
-  target_compile_features(${name} PUBLIC cxx_std_17)
-  _aotbuild_prefix_maps(maps)
-  target_compile_options(${name} PRIVATE ${maps})
-  target_link_libraries(${name} PRIVATE aotbuild::dnnl aotbuild::sleef aotbuild::openmp ${CMAKE_DL_LIBS})
-  if(kind STREQUAL "SHARED")
-    target_compile_definitions(${name} PRIVATE AOTBUILD_RUNTIME_SHARED_BUILD)
-  endif()
-  _aotbuild_library_properties(${name})
+  target_include_directories(${target} SYSTEM PRIVATE "${AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR}")
 endfunction()
 
 # What the runtime and the models have in common.
