@@ -1,12 +1,52 @@
 # The aotbuild CMake package: find_package(aotbuild REQUIRED), or add_subdirectory() of the repository, ends up here.
-#
-# Public functions, each with its reference at the top of its file:
-#   add_aot_model                a PyTorch model as a library; the sum of those below
-#   aotbuild_generate            run the generator: sources, header, manifest
-#   aotbuild_add_model_test      compare the library with eager PyTorch, as a ctest
-#   aotbuild_add_model_benchmark time the library
-#   add_aot_python_extension     an importable Python module of the library
-#   aotbuild_install             install libraries so that they need neither aotbuild nor Python
+# docs/cmake.md is made of this text and of the references at the top of each public function's file, by
+# docs/make_cmake_reference.py.
+#[=[.md:
+# CMake reference
+
+    find_package(aotbuild REQUIRED)
+    add_aot_model(encoder MODEL encoder.py:build)
+    target_link_libraries(app PRIVATE encoder)
+
+`add_aot_model` is what most projects need. It is the sum of the smaller functions below it.
+
+Needs CMake 3.24, GCC or Clang, C++17 for the project's own code and C++20 for the kernels, and on the building machine
+Python 3.10 or later with aotbuild and torch. Works with Ninja, Ninja Multi-Config and Makefiles.
+
+## Getting the package
+
+| where aotbuild is | how a project gets it |
+|---|---|
+| pip-installed, its environment's `bin` on `PATH` | `find_package(aotbuild REQUIRED)` |
+| pip-installed, environment not active | the same, with `-Daotbuild_DIR="$(<env>/bin/python -m aotbuild --cmakedir)"` |
+| in `build-system.requires` of a scikit-build-core project | `find_package(aotbuild REQUIRED)` |
+| a checkout | `add_subdirectory(<checkout> aotbuild)`, or `FetchContent_Declare(aotbuild SOURCE_DIR <checkout> OVERRIDE_FIND_PACKAGE)` and `find_package(aotbuild REQUIRED)` |
+
+The generator runs in this Python interpreter, the first of these that is set or exists: `AOTBUILD_PYTHON`;
+`Python3_EXECUTABLE`; the interpreter of the environment or checkout that holds the package; the one that CMake's
+`find_package(Python3)` finds.
+
+| variable | |
+|---|---|
+| `AOTBUILD_PYTHON` | the interpreter of the environment that has aotbuild and torch |
+| `AOTBUILD_GENERATOR_JOBS` | generators that run at a time under Ninja; default one for each 4 GiB of memory, at most one a core |
+| `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN; default: the Python environment's, else the system's |
+| `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
+| `AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR` | the folder of `nlohmann/json.hpp` |
+| `AOTBUILD_GENERATOR` | a script that stands in for `python -m aotbuild`, for tests of build systems; also an environment variable |
+
+## What runs again
+
+| touched | generator | compiled |
+|---|---|---|
+| nothing | no | nothing |
+| the program's C++ | no | that file |
+| the model's file, or a project file that it imports | yes | the sources that come out different |
+| only the weights | yes | the file that embeds them, or nothing with `WEIGHTS FILE` |
+| an argument of `add_aot_model` | yes | the sources that come out different |
+
+`cmake --build <dir> --target <target>.explain` says which of these holds at the moment.
+#]=]
 cmake_minimum_required(VERSION 3.24)
 include_guard(GLOBAL)
 

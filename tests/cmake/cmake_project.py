@@ -103,17 +103,19 @@ class CMakeProject:
     def ran(self, output: str) -> dict[str, list[str]]:
         """What a build's output says was compiled and linked, by the names of the files."""
         compiled = re.findall(r"Building CXX object \S*?([^/\s]+)\.o\b", output)
-        linked = re.findall(r"Linking CXX (?:static library|shared library|shared module|executable) (?:\S*/)?(\S+)", output)
+        linked = re.findall(
+            r"Linking CXX (?:static library|shared library|shared module|executable) (?:\S*/)?(\S+)", output
+        )
         return {"compiled": sorted(compiled), "linked": sorted(linked)}
 
     def program(self, name: str = "app") -> str:
         return self.run(self.build_dir / name)
 
     def check_errors(self, call: str, processor: str = "x86_64") -> str:
-        """Checks the arguments of one call without configuring a project; the text of the error, without its wrapping."""
+        """The error of one call's arguments, without CMake's wrapping; no project is configured."""
         script = self.source / "call.cmake"
         script.write_text(
-            f'cmake_minimum_required(VERSION 3.24)\nset(CMAKE_SYSTEM_PROCESSOR {processor})\n'
+            f"cmake_minimum_required(VERSION 3.24)\nset(CMAKE_SYSTEM_PROCESSOR {processor})\n"
             f'include("{PACKAGE}/aotbuildConfig.cmake")\n{call}\n'
         )
         output = subprocess.run(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# pytest's importlib mode adds no folder to sys.path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cmake_project import CMakeProject  # noqa: E402  (pytest's importlib mode adds no folder to sys.path)
+from cmake_project import CMakeProject
 
 
 @pytest.fixture(params=["Ninja", "Unix Makefiles"])

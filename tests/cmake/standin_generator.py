@@ -125,13 +125,15 @@ def main() -> None:
         for k in range(args.shards):
             write(
                 Path(f"{prefix}_{k}.cpp"),
-                f"{include}namespace {namespace} {{\nint kernel_{suffix}_{k}() {{ return {value if k == 0 else 0}; }}\n}}\n",
+                f"{include}namespace {namespace} {{\n"
+                f"int kernel_{suffix}_{k}() {{ return {value if k == 0 else 0}; }}\n}}\n",
             )
     weights: bytes = model["weights"]
     if args.weights == "embed":
         write(output / f"{target}.weights.bin", weights)
         load = (
-            f'__asm__(".section .rodata\\n{identifier}_blob:\\n.incbin \\"{target}.weights.bin\\"\\n.byte 0\\n.previous\\n");\n'
+            f'__asm__(".section .rodata\\n{identifier}_blob:\\n"\n'
+            f'".incbin \\"{target}.weights.bin\\"\\n.byte 0\\n.previous\\n");\n'
             f'extern "C" __attribute__((visibility("hidden"))) const unsigned char {identifier}_blob[];\n'
             f"namespace {namespace} {{\nint weight();\nint weight() {{ return {identifier}_blob[0]; }}\n}}\n"
         )
@@ -150,7 +152,10 @@ def main() -> None:
             f"  return {identifier}_run() == expected ? EXIT_SUCCESS : EXIT_FAILURE;\n}}\n",
         )
     if args.benchmark:
-        write(output / "test" / f"{target}_benchmark.cpp", f'#include "{target}.h"\nint main() {{ return {identifier}_run() < 0; }}\n')
+        write(
+            output / "test" / f"{target}_benchmark.cpp",
+            f'#include "{target}.h"\nint main() {{ return {identifier}_run() < 0; }}\n',
+        )
     if args.python_module:
         write(
             output / "python" / f"{args.python_module}.cpp",
@@ -159,7 +164,9 @@ def main() -> None:
         )
     if "STANDIN_FAIL" in os.environ:
         sys.exit(f"stand-in generator: told to fail for {target}")
-    recorded = {key: entry for key, entry in vars(args).items() if key not in ("output_dir", "stamp", "depfile", "model")}
+    recorded = {
+        key: entry for key, entry in vars(args).items() if key not in ("output_dir", "stamp", "depfile", "model")
+    }
     write(manifest, json.dumps(recorded, indent=2) + "\n")
     write(Path(args.depfile), f"{escape(Path(args.stamp))}: {' '.join(escape(file.resolve()) for file in files)}\n")
     Path(args.stamp).touch()

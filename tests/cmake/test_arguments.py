@@ -67,7 +67,8 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("WEIGHTS FILE WEIGHTS_FILE a/b", 'WEIGHTS_FILE "a/b" is not a file name: the file lies beside the library'),
         (
             "PRESET max-perfomance",
-            'PRESET "max-perfomance" is none of default, debug, max-performance, min-size; did you mean max-performance?',
+            'PRESET "max-perfomance" is none of default, debug, max-performance, min-size; '
+            "did you mean max-performance?",
         ),
         (
             "CPU_ISA avx512f",
@@ -76,8 +77,8 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("CPU_ISA avx2 avx2", 'CPU_ISA names "avx2" more than once'),
         (
             "CPU_ISA native avx2",
-            "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't choose between "
-            "it and others at load",
+            "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't choose "
+            "between it and others at load",
         ),
         ("RTOL small", 'RTOL "small" is not a number such as 1e-4'),
         ("NO_TEST ATOL 1e-4", "ATOL is for the test that NO_TEST leaves out"),
@@ -100,7 +101,9 @@ def test_model_is_checked(problems: Callable[..., list[str]], model: str, proble
     assert problems("NO_TEST", model) == [problem]
 
 
-def test_missing_model_file_is_named(problems: Callable[..., list[str]], make_project: Callable[..., CMakeProject]) -> None:
+def test_missing_model_file_is_named(
+    problems: Callable[..., list[str]], make_project: Callable[..., CMakeProject]
+) -> None:
     path = make_project("").source / "modle.py"
     assert problems("", "MODEL modle.py:build") == [
         f'MODEL "modle.py:build": the file {path} does not exist; if the build makes it, name it in DEPENDS'

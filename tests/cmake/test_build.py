@@ -115,12 +115,15 @@ def test_model_file_that_raises_shows_the_users_line(make_project: MakeProject) 
 
 @pytest.mark.quick
 def test_two_models_static_and_shared_in_one_program(make_project: MakeProject, generator: str) -> None:
-    lists = HEAD + """
+    lists = (
+        HEAD
+        + """
 add_subdirectory(a)
 add_subdirectory(b)
 add_executable(app main.cpp)
 target_link_libraries(app PRIVATE encoder decoder)
 """
+    )
     files = {
         "a/CMakeLists.txt": "add_aot_model(encoder MODEL ../model.py:build)\n",
         "b/CMakeLists.txt": "add_aot_model(decoder SHARED MODEL ../model.py:build PARAMS add=1)\n",
@@ -136,13 +139,17 @@ target_link_libraries(app PRIVATE encoder decoder)
 
 
 def test_surface_keywords_reach_the_generated_header(make_project: MakeProject) -> None:
-    lists = HEAD + """
+    lists = (
+        HEAD
+        + """
 add_aot_model(encoder MODEL model.py:build NAMESPACE nlp::v1 CLASS_NAME Encoder HEADER nlp/enc.hpp SYMBOL_PREFIX enc
   HEADER_VAR header MANIFEST_VAR manifest OUTPUT_TARGETS targets OUTPUT_DIR made)
 file(WRITE "${CMAKE_BINARY_DIR}/variables.txt" "${header}\\n${manifest}\\n${targets}\\n")
 get_target_property(dir encoder AOTBUILD_HEADER_DIR)
 file(APPEND "${CMAKE_BINARY_DIR}/variables.txt" "${dir}\\n")
-""" + APP
+"""
+        + APP
+    )
     main = '#include <cstdio>\n#include <nlp/enc.hpp>\nint main() { std::printf("%d", nlp::v1::Encoder()()); }\n'
     project = make_project(lists, {"main.cpp": main})
     project.configure()
@@ -217,13 +224,16 @@ def test_changed_weights_file_is_copied_and_nothing_compiled(make_project: MakeP
 
 
 def test_module_and_exported_file_are_models_too(make_project: MakeProject) -> None:
-    lists = HEAD + """
+    lists = (
+        HEAD
+        + """
 add_aot_model(from_module MODEL zoo.model:build)
 add_aot_model(from_file MODEL model.pt2)
 set(original "${CMAKE_CURRENT_SOURCE_DIR}/zoo/model.py")
 add_custom_command(OUTPUT made.py COMMAND "${CMAKE_COMMAND}" -E copy "${original}" made.py DEPENDS "${original}")
 add_aot_model(from_rule MODEL ${CMAKE_CURRENT_BINARY_DIR}/made.py:build DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/made.py)
 """
+    )
     files = {"zoo/__init__.py": "", "zoo/model.py": "def build():\n    return {'value': 1, 'weights': b'x'}\n"}
     project = make_project(lists, {**files, "model.pt2": b"w"})
     project.configure()
@@ -269,7 +279,9 @@ def test_python_module_imports(make_project: MakeProject) -> None:
 
 
 def test_the_parts_add_up_to_the_whole(make_project: MakeProject) -> None:
-    lists = HEAD + """
+    lists = (
+        HEAD
+        + """
 aotbuild_generate(encoder MODEL model.py:build SOURCES_VAR sources)
 get_target_property(header_dir encoder.generate AOTBUILD_HEADER_DIR)
 add_library(encoder STATIC ${sources})
@@ -277,7 +289,9 @@ target_include_directories(encoder PUBLIC ${header_dir})
 target_link_libraries(encoder PUBLIC aotbuild_runtime)
 add_dependencies(encoder encoder.generate)
 aotbuild_add_model_test(encoder LABELS parts)
-""" + APP
+"""
+        + APP
+    )
     project = make_project(lists)
     project.configure()
     project.build()
@@ -321,7 +335,8 @@ def test_job_pool_survives_a_project_that_sets_its_own(make_project: MakeProject
 
 def test_undefined_job_pool_is_an_error_while_configuring(make_project: MakeProject) -> None:
     project = make_project(
-        HEAD + "set_property(GLOBAL PROPERTY JOB_POOLS mine=2)\nadd_aot_model(encoder MODEL model.py:build JOB_POOL mien)\n"
+        HEAD
+        + "set_property(GLOBAL PROPERTY JOB_POOLS mine=2)\nadd_aot_model(encoder MODEL model.py:build JOB_POOL mien)\n"
     )
     output = project.configure(error=True)
     assert (
@@ -331,13 +346,18 @@ def test_undefined_job_pool_is_an_error_while_configuring(make_project: MakeProj
 
 
 def test_same_output_dir_and_same_target_are_refused(make_project: MakeProject) -> None:
-    lists = HEAD + """
+    lists = (
+        HEAD
+        + """
 add_aot_model(encoder MODEL model.py:build OUTPUT_DIR made)
 add_aot_model(decoder MODEL model.py:build OUTPUT_DIR made)
 """
+    )
     project = make_project(lists)
     assert f'OUTPUT_DIR {project.build_dir}/made is the one of "encoder"; each model' in project.configure(error=True)
-    project.write("CMakeLists.txt", HEAD + "add_aot_model(a MODEL model.py:build)\nadd_aot_model(a MODEL model.py:build)\n")
+    project.write(
+        "CMakeLists.txt", HEAD + "add_aot_model(a MODEL model.py:build)\nadd_aot_model(a MODEL model.py:build)\n"
+    )
     output = project.configure(error=True)
     assert '- a target named "a" already exists\n' in output
     assert '- a model named "a" already exists in this build\n' in output

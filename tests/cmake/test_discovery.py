@@ -12,7 +12,9 @@ from cmake_project import HEAD, PACKAGE, REPOSITORY, CMakeProject
 
 MakeProject = Callable[..., CMakeProject]
 
-MODEL = "add_aot_model(encoder MODEL model.py:build)\nadd_executable(app main.cpp)\ntarget_link_libraries(app encoder)\n"
+MODEL = (
+    "add_aot_model(encoder MODEL model.py:build)\nadd_executable(app main.cpp)\ntarget_link_libraries(app encoder)\n"
+)
 FIND = "find_package(aotbuild REQUIRED)\n"
 
 
@@ -24,7 +26,9 @@ def test_add_subdirectory_of_the_repository(make_project: MakeProject) -> None:
 
 
 def test_fetch_content_of_a_local_checkout(make_project: MakeProject) -> None:
-    fetch = f'include(FetchContent)\nFetchContent_Declare(aotbuild SOURCE_DIR "{REPOSITORY}" OVERRIDE_FIND_PACKAGE)\n{FIND}'
+    fetch = (
+        f'include(FetchContent)\nFetchContent_Declare(aotbuild SOURCE_DIR "{REPOSITORY}" OVERRIDE_FIND_PACKAGE)\n{FIND}'
+    )
     project = make_project(HEAD.replace(FIND, fetch) + MODEL)
     project.configure(package=False)
     project.build()
@@ -88,6 +92,7 @@ def test_version_is_checked(make_project: MakeProject) -> None:
 
 def test_project_without_cxx_is_refused(make_project: MakeProject) -> None:
     project = make_project(
-        f"cmake_minimum_required(VERSION 3.24)\nproject(user LANGUAGES NONE)\nset(CMAKE_SYSTEM_PROCESSOR x86_64)\n{FIND}{MODEL}"
+        "cmake_minimum_required(VERSION 3.24)\nproject(user LANGUAGES NONE)\n"
+        f"set(CMAKE_SYSTEM_PROCESSOR x86_64)\n{FIND}{MODEL}"
     )
     assert "aotbuild: C++ is not enabled; add CXX to the languages of project()." in project.configure(error=True)

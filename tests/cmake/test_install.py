@@ -131,9 +131,12 @@ def test_object_library_installs(make_project: MakeProject, tmp_path: Path) -> N
 
 
 def test_projects_own_export_set_takes_the_output_targets(make_project: MakeProject) -> None:
-    lists = HEAD + """
+    lists = (
+        HEAD
+        + """
 add_aot_model(encoder MODEL model.py:build OUTPUT_TARGETS targets)
 install(TARGETS ${targets} EXPORT mine)
 install(EXPORT mine NAMESPACE mine:: DESTINATION lib/cmake/mine)
 """
+    )
     make_project(lists).configure()
