@@ -1,4 +1,4 @@
-"""Capture: a model file's callable to one ``torch.export`` program, the signature of its C++ surface and golden cases."""
+"""Capture: from a model file to one ``torch.export`` program, the signature of its C++ surface, and golden cases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,7 @@ def parse_dynamic_shape(text: str) -> DynamicDim:
     return DynamicDim(name, int(dim), int(low), int(high) if high else None)
 
 
-# --- loading -----------------------------------------------------------------------------------------------------------
+# --- loading
 
 
 def load_source(model: str, params: Mapping[str, str], directory: Path | None = None) -> Source:
@@ -113,7 +113,8 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
     function = getattr(module, name, None)
     if function is None:
         public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise AotbuildError(f"MODEL {model}: {place} defines no {name!r}; it has: {', '.join(public) or 'no callables'}")
+        has = ", ".join(public) or "no callables"
+        raise AotbuildError(f"MODEL {model}: {place} defines no {name!r}; it has: {has}")
     if not callable(function):
         raise AotbuildError(f"MODEL {model}: {name!r} is a {type(function).__name__}, not a callable")
     try:
@@ -140,7 +141,9 @@ def _import_file(path: Path, model: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    return _execute(lambda: spec.loader.exec_module(module), module, model)  # type: ignore[union-attr]
+    loader = spec.loader
+    _execute(lambda: loader.exec_module(module), model)
+    return module
 
 
 def _import_module(name: str, base: Path, model: str) -> ModuleType:
@@ -152,17 +155,16 @@ def _import_module(name: str, base: Path, model: str) -> ModuleType:
     if found is None:
         raise AotbuildError(f"MODEL {model}: no module {name!r} on PYTHONPATH or beside the project's CMakeLists.txt")
     holder: list[ModuleType] = []
-    _execute(lambda: holder.append(importlib.import_module(name)), None, model)
+    _execute(lambda: holder.append(importlib.import_module(name)), model)
     return holder[0]
 
 
-def _execute(action: Any, module: ModuleType | None, model: str) -> Any:
+def _execute(action: Callable[[], None], model: str) -> None:
     try:
         action()
     except Exception as error:
         where = _user_line(error.__traceback__) or "while it was imported"
         raise AotbuildError(f"MODEL {model}: importing it raised {type(error).__name__}: {error}\n  {where}") from error
-    return module
 
 
 def _literal(text: str) -> Any:
@@ -223,7 +225,7 @@ def _user_line(trace: Any) -> str | None:
     return None
 
 
-# --- export ------------------------------------------------------------------------------------------------------------
+# --- export
 
 
 class _FunctionModule(torch.nn.Module):
@@ -325,9 +327,9 @@ def _dynamic_shapes(
         rank = bound.arguments[entry.input].dim()
         if entry.dim >= rank:
             raise AotbuildError(
-                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: input {entry.input!r} has {rank} dimensions (0 to {rank - 1})"
+                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: input {entry.input!r} has dimensions 0 to {rank - 1}"
             )
-        shapes[entry.input][entry.dim] = torch.export.Dim.DYNAMIC(min=entry.min, max=entry.max)  # type: ignore[attr-defined]
+        shapes[entry.input][entry.dim] = torch.export.Dim.DYNAMIC(min=entry.min, max=entry.max)
     return shapes
 
 
@@ -365,7 +367,7 @@ def _export_error(error: Exception, target: str) -> AotbuildError:
     )
 
 
-# --- signature ---------------------------------------------------------------------------------------------------------
+# --- signature
 
 
 def identifier(text: str) -> str:
@@ -523,7 +525,7 @@ def _is_contiguous(value: Any) -> bool:
     return True
 
 
-# --- golden cases ------------------------------------------------------------------------------------------------------
+# --- golden cases
 
 
 def tensor_data(tensor: torch.Tensor) -> TensorData:
@@ -586,7 +588,7 @@ def _extremes(
                 ranges[dim.symbol] = (max(low, before[0]), min(high, before[1]))
     for symbol, (low, high) in ranges.items():
         for label, value in (("min", low), ("max", high)):
-            if value == example[symbol] or high >= _UNBOUNDED and label == "max":
+            if value == example[symbol] or (high >= _UNBOUNDED and label == "max"):
                 continue
             sizes = {**example, symbol: value}
             shapes = {
@@ -623,4 +625,3 @@ def _default_tolerance(signature: Signature) -> tuple[float, float]:
     table = {"float16": (1e-2, 1e-3), "bfloat16": (2e-2, 2e-2), "float32": (1e-4, 1e-5), "complex64": (1e-4, 1e-5)}
     kinds = [table[spec.dtype] for spec in signature.outputs + signature.inputs if spec.dtype in table]
     return max((kind[0] for kind in kinds), default=1e-7), max((kind[1] for kind in kinds), default=1e-7)
-

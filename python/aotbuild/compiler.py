@@ -1,4 +1,4 @@
-"""From Python without writing CMake: a module or function becomes a native library, through the same CMake functions."""
+"""From Python without writing CMake: a module or function becomes a library, through the same CMake functions."""
 
 from __future__ import annotations
 

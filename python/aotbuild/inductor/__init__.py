@@ -1,1 +1,1 @@
-"""The only package that imports ``torch._inductor``: lowering, kernels and the wrapper, below upstream's entry points."""
+"""The only package that imports ``torch._inductor``: lowering, kernels and wrapper, below upstream's entry points."""

@@ -27,7 +27,7 @@ KERNEL = (
 )
 
 
-@torch.library.register_fake("aotbuild::attention", lib=_library)
+@torch.library.register_fake("aotbuild::attention", lib=_library)  # type: ignore[untyped-decorator]
 def _attention_meta(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, causal: bool, scale: float
 ) -> torch.Tensor:
@@ -100,7 +100,7 @@ def use_attention_kernel(gm: GraphModule) -> None:
             _replace(gm, node, node, masks)
         elif node.target is aten._scaled_dot_product_flash_attention_for_cpu.default and is_supported(node):
             users = list(node.users)
-            if all(user.target.__name__ == "getitem" and user.args[1] == 0 for user in users):  # type: ignore[union-attr]
+            if all(user.target.__name__ == "getitem" and user.args[1] == 0 for user in users):
                 for user in users:
                     _replace(gm, node, user, masks)
                 gm.graph.erase_node(node)
@@ -153,4 +153,5 @@ def _additive_mask(gm: GraphModule, mask: Node, masks: dict[Node, Node]) -> Node
 
 
 def _last_placeholder(gm: GraphModule) -> Node:
-    return [node for node in gm.graph.nodes if node.op == "placeholder"][-1]
+    last: Node = [node for node in gm.graph.nodes if node.op == "placeholder"][-1]
+    return last

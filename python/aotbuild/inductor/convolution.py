@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ _library = torch.library.Library("aotbuild", "FRAGMENT")
 _library.define("convolution(Tensor input, int slot, SymInt[] sizes) -> Tensor")
 
 
-@torch.library.register_fake("aotbuild::convolution", lib=_library)
+@torch.library.register_fake("aotbuild::convolution", lib=_library)  # type: ignore[untyped-decorator]
 def _convolution_fake(input: torch.Tensor, slot: int, sizes: list[int]) -> torch.Tensor:
     return input.new_empty(sizes).permute(0, len(sizes) - 1, *range(1, len(sizes) - 1))
 
@@ -51,7 +52,7 @@ def _lower_convolution(input: Any, slot: int, sizes: list[Any]) -> Any:
         strides[dim] = step
         step = step * logical[dim]
     strides[0] = step
-    layout = ir.FixedLayout(source.get_device(), source.get_dtype(), logical, strides)
+    layout = ir.FixedLayout(source.get_device_or_error(), source.get_dtype(), logical, strides)
     return ir.TensorBox.create(PackedConvolution(layout, source, slot))
 
 
@@ -70,7 +71,8 @@ def pack_convolutions(gm: GraphModule, weight_index: dict[str, int], mutated: se
 
 
 def _describe(node: Node, weight_index: dict[str, int], mutated: set[int]) -> Convolution | None:
-    source, weight, bias, stride, padding, dilation, transposed, output_padding, groups = node.args
+    arguments: tuple[Any, ...] = node.args
+    source, weight, bias, stride, padding, dilation, transposed, output_padding, groups = arguments
     assert isinstance(source, Node) and isinstance(weight, Node)
     value = source.meta["val"]
     rank = value.dim() - 2
@@ -79,17 +81,17 @@ def _describe(node: Node, weight_index: dict[str, int], mutated: set[int]) -> Co
     indices = [weight_index.get(operand.name) for operand in (weight, bias) if isinstance(operand, Node)]
     if any(index is None or index in mutated for index in indices):
         return None
-    geometry = [tuple(g) for g in (stride, padding, dilation, output_padding)]  # type: ignore[union-attr, arg-type]
+    geometry = [tuple(g) for g in (stride, padding, dilation, output_padding)]
     if not all(isinstance(number, int) for numbers in geometry for number in numbers):
         return None
     stride, padding, dilation, output_padding = (g * rank if len(g) == 1 else g for g in geometry)
     return Convolution(
-        weight=indices[0],  # type: ignore[arg-type]
+        weight=int(indices[0] or 0),
         bias=indices[1] if bias is not None else None,
         spatial_rank=rank,
         transposed=bool(transposed),
         channels_last=True,
-        groups=int(groups),  # type: ignore[arg-type]
+        groups=int(groups),
         stride=stride,
         padding=padding,
         dilation=dilation,
@@ -138,8 +140,6 @@ def _symbolic_size(graph: torch.fx.Graph, node: Node, source: Any, dim: int) -> 
         result = graph.call_function(function, args)
         result.meta["val"] = function(*torch.fx.node.map_arg(args, lambda n: n.meta["val"]))
         return result
-
-    import operator
 
     if transposed:
         scaled = apply(operator.mul, apply(operator.sub, size, 1), of(stride))

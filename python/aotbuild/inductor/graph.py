@@ -154,7 +154,7 @@ def _make_token(gm: GraphModule, placeholder: Node) -> None:
 
 
 def _write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
-    """Export returns the new value of each mutated input; here it is copied into the input, and only the user's stay."""
+    """Export returns the new value of each mutated input; here it is copied into the input instead."""
     placeholders = {node.name: node for node in gm.graph.nodes if node.op == "placeholder"}
     signature = program.graph_signature
     target_of = {

@@ -32,7 +32,10 @@ def header(kernels: Sequence[Kernel], namespace: str) -> str:
     """Declarations of all kernels."""
     declarations = "\n".join(kernel.declaration for kernel in kernels)
     include = '#include "aotbuild/detail/attention_shape.hpp"\n\n' if "AttentionShape" in declarations else ""
-    return f"#pragma once\n\n#include <cstdint>\n\n{include}namespace {namespace} {{\n\n{declarations}\n\n}}  // namespace {namespace}\n"
+    return (
+        f"#pragma once\n\n#include <cstdint>\n\n{include}"
+        f"namespace {namespace} {{\n\n{declarations}\n\n}}  // namespace {namespace}\n"
+    )
 
 
 _EMPTY = "// This model's kernels fit into fewer files.\n"

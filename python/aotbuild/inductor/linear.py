@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch._inductor import ir
 from torch._inductor.lowering import register_lowering
-from torch._inductor.virtualized import V
 from torch.fx import GraphModule, Node
 
 from aotbuild.program import Linear
@@ -19,7 +18,7 @@ _library = torch.library.Library("aotbuild", "FRAGMENT")
 _library.define("linear(Tensor input, int slot, SymInt out_features) -> Tensor")
 
 
-@torch.library.register_fake("aotbuild::linear", lib=_library)
+@torch.library.register_fake("aotbuild::linear", lib=_library)  # type: ignore[untyped-decorator]
 def _linear_meta(input: torch.Tensor, slot: int, out_features: int) -> torch.Tensor:
     return input.new_empty((*input.shape[:-1], out_features))
 
@@ -39,7 +38,8 @@ class PackedLinear(ir.ExternKernelOut):
 def _lower_linear(input: Any, slot: int, out_features: int) -> Any:
     source = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(input))
     size = [*source.get_size()[:-1], out_features]
-    layout = ir.FixedLayout(source.get_device(), source.get_dtype(), size, ir.FlexibleLayout.contiguous_strides(size))
+    strides = ir.FlexibleLayout.contiguous_strides(size)
+    layout = ir.FixedLayout(source.get_device_or_error(), source.get_dtype(), size, strides)
     return ir.TensorBox.create(PackedLinear(layout, source, slot))
 
 

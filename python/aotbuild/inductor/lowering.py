@@ -122,7 +122,7 @@ def lower(
         graph = _lower_graph(prepared, fake_mode)
         counters.lowerings += 1
         StandaloneCppWrapper.weight_index = prepared.weight_index
-        StandaloneCppWrapper.weight_count_base = prepared.weights
+        StandaloneCppWrapper.weight_count = len(prepared.weights)
         variants = []
         for isa in sorted(isas, key=lambda isa: -isa.rank):
             with _vector_isa(isa), _restored(graph):
@@ -191,9 +191,9 @@ def _vector_isa(isa: CpuIsa) -> Iterator[None]:
     """Kernels for a declared instruction set: upstream compiles and runs test programs on the host to find its own."""
     chosen = _VECTOR_ISAS[isa.vector_isa]() if isa.vector_isa else cpu_vec_isa.invalid_vec_isa
     with (
-        unittest.mock.patch.object(cpu_vec_isa, "pick_vec_isa", lambda: chosen),
-        unittest.mock.patch.object(cpu_vec_isa, "valid_vec_isa_list", lambda: [chosen] if isa.vector_isa else []),
-        unittest.mock.patch.object(type(chosen), "__bool__", lambda self: isa.vector_isa is not None, create=True),
+        unittest.mock.patch.object(cpu_vec_isa, "pick_vec_isa", return_value=chosen),
+        unittest.mock.patch.object(cpu_vec_isa, "valid_vec_isa_list", return_value=[chosen] if isa.vector_isa else []),
+        unittest.mock.patch.object(type(chosen), "__bool__", return_value=isa.vector_isa is not None, create=True),
     ):
         yield
 

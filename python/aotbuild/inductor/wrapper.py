@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch._inductor import ir
@@ -64,9 +64,11 @@ class StandaloneCppWrapper(CppWrapperCpu):
     compilation takes; here the model is a function, and names, weights and checks are data that the runtime reads.
     """
 
-    # Set by lowering before code generation: placeholder name -> weight index.
-    weight_index: dict[str, int] = {}
-    collected: WrapperCode = WrapperCode()
+    # Upstream makes the generator itself, so lowering sets these on the class: placeholder name -> weight index, and
+    # the number of weights before the graph's own constants; and reads what the last generator collected.
+    weight_index: ClassVar[dict[str, int]] = {}
+    weight_count: ClassVar[int] = 0
+    collected: ClassVar[WrapperCode] = WrapperCode()
 
     @staticmethod
     def create(
@@ -114,24 +116,19 @@ class StandaloneCppWrapper(CppWrapperCpu):
                 raise NotImplementedError(f"input {name} is a {type(value).__name__}")
             self.prefix.writeline(f"BorrowedTensor {name}({source});")
         for index, name in enumerate(V.graph.constants):
-            self.prefix.writeline(f"BorrowedTensor {name}(context_weight(context, {len(self.weight_count_base) + index}));")
-
-    weight_count_base: Sequence[Any] = ()
+            source = f"context_weight(context, {self.weight_count + index})"
+            self.prefix.writeline(f"BorrowedTensor {name}({source});")
 
     def finalize_prefix(self) -> None:
         """Drops the unpacking of weights that only packed layers read."""
-        call = self.wrapper_call.getvalue()
-        used = set(re.findall(r"\b[A-Za-z_]\w*\b", call))
-        kept = IndentedBuffer()
-        with kept.indent():
-            for line in self.prefix.getvalue().splitlines():
-                text = line.strip()
-                match = re.match(r"(?:BorrowedTensor|auto|int64_t) (\w+?)(_size|_stride)?(?:\(| = )", text)
-                if match and text.startswith("BorrowedTensor") and match[1] not in used:
-                    if f"{match[1]}." not in self.prefix.getvalue():
-                        continue
-                kept.writeline(text)
-        self.prefix = kept
+        unpacking = self.prefix.getvalue().splitlines()
+        rest = "\n".join([self.wrapper_call.getvalue(), *(line for line in unpacking if "BorrowedTensor" not in line)])
+        used = set(re.findall(r"\b[A-Za-z_]\w*\b", rest))
+        self.prefix = IndentedBuffer()
+        for line in unpacking:
+            declared = re.match(r"\s*BorrowedTensor (\w+)\(", line)
+            if declared is None or declared[1] in used:
+                self.prefix.writeline(line.strip())
 
     def codegen_input_size_var_decl(self, code: IndentedBuffer, name: str) -> None:
         code.writeline(f"const int64_t* {name}_size = {name}.sizes();")
@@ -168,9 +165,9 @@ class StandaloneCppWrapper(CppWrapperCpu):
             if isinstance(V.graph.graph_outputs[index], ir.ShapeAsConstantBuffer):
                 line = f"outputs[{index}] = scalar_to_tensor_handle({ref}).release();"
             elif ref in first:
-                line = f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle(outputs[{first[ref]}], &outputs[{index}]));"
+                line = f"outputs[{index}] = new_handle(outputs[{first[ref]}]).release();"
             elif ref in constants:
-                line = f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle({ref}, &outputs[{index}]));"
+                line = f"outputs[{index}] = new_handle({ref}).release();"
             else:
                 line = f"outputs[{index}] = {ref}.release();"
             first.setdefault(ref, index)
@@ -189,6 +186,9 @@ class StandaloneCppWrapper(CppWrapperCpu):
 
     def codegen_layout(self, layout: torch.layout) -> str:
         return "kStrided"
+
+    def codegen_shape_tuple(self, shape: Sequence[Any]) -> str:
+        return str(super().codegen_shape_tuple(shape)).replace(", }", "}")
 
     def make_allocation(
         self,
@@ -270,9 +270,8 @@ class StandaloneCppWrapper(CppWrapperCpu):
         causal = "true" if node.causal else "false"
         if all(kernel.name != ATTENTION_NAME for kernel in self.code.kernels):
             self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL))
-        self.writeline(
-            f"attention({ATTENTION_NAME}, {query}, {key}, {value}, {mask}, {causal}, {node.scale!r}, {node.get_name()});"
-        )
+        arguments = [ATTENTION_NAME, query, key, value, mask, causal, repr(node.scale), node.get_name()]
+        self.writeline(f"attention({', '.join(arguments)});")
 
 
 def _format(body: str) -> str:

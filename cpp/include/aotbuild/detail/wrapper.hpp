@@ -124,6 +124,13 @@ inline AtenTensorHandle reinterpret_tensor_wrapper(AtenTensorHandle self, std::i
   return view;
 }
 
+// A second handle on the same tensor: for a result that is an input, a weight or another result.
+inline RAIIAtenTensorHandle new_handle(AtenTensorHandle self) {
+  AtenTensorHandle handle = nullptr;
+  check_shim(aoti_torch_new_tensor_handle(self, &handle));
+  return handle;
+}
+
 template <typename T>
 T& temporary_reference(T&& value) {
   return value;
