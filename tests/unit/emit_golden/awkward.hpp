@@ -1,0 +1,109 @@
+// search::Awkward: the model of the CMake target awkward, compiled ahead of time by aotbuild.
+//
+// n: 1 to 64
+//
+// Threads: any number of threads may call run(), load_weights() and set_weights() on one object at the same time. Each
+// call has its own workspace, and ends with the weights that it began with. Results outlive the object.
+// Errors are exceptions, aotbuild::Error.
+#ifndef AWKWARD_HPP_
+#define AWKWARD_HPP_
+
+#include <array>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "aotbuild/model.hpp"
+#include "awkward.h"
+
+namespace search {
+
+class Awkward {
+ public:
+  struct Inputs {
+    aotbuild::TensorView<const float, 2> class_;  // [2*n, n+2]
+    struct State {
+      aotbuild::TensorView<const aotbuild::bfloat16, 1> Inputs;  // [n]
+      aotbuild::TensorView<const bool, 0> state;                 // []
+    } state;
+    aotbuild::TensorView<const std::complex<float>, 1> Inputs_;  // [4]
+  };
+
+  struct Outputs {
+    struct Hidden {
+      aotbuild::Tensor<aotbuild::float16, 1> last;  // [n]
+      aotbuild::Tensor<std::int8_t, 0> int_;        // []
+    } hidden;
+    aotbuild::Tensor<std::complex<double>, 1> OutputViews_;  // [?]
+  };
+
+  // The caller's memory for each output.
+  struct OutputViews {
+    struct Hidden {
+      aotbuild::TensorView<aotbuild::float16, 1> last;  // [n]
+      aotbuild::TensorView<std::int8_t, 0> int_;        // []
+    } hidden;
+    aotbuild::TensorView<std::complex<double>, 1> OutputViews_;  // [?]
+  };
+
+  // Name, element type, rank, and the smallest and largest size of each dimension.
+  static constexpr std::array<aotbuild::TensorMetadata<2>, 4> input_metadata = {{
+      {"class", aotbuild::dtype_v<float>, 2, {{{2, 128, "2*n"}, {3, 66, "n+2"}}}},
+      {"state.Inputs", aotbuild::dtype_v<aotbuild::bfloat16>, 1, {{{1, 64, "n"}}}},
+      {"state.state", aotbuild::dtype_v<bool>, 0, {}},
+      {"Inputs", aotbuild::dtype_v<std::complex<float>>, 1, {{{4, 4, nullptr}}}},
+  }};
+  static constexpr std::array<aotbuild::TensorMetadata<1>, 3> output_metadata = {{
+      {"hidden.last", aotbuild::dtype_v<aotbuild::float16>, 1, {{{1, 64, "n"}}}},
+      {"hidden.int", aotbuild::dtype_v<std::int8_t>, 0, {}},
+      {"OutputViews", aotbuild::dtype_v<std::complex<double>>, 1, {{{0, 9, "?"}}}},
+  }};
+  static constexpr std::size_t weight_count = 0;
+
+  explicit Awkward(const aotbuild::Options& options = {}) : model_(*awkward_api(), options) {}
+
+  Outputs run(const Inputs& inputs) const {
+    const auto results = model_.run<3>({
+        inputs.class_.c_tensor(),
+        inputs.state.Inputs.c_tensor(),
+        inputs.state.state.c_tensor(),
+        inputs.Inputs_.c_tensor(),
+    });
+    return {
+        {results.get<aotbuild::float16, 1>(0), results.get<std::int8_t, 0>(1)},
+        results.get<std::complex<double>, 1>(2),
+    };
+  }
+
+  // Every size of an output has to be the one that this call gives.
+  void run(const Inputs& inputs, const OutputViews& outputs) const {
+    model_.run(
+        {
+            inputs.class_.c_tensor(),
+            inputs.state.Inputs.c_tensor(),
+            inputs.state.state.c_tensor(),
+            inputs.Inputs_.c_tensor(),
+        },
+        {outputs.hidden.last.c_tensor(), outputs.hidden.int_.c_tensor(), outputs.OutputViews_.c_tensor()});
+  }
+
+  // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
+  void load_weights(const std::string& path) { model_.load_weights(path); }
+
+  // Takes tensors by their state_dict names. Their memory is borrowed and has to outlive this object.
+  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) { model_.set_weights(weights); }
+
+  static const aotbuild_model_info& info() { return *awkward_describe(); }
+
+  // The same model with inputs and outputs as arrays of aotbuild_tensor.
+  const aotbuild::Model& untyped() const { return model_; }
+
+ private:
+  aotbuild::Model model_;
+};
+
+}  // namespace search
+
+#endif  // AWKWARD_HPP_

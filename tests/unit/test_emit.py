@@ -1,0 +1,306 @@
+"""Emission: generated files as text, as data, and as C++ that compiles; writing that is whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from aotbuild import emit
+from aotbuild.errors import AotbuildError
+from aotbuild.program import (
+    CompiledModel,
+    Dim,
+    EmitOptions,
+    GoldenCase,
+    Linear,
+    Signature,
+    TensorData,
+    TensorSpec,
+    Variant,
+    Weight,
+)
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "emit_golden"
+BATCH = Dim(1, 64, "batch")
+SEQUENCE = Dim(1, 512, "seq")
+
+
+def data(array: npt.NDArray[np.generic]) -> TensorData:
+    flat = np.frombuffer(array.tobytes(), dtype=np.uint8)
+    return TensorData(str(array.dtype), array.shape, flat)
+
+
+def variant(isa: str = "x86-64-v3", namespace: str = "encoder_v3") -> Variant:
+    run = (
+        '#include "aotbuild/detail/spec.h"\n'
+        f"namespace {namespace} {{\n"
+        "void run(aotbuild::detail::CallContext&, AtenTensorHandle*, AtenTensorHandle*) {}\n"
+        "}\n"
+    )
+    return Variant(isa, namespace, run, "", ("", "// second\n"))
+
+
+def encoder() -> CompiledModel:
+    """A model with two inputs of dynamic sizes, one output, and weights of awkward sizes."""
+    ids = np.ones((2, 3), np.int64)
+    return CompiledModel(
+        signature=Signature(
+            inputs=(
+                TensorSpec(("input_ids",), "int64", (BATCH, SEQUENCE)),
+                TensorSpec(("attention_mask",), "int64", (BATCH, SEQUENCE)),
+            ),
+            outputs=(TensorSpec(("output",), "float32", (BATCH, Dim(2, 2))),),
+        ),
+        weights=(
+            Weight("bias", data(np.arange(3, dtype=np.float32)), aliases=("head.bias",)),
+            Weight("weight", data(np.arange(32, dtype=np.float32).reshape(2, 16))),
+            Weight("scale", data(np.asarray(2.5, dtype=np.float64)), mutated=True, required=False),
+        ),
+        variants=(variant(),),
+        linears=(Linear((1,), (0,), "gelu", 0.0, 128),),
+        golden=(GoldenCase("typical", (data(ids), data(ids)), (data(np.ones((2, 2), np.float32)),)),),
+        metadata={"torch": "2.13.0"},
+    )
+
+
+def awkward() -> CompiledModel:
+    """Nested and clashing names, C++ keywords, every kind of dimension, complex numbers, an input of rank 0."""
+    specs = {
+        "inputs": (
+            TensorSpec(("class",), "float32", (Dim(2, 128, "n", 2, 0), Dim(3, 66, "n", 1, 2))),
+            TensorSpec(("state", "Inputs"), "bfloat16", (Dim(1, 64, "n"),)),
+            TensorSpec(("state", "state"), "bool", ()),
+            TensorSpec(("Inputs",), "complex64", (Dim(4, 4),), strides=(-1,)),
+        ),
+        "outputs": (
+            TensorSpec(("hidden", "last"), "float16", (Dim(1, 64, "n"),)),
+            TensorSpec(("hidden", "int"), "int8", ()),
+            TensorSpec(("OutputViews",), "complex128", (Dim(0, 9, "?"),)),
+        ),
+    }
+    return CompiledModel(Signature(**specs), (), (variant("aarch64", "awkward::arm"),))
+
+
+def render(model: CompiledModel | None = None, **options: object) -> dict[str, bytes]:
+    return emit.render(model or encoder(), EmitOptions(**{"target": "encoder", "namespace": "search", **options}))  # type: ignore[arg-type]
+
+
+def read_safetensors(blob: bytes) -> tuple[int, dict[str, dict[str, object]]]:
+    size = int.from_bytes(blob[:8], "little")
+    return 8 + size, json.loads(blob[8 : 8 + size])
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("model", "name"), [(encoder(), "encoder.hpp"), (awkward(), "awkward.hpp")])
+def test_the_header_is_the_recorded_one(model: CompiledModel, name: str) -> None:
+    text = render(model, target=Path(name).stem)[f"include/{name}"].decode()
+    if os.environ.get("AOTBUILD_RECORD"):  # AOTBUILD_RECORD=1 pytest tests/unit/test_emit.py, then read the difference
+        (GOLDEN / name).write_text(text)
+    assert text == (GOLDEN / name).read_text()
+
+
+@pytest.mark.quick
+def test_files_and_their_order_are_fixed() -> None:
+    files = render(test=True, benchmark=True, python_module="encoder_py")
+    assert list(files) == [
+        "encoder.manifest.json",
+        "encoder.weights.bin",
+        "include/encoder.h",
+        "include/encoder.hpp",
+        "python/encoder_py.cpp",
+        "src/encoder.cpp",
+        "src/encoder_api.cpp",
+        "src/encoder_kernels_x86_64_v3.hpp",
+        "src/encoder_kernels_x86_64_v3_0.cpp",
+        "src/encoder_kernels_x86_64_v3_1.cpp",
+        "src/encoder_run_x86_64_v3.cpp",
+        "src/encoder_weights.cpp",
+        "test/encoder.golden.safetensors",
+        "test/encoder_benchmark.cpp",
+        "test/encoder_test.cpp",
+    ]
+    assert json.loads(files["encoder.manifest.json"])["files"] == list(files)
+
+
+@pytest.mark.quick
+def test_the_same_model_gives_the_same_bytes() -> None:
+    assert render() == render()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("mode", ["embed", "file", "external"])
+def test_new_weights_change_no_source(mode: str) -> None:
+    model = encoder()
+    weight = replace(model.weights[1], tensor=data(np.zeros((2, 16), np.float32)))
+    changed = replace(model, weights=(model.weights[0], weight, model.weights[2]))
+    before, after = render(model, weights=mode), render(changed, weights=mode)
+    differing = {name for name in before if before[name] != after[name]}
+    assert (
+        differing
+        == {
+            "embed": {"encoder.weights.bin"},
+            "file": {"encoder.safetensors"},
+            "external": {"test/encoder.golden.safetensors"},
+        }[mode]
+    )
+
+
+@pytest.mark.quick
+def test_embedded_weights_lie_at_multiples_of_64() -> None:
+    files = render()
+    blob = files["encoder.weights.bin"]
+    assert blob[:12] == np.arange(3, dtype=np.float32).tobytes()
+    assert blob[64:192] == np.arange(32, dtype=np.float32).tobytes()
+    assert blob[192:] == np.asarray(2.5).tobytes()
+    source = files["src/encoder.cpp"].decode()
+    assert "{0, 12, false, true, kAliases0}" in source
+    assert "{64, 128, false, true, nullptr}" in source
+    assert "{192, 8, true, false, nullptr}" in source
+
+
+@pytest.mark.quick
+def test_the_weights_file_is_safetensors_without_holes_and_aligned(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "encoder.safetensors"
+    path.write_bytes(render(weights="file")["encoder.safetensors"])
+    loaded = safetensors.load_file(path)
+    assert set(loaded) == {"bias", "weight", "scale"}
+    np.testing.assert_array_equal(loaded["weight"], np.arange(32, dtype=np.float32).reshape(2, 16))
+    begin, header = read_safetensors(path.read_bytes())
+    assert begin % 64 == 0
+    assert header["__metadata__"] == {"format": "pt"}
+    assert header["weight"]["data_offsets"] == [0, 128]  # a multiple of 64 bytes, so it comes first
+
+
+@pytest.mark.quick
+def test_external_weights_are_in_the_golden_file_only() -> None:
+    files = render(weights="external")
+    assert not any(name.endswith((".bin", "encoder.safetensors")) for name in files)
+    _, header = read_safetensors(files["test/encoder.golden.safetensors"])
+    assert {"weights/bias", "weights/weight", "weights/scale"} < set(header)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"namespace": "a::class"}, "target 'encoder': NAMESPACE 'a::class' is not a C++ name: 'class'"),
+        ({"class_name": "9lives"}, "target 'encoder': CLASS_NAME '9lives' is not a C++ name"),
+        ({"class_name": "Inputs"}, "CLASS_NAME 'Inputs' is the name of a structure inside every model class"),
+        ({"header": "encoder.h"}, "HEADER 'encoder.h' is the C header of the target"),
+        ({"weights": "zip"}, "WEIGHTS 'zip' is not EMBED, FILE or EXTERNAL"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(options: dict[str, str], message: str) -> None:
+    with pytest.raises(AotbuildError) as error:
+        emit.render(encoder(), EmitOptions(**{"target": "encoder", **options}))  # type: ignore[arg-type]
+    assert message in str(error.value)
+
+
+@pytest.mark.quick
+def test_complex128_weights_cannot_go_to_a_file() -> None:
+    model = replace(encoder(), weights=(Weight("phase", data(np.ones(2, np.complex128))),))
+    with pytest.raises(AotbuildError, match=r"tensor 'phase' is complex128.*use WEIGHTS EMBED"):
+        render(model, weights="file")
+
+
+def compile_cpp(source: Path, *flags: str) -> None:
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
+    result = subprocess.run(
+        [*command, f"-I{ROOT / 'cpp/include'}", *flags, "-c", str(source), "-o", os.devnull],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("mode", ["embed", "file", "external"])
+@pytest.mark.parametrize("model", [encoder(), awkward()], ids=["encoder", "awkward"])
+def test_generated_sources_compile_without_warnings(model: CompiledModel, mode: str, tmp_path: Path) -> None:
+    for name, content in render(model, weights=mode, header="deep/encoder.hpp").items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    include = f"-I{tmp_path / 'include'}"
+    compile_cpp(tmp_path / "src/encoder.cpp", include)
+    compile_cpp(tmp_path / "src/encoder_api.cpp", include)
+    compile_cpp(tmp_path / "src/encoder_weights.cpp", include, f"-Wa,-I{tmp_path}")
+    compile_cpp(tmp_path / "test/encoder_test.cpp", include, "-fsyntax-only")
+    user = tmp_path / "user.cpp"
+    user.write_text('#include "deep/encoder.hpp"\nsearch::Encoder make() { return search::Encoder(); }\n')
+    compile_cpp(user, include, "-fno-rtti", "-fsyntax-only")
+
+
+@pytest.mark.quick
+def test_writing_changes_only_what_differs(tmp_path: Path) -> None:
+    output, stamp, depfile = tmp_path / "out", tmp_path / "out/encoder.stamp", tmp_path / "out/encoder.d"
+    assert emit.write(render(), output, stamp, depfile, []) == sorted(render())
+    for path in output.rglob("*"):
+        os.utime(path, ns=(0, 0))
+    assert emit.write(render(), output, stamp, depfile, []) == []
+    assert stamp.stat().st_mtime_ns > 0
+    assert {path.name for path in output.rglob("*") if path.is_file() and path.stat().st_mtime_ns} == {"encoder.stamp"}
+    changed = emit.write({**render(), "include/encoder.h": b"new"}, output, stamp, depfile, [])
+    assert changed == ["include/encoder.h"]
+    assert not [path for path in output.rglob("*") if "tmp" in path.name]
+
+
+@pytest.mark.quick
+def test_a_failed_write_leaves_the_last_good_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, stamp = tmp_path / "out", tmp_path / "out/encoder.stamp"
+    emit.write(render(), output, stamp, None, [])
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    os.utime(stamp, ns=(0, 0))
+    write_bytes = Path.write_bytes
+
+    def full_disk(path: Path, content: bytes) -> int:
+        if "weights.bin" in path.name:
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        emit.write(dict.fromkeys(render(), b"new"), output, stamp, None, [])
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    assert stamp.stat().st_mtime_ns == 0
+
+
+@pytest.mark.quick
+def test_no_manifest_beside_files_that_are_half_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, stamp = tmp_path / "out", tmp_path / "out/encoder.stamp"
+    emit.write(render(), output, stamp, None, [])
+    replace_path = Path.replace
+
+    def fail(path: Path, target: Path) -> Path:
+        if target.name == "encoder_run_x86_64_v3.cpp":
+            raise KeyboardInterrupt
+        return replace_path(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(KeyboardInterrupt):
+        emit.write(dict.fromkeys(render(), b"new"), output, stamp, None, [])
+    assert not (output / "encoder.manifest.json").exists()
+    monkeypatch.undo()
+    emit.write(render(), output, stamp, None, [])
+    assert {name: (output / name).read_bytes() for name in render()} == render()
+
+
+@pytest.mark.quick
+def test_the_depfile_names_the_stamp_and_escapes_what_make_reads(tmp_path: Path) -> None:
+    stamp, depfile = tmp_path / "a stamp", tmp_path / "d"
+    emit.write({}, tmp_path, stamp, depfile, [Path("z.py"), Path("a $b#c.py"), Path("z.py")])
+    escaped = str(stamp).replace(" ", "\\ ")
+    assert depfile.read_text() == f"{escaped}: \\\n  a\\ $$b\\#c.py \\\n  z.py\n"
