@@ -13,8 +13,13 @@ function(_aotbuild_place_weights consumer model)
   else()
     set(destination "$<TARGET_FILE_DIR:${consumer}>")
   endif()
-  # A stamp, because the path of a target can't be an OUTPUT.
-  set(stamp "${output_dir}/${consumer}.weights.stamp")
+  # A stamp, because the path of a target can't be an OUTPUT; one for each configuration, as each has its own folder.
+  get_property(multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+  set(config "")
+  if(multi_config)
+    set(config ".$<CONFIG>")
+  endif()
+  set(stamp "${output_dir}/${consumer}.weights${config}.stamp")
   add_custom_command(
     OUTPUT "${stamp}"
     COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${weights}" "${destination}/"

@@ -1,4 +1,4 @@
-"""Prints, as JSON, what an interpreter's environment offers to the build; torch is found, not imported: that takes seconds."""
+"""Prints, as JSON, what an interpreter's environment offers to the build; torch is found but not imported."""
 
 from __future__ import annotations
 

@@ -361,3 +361,30 @@ add_aot_model(decoder MODEL model.py:build OUTPUT_DIR made)
     output = project.configure(error=True)
     assert '- a target named "a" already exists\n' in output
     assert '- a model named "a" already exists in this build\n' in output
+
+
+def test_multi_config_build(make_project: MakeProject) -> None:
+    project = make_project(ENCODER.replace("build)", "build WEIGHTS FILE)"), generator="Ninja Multi-Config")
+    project.configure()
+    for config in ("Debug", "Release"):
+        project.build("all", "--config", config)
+        assert project.program(f"{config}/app") == "7"
+        assert (project.build_dir / config / "encoder.safetensors").exists()
+    assert project.generated() == ["encoder"]
+    assert "no work to do" in project.build("all", "--config", "Release")
+    project.write("weights.bin", b"new")
+    for config in ("Debug", "Release"):
+        project.build("all", "--config", config)
+        assert (project.build_dir / config / "encoder.safetensors").read_bytes() == b"new"
+
+
+def test_bad_number_of_generator_jobs_is_named(make_project: MakeProject) -> None:
+    output = make_project(ENCODER).configure("-DAOTBUILD_GENERATOR_JOBS=many", error=True)
+    assert 'AOTBUILD_GENERATOR_JOBS "many" is not a positive number' in output
+
+
+def test_projects_strict_warnings_and_unity_build_work(make_project: MakeProject) -> None:
+    project = make_project(ENCODER)
+    project.configure("-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Werror", "-DCMAKE_UNITY_BUILD=ON")
+    project.build()
+    assert project.program() == "12"
