@@ -60,14 +60,6 @@ _ACTIVATIONS = {
     "leaky_relu": "kLeakyRelu",
 }
 
-# What __builtin_cpu_supports() has to say yes to. The level's other extensions came in the same processors.
-_CPU_FEATURES = {
-    "x86-64-v2": ("sse4.2", "popcnt"),
-    "x86-64-v3": ("avx2", "fma", "bmi", "bmi2"),
-    "avx2": ("avx2", "fma", "bmi", "bmi2"),
-    "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "bmi", "bmi2"),
-}
-
 
 def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     """The generated files of one target by their paths relative to the output folder.
@@ -296,7 +288,7 @@ _ENVIRONMENT = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,
 )
-_ENVIRONMENT.globals |= {"CPU_FEATURES": _CPU_FEATURES, "ACTIVATIONS": _ACTIVATIONS}
+_ENVIRONMENT.globals |= {"ACTIVATIONS": _ACTIVATIONS}
 _ENVIRONMENT.filters |= {
     "identifier": identifier,
     "quote": _quote,
