@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "aotbuild/c_api.h"
+#include "aotbuild/detail/export.h"
 
 struct AtenTensorOpaque;
 using AtenTensorHandle = AtenTensorOpaque*;
@@ -85,16 +86,18 @@ struct ModelSpec {
 
 // The functions behind a model's C ABI. Every one catches all exceptions and sets the thread's last error.
 extern "C" {
-aotbuild_status aotbuild_model_create(const aotbuild::detail::ModelSpec* spec, const aotbuild_options* options,
-                                      aotbuild_model** model);
-aotbuild_status aotbuild_model_run(aotbuild_model* model, const aotbuild_tensor* inputs, std::size_t input_count,
-                                   aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result);
-aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);
-aotbuild_status aotbuild_model_set_weights(aotbuild_model* model, const aotbuild_named_tensor* weights,
-                                           std::size_t count);
-void aotbuild_model_destroy(aotbuild_model* model);
-void aotbuild_result_destroy(aotbuild_result* result);
-const char* aotbuild_last_error(void);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_create(const aotbuild::detail::ModelSpec* spec,
+                                                           const aotbuild_options* options, aotbuild_model** model);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run(aotbuild_model* model, const aotbuild_tensor* inputs,
+                                                        std::size_t input_count, aotbuild_tensor* outputs,
+                                                        std::size_t output_count, aotbuild_result** result);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_set_weights(aotbuild_model* model,
+                                                                const aotbuild_named_tensor* weights,
+                                                                std::size_t count);
+AOTBUILD_RUNTIME_API void aotbuild_model_destroy(aotbuild_model* model);
+AOTBUILD_RUNTIME_API void aotbuild_result_destroy(aotbuild_result* result);
+AOTBUILD_RUNTIME_API const char* aotbuild_last_error(void);
 }
 
 #endif  // AOTBUILD_DETAIL_SPEC_H_

@@ -1,0 +1,71 @@
+// The state of one call, which generated run functions hand back to the runtime.
+#ifndef AOTBUILD_SRC_CONTEXT_HPP_
+#define AOTBUILD_SRC_CONTEXT_HPP_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "aotbuild/detail/spec.h"
+#include "tensor.hpp"
+#include "weights.hpp"
+#include "workspace.hpp"
+
+namespace aotbuild::detail {
+
+// An array on the stack up to `kInline` elements. Zero-initialised.
+template <typename T, std::size_t kInline>
+class SmallArray {
+ public:
+  explicit SmallArray(std::size_t size) : data_(inline_.data()), size_(size) {
+    if (size <= kInline) return;
+    heap_ = std::make_unique<T[]>(size);
+    data_ = heap_.get();
+  }
+  T& operator[](std::size_t i) { return data_[i]; }
+  T* data() { return data_; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::array<T, kInline> inline_{};
+  std::unique_ptr<T[]> heap_;
+  T* data_;
+  std::size_t size_;
+};
+
+class CallContext {
+ public:
+  // `outputs`: the caller's; those with data may be written in place where `in_place` says so.
+  CallContext(const WeightSet& weight_set, Workspace& call_workspace, const aotbuild_tensor* outputs, bool* in_place,
+              std::size_t output_count)
+      : weights(weight_set),
+        workspace(call_workspace),
+        outputs_(outputs),
+        in_place_(in_place),
+        output_count_(output_count) {}
+
+  // The caller's memory for an output with these properties, once; else null.
+  void* take_output_memory(std::int64_t index, std::int64_t ndim, const std::int64_t* sizes,
+                           const std::int64_t* strides);
+
+  const WeightSet& weights;
+  Workspace& workspace;
+
+ private:
+  const aotbuild_tensor* outputs_;
+  bool* in_place_;
+  std::size_t output_count_;
+};
+
+// The memory and strides of a tensor of the C ABI; null strides are contiguous.
+bool has_strides(const aotbuild_tensor& tensor, const std::int64_t* strides) noexcept;
+inline void* data_of(const aotbuild_tensor& tensor) noexcept {
+  return tensor.data == nullptr ? nullptr : static_cast<char*>(tensor.data) + tensor.byte_offset;
+}
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_CONTEXT_HPP_

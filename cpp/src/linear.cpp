@@ -1,0 +1,227 @@
+#include "linear.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "copy.hpp"
+#include "matmul.hpp"
+#include "onednn.hpp"
+
+namespace aotbuild::detail {
+
+namespace {
+
+dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& source, const dnnl::memory::desc& weights,
+                                      const dnnl::memory::desc& destination, bool has_bias, Activation activation,
+                                      double alpha) {
+  dnnl::primitive_attr attributes = user_scratchpad();
+  dnnl::post_ops post_ops;
+  append_activation(&post_ops, activation, alpha);
+  attributes.set_post_ops(post_ops);
+  const std::int64_t columns = destination.get_dims()[1];
+  const dnnl::memory::desc bias =
+      has_bias ? dnnl::memory::desc({1, columns}, destination.get_data_type(), dnnl::memory::dims{columns, 1})
+               : dnnl::memory::desc();
+  return {cpu_engine(), source, weights, bias, destination, attributes, /*allow_empty=*/true};
+}
+
+// The distance of rows when all dimensions but the last are one. False when they are not evenly spaced.
+bool even_rows(const Tensor& tensor, std::int64_t* row_stride, std::int64_t* rows) {
+  const std::int32_t last = tensor.ndim - 1;
+  *rows = 1;
+  *row_stride = tensor.sizes()[last];
+  bool first = true;
+  for (std::int32_t d = last - 1; d >= 0; --d) {
+    const std::int64_t size = tensor.sizes()[d];
+    if (size != 1) {
+      if (first) {
+        *row_stride = tensor.strides()[d];
+        first = false;
+      } else if (tensor.strides()[d] != *row_stride * *rows) {
+        return false;
+      }
+    }
+    *rows *= size;
+  }
+  return *row_stride >= tensor.sizes()[last] && (tensor.strides()[last] == 1 || tensor.sizes()[last] == 1);
+}
+
+}  // namespace
+
+PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
+                           const std::vector<const Tensor*>& biases)
+    : dtype_(weights.at(0)->dtype),
+      activation_(spec.activation),
+      alpha_(spec.alpha),
+      in_features_(weights[0]->ndim == 2 ? weights[0]->sizes()[1] : 0) {
+  bool has_bias = false;
+  for (std::size_t part = 0; part < weights.size(); ++part) {
+    const Tensor& weight = *weights[part];
+    if (weight.ndim != 2 || weight.sizes()[1] != in_features_ || weight.dtype != dtype_) {
+      fail("PackedLinear", "part ", part, " has weights of sizes ", format_dims(weight.ndim, weight.sizes()),
+           " and type ", dtype_name(weight.dtype), "; expected [N, ", in_features_, "] of type ", dtype_name(dtype_));
+    }
+    const Tensor* bias = biases[part];
+    if (bias != nullptr && (bias->numel() != weight.sizes()[0] || bias->dtype != dtype_)) {
+      fail("PackedLinear", "part ", part, " has a bias of sizes ", format_dims(bias->ndim, bias->sizes()), " and type ",
+           dtype_name(bias->dtype), "; expected [", weight.sizes()[0], "] of type ", dtype_name(dtype_));
+    }
+    has_bias = has_bias || bias != nullptr;
+    out_features_ += weight.sizes()[0];
+  }
+  const std::size_t width = element_size(dtype_);
+  if (has_bias) {
+    const std::size_t nbytes = static_cast<std::size_t>(out_features_) * width;
+    bias_.reset(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));
+    std::memset(bias_.get(), 0, nbytes);
+    char* at = bias_.get();
+    for (std::size_t part = 0; part < weights.size(); ++part) {
+      const std::size_t part_nbytes = static_cast<std::size_t>(weights[part]->sizes()[0]) * width;
+      if (biases[part] != nullptr) std::memcpy(at, biases[part]->data(), part_nbytes);
+      at += part_nbytes;
+    }
+  }
+  pack(spec, weights);
+  if (!is_packed()) {
+    for (const Tensor* weight : weights) parts_.emplace_back(weight->data(), weight->sizes()[0]);
+  }
+}
+
+void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>& weights) {
+  dnnl::memory::data_type type;
+  if (!onednn_dtype(dtype_, &type) || in_features_ == 0 || out_features_ == 0) return;
+  const std::int64_t rows = std::max<std::int64_t>(spec.m_hint, 1);
+  const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{in_features_, 1});
+  const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{out_features_, 1});
+  const dnnl::memory::desc any({in_features_, out_features_}, type, dnnl::memory::format_tag::any);
+  const auto description = describe(source, any, destination, bias_ != nullptr, activation_, alpha_);
+  if (!description) return;
+  layout_ = description.weights_desc();
+  layout_id_ = layout_id(layout_);
+  AlignedBuffer packed(static_cast<char*>(allocate_aligned(layout_.get_size())));
+  if (weights.size() > 1) std::memset(packed.get(), 0, layout_.get_size());  // padding between parts, if any
+
+  // [N_i, K] row-major is [K, N_i] column-major.
+  const auto part_layout = [&](std::int64_t columns) {
+    return dnnl::memory::desc({in_features_, columns}, type, dnnl::memory::dims{1, in_features_});
+  };
+  dnnl::stream stream(cpu_engine());
+  const auto reorder = [&](const dnnl::memory::desc& from, void* data, const dnnl::memory::desc& to) {
+    dnnl::memory from_memory(from, cpu_engine(), data);
+    dnnl::memory to_memory(to, cpu_engine(), packed.get());
+    dnnl::reorder(from_memory, to_memory).execute(stream, from_memory, to_memory);
+    stream.wait();
+  };
+  // Parts go straight to their columns of the packed matrix where its blocks allow that.
+  std::vector<dnnl::memory::desc> columns_of_part;
+  std::int64_t first_column = 0;
+  for (const Tensor* weight : weights) {
+    const std::int64_t columns = weight->sizes()[0];
+    const dnnl::memory::desc submemory = layout_.submemory_desc({in_features_, columns}, {0, first_column}, true);
+    if (!submemory) break;
+    columns_of_part.push_back(submemory);
+    first_column += columns;
+  }
+  if (columns_of_part.size() == weights.size()) {
+    for (std::size_t part = 0; part < weights.size(); ++part) {
+      reorder(part_layout(weights[part]->sizes()[0]), weights[part]->data(), columns_of_part[part]);
+    }
+  } else {
+    const std::size_t row_nbytes = static_cast<std::size_t>(in_features_) * element_size(dtype_);
+    const AlignedBuffer joined(
+        static_cast<char*>(allocate_aligned(row_nbytes * static_cast<std::size_t>(out_features_))));
+    char* at = joined.get();
+    for (const Tensor* weight : weights) {
+      const std::size_t nbytes = row_nbytes * static_cast<std::size_t>(weight->sizes()[0]);
+      std::memcpy(at, weight->data(), nbytes);
+      at += nbytes;
+    }
+    reorder(part_layout(out_features_), joined.get(), layout_);
+  }
+  packed_ = std::move(packed);
+}
+
+void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
+  const char* const function = "context_linear";
+  if (input.ndim < 1 || output.ndim < 1 || input.dtype != dtype_ || output.dtype != dtype_ ||
+      input.sizes()[input.ndim - 1] != in_features_ || output.sizes()[output.ndim - 1] != out_features_) {
+    fail(function, "expected [..., ", in_features_, "] to [..., ", out_features_, "] of type ", dtype_name(dtype_),
+         ", got ", format_dims(input.ndim, input.sizes()), " to ", format_dims(output.ndim, output.sizes()));
+  }
+  std::int64_t input_stride = 0;
+  std::int64_t output_stride = 0;
+  std::int64_t rows = 0;
+  std::int64_t output_rows = 0;
+  if (!even_rows(output, &output_stride, &output_rows)) {
+    const TensorPtr even = make_tensor(dtype_, output.ndim, output.sizes(), nullptr);
+    run(workspace, input, *even);
+    return copy(output, *even, function);
+  }
+  if (!even_rows(input, &input_stride, &rows)) return run(workspace, *clone_contiguous(input, function), output);
+  if (rows != output_rows) {
+    fail(function, "input has ", rows, " rows and output ", output_rows);
+  }
+  if (rows == 0 || out_features_ == 0) return;
+  run_rows(workspace, input.data(), input_stride, output.data(), output_stride, rows);
+}
+
+void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t input_stride, void* output,
+                            std::int64_t output_stride, std::int64_t rows) const {
+  if (!is_packed()) {
+    const auto width = static_cast<std::int64_t>(element_size(dtype_));
+    std::int64_t column = 0;
+    for (const auto& [data, columns] : parts_) {
+      const Matrices out{static_cast<char*>(output) + column * width, {1, rows, columns}, {0, output_stride, 1}};
+      const Matrices a{input, {1, rows, in_features_}, {0, input_stride, 1}};
+      const Matrices b{data, {1, in_features_, columns}, {0, 1, in_features_}};
+      plain_matmul(out, a, b, bias_ != nullptr ? bias_.get() + column * width : nullptr, dtype_, activation_, alpha_,
+                   "context_linear");
+      column += columns;
+    }
+    return;
+  }
+  PrimitiveKey key(kLinearKey);
+  key.add(static_cast<std::int64_t>(dtype_));
+  key.add(static_cast<std::int64_t>(activation_));
+  key.add(alpha_);
+  key.add(std::int64_t{bias_ != nullptr});
+  key.add(in_features_);
+  key.add(out_features_);
+  key.add(layout_id_);
+  key.add(rows);
+  key.add(input_stride);
+  key.add(output_stride);
+  BoundPrimitive& primitive = workspace.primitives().get(key, [&] {
+    const dnnl::memory::data_type type = layout_.get_data_type();
+    const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{input_stride, 1});
+    const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{output_stride, 1});
+    auto description = describe(source, layout_, destination, bias_ != nullptr, activation_, alpha_);
+    auto made = std::make_shared<Primitive>();
+    dnnl::memory::desc wanted = layout_;
+    if (!description) {
+      // oneDNN does not take this layout for this number of rows: it is repacked on each call.
+      const dnnl::memory::desc any({in_features_, out_features_}, type, dnnl::memory::format_tag::any);
+      description = describe(source, any, destination, bias_ != nullptr, activation_, alpha_);
+      if (!description) return made;
+      wanted = description.weights_desc();
+    }
+    made->primitive = dnnl::matmul(description);
+    made->arguments = {{DNNL_ARG_WEIGHTS, wanted}, {DNNL_ARG_SRC, source}};
+    if (bias_ != nullptr) {
+      made->arguments.emplace_back(DNNL_ARG_BIAS,
+                                   dnnl::memory::desc({1, out_features_}, type, dnnl::memory::dims{out_features_, 1}));
+    }
+    made->arguments.emplace_back(DNNL_ARG_DST, destination);
+    made->scratchpad = description.scratchpad_desc();
+    made->reorder_first = make_reorder(layout_, wanted);
+    return made;
+  });
+  if (!primitive.is_supported()) {
+    fail("context_linear", "oneDNN has no implementation for ", rows, " rows of ", in_features_, " features");
+  }
+  void* const with_bias[] = {packed_.get(), input, bias_.get(), output};
+  void* const without_bias[] = {packed_.get(), input, output};
+  primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);
+}
+
+}  // namespace aotbuild::detail

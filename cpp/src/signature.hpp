@@ -1,0 +1,72 @@
+// The checks that every call makes on its inputs and outputs.
+#ifndef AOTBUILD_SRC_SIGNATURE_HPP_
+#define AOTBUILD_SRC_SIGNATURE_HPP_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "aotbuild/c_api.h"
+#include "dtype.hpp"
+
+namespace aotbuild::detail {
+
+// What is known of the symbols of dynamic dimensions while the tensors of one call are checked.
+struct SymbolValues {
+  static constexpr std::size_t kMaxSymbols = 64;
+  std::array<std::int64_t, kMaxSymbols> values;  // -1: not known yet
+};
+
+// One input or output, with symbols as numbers.
+class TensorChecker {
+ public:
+  TensorChecker(const char* model, const char* kind, const aotbuild_tensor_info& info,
+                std::vector<std::string>* symbols);
+
+  ScalarType dtype() const { return dtype_; }
+  const aotbuild_tensor_info& info() const { return *info_; }
+
+  // Throws Error(AOTBUILD_INVALID_ARGUMENT), or sets the values of symbols that were unknown.
+  void check(const aotbuild_tensor& tensor, SymbolValues* symbols) const;
+
+ private:
+  struct Dim {
+    std::int64_t min;
+    std::int64_t max;
+    std::int64_t multiplier;
+    std::int64_t offset;
+    int symbol;  // -1: static, or an expression that cannot be checked before the run
+  };
+
+  template <typename... Args>
+  [[noreturn]] void bad(const Args&... args) const;
+  [[noreturn]] void bad_size(std::int32_t d, std::int64_t size) const;
+  [[noreturn]] void bad_symbol(std::int32_t d, std::int64_t size, std::int64_t value) const;
+  void check_strides(const aotbuild_tensor& tensor) const;
+
+  const char* model_;
+  const char* kind_;
+  const aotbuild_tensor_info* info_;
+  ScalarType dtype_;
+  std::uintptr_t alignment_mask_;
+  std::vector<Dim> dims_;
+};
+
+class Signature {
+ public:
+  explicit Signature(const aotbuild_model_info& info);
+
+  std::vector<TensorChecker> inputs;
+  std::vector<TensorChecker> outputs;
+  // Nothing is known.
+  void reset(SymbolValues* symbols) const;
+
+ private:
+  std::size_t symbol_count_;
+};
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_SIGNATURE_HPP_

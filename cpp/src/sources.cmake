@@ -1,0 +1,25 @@
+set(AOTBUILD_RUNTIME_SOURCES
+    context.cpp
+    convolution.cpp
+    copy.cpp
+    cpu_features.cpp
+    dtype.cpp
+    error.cpp
+    gemm.cpp
+    linear.cpp
+    mapped_file.cpp
+    matmul.cpp
+    model.cpp
+    onednn.cpp
+    safetensors.cpp
+    shim_constants.cpp
+    shim_cpu_convolution.cpp
+    shim_cpu_indexing.cpp
+    shim_cpu_matmul.cpp
+    shim_scalar.cpp
+    shim_tensor.cpp
+    signature.cpp
+    tensor.cpp
+    weights.cpp
+    workspace.cpp
+)

@@ -1,0 +1,294 @@
+#include "weights.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "copy.hpp"
+#include "error.hpp"
+#include "safetensors.hpp"
+
+namespace aotbuild::detail {
+
+namespace {
+
+// A weight as a source offers it.
+struct Candidate {
+  aotbuild_dtype dtype;
+  std::string dtype_text;
+  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> strides;  // empty: contiguous
+  const void* data;
+  std::size_t nbytes;
+  bool is_file_memory;  // pages can be dropped and are read again from their file
+};
+
+using Candidates = std::map<std::string, Candidate>;
+
+// "a", "b", "c" and 12 more
+std::string list_some(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i) text += (i == 0 ? "'" : ", '") + names[i] + "'";
+  if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
+  return text;
+}
+
+}  // namespace
+
+class WeightSet::Loader {
+ public:
+  Loader(const ModelSpec& spec, WeightSet* set) : spec_(spec), info_(*spec.info), set_(*set) {}
+
+  void load(const WeightsSource& source) {
+    Candidates candidates;
+    if (source.file != nullptr) {
+      description_ = concat("weights file '", source.file, "'");
+      candidates = from_file(source.file);
+    } else if (source.tensor_count != 0) {
+      description_ = "the given tensors";
+      candidates = from_tensors(source);
+    } else {
+      candidates = built_in();
+    }
+    std::vector<const Candidate*> chosen = choose(candidates);
+    if (std::find(chosen.begin(), chosen.end(), nullptr) != chosen.end()) fill_optional(&chosen, source);
+    set_.storages_ = std::make_unique<Storage[]>(info_.weight_count);
+    set_.tensors_ = std::make_unique<Tensor[]>(info_.weight_count);
+    file_memory_.resize(info_.weight_count);
+    for (std::size_t i = 0; i < info_.weight_count; ++i) place(i, *chosen[i]);
+    pack();
+  }
+
+ private:
+  template <typename... Args>
+  [[noreturn]] void bad(const Args&... args) const {
+    fail(AOTBUILD_INVALID_WEIGHTS, info_.name, ": ", args...);
+  }
+
+  Candidates from_file(const std::string& path) {
+    MappedFile file(path);
+    Candidates candidates;
+    for (auto& [name, tensor] : read_safetensors(file.data(), file.size(), path)) {
+      candidates.emplace(
+          name, Candidate{tensor.dtype, tensor.dtype_name, tensor.shape, {}, tensor.data, tensor.nbytes, true});
+    }
+    set_.files_.push_back(std::move(file));
+    return candidates;
+  }
+
+  Candidates from_tensors(const WeightsSource& source) const {
+    Candidates candidates;
+    for (std::size_t i = 0; i < source.tensor_count; ++i) {
+      const char* name = source.tensors[i].name;
+      const aotbuild_tensor& tensor = source.tensors[i].tensor;
+      if (name == nullptr) bad("weight tensor ", i, " has no name");
+      if (tensor.ndim < 0 || (tensor.ndim > 0 && tensor.shape == nullptr)) bad("weight '", name, "' has no shape");
+      if (tensor.device.type != AOTBUILD_CPU) bad("weight '", name, "' is not in CPU memory");
+      Candidate candidate{tensor.dtype, dtype_name(tensor.dtype), {}, {}, nullptr, 0, false};
+      candidate.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
+      if (tensor.strides != nullptr) candidate.strides.assign(tensor.strides, tensor.strides + tensor.ndim);
+      const bool is_empty = std::find(candidate.shape.begin(), candidate.shape.end(), 0) != candidate.shape.end();
+      if (tensor.data == nullptr && !is_empty) bad("the data of weight '", name, "' is null");
+      candidate.data = static_cast<const char*>(tensor.data) + tensor.byte_offset;
+      if (!candidates.emplace(name, std::move(candidate)).second) bad("weight '", name, "' is given twice");
+    }
+    return candidates;
+  }
+
+  Candidates from_blob() const {
+    Candidates candidates;
+    const bool is_file_memory = object_that_holds(spec_.embedded_weights).is_read_only;
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      const WeightSpec& weight = spec_.weights[i];
+      const aotbuild_weight_info& info = info_.weights[i];
+      // In a blob that holds only the constants, the other weights have no place.
+      if (weight.offset > spec_.embedded_weights_size || weight.nbytes > spec_.embedded_weights_size - weight.offset) {
+        continue;
+      }
+      if (spec_.weights_mode != WeightsMode::kEmbed && weight.required) continue;
+      candidates.emplace(info.name, Candidate{info.dtype,
+                                              dtype_name(info.dtype),
+                                              std::vector<std::int64_t>(info.shape, info.shape + info.ndim),
+                                              {},
+                                              spec_.embedded_weights + weight.offset,
+                                              weight.nbytes,
+                                              is_file_memory});
+    }
+    return candidates;
+  }
+
+  std::string default_file() const {
+    const std::string name = spec_.weights_file;
+    if (!name.empty() && name[0] == '/') return name;
+    const std::string holder = object_that_holds(&spec_).path;
+    const std::size_t slash = holder.rfind('/');
+    return (slash == std::string::npos ? std::string() : holder.substr(0, slash + 1)) + name;
+  }
+
+  Candidates built_in() {
+    switch (spec_.weights_mode) {
+      case WeightsMode::kEmbed:
+        description_ = "the embedded weights";
+        return from_blob();
+      case WeightsMode::kFile: {
+        const std::string path = default_file();
+        description_ = "weights file '" + path + "'";
+        return from_file(path);
+      }
+      case WeightsMode::kExternal:
+        break;
+    }
+    description_ = "the library (built with WEIGHTS EXTERNAL: pass the tensors in aotbuild_options::weights)";
+    return {};
+  }
+
+  const Candidate* find(const Candidates& candidates, std::size_t i, std::vector<std::string>* used) const {
+    const Candidate* first = nullptr;
+    const auto look = [&](const char* name) {
+      const auto found = candidates.find(name);
+      if (found == candidates.end()) return;
+      used->push_back(found->first);
+      if (first == nullptr) first = &found->second;
+    };
+    look(info_.weights[i].name);
+    const char* const* alias = spec_.weights[i].aliases;
+    while (alias != nullptr && *alias != nullptr) look(*alias++);
+    return first;
+  }
+
+  // One candidate for each weight, null for a constant that the source leaves out.
+  std::vector<const Candidate*> choose(const Candidates& candidates) const {
+    std::vector<const Candidate*> chosen;
+    std::vector<std::string> missing;
+    std::vector<std::string> used;
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      chosen.push_back(find(candidates, i, &used));
+      if (chosen.back() == nullptr && spec_.weights[i].required) missing.emplace_back(info_.weights[i].name);
+    }
+    std::vector<std::string> extra;
+    std::sort(used.begin(), used.end());
+    for (const auto& [name, candidate] : candidates) {
+      if (!std::binary_search(used.begin(), used.end(), name)) extra.push_back(name);
+    }
+    if (!missing.empty() || !extra.empty()) {
+      std::string text;
+      if (!missing.empty()) text = concat(missing.size(), " missing: ", list_some(missing));
+      if (!extra.empty()) {
+        text += concat(text.empty() ? "" : "; ", extra.size(), " that the model does not have: ", list_some(extra));
+      }
+      bad(description_, " does not have the ", info_.weight_count, " weights of the model: ", text,
+          ". Save the state_dict of a module of the same architecture");
+    }
+    return chosen;
+  }
+
+  // Constants have no name in a state_dict: those come from where the model was built to have them.
+  void fill_optional(std::vector<const Candidate*>* chosen, const WeightsSource& source) {
+    if (spec_.embedded_weights != nullptr) {
+      optional_ = from_blob();
+    } else if (spec_.weights_mode == WeightsMode::kFile && source.file != default_file()) {
+      optional_ = from_file(default_file());
+    }
+    for (std::size_t i = 0; i < chosen->size(); ++i) {
+      std::vector<std::string> ignored;
+      if ((*chosen)[i] == nullptr) (*chosen)[i] = find(optional_, i, &ignored);
+      if ((*chosen)[i] == nullptr) bad("constant '", info_.weights[i].name, "' is missing in ", description_);
+    }
+  }
+
+  void place(std::size_t i, const Candidate& candidate) {
+    const aotbuild_weight_info& info = info_.weights[i];
+    ScalarType dtype;
+    if (!scalar_type_of(info.dtype, &dtype)) bad("weight '", info.name, "' has an unknown element type");
+    if (candidate.dtype != info.dtype) {
+      bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, ", expected ",
+          dtype_name(info.dtype), "; convert it before saving");
+    }
+    const auto ndim = static_cast<std::int64_t>(candidate.shape.size());
+    if (ndim != info.ndim || !std::equal(candidate.shape.begin(), candidate.shape.end(), info.shape)) {
+      bad("weight '", info.name, "' in ", description_, " has shape ", format_dims(ndim, candidate.shape.data()),
+          ", expected ", format_dims(info.ndim, info.shape), "; the model's architecture must be the same");
+    }
+    std::vector<std::int64_t> dense(candidate.shape.size());
+    contiguous_strides(ndim, info.shape, dense.data());
+    const std::size_t nbytes = extent_bytes(dtype, ndim, info.shape, dense.data());
+    const bool contiguous = candidate.strides.empty() || is_contiguous(ndim, info.shape, candidate.strides.data());
+    const bool aligned = reinterpret_cast<std::uintptr_t>(candidate.data) % component_size(dtype) == 0;
+
+    Storage& storage = set_.storages_[i];
+    storage.references = Storage::kImmortal;
+    storage.nbytes = nbytes;
+    storage.data = const_cast<void*>(candidate.data);
+    Tensor& tensor = set_.tensors_[i];
+    tensor.storage = &storage;
+    tensor.dtype = dtype;
+    tensor.set_dims(ndim, info.shape, nullptr);
+    const bool must_copy = spec_.weights[i].mutated || !contiguous || !aligned;
+    file_memory_[i] = candidate.is_file_memory && !must_copy;
+    if (!must_copy) return;
+    set_.copies_.emplace_back(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));
+    storage.data = set_.copies_.back().get();
+    if (contiguous) {
+      if (nbytes != 0) std::memcpy(storage.data, candidate.data, nbytes);
+    } else {
+      const std::size_t extent = extent_bytes(dtype, ndim, info.shape, candidate.strides.data());
+      const TensorPtr source =
+          make_borrowed(const_cast<void*>(candidate.data), extent, dtype, ndim, info.shape, candidate.strides.data());
+      copy(tensor, *source, "weights");
+    }
+  }
+
+  const Tensor* constant(int index) const {
+    if (index < 0) return nullptr;
+    if (static_cast<std::size_t>(index) >= info_.weight_count) bad("a packed layer refers to weight ", index);
+    if (spec_.weights[index].mutated) {
+      bad("weight '", info_.weights[index].name, "' is packed, so the model cannot write to it");
+    }
+    return &set_.tensors_[static_cast<std::size_t>(index)];
+  }
+
+  // The original of packed weights is not read any more: its pages need not stay in memory.
+  void release(int index) const {
+    const Tensor& tensor = set_.tensors_[static_cast<std::size_t>(index)];
+    if (file_memory_[static_cast<std::size_t>(index)]) release_pages(tensor.storage->data, tensor.storage->nbytes);
+  }
+
+  void pack() {
+    set_.linears_.reserve(spec_.linear_count);
+    for (std::size_t slot = 0; slot < spec_.linear_count; ++slot) {
+      const LinearSpec& linear = spec_.linears[slot];
+      std::vector<const Tensor*> weights;
+      std::vector<const Tensor*> biases;
+      for (int part = 0; part < linear.part_count; ++part) {
+        weights.push_back(constant(linear.weights[part]));
+        biases.push_back(linear.biases != nullptr ? constant(linear.biases[part]) : nullptr);
+      }
+      set_.linears_.emplace_back(linear, weights, biases);
+      if (!set_.linears_.back().is_packed()) continue;
+      for (int part = 0; part < linear.part_count; ++part) release(linear.weights[part]);
+    }
+    set_.convolutions_.reserve(spec_.convolution_count);
+    for (std::size_t slot = 0; slot < spec_.convolution_count; ++slot) {
+      const ConvolutionSpec& convolution = spec_.convolutions[slot];
+      set_.convolutions_.emplace_back(convolution, *constant(convolution.weight), constant(convolution.bias));
+      if (set_.convolutions_.back().is_packed()) release(convolution.weight);
+    }
+  }
+
+  const ModelSpec& spec_;
+  const aotbuild_model_info& info_;
+  WeightSet& set_;
+  std::string description_;
+  Candidates optional_;
+  std::vector<bool> file_memory_;
+};
+
+WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source) : count_(spec.info->weight_count) {
+  Loader(spec, this).load(source);
+}
+
+}  // namespace aotbuild::detail

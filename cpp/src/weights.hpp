@@ -1,0 +1,52 @@
+// The weights of one model object: tensors and packed layers, complete and checked, never changed after loading.
+#ifndef AOTBUILD_SRC_WEIGHTS_HPP_
+#define AOTBUILD_SRC_WEIGHTS_HPP_
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "aotbuild/detail/spec.h"
+#include "convolution.hpp"
+#include "linear.hpp"
+#include "mapped_file.hpp"
+#include "tensor.hpp"
+#include "workspace.hpp"
+
+namespace aotbuild::detail {
+
+// Where to take weights from. With neither a file nor tensors: from where the model was built to have them.
+struct WeightsSource {
+  const char* file = nullptr;
+  const aotbuild_named_tensor* tensors = nullptr;
+  std::size_t tensor_count = 0;
+};
+
+class WeightSet {
+ public:
+  // Throws Error(AOTBUILD_INVALID_WEIGHTS).
+  WeightSet(const ModelSpec& spec, const WeightsSource& source);
+
+  std::size_t size() const { return count_; }
+  // The handle is shared by all calls. Only the data of mutated weights may be written, and they are this set's own.
+  Tensor* tensor(std::size_t index) const { return &tensors_[index]; }
+  std::size_t linear_count() const { return linears_.size(); }
+  const PackedLinear& linear(std::size_t slot) const { return linears_[slot]; }
+  std::size_t convolution_count() const { return convolutions_.size(); }
+  const PackedConvolution& convolution(std::size_t slot) const { return convolutions_[slot]; }
+
+ private:
+  class Loader;
+
+  std::size_t count_;
+  std::vector<MappedFile> files_;
+  std::vector<AlignedBuffer> copies_;
+  std::unique_ptr<Storage[]> storages_;
+  std::unique_ptr<Tensor[]> tensors_;
+  std::vector<PackedLinear> linears_;
+  std::vector<PackedConvolution> convolutions_;
+};
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_WEIGHTS_HPP_

@@ -1,0 +1,168 @@
+#include "workspace.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "onednn.hpp"
+
+namespace aotbuild::detail {
+
+namespace {
+
+thread_local Workspace* current_workspace = nullptr;
+
+// Sizes are counted in units of 64 bytes. One class for each of the first four units, then four for each doubling.
+std::size_t size_class_of(std::size_t nbytes) {
+  const std::size_t units = (std::max<std::size_t>(nbytes, 1) + kAlignment - 1) / kAlignment - 1;
+  if (units < 4) return units;
+  const auto log = static_cast<std::size_t>(63 - __builtin_clzll(units));
+  return (log - 2) * 4 + (units >> (log - 2));
+}
+
+std::size_t size_of_class(std::size_t size_class) {
+  if (size_class < 4) return (size_class + 1) * kAlignment;
+  const std::size_t shift = (size_class - 4) / 4;
+  return ((size_class - 4) % 4 + 5) * kAlignment << shift;
+}
+
+}  // namespace
+
+void* allocate_aligned(std::size_t nbytes) {
+  if (nbytes > SIZE_MAX - kAlignment) throw std::bad_alloc();
+  void* memory = std::aligned_alloc(kAlignment, (nbytes + kAlignment - 1) / kAlignment * kAlignment);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+Workspace* Workspace::current() noexcept { return current_workspace; }
+
+WorkspaceScope::WorkspaceScope(Workspace& workspace) noexcept : previous_(current_workspace) {
+  current_workspace = &workspace;
+}
+
+WorkspaceScope::~WorkspaceScope() { current_workspace = previous_; }
+
+Workspace::Workspace() = default;
+
+Workspace::~Workspace() {
+  for (FreeList& list : free_blocks_) {
+    while (list.head != nullptr) std::free(std::exchange(list.head, list.head->next));
+  }
+  while (free_tensors_ != nullptr) delete std::exchange(free_tensors_, free_tensors_->next_free);
+  while (free_storages_ != nullptr) delete std::exchange(free_storages_, free_storages_->next_free);
+}
+
+void* Workspace::allocate(std::size_t nbytes, std::uint8_t* size_class) {
+  const std::size_t wanted = size_class_of(nbytes);
+  if (wanted >= kClassCount) throw std::bad_alloc();
+  // A block of up to twice the size is better than a new one: fresh memory costs a page fault for each 4 KiB.
+  const std::size_t last = std::min(wanted + 4, kClassCount - 1);
+  for (std::size_t c = wanted; c <= last; ++c) {
+    FreeList& list = free_blocks_[c];
+    if (list.head == nullptr) continue;
+    void* block = std::exchange(list.head, list.head->next);
+    list.last_use = calls_;
+    cached_bytes_ -= size_of_class(c);
+    live_bytes_ += size_of_class(c);
+    peak_bytes_ = std::max(peak_bytes_, live_bytes_);
+    *size_class = static_cast<std::uint8_t>(c);
+    return block;
+  }
+  void* block = allocate_aligned(size_of_class(wanted));
+  live_bytes_ += size_of_class(wanted);
+  peak_bytes_ = std::max(peak_bytes_, live_bytes_);
+  *size_class = static_cast<std::uint8_t>(wanted);
+  return block;
+}
+
+void Workspace::deallocate(void* block, std::uint8_t size_class) noexcept {
+  FreeList& list = free_blocks_[size_class];
+  list.head = new (block) Block{list.head};
+  list.last_use = calls_;
+  live_bytes_ -= size_of_class(size_class);
+  cached_bytes_ += size_of_class(size_class);
+}
+
+void* Workspace::detach(Storage* storage) noexcept {
+  live_bytes_ -= size_of_class(storage->size_class);
+  storage->owned = false;
+  return storage->data;
+}
+
+Tensor* Workspace::new_tensor() {
+  if (free_tensors_ == nullptr) {
+    auto* tensor = new Tensor;
+    tensor->workspace = this;
+    return tensor;
+  }
+  Tensor* tensor = std::exchange(free_tensors_, free_tensors_->next_free);
+  tensor->offset = 0;
+  return tensor;
+}
+
+Storage* Workspace::new_storage() {
+  if (free_storages_ == nullptr) {
+    auto* storage = new Storage;
+    storage->workspace = this;
+    return storage;
+  }
+  Storage* storage = std::exchange(free_storages_, free_storages_->next_free);
+  storage->references = 1;
+  storage->owned = false;
+  return storage;
+}
+
+void Workspace::recycle(Tensor* tensor) noexcept {
+  tensor->clear();
+  tensor->next_free = free_tensors_;
+  free_tensors_ = tensor;
+}
+
+void Workspace::recycle(Storage* storage) noexcept {
+  if (storage->owned) deallocate(storage->data, storage->size_class);
+  storage->next_free = free_storages_;
+  free_storages_ = storage;
+}
+
+BoundPrimitives& Workspace::primitives() {
+  if (primitives_ == nullptr) primitives_ = std::make_unique<BoundPrimitives>();
+  return *primitives_;
+}
+
+void Workspace::trim() noexcept {
+  ++calls_;
+  while (cached_bytes_ > 2 * peak_bytes_) {
+    std::size_t oldest = kClassCount;
+    for (std::size_t c = 0; c < kClassCount; ++c) {
+      if (free_blocks_[c].head == nullptr) continue;
+      if (oldest == kClassCount || free_blocks_[c].last_use < free_blocks_[oldest].last_use) oldest = c;
+    }
+    FreeList& list = free_blocks_[oldest];
+    std::free(std::exchange(list.head, list.head->next));
+    cached_bytes_ -= size_of_class(oldest);
+  }
+}
+
+std::unique_ptr<Workspace> WorkspacePool::take() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!free_.empty()) {
+      std::unique_ptr<Workspace> workspace = std::move(free_.back());
+      free_.pop_back();
+      return workspace;
+    }
+  }
+  return std::make_unique<Workspace>();
+}
+
+void WorkspacePool::give_back(std::unique_ptr<Workspace> workspace) noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  try {
+    free_.push_back(std::move(workspace));
+  } catch (...) {  // no memory for the list: the workspace is freed instead of kept
+  }
+}
+
+}  // namespace aotbuild::detail

@@ -1,0 +1,137 @@
+// The memory of one call at a time: freed blocks, tensor objects and bound primitives are kept for the next call.
+#ifndef AOTBUILD_SRC_WORKSPACE_HPP_
+#define AOTBUILD_SRC_WORKSPACE_HPP_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "tensor.hpp"
+
+namespace aotbuild::detail {
+
+class BoundPrimitives;
+
+inline constexpr std::size_t kAlignment = 64;
+
+// Memory for std::free, aligned to kAlignment. Throws std::bad_alloc.
+void* allocate_aligned(std::size_t nbytes);
+
+struct FreeDeleter {
+  void operator()(void* memory) const noexcept { std::free(memory); }
+};
+using AlignedBuffer = std::unique_ptr<char, FreeDeleter>;
+
+// Used by one thread at a time. In the steady state (shapes seen before) nothing is allocated from the heap.
+class Workspace {
+ public:
+  Workspace();
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // The workspace of the call that this thread is in; null outside of calls.
+  static Workspace* current() noexcept;
+
+  void* allocate(std::size_t nbytes, std::uint8_t* size_class);
+  void deallocate(void* block, std::uint8_t size_class) noexcept;
+  // Takes the memory of an owned storage out of the workspace: it is for std::free from now on.
+  void* detach(Storage* storage) noexcept;
+
+  Tensor* new_tensor();
+  Storage* new_storage();
+  void recycle(Tensor* tensor) noexcept;
+  void recycle(Storage* storage) noexcept;
+
+  BoundPrimitives& primitives();
+
+  // After a call: gives cached blocks back to the heap while they are more than twice the largest need of any call,
+  // those first that have not been used for longest. So shapes that never repeat do not make the cache grow.
+  void trim() noexcept;
+  std::size_t cached_bytes() const { return cached_bytes_; }
+  std::size_t live_bytes() const { return live_bytes_; }
+
+ private:
+  friend class WorkspaceScope;
+  // Four classes for each doubling from 320 bytes on, up to 2^46 bytes.
+  static constexpr std::size_t kClassCount = 160;
+  struct Block {
+    Block* next;
+  };
+  struct FreeList {
+    Block* head = nullptr;
+    std::uint64_t last_use = 0;
+  };
+
+  std::array<FreeList, kClassCount> free_blocks_;
+  Tensor* free_tensors_ = nullptr;
+  Storage* free_storages_ = nullptr;
+  std::size_t cached_bytes_ = 0;
+  std::size_t live_bytes_ = 0;
+  std::size_t peak_bytes_ = 0;
+  std::uint64_t calls_ = 0;
+  std::unique_ptr<BoundPrimitives> primitives_;  // made when first asked for
+};
+
+// Makes a workspace the thread's current one, and the previous one again at the end.
+class WorkspaceScope {
+ public:
+  explicit WorkspaceScope(Workspace& workspace) noexcept;
+  ~WorkspaceScope();
+  WorkspaceScope(const WorkspaceScope&) = delete;
+  WorkspaceScope& operator=(const WorkspaceScope&) = delete;
+
+ private:
+  Workspace* previous_;
+};
+
+// The thread's current workspace, or one of its own for code that runs outside of calls.
+class CurrentOrOwnWorkspace {
+ public:
+  CurrentOrOwnWorkspace() {
+    if (Workspace::current() == nullptr) own_ = std::make_unique<Workspace>();
+  }
+  Workspace& operator*() { return own_ != nullptr ? *own_ : *Workspace::current(); }
+  Workspace* operator->() { return &**this; }
+
+ private:
+  std::unique_ptr<Workspace> own_;
+};
+
+// Memory of the workspace for the length of a scope.
+class ScratchBuffer {
+ public:
+  ScratchBuffer(Workspace& workspace, std::size_t nbytes) : workspace_(workspace) {
+    if (nbytes != 0) data_ = workspace_.allocate(nbytes, &size_class_);
+  }
+  ~ScratchBuffer() {
+    if (data_ != nullptr) workspace_.deallocate(data_, size_class_);
+  }
+  ScratchBuffer(const ScratchBuffer&) = delete;
+  ScratchBuffer& operator=(const ScratchBuffer&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  Workspace& workspace_;
+  void* data_ = nullptr;
+  std::uint8_t size_class_ = 0;
+};
+
+// The workspaces of one model: as many as there have ever been calls at the same time.
+class WorkspacePool {
+ public:
+  std::unique_ptr<Workspace> take();
+  void give_back(std::unique_ptr<Workspace> workspace) noexcept;
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Workspace>> free_;
+};
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_WORKSPACE_HPP_

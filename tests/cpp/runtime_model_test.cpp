@@ -1,0 +1,316 @@
+// Models end to end: creation, calls, caller-provided and allocated outputs, checks at the door, threads.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "runtime_test_model.hpp"
+
+namespace {
+
+using namespace aotbuild::testing;
+using aotbuild::detail::Activation;
+using aotbuild::detail::CallContext;
+using aotbuild::detail::context_allocate;
+using aotbuild::detail::context_linear;
+using aotbuild::detail::context_weight;
+
+constexpr std::int64_t kIn = 24, kHidden = 40, kOut = 10;
+
+// linear, gelu, linear over a dynamic batch
+void run_mlp(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  std::int64_t* sizes = nullptr;
+  aoti_torch_get_sizes(inputs[0], &sizes);
+  const std::int64_t hidden_sizes[] = {sizes[0], kHidden};
+  const std::int64_t hidden_strides[] = {kHidden, 1};
+  AtenTensorHandle hidden = context_allocate(context, 2, hidden_sizes, hidden_strides, kFloat32, -1);
+  context_linear(context, 0, inputs[0], hidden);
+  const std::int64_t out_sizes[] = {sizes[0], kOut};
+  const std::int64_t out_strides[] = {kOut, 1};
+  outputs[0] = context_allocate(context, 2, out_sizes, out_strides, kFloat32, 0);
+  context_linear(context, 1, hidden, outputs[0]);
+  aoti_torch_delete_tensor_object(hidden);
+}
+
+class Mlp {
+ public:
+  Mlp() : w0(random_values(kHidden * kIn, 1)), b0(random_values(kHidden, 2)), w1(random_values(kOut * kHidden, 3)) {
+    builder.input("x", kFloat, {dynamic("s0", 1, 64), fixed(kIn)})
+        .output("y", kFloat, {dynamic("s0", 1, 64), fixed(kOut)})
+        .weight("0.weight", {kHidden, kIn}, w0)
+        .weight("0.bias", {kHidden}, b0)
+        .weight("2.weight", {kOut, kHidden}, w1)
+        .linear({0}, {1}, Activation::kGelu)
+        .linear({2}, {-1});
+  }
+  std::vector<double> reference(const std::vector<float>& x, std::int64_t rows) const {
+    std::vector<double> h = linear_reference(x, w0, b0, rows, kIn, kHidden);
+    std::vector<double> y(static_cast<std::size_t>(rows * kOut));
+    for (std::int64_t m = 0; m < rows; ++m) {
+      for (std::int64_t n = 0; n < kOut; ++n) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < kHidden; ++k) sum += gelu(h[m * kHidden + k]) * double{w1[n * kHidden + k]};
+        y[m * kOut + n] = sum;
+      }
+    }
+    return y;
+  }
+  std::vector<float> w0, b0, w1;
+  ModelBuilder builder{run_mlp};
+};
+
+void expect_near(const float* actual, const std::vector<double>& expected) {
+  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 1e-4) << i;
+}
+
+TEST(Model, WritesIntoTheCallersBufferWithoutACopy) {
+  Mlp mlp;
+  Model model(mlp.builder.spec());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  for (const std::int64_t rows : {1, 5, 8, 64}) {
+    Buffer<float> x({rows, kIn}, random_values(static_cast<std::size_t>(rows * kIn), 7));
+    Buffer<float> y({rows, kOut});
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out = y.tensor();
+    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    expect_near(y.values.data(), mlp.reference(x.values, rows));
+  }
+}
+
+TEST(Model, AllocatesOutputsThatOutliveTheModel) {
+  Mlp mlp;
+  Buffer<float> x({3, kIn}, random_values(3 * kIn, 7));
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = to_allocate();
+  aotbuild_result* result = nullptr;
+  {
+    Model model(mlp.builder.spec());
+    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, &result), AOTBUILD_OK) << aotbuild_last_error();
+  }
+  ASSERT_EQ(out.ndim, 2);
+  EXPECT_EQ(out.shape[0], 3);
+  EXPECT_EQ(out.strides[0], kOut);
+  expect_near(static_cast<float*>(out.data), mlp.reference(x.values, 3));
+  aotbuild_result_destroy(result);
+}
+
+TEST(Model, WritesToStridedBuffers) {
+  Mlp plain;
+  ModelBuilder builder(run_mlp);
+  builder.input("x", kFloat, {dynamic("s0", 1, 64), fixed(kIn)})
+      .output("y", kFloat, {dynamic("s0", 1, 64), fixed(kOut)}, {-1, 1})
+      .weight("0.weight", {kHidden, kIn}, plain.w0)
+      .weight("0.bias", {kHidden}, plain.b0)
+      .weight("2.weight", {kOut, kHidden}, plain.w1)
+      .linear({0}, {1}, Activation::kGelu)
+      .linear({2}, {-1});
+  Model model(builder.spec());
+  Buffer<float> x({2, kIn}, random_values(2 * kIn, 7));
+  Buffer<float> y({2, kOut}, std::vector<float>(2 * 16, -5.0F));
+  y.strides = {16, 1};
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = y.tensor();
+  ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+  const std::vector<double> expected = plain.reference(x.values, 2);
+  for (std::int64_t n = 0; n < kOut; ++n) EXPECT_NEAR(y.values[16 + n], expected[kOut + n], 1e-4);
+  EXPECT_EQ(y.values[kOut], -5.0F);
+}
+
+TEST(Model, InputAndOutputMayBeTheSameMemory) {
+  ModelBuilder builder([](CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+    const std::int64_t sizes[] = {4, 4};
+    const std::int64_t strides[] = {4, 1};
+    outputs[0] = context_allocate(context, 2, sizes, strides, kFloat32, 0);
+    context_linear(context, 0, inputs[0], outputs[0]);
+    outputs[1] = nullptr;
+    aoti_torch_new_tensor_handle(inputs[0], &outputs[1]);  // a view of the input
+  });
+  const std::vector<float> w = random_values(16, 1);
+  builder.input("x", kFloat, {fixed(4), fixed(4)})
+      .output("y", kFloat, {fixed(4), fixed(4)})
+      .output("same", kFloat, {fixed(4), fixed(4)})
+      .weight("w", {4, 4}, w)
+      .linear({0}, {-1});
+  Model model(builder.spec());
+  const std::vector<float> original = random_values(16, 2);
+  Buffer<float> x({4, 4}, original);
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out[] = {x.tensor(), to_allocate()};
+  aotbuild_result* result = nullptr;
+  ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, out, 2, &result), AOTBUILD_OK) << aotbuild_last_error();
+  expect_near(x.values.data(), linear_reference(original, w, {}, 4, 4, 4));
+  EXPECT_TRUE(std::equal(original.begin(), original.end(), static_cast<float*>(out[1].data)));
+  aotbuild_result_destroy(result);
+}
+
+TEST(Model, ResultsNeverAliasWeightsOrEachOther) {
+  ModelBuilder builder([](CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    aoti_torch_new_tensor_handle(context_weight(context, 0), &outputs[0]);
+    outputs[1] = outputs[0];  // one handle for two outputs
+  });
+  builder.output("a", kFloat, {fixed(3)}).output("b", kFloat, {fixed(3)}).weight("w", {3}, {1, 2, 3});
+  Model model(builder.spec());
+  for (int i = 0; i < 2; ++i) {
+    aotbuild_tensor out[] = {to_allocate(), to_allocate()};
+    aotbuild_result* result = nullptr;
+    ASSERT_EQ(aotbuild_model_run(model.handle, nullptr, 0, out, 2, &result), AOTBUILD_OK) << aotbuild_last_error();
+    auto* a = static_cast<float*>(out[0].data);
+    auto* b = static_cast<float*>(out[1].data);
+    EXPECT_EQ(a[1], 2);
+    a[1] = 9;
+    EXPECT_EQ(b[1], 2);
+    aotbuild_result_destroy(result);
+  }
+}
+
+struct BadCall {
+  const char* text;
+  void (*spoil)(aotbuild_tensor& in, aotbuild_tensor& out);
+};
+
+std::int64_t g_wrong_shape[2];
+std::int64_t g_wrong_strides[2];
+
+class Checks : public ::testing::TestWithParam<BadCall> {};
+
+TEST_P(Checks, NameTheTensorAndTheRemedy) {
+  Mlp mlp;
+  Model model(mlp.builder.spec());
+  Buffer<float> x({3, kIn}, random_values(3 * kIn, 7));
+  Buffer<float> y({3, kOut});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = y.tensor();
+  GetParam().spoil(in, out);
+  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), GetParam().text);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Checks,
+    ::testing::Values(
+        BadCall{"encoder: input 'x' has type float64, expected float32",
+                [](aotbuild_tensor& in, aotbuild_tensor&) { in.dtype = kDouble; }},
+        BadCall{"encoder: input 'x' has 1 dimensions, expected 2",
+                [](aotbuild_tensor& in, aotbuild_tensor&) { in.ndim = 1; }},
+        BadCall{"encoder: input 'x' dimension 0 is 65, allowed range is 1..64 (symbol 's0')",
+                [](aotbuild_tensor& in, aotbuild_tensor&) { in.shape[0] = 65; }},
+        BadCall{"encoder: input 'x' dimension 1 is 25, expected 24",
+                [](aotbuild_tensor& in, aotbuild_tensor&) { in.shape[1] = 25; }},
+        BadCall{"encoder: input 'x' has a null data pointer",
+                [](aotbuild_tensor& in, aotbuild_tensor&) { in.data = nullptr; }},
+        BadCall{"encoder: input 'x' has data that is not aligned to 4 bytes, the size of one float32",
+                [](aotbuild_tensor& in, aotbuild_tensor&) { in.byte_offset = 2; }},
+        BadCall{"encoder: input 'x' is on device type 2, expected 1 (CPU)",
+                [](aotbuild_tensor& in, aotbuild_tensor&) { in.device.type = AOTBUILD_CUDA; }},
+        BadCall{"encoder: input 'x' has strides (1, 3), expected (24, 1) (contiguous); copy it to that layout",
+                [](aotbuild_tensor& in, aotbuild_tensor&) {
+                  g_wrong_strides[0] = 1;
+                  g_wrong_strides[1] = 3;
+                  in.strides = g_wrong_strides;
+                }},
+        BadCall{"encoder: output 'y' dimension 0 is 2, expected 3 to agree with the dimensions before it (symbol 's0' "
+                "is 3)",
+                [](aotbuild_tensor&, aotbuild_tensor& out) {
+                  g_wrong_shape[0] = 2;
+                  g_wrong_shape[1] = kOut;
+                  out.shape = g_wrong_shape;
+                }},
+        BadCall{"encoder: output 'y' has no data, but there is no aotbuild_result** to return its memory through",
+                [](aotbuild_tensor&, aotbuild_tensor& out) { out.data = nullptr; }}));
+
+TEST(ModelChecks, CountsOfInputsAndOutputs) {
+  Mlp mlp;
+  Model model(mlp.builder.spec());
+  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, nullptr, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: got 0 inputs, expected 1");
+  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 1, nullptr, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: the array of inputs is null");
+}
+
+TEST(ModelChecks, SizesThatAreNoMultiple) {
+  ModelBuilder builder([](CallContext&, AtenTensorHandle*, AtenTensorHandle*) {});
+  builder.input("x", kFloat, {dynamic("s0", 2, 64, 4, 2)});
+  Model model(builder.spec());
+  Buffer<float> good({14});
+  aotbuild_tensor in = good.tensor();
+  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, nullptr, 0, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+  Buffer<float> bad({15});
+  in = bad.tensor();
+  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, nullptr, 0, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(),
+               "encoder: input 'x' dimension 0 is 15, expected 4 * s0 + 2 for a whole number s0");
+}
+
+TEST(ModelChecks, UnsupportedHardwareListsWhatIsInside) {
+  Mlp mlp;
+  mlp.builder.variants()[0].isa = "avx9000";
+  mlp.builder.variants()[0].supported = [] { return false; };
+  Model model(mlp.builder.spec());
+  EXPECT_EQ(model.status, AOTBUILD_UNSUPPORTED_HARDWARE);
+  EXPECT_EQ(std::string(aotbuild_last_error()).rfind("encoder: built for avx9000, but this machine has only ", 0), 0U);
+}
+
+TEST(ModelChecks, OptionsOfAnotherVersion) {
+  Mlp mlp;
+  aotbuild_options options = default_options();
+  options.struct_size = 4;
+  Model model(mlp.builder.spec(), options);
+  EXPECT_EQ(model.status, AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(aotbuild_last_error()).rfind("encoder: aotbuild_options::struct_size is 4", 0), 0U);
+}
+
+TEST(Model, AThrowingKernelIsAStatus) {
+  ModelBuilder builder([](CallContext&, AtenTensorHandle*, AtenTensorHandle*) {
+    aoti_torch_check(false, "kernel", "file", 1, "index out of bounds");
+  });
+  Model model(builder.spec());
+  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, nullptr, 0, nullptr), AOTBUILD_RUNTIME_ERROR);
+  EXPECT_STREQ(aotbuild_last_error(), "kernel: index out of bounds");
+}
+
+TEST(Model, MutatedBuffersBelongToEachModelObject) {
+  ModelBuilder builder([](CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    void* data = nullptr;
+    aoti_torch_get_data_ptr(context_weight(context, 0), &data);
+    *static_cast<float*>(data) += 1;
+    aoti_torch_clone(context_weight(context, 0), &outputs[0]);
+  });
+  builder.output("count", kFloat, {fixed(1)}).weight("count", {1}, {5}, /*mutated=*/true);
+  Model first(builder.spec());
+  Model second(builder.spec());
+  Buffer<float> y({1});
+  aotbuild_tensor out = y.tensor();
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_EQ(aotbuild_model_run(first.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    EXPECT_EQ(y.values[0], 5 + i);
+  }
+  ASSERT_EQ(aotbuild_model_run(second.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
+  EXPECT_EQ(y.values[0], 6);
+}
+
+TEST(Model, SixtyFourThreadsShareOneObject) {
+  Mlp mlp;
+  Model model(mlp.builder.spec());
+  std::vector<std::thread> threads;
+  std::vector<int> failures(64, 0);
+  for (int t = 0; t < 64; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 8; ++i) {
+        const std::int64_t rows = 1 + (t * 7 + i * 5) % 64;
+        Buffer<float> x({rows, kIn}, random_values(static_cast<std::size_t>(rows * kIn), 7));
+        aotbuild_tensor in = x.tensor();
+        aotbuild_tensor out = to_allocate();
+        aotbuild_result* result = nullptr;
+        if (aotbuild_model_run(model.handle, &in, 1, &out, 1, &result) != AOTBUILD_OK) ++failures[t];
+        const std::vector<double> expected = mlp.reference(x.values, rows);
+        for (std::size_t k = 0; k < expected.size(); ++k) {
+          if (std::fabs(static_cast<float*>(out.data)[k] - expected[k]) > 1e-4) ++failures[t];
+        }
+        aotbuild_result_destroy(result);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int t = 0; t < 64; ++t) EXPECT_EQ(failures[t], 0) << t;
+}
+
+}  // namespace

@@ -1,0 +1,214 @@
+// Hand-written models for tests of the runtime: what a generated library would hold, built at run time.
+#ifndef AOTBUILD_TESTS_CPP_RUNTIME_TEST_MODEL_HPP_
+#define AOTBUILD_TESTS_CPP_RUNTIME_TEST_MODEL_HPP_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aotbuild/detail/runtime.hpp"
+#include "aotbuild/detail/shim.h"
+#include "aotbuild/detail/spec.h"
+
+namespace aotbuild::testing {
+
+inline constexpr aotbuild_dtype kFloat = {AOTBUILD_FLOAT, 32, 1};
+inline constexpr aotbuild_dtype kDouble = {AOTBUILD_FLOAT, 64, 1};
+inline constexpr aotbuild_dtype kLong = {AOTBUILD_INT, 64, 1};
+inline constexpr std::int32_t kFloat32 = 6;
+
+// The same values for the same seed on every machine.
+inline std::vector<float> random_values(std::size_t count, std::uint32_t seed) {
+  std::vector<float> values(count);
+  for (float& value : values) {
+    seed = seed * 1664525U + 1013904223U;
+    value = static_cast<float>(seed >> 8) / 8388608.0F - 1.0F;
+  }
+  return values;
+}
+
+inline aotbuild_dim_info fixed(std::int64_t size) { return {size, size, nullptr, 1, 0}; }
+inline aotbuild_dim_info dynamic(const char* symbol, std::int64_t min, std::int64_t max, std::int64_t multiplier = 1,
+                                 std::int64_t offset = 0) {
+  return {min, max, symbol, multiplier, offset};
+}
+
+// Keeps all that a ModelSpec points to.
+class ModelBuilder {
+ public:
+  using Run = void (*)(detail::CallContext&, AtenTensorHandle*, AtenTensorHandle*);
+
+  explicit ModelBuilder(Run run, std::string name = "encoder") : name_(std::move(name)) {
+    variants_.push_back({"x86-64", nullptr, run});
+  }
+
+  ModelBuilder& input(const char* name, aotbuild_dtype dtype, std::vector<aotbuild_dim_info> dims,
+                      std::vector<std::int64_t> strides = {}) {
+    inputs_.push_back(info(name, dtype, std::move(dims), std::move(strides)));
+    return *this;
+  }
+  ModelBuilder& output(const char* name, aotbuild_dtype dtype, std::vector<aotbuild_dim_info> dims,
+                       std::vector<std::int64_t> strides = {}) {
+    outputs_.push_back(info(name, dtype, std::move(dims), std::move(strides)));
+    return *this;
+  }
+  ModelBuilder& weight(const char* name, std::vector<std::int64_t> shape, const std::vector<float>& values,
+                       bool mutated = false, bool required = true) {
+    shapes_.push_back(std::move(shape));
+    const std::size_t nbytes = values.size() * sizeof(float);
+    weight_infos_.push_back({name, kFloat, static_cast<std::int32_t>(shapes_.back().size()), shapes_.back().data()});
+    weights_.push_back({blob_.size(), nbytes, mutated, required, nullptr});
+    const std::size_t at = blob_.size();
+    blob_.resize(at + (nbytes + 63) / 64 * 64);
+    if (nbytes != 0) std::memcpy(blob_.data() + at, values.data(), nbytes);
+    return *this;
+  }
+  ModelBuilder& aliases(const char* const* names) {
+    weights_.back().aliases = names;
+    return *this;
+  }
+  ModelBuilder& linear(std::vector<int> weights, std::vector<int> biases,
+                       detail::Activation activation = detail::Activation::kNone, std::int64_t m_hint = 8) {
+    indices_.push_back(std::move(weights));
+    const std::vector<int>& kept = indices_.back();
+    indices_.push_back(std::move(biases));
+    linears_.push_back({static_cast<int>(kept.size()), kept.data(), indices_.back().data(), activation, 0.0, m_hint});
+    return *this;
+  }
+  ModelBuilder& convolution(const detail::ConvolutionSpec& convolution) {
+    convolutions_.push_back(convolution);
+    return *this;
+  }
+  ModelBuilder& mode(detail::WeightsMode mode, const char* file = nullptr) {
+    mode_ = mode;
+    file_ = file;
+    return *this;
+  }
+  std::vector<detail::VariantSpec>& variants() { return variants_; }
+
+  const detail::ModelSpec& spec() {
+    // Blobs of generated code are aligned.
+    aligned_.resize(blob_.size() + 64);
+    auto* begin = aligned_.data();
+    begin += (64 - reinterpret_cast<std::uintptr_t>(begin) % 64) % 64;
+    std::copy(blob_.begin(), blob_.end(), begin);
+    info_ = {AOTBUILD_ABI_VERSION, name_.c_str(),        inputs_.size(),
+             inputs_.data(),       outputs_.size(),      outputs_.data(),
+             weights_.size(),      weight_infos_.data(), "{}"};
+    const bool embeds = mode_ == detail::WeightsMode::kEmbed;
+    spec_ = {AOTBUILD_ABI_VERSION,
+             &info_,
+             weights_.data(),
+             mode_,
+             embeds ? begin : nullptr,
+             embeds ? blob_.size() : 0,
+             file_,
+             linears_.size(),
+             linears_.data(),
+             convolutions_.size(),
+             convolutions_.data(),
+             variants_.size(),
+             variants_.data()};
+    return spec_;
+  }
+
+ private:
+  aotbuild_tensor_info info(const char* name, aotbuild_dtype dtype, std::vector<aotbuild_dim_info> dims,
+                            std::vector<std::int64_t> strides) {
+    dims_.push_back(std::move(dims));
+    const std::int64_t* required = nullptr;
+    if (!strides.empty()) {
+      shapes_.push_back(std::move(strides));
+      required = shapes_.back().data();
+    }
+    return {
+        name, dtype, static_cast<std::int32_t>(dims_.back().size()), dims_.back().data(), required, {AOTBUILD_CPU, 0}};
+  }
+
+  std::string name_;
+  std::deque<std::vector<aotbuild_dim_info>> dims_;
+  std::deque<std::vector<std::int64_t>> shapes_;
+  std::deque<std::vector<int>> indices_;
+  std::vector<aotbuild_tensor_info> inputs_;
+  std::vector<aotbuild_tensor_info> outputs_;
+  std::vector<aotbuild_weight_info> weight_infos_;
+  std::vector<detail::WeightSpec> weights_;
+  std::vector<detail::LinearSpec> linears_;
+  std::vector<detail::ConvolutionSpec> convolutions_;
+  std::vector<detail::VariantSpec> variants_;
+  std::vector<unsigned char> blob_;
+  std::vector<unsigned char> aligned_;
+  detail::WeightsMode mode_ = detail::WeightsMode::kEmbed;
+  const char* file_ = nullptr;
+  aotbuild_model_info info_{};
+  detail::ModelSpec spec_{};
+};
+
+// A tensor of the C ABI over a vector.
+template <typename T>
+struct Buffer {
+  std::vector<T> values;
+  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> strides;  // empty: contiguous
+
+  explicit Buffer(std::vector<std::int64_t> sizes, std::vector<T> data = {})
+      : values(std::move(data)), shape(std::move(sizes)) {
+    std::size_t count = 1;
+    for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
+    if (values.empty()) values.resize(count);
+  }
+  aotbuild_tensor tensor(aotbuild_dtype dtype = kFloat) {
+    return {values.data(),
+            {AOTBUILD_CPU, 0},
+            static_cast<std::int32_t>(shape.size()),
+            dtype,
+            shape.data(),
+            strides.empty() ? nullptr : strides.data(),
+            0};
+  }
+};
+
+inline aotbuild_tensor to_allocate() { return {nullptr, {AOTBUILD_CPU, 0}, 0, kFloat, nullptr, nullptr, 0}; }
+
+inline aotbuild_options default_options(std::int32_t threads = 1) {
+  aotbuild_options options{};
+  options.struct_size = sizeof options;
+  options.num_threads = threads;
+  return options;
+}
+
+struct Model {
+  aotbuild_model* handle = nullptr;
+  aotbuild_status status;
+  explicit Model(const detail::ModelSpec& spec, aotbuild_options options = default_options())
+      : status(aotbuild_model_create(&spec, &options, &handle)) {}
+  ~Model() { aotbuild_model_destroy(handle); }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+};
+
+inline double gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
+
+// y = x @ w.T + b in double precision.
+inline std::vector<double> linear_reference(const std::vector<float>& x, const std::vector<float>& w,
+                                            const std::vector<float>& b, std::int64_t rows, std::int64_t in,
+                                            std::int64_t out) {
+  std::vector<double> y(static_cast<std::size_t>(rows * out));
+  for (std::int64_t m = 0; m < rows; ++m) {
+    for (std::int64_t n = 0; n < out; ++n) {
+      double sum = b.empty() ? 0.0 : b[n];
+      for (std::int64_t k = 0; k < in; ++k) sum += double{x[m * in + k]} * double{w[n * in + k]};
+      y[m * out + n] = sum;
+    }
+  }
+  return y;
+}
+
+}  // namespace aotbuild::testing
+
+#endif  // AOTBUILD_TESTS_CPP_RUNTIME_TEST_MODEL_HPP_
