@@ -1,0 +1,191 @@
+// The public tensor types: views, results, 16-bit floats, DLPack.
+#include "aotbuild/tensor.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aotbuild/dlpack.hpp"
+
+namespace {
+
+using aotbuild::Tensor;
+using aotbuild::TensorView;
+
+TEST(TensorView, IsContiguousByDefault) {
+  std::vector<float> data(6);
+  std::iota(data.begin(), data.end(), 0.0F);
+  const std::size_t rows = 2;
+  const int columns = 3;
+  const TensorView<const float, 2> view = {data.data(), {rows, columns}};
+  EXPECT_EQ(view.stride(0), 3);
+  EXPECT_EQ(view.stride(1), 1);
+  EXPECT_EQ(view(1, 2), 5.0F);
+  EXPECT_EQ(view[1][0], 3.0F);
+  EXPECT_EQ(view.numel(), 6);
+  EXPECT_EQ(std::accumulate(view.begin(), view.end(), 0.0F), 15.0F);
+}
+
+TEST(TensorView, FollowsItsStrides) {
+  const std::array<int, 6> data = {0, 1, 2, 3, 4, 5};
+  const TensorView<const int, 2> transposed(data.data(), {3, 2}, {1, 3});
+  EXPECT_EQ(transposed(2, 1), 5);
+  EXPECT_EQ(transposed[2][1], 5);
+  EXPECT_FALSE(transposed.is_contiguous());
+  EXPECT_THROW(transposed.begin(), aotbuild::Error);
+}
+
+TEST(TensorView, StridesOfSizeOneAndOfNothingDoNotMatter) {
+  const float value = 0;
+  EXPECT_TRUE((TensorView<const float, 2>(&value, {1, 1}, {7, 9}).is_contiguous()));
+  EXPECT_TRUE((TensorView<const float, 2>(&value, {0, 4}, {7, 9}).is_contiguous()));
+}
+
+TEST(TensorView, ComesFromContainersAndScalars) {
+  std::vector<std::int64_t> ids = {1, 2, 3};
+  const TensorView<const std::int64_t, 1> from_vector = ids;
+  const TensorView<std::int64_t, 1> writable = ids;
+  writable[1] = 7;
+  EXPECT_EQ(from_vector[1], 7);
+  const double scalar = 2.5;
+  const TensorView<const double, 0> from_scalar = scalar;
+  EXPECT_EQ(from_scalar(), 2.5);
+}
+
+TEST(TensorView, MayBecomeReadOnlyButNotTheReverse) {
+  static_assert(std::is_convertible_v<TensorView<float, 2>, TensorView<const float, 2>>);
+  static_assert(!std::is_convertible_v<TensorView<const float, 2>, TensorView<float, 2>>);
+  static_assert(!std::is_convertible_v<TensorView<float, 1>, TensorView<float, 2>>);
+  static_assert(!std::is_convertible_v<TensorView<double, 2>, TensorView<float, 2>>);
+  static_assert(!std::is_convertible_v<std::vector<double>&, TensorView<float, 1>>);
+}
+
+TEST(TensorView, DescribesItselfToTheCAbi) {
+  std::array<std::int16_t, 4> data = {};
+  const TensorView<const std::int16_t, 2> view(data.data(), {2, 2});
+  const aotbuild_tensor tensor = view.c_tensor();
+  EXPECT_EQ(tensor.data, data.data());
+  EXPECT_EQ(tensor.ndim, 2);
+  EXPECT_EQ(tensor.dtype.code, AOTBUILD_INT);
+  EXPECT_EQ(tensor.dtype.bits, 16);
+  EXPECT_EQ(tensor.shape[1], 2);
+  EXPECT_EQ(tensor.device.type, AOTBUILD_CPU);
+}
+
+TEST(Tensor, KeepsItsMemoryAndMoves) {
+  auto memory = std::make_shared<std::vector<float>>(4, 1.0F);
+  const std::weak_ptr<std::vector<float>> watch = memory;
+  Tensor<float, 1> tensor(TensorView<float, 1>(*memory), memory);
+  memory.reset();
+  Tensor<float, 1> moved = std::move(tensor);
+  EXPECT_EQ(moved[3], 1.0F);
+  EXPECT_FALSE(watch.expired());
+  moved = Tensor<float, 1>();
+  EXPECT_TRUE(watch.expired());
+  static_assert(!std::is_copy_constructible_v<Tensor<float, 1>>);
+}
+
+TEST(Float16, RoundTripsEveryValue) {
+  for (std::uint32_t bits = 0; bits <= 0xFFFF; ++bits) {
+    const auto value = aotbuild::float16::from_bits(static_cast<std::uint16_t>(bits));
+    const auto wide = static_cast<float>(value);
+    if (std::isnan(wide)) {
+      EXPECT_TRUE(std::isnan(static_cast<float>(aotbuild::float16(wide))));
+    } else {
+      EXPECT_EQ(aotbuild::float16(wide).bits, bits);
+    }
+  }
+}
+
+TEST(Float16, RoundsToNearestEven) {
+  EXPECT_EQ(static_cast<float>(aotbuild::float16(2049.0F)), 2048.0F);
+  EXPECT_EQ(static_cast<float>(aotbuild::float16(2051.0F)), 2052.0F);
+  EXPECT_EQ(static_cast<float>(aotbuild::float16(65519.0F)), 65504.0F);
+  EXPECT_EQ(static_cast<float>(aotbuild::float16(65520.0F)), std::numeric_limits<float>::infinity());
+  EXPECT_EQ(static_cast<float>(aotbuild::float16(0x1p-25F)), 0.0F);
+  EXPECT_EQ(static_cast<float>(aotbuild::float16(0x1.8p-24F)), 0x1p-23F);
+}
+
+TEST(BFloat16, RoundsToNearestEven) {
+  EXPECT_EQ(static_cast<float>(aotbuild::bfloat16(1.0F)), 1.0F);
+  EXPECT_EQ(static_cast<float>(aotbuild::bfloat16(257.0F)), 256.0F);
+  EXPECT_EQ(static_cast<float>(aotbuild::bfloat16(259.0F)), 260.0F);
+  EXPECT_TRUE(std::isnan(static_cast<float>(aotbuild::bfloat16(std::numeric_limits<float>::quiet_NaN()))));
+}
+
+// The types of dlpack.h 1.0, as a program that uses it has them.
+enum DLDeviceType { kDLCPU = 1 };
+struct DLDevice {
+  DLDeviceType device_type;
+  std::int32_t device_id;
+};
+struct DLDataType {
+  std::uint8_t code;
+  std::uint8_t bits;
+  std::uint16_t lanes;
+};
+struct DLTensor {
+  void* data;
+  DLDevice device;
+  std::int32_t ndim;
+  DLDataType dtype;
+  std::int64_t* shape;
+  std::int64_t* strides;
+  std::uint64_t byte_offset;
+};
+struct DLManagedTensor {
+  DLTensor dl_tensor;
+  void* manager_ctx;
+  void (*deleter)(DLManagedTensor* self);
+};
+
+static_assert(sizeof(DLTensor) == sizeof(aotbuild_tensor));
+static_assert(offsetof(DLTensor, dtype) == offsetof(aotbuild_tensor, dtype));
+static_assert(offsetof(DLTensor, byte_offset) == offsetof(aotbuild_tensor, byte_offset));
+
+TEST(DLPack, ViewsATensorWithoutStridesAndWithAnOffset) {
+  std::array<float, 5> data = {9, 0, 1, 2, 3};
+  std::array<std::int64_t, 2> shape = {2, 2};
+  const DLTensor tensor = {data.data(), {kDLCPU, 0}, 2, {2, 32, 1}, shape.data(), nullptr, sizeof(float)};
+  const auto view = aotbuild::from_dlpack<const float, 2>(tensor);
+  EXPECT_EQ(view(1, 0), 2.0F);
+  EXPECT_EQ(view.device().type, AOTBUILD_CPU);
+}
+
+TEST(DLPack, RefusesAnotherElementTypeOrRank) {
+  std::array<float, 4> data = {};
+  std::array<std::int64_t, 1> shape = {4};
+  const DLTensor tensor = {data.data(), {kDLCPU, 0}, 1, {2, 32, 1}, shape.data(), nullptr, 0};
+  try {
+    aotbuild::from_dlpack<const std::int64_t, 2>(tensor);
+    FAIL() << "accepted";
+  } catch (const aotbuild::Error& error) {
+    EXPECT_EQ(error.status(), AOTBUILD_INVALID_ARGUMENT);
+    EXPECT_STREQ(error.what(), "from_dlpack: expected int64 of rank 2, got float32 of rank 1");
+  }
+}
+
+TEST(DLPack, HandsOwnershipOver) {
+  auto memory = std::make_shared<std::vector<float>>(4, 1.0F);
+  const std::weak_ptr<std::vector<float>> watch = memory;
+  Tensor<float, 2> tensor(TensorView<float, 2>(memory->data(), {2, 2}), memory);
+  memory.reset();
+  DLManagedTensor* const managed = aotbuild::to_dlpack<DLManagedTensor>(std::move(tensor));
+  EXPECT_EQ(managed->dl_tensor.ndim, 2);
+  EXPECT_EQ(managed->dl_tensor.strides[0], 2);
+  EXPECT_EQ(static_cast<float*>(managed->dl_tensor.data)[3], 1.0F);
+  EXPECT_FALSE(watch.expired());
+  managed->deleter(managed);
+  EXPECT_TRUE(watch.expired());
+}
+
+}  // namespace
