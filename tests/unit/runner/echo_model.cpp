@@ -1,0 +1,81 @@
+// A model library written by hand for the runner's tests: it has the ABI of a generated one and no runtime. Inputs:
+// x float32[n], options.scale float32[]. Outputs: scaled = scale * x, stats.size = n.
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "aotbuild/c_api.h"
+
+struct aotbuild_model {};
+struct aotbuild_result {
+  std::unique_ptr<float[]> scaled;
+  std::int64_t size;
+  std::int64_t stride = 1;
+};
+
+namespace {
+
+thread_local std::string last_error_text;
+
+constexpr aotbuild_dim_info kDims[] = {{1, 1000, "n", 1, 0}};
+constexpr aotbuild_dtype kFloat = {AOTBUILD_FLOAT, 32, 1};
+constexpr aotbuild_dtype kInt64 = {AOTBUILD_INT, 64, 1};
+constexpr aotbuild_tensor_info kInputs[] = {
+    {"x", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}},
+    {"options.scale", kFloat, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}},
+};
+constexpr aotbuild_tensor_info kOutputs[] = {
+    {"scaled", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}},
+    {"stats.size", kInt64, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}},
+};
+constexpr aotbuild_model_info kInfo = {AOTBUILD_ABI_VERSION,    "echo", 2, kInputs, 2, kOutputs, 0, nullptr,
+                                       "{\"target\": \"echo\"}"};
+
+const aotbuild_model_info* describe() { return &kInfo; }
+
+aotbuild_status create(const aotbuild_options* options, aotbuild_model** model) {
+  if (options->weights_file != nullptr) {
+    last_error_text = std::string("echo: cannot open ") + options->weights_file;
+    return AOTBUILD_INVALID_WEIGHTS;
+  }
+  *model = new aotbuild_model;
+  return AOTBUILD_OK;
+}
+
+aotbuild_status run(aotbuild_model*, const aotbuild_tensor* inputs, size_t, aotbuild_tensor* outputs, size_t,
+                    aotbuild_result** result) {
+  if (inputs[0].dtype.bits != 32 || inputs[0].ndim != 1) {
+    last_error_text = "echo: input 'x' is not float32 of rank 1";
+    return AOTBUILD_INVALID_ARGUMENT;
+  }
+  const auto* const x = static_cast<const float*>(inputs[0].data);
+  const float scale = *static_cast<const float*>(inputs[1].data);
+  const std::int64_t size = inputs[0].shape[0];
+  auto* const owned = new aotbuild_result;
+  owned->scaled.reset(new float[static_cast<size_t>(size)]);
+  owned->size = size;
+  for (std::int64_t i = 0; i < size; ++i) owned->scaled[static_cast<size_t>(i)] = scale * x[i * inputs[0].strides[0]];
+  outputs[0] = {owned->scaled.get(), {AOTBUILD_CPU, 0}, 1, kFloat, &owned->size, &owned->stride, 0};
+  outputs[1] = {&owned->size, {AOTBUILD_CPU, 0}, 0, kInt64, nullptr, nullptr, 0};
+  *result = owned;
+  return AOTBUILD_OK;
+}
+
+aotbuild_status load_weights(aotbuild_model*, const char* path) {
+  last_error_text = std::string("echo: cannot open ") + path;
+  return AOTBUILD_INVALID_WEIGHTS;
+}
+aotbuild_status set_weights(aotbuild_model*, const aotbuild_named_tensor*, size_t) { return AOTBUILD_OK; }
+void destroy(aotbuild_model* model) { delete model; }
+void destroy_result(aotbuild_result* result) { delete result; }
+const char* last_error() { return last_error_text.c_str(); }
+
+}  // namespace
+
+#ifndef ECHO_ABI_VERSION
+#define ECHO_ABI_VERSION AOTBUILD_ABI_VERSION
+#endif
+
+extern "C" AOTBUILD_EXPORT const aotbuild_api aotbuild_model_api;
+const aotbuild_api aotbuild_model_api = {ECHO_ABI_VERSION, describe, create,         run,       load_weights,
+                                         set_weights,      destroy,  destroy_result, last_error};
