@@ -12,9 +12,8 @@ from pathlib import Path
 def package_dir(name: str) -> Path | None:
     """The folder of an installed package, or None."""
     spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations)))
+    # An editable install has several search locations; __init__.py is in the one with the sources.
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def child(parent: Path | None, *parts: str) -> str:
