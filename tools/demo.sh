@@ -16,5 +16,6 @@ step 'the tests of the model and of the tokenizer' 'To see more, run: ctest --te
 echo
 build/demo/semantic_search --corpus "$corpus" --queries "$example/queries.txt"
 echo
+export TQDM_DISABLE=1  # no progress bars between the lines of the table
 exec python benchmarks/demo_table.py build/demo/semantic_search build/demo/libencoder.so "$example/encoder.py:build" \
   -- --corpus "$corpus" --query "$(head -n 1 "$example/queries.txt")"
