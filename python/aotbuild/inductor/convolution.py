@@ -10,6 +10,7 @@ from torch._inductor import ir
 from torch._inductor.lowering import register_lowering
 from torch.fx import GraphModule, Node
 
+from aotbuild.inductor.activation import Activation, following
 from aotbuild.inductor.linear import size_hint
 from aotbuild.program import Convolution
 
@@ -85,6 +86,12 @@ def _describe(node: Node, weight_index: dict[str, int], mutated: set[int]) -> Co
     if not all(isinstance(number, int) for numbers in geometry for number in numbers):
         return None
     stride, padding, dilation, output_padding = (g * rank if len(g) == 1 else g for g in geometry)
+    followed = following(node)
+    activation = Activation("none")
+    if followed is not None:
+        call, activation = followed
+        call.replace_all_uses_with(node)
+        call.graph.erase_node(call)
     return Convolution(
         weight=int(indices[0] or 0),
         bias=indices[1] if bias is not None else None,
@@ -97,6 +104,8 @@ def _describe(node: Node, weight_index: dict[str, int], mutated: set[int]) -> Co
         dilation=dilation,
         output_padding=output_padding,
         input_hint=tuple(size_hint(size) for size in value.shape),
+        activation=activation.name,
+        alpha=activation.alpha,
     )
 
 

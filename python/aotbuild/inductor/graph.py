@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx import GraphModule, Node
 
 from aotbuild.capture import tensor_data
+from aotbuild.inductor import activation
 from aotbuild.inductor.attention import is_supported
 from aotbuild.program import Weight
 
@@ -41,7 +42,7 @@ def _preserved(program: ExportedProgram) -> list[Any]:
     attention = aten.scaled_dot_product_attention.default
     calls = [node for node in program.graph.nodes if node.target is attention]
     keep_attention = bool(calls) and all(is_supported(node) for node in calls)
-    return [aten.linear.default, *([attention] if keep_attention else [])]
+    return [aten.linear.default, *activation.PRESERVED, *([attention] if keep_attention else [])]
 
 
 def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
@@ -181,17 +182,46 @@ def _write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
     output.args = (tuple(kept),)
 
 
-def inline_decomposition(gm: GraphModule, node: Node) -> None:
-    """Replaces a call that was kept whole by its decomposition, traced on the node's own fake inputs."""
-    graph = gm.graph
-    with graph.inserting_before(node):
-        tracer = _InlineTracer(graph)
-        result = tracer.run(node)
+def decompose_linear(gm: GraphModule, node: Node) -> None:
+    """``aten.linear`` as a matrix product, for weights that are computed, mutated or not float32."""
+    with gm.graph.inserting_before(node):
+        result = _LinearWriter(gm.graph).write(node)
     node.replace_all_uses_with(result)
-    graph.erase_node(node)
+    gm.graph.erase_node(node)
 
 
-class _InlineTracer:
+def _activation_call(node: Node) -> Callable[[Any], Any]:
+    return lambda x: node.target(x, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+
+
+def decompose_activations(gm: GraphModule) -> None:
+    """Writes out the activations that were kept whole and that no packed layer took up."""
+    from torch._dispatch.python import enable_python_dispatcher
+    from torch._inductor.decomposition import select_decomp_table
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    for node in list(gm.graph.nodes):
+        if node.target not in activation.PRESERVED:
+            continue
+        source = node.args[0]
+        assert isinstance(source, Node)
+        with enable_python_dispatcher(), torch.no_grad():
+            traced = make_fx(_activation_call(node), select_decomp_table())(source.meta["val"])
+        with gm.graph.inserting_before(node):
+            values: dict[Node, Any] = {}
+            (placeholder,) = (n for n in traced.graph.nodes if n.op == "placeholder")
+            values[placeholder] = source
+            result = gm.graph.graph_copy(traced.graph, values)
+        for original, copied in values.items():
+            if original is not placeholder:
+                copied.meta = {**original.meta, "stack_trace": node.meta.get("stack_trace")}
+        assert isinstance(result, Node)
+        node.replace_all_uses_with(result)
+        gm.graph.erase_node(node)
+    gm.recompile()
+
+
+class _LinearWriter:
     """Writes ``linear`` out in view, permute, mm and add, with sizes taken from the graph."""
 
     def __init__(self, graph: torch.fx.Graph) -> None:
@@ -203,7 +233,7 @@ class _InlineTracer:
         node.meta["val"] = target(*values)
         return node
 
-    def run(self, node: Node) -> Node:
+    def write(self, node: Node) -> Node:
         source, weight = node.args[0], node.args[1]
         bias = node.args[2] if len(node.args) > 2 else node.kwargs.get("bias")
         assert isinstance(source, Node) and isinstance(weight, Node)

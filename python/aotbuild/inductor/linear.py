@@ -10,9 +10,13 @@ from torch._inductor import ir
 from torch._inductor.lowering import register_lowering
 from torch.fx import GraphModule, Node
 
+from aotbuild.inductor.activation import Activation, following
+from aotbuild.inductor.graph import decompose_linear
 from aotbuild.program import Linear
 
 aten = torch.ops.aten
+
+NO_ACTIVATION = Activation("none")
 
 _library = torch.library.Library("aotbuild", "FRAGMENT")
 _library.define("linear(Tensor input, int slot, SymInt out_features) -> Tensor")
@@ -46,10 +50,10 @@ def _lower_linear(input: Any, slot: int, out_features: int) -> Any:
 @dataclass
 class _Candidate:
     node: Node
-    source: Node
     weight: int
     bias: int | None
     out_features: int
+    activation: Activation
 
 
 def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Linear]:
@@ -58,23 +62,26 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
     Layers of one input, such as query, key and value projections, become one packed layer and slices of its output
     (one pass over the input, and a wider matrix product).
     """
-    groups: dict[Node, list[_Candidate]] = {}
+    groups: dict[tuple[Node, Node | None], list[_Candidate]] = {}
     for node in list(gm.graph.nodes):
         if node.target is not aten.linear.default:
             continue
         candidate = _candidate(node, weight_index, mutated)
         if candidate is None:
-            _decompose_linear(gm, node)
+            decompose_linear(gm, node)
         else:
-            groups.setdefault(candidate.source, []).append(candidate)
+            alone = node if candidate.activation != NO_ACTIVATION else None
+            groups.setdefault((node.args[0], alone), []).append(candidate)
     linears: list[Linear] = []
     for members in groups.values():
-        _replace(gm, members, len(linears))
+        source = _replace(gm, members, len(linears))
         linears.append(
             Linear(
                 tuple(member.weight for member in members),
                 tuple(member.bias for member in members),
-                m_hint=_rows_hint(members[0].source),
+                activation=members[0].activation.name,
+                alpha=members[0].activation.alpha,
+                m_hint=_rows_hint(source),
             )
         )
     gm.graph.lint()
@@ -93,7 +100,16 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
     indices = [weight_index.get(operand.name) for operand in operands if isinstance(operand, Node)]
     if any(index is None or index in mutated for index in indices):
         return None
-    return _Candidate(node, source, indices[0], indices[1] if bias is not None else None, weight.meta["val"].shape[0])  # type: ignore[arg-type]
+    followed = following(node)
+    activation = NO_ACTIVATION
+    if followed is not None:
+        # The packed layer takes the place of the activation; what was the linear call stays to be replaced.
+        call, activation = followed
+        call.replace_all_uses_with(node)
+        call.graph.erase_node(call)
+    bias_index = indices[1] if bias is not None else None
+    out_features = weight.meta["val"].shape[0]
+    return _Candidate(node, int(indices[0] or 0), bias_index, out_features, activation)
 
 
 def _rows_hint(source: Node) -> int:
@@ -111,14 +127,17 @@ def size_hint(size: int | torch.SymInt) -> int:
     return int(hint) if hint is not None else 1
 
 
-def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> None:
+def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> Node:
+    """Puts one packed layer in the place of the members; returns its input."""
     graph = gm.graph
     first = members[0].node
+    source = first.args[0]
+    assert isinstance(source, Node)
     total = sum(member.out_features for member in members)
     with graph.inserting_before(first):
-        packed = graph.call_function(torch.ops.aotbuild.linear.default, (members[0].source, slot, total))
-        source_value = members[0].source.meta["val"]
-        packed.meta = {**first.meta, "val": source_value.new_empty((*source_value.shape[:-1], total))}
+        packed = graph.call_function(torch.ops.aotbuild.linear.default, (source, slot, total))
+        value = source.meta["val"]
+        packed.meta = {**first.meta, "val": value.new_empty((*value.shape[:-1], total))}
         start = 0
         for member in members:
             if len(members) == 1:
@@ -131,10 +150,4 @@ def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> None:
             member.node.replace_all_uses_with(replacement)
     for member in members:
         graph.erase_node(member.node)
-
-
-def _decompose_linear(gm: GraphModule, node: Node) -> None:
-    """``aten.linear`` as a matrix product, for weights that are computed, mutated or not float32."""
-    from aotbuild.inductor.graph import inline_decomposition
-
-    inline_decomposition(gm, node)
+    return source

@@ -26,7 +26,7 @@ from aotbuild.errors import AotbuildError
 from aotbuild.inductor import kernels
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.convolution import pack_convolutions
-from aotbuild.inductor.graph import PreparedGraph, prepare
+from aotbuild.inductor.graph import PreparedGraph, decompose_activations, prepare
 from aotbuild.inductor.linear import pack_linears
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 from aotbuild.paths import include_directory
@@ -111,6 +111,8 @@ def lower(
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
     linears = pack_linears(prepared.module, prepared.weight_index, mutated)
     fake_mode = _fake_mode(prepared)
+    with V.set_fake_mode(fake_mode):
+        decompose_activations(prepared.module)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_options(preset, options or {}))
         stack.enter_context(_standalone_backend())
