@@ -1,6 +1,8 @@
 // Models end to end: creation, calls, caller-provided and allocated outputs, checks at the door, threads.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <iterator>
 #include <thread>
 
 #include "runtime_test_model.hpp"
@@ -167,6 +169,9 @@ struct BadCall {
   void (*spoil)(aotbuild_tensor& in, aotbuild_tensor& out);
 };
 
+// Without it GoogleTest prints the bytes of pointers, which differ from run to run.
+void PrintTo(const BadCall& call, std::ostream* stream) { *stream << call.text; }
+
 std::int64_t g_wrong_shape[2];
 std::int64_t g_wrong_strides[2];
 
@@ -285,6 +290,31 @@ TEST(Model, MutatedBuffersBelongToEachModelObject) {
   }
   ASSERT_EQ(aotbuild_model_run(second.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
   EXPECT_EQ(y.values[0], 6);
+}
+
+std::ptrdiff_t thread_count() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return std::distance(begin(tasks), end(tasks));
+}
+
+TEST(Model, OneThreadStartsNoOthersAndTwoGiveTheSameResult) {
+  Mlp mlp;
+  for (const std::int32_t count : {1, 2}) {
+    // In a thread of its own: OpenMP keeps its helpers for each thread that has started some.
+    std::thread([&] {
+      const std::ptrdiff_t before = thread_count();
+      Model model(mlp.builder.spec(), default_options(count));
+      Buffer<float> x({64, kIn}, random_values(64 * kIn, 7));
+      Buffer<float> y({64, kOut});
+      aotbuild_tensor in = x.tensor();
+      aotbuild_tensor out = y.tensor();
+      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      expect_near(y.values.data(), mlp.reference(x.values, 64));
+      if (count == 1) {
+        EXPECT_EQ(thread_count(), before);
+      }
+    }).join();
+  }
 }
 
 TEST(Model, SixtyFourThreadsShareOneObject) {

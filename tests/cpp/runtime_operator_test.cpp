@@ -206,6 +206,9 @@ struct ConvolutionCase {
   std::int64_t groups, in, out, kernel, stride, padding, dilation, output_padding;
 };
 
+// Without it GoogleTest prints the bytes of pointers, which differ from run to run.
+void PrintTo(const ConvolutionCase& convolution, std::ostream* stream) { *stream << convolution.name; }
+
 // The definition, as a sum over all pairs of positions.
 std::vector<double> reference(const ConvolutionCase& c, const std::vector<float>& x, const std::vector<float>& w,
                               const std::vector<float>& bias, std::int64_t size, std::int64_t out_size) {
