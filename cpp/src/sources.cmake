@@ -5,7 +5,6 @@ set(AOTBUILD_RUNTIME_SOURCES
     cpu_features.cpp
     dtype.cpp
     error.cpp
-    gemm.cpp
     linear.cpp
     mapped_file.cpp
     matmul.cpp
