@@ -1,0 +1,56 @@
+// What generated CUDA code hands to the runtime and asks of it: kernel binaries with how to launch them, and launches.
+// Private: generated sources and the runtime are always of the same aotbuild version.
+#ifndef AOTBUILD_DETAIL_CUDA_SPEC_HPP_
+#define AOTBUILD_DETAIL_CUDA_SPEC_HPP_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "aotbuild/detail/export.h"
+#include "aotbuild/detail/spec.h"
+
+namespace aotbuild::detail {
+
+// Which devices load an image that was compiled for an architecture, given as 10 * major + minor of its compute
+// capability (CUDA C++ Programming Guide, "Application Compatibility" and "Family-Specific and Architecture-Specific
+// Features").
+enum class CudaImageKind : int {
+  kCubin = 0,             // the same major capability and the same or a later minor one
+  kArchitectureSpecific,  // exactly this capability: Triton compiles for sm_90a, sm_100a, sm_120a
+  kPtx,                   // this capability and all later ones: the driver compiles it when it is loaded
+};
+
+// One kernel. Block size is (threads, 1, 1).
+struct CudaKernelSpec {
+  const char* name;            // the entry function in the image
+  const unsigned char* image;  // cubin, or PTX with a terminating zero
+  std::size_t image_size;
+  unsigned threads;
+  unsigned shared_bytes;     // dynamic shared memory; above 48 KiB the function's attribute must allow it
+  unsigned cluster_blocks;   // blocks of a thread block cluster, 1 without; the grid's x is multiplied by it
+  unsigned parameter_count;  // values that a launch passes
+  bool cooperative;          // all blocks must be resident at once
+};
+
+// The kernels of one VariantSpec. A device serves it if it loads the images and allows `max_shared_bytes` a block: an
+// sm_80 image loads on capability 8.6, which has less shared memory.
+struct CudaVariantSpec {
+  int architecture;  // 90 for sm_90
+  CudaImageKind kind;
+  unsigned max_shared_bytes;
+  std::size_t kernel_count;
+  const CudaKernelSpec* kernels;
+};
+
+// Launches kernel `kernel` of the variant that runs, on the stream of the call. `arguments[i]` points at the value of
+// parameter i, as for cuLaunchKernel. Does nothing when a size of the grid is 0.
+AOTBUILD_RUNTIME_API void context_launch(CallContext& context, int kernel, unsigned grid_x, unsigned grid_y,
+                                         unsigned grid_z, void** arguments);
+
+// `tensor`, if its data pointer is a multiple of 16 bytes, as kernels expect of inputs; else a copy that is, valid
+// until the run function returns. Borrowed either way.
+AOTBUILD_RUNTIME_API AtenTensorHandle context_aligned(CallContext& context, AtenTensorHandle tensor);
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_DETAIL_CUDA_SPEC_HPP_
