@@ -42,6 +42,9 @@ struct CudaVariantSpec {
   const CudaKernelSpec* kernels;
 };
 
+// ModelSpec::make_device_model of a model whose variants are all for CUDA.
+AOTBUILD_RUNTIME_API DeviceModel* make_cuda_model(const ModelSpec& spec, const aotbuild_options& options);
+
 // Launches kernel `kernel` of the variant that runs, on the stream of the call. `arguments[i]` points at the value of
 // parameter i, as for cuLaunchKernel. Does nothing when a size of the grid is 0.
 AOTBUILD_RUNTIME_API void context_launch(CallContext& context, int kernel, unsigned grid_x, unsigned grid_y,

@@ -15,6 +15,9 @@ using AtenTensorHandle = AtenTensorOpaque*;
 namespace aotbuild::detail {
 
 class CallContext;  // runtime: weights, workspace and options of one call
+class DeviceModel;  // runtime: what a model has on a device other than the CPU
+struct CudaVariantSpec;
+struct ModelSpec;
 
 // Where a weight lies in the embedded blob or in nothing (FILE and EXTERNAL are found by name).
 struct WeightSpec {
@@ -55,14 +58,19 @@ struct ConvolutionSpec {
   std::int64_t input_hint[5];  // a typical N, C, spatial...
 };
 
-// One compilation of the model for one instruction set.
+// One compilation of the model for one instruction set, or for one GPU architecture.
 struct VariantSpec {
-  const char* isa;  // as in CPU_ISA: "x86-64-v3", "avx2", "avx512", "aarch64", ...
+  const char* isa;  // as in CPU_ISA: "x86-64-v3", "avx2", "avx512", "aarch64", ...; for a GPU "sm_90"
   // True when this machine can run it. Null: it always can.
   bool (*supported)();
   // Handles in `inputs` are borrowed. `outputs` receives owned handles.
   void (*run)(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs);
+  const CudaVariantSpec* cuda = nullptr;  // null: for the CPU
 };
+
+// Opens the device that `options` name and loads the best of the model's variants there.
+// The caller owns the result. Throws Error(AOTBUILD_UNSUPPORTED_HARDWARE).
+using DeviceFactory = DeviceModel* (*)(const ModelSpec& spec, const aotbuild_options& options);
 
 enum class WeightsMode : int { kEmbed = 0, kFile = 1, kExternal = 2 };
 
@@ -80,6 +88,9 @@ struct ModelSpec {
   const ConvolutionSpec* convolutions;
   std::size_t variant_count;
   const VariantSpec* variants;  // best first
+  // Null: the CPU. Only through this pointer do programs refer to the CUDA runtime, so those without CUDA models are
+  // linked without it.
+  DeviceFactory make_device_model = nullptr;
 };
 
 }  // namespace aotbuild::detail
