@@ -45,6 +45,14 @@ void context_linear(CallContext& context, int slot, AtenTensorHandle input, Aten
   context.weights.linear(static_cast<std::size_t>(slot)).run(context.workspace, *input, *output);
 }
 
+void context_mlp(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
+  if (slot < 0 || static_cast<std::size_t>(slot) >= context.weights.mlp_count()) {
+    fail("context_mlp", "there is no pair of linear layers ", slot);
+  }
+  if (input == nullptr || output == nullptr) fail("context_mlp", "a tensor is null");
+  context.weights.mlp(static_cast<std::size_t>(slot)).run(context.workspace, *input, *output);
+}
+
 void context_convolution(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
   if (slot < 0 || static_cast<std::size_t>(slot) >= context.weights.convolution_count()) {
     fail("context_convolution", "there is no convolution ", slot);

@@ -1,6 +1,7 @@
 #include "convolution.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "copy.hpp"
@@ -206,6 +207,43 @@ void plain_convolution(const ConvolutionShape& shape, const Tensor& input, const
   }
 }
 
+// weight * scale and (bias - mean) * scale + norm.bias with scale = norm.weight / sqrt(variance + epsilon), for each
+// channel of the output (Ioffe and Szegedy, Batch Normalization, 2015).
+void fold(const BatchNorm& norm, const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
+          TensorPtr* folded_weight, TensorPtr* folded_bias) {
+  const std::int64_t channels = shape.transposed ? weight.sizes()[1] * shape.groups : weight.sizes()[0];
+  for (const Tensor* tensor : {norm.mean, norm.variance, norm.weight, norm.bias}) {
+    if (tensor != nullptr && (tensor->dtype != ScalarType::kFloat32 || tensor->numel() != channels)) {
+      fail("PackedConvolution", "expected statistics of ", channels, " channels of type float32");
+    }
+  }
+  if (weight.dtype != ScalarType::kFloat32) fail("PackedConvolution", "a normalisation is folded in float32 only");
+  const auto value = [](const Tensor* tensor, std::int64_t channel, double otherwise) {
+    return tensor == nullptr ? otherwise : double{tensor->data_as<float>()[channel * tensor->strides()[0]]};
+  };
+  const auto scale = [&](std::int64_t channel) {
+    return value(norm.weight, channel, 1.0) / std::sqrt(value(norm.variance, channel, 0.0) + norm.epsilon);
+  };
+  *folded_bias = make_tensor(weight.dtype, 1, &channels, nullptr);
+  for (std::int64_t channel = 0; channel < channels; ++channel) {
+    const double shifted = value(bias, channel, 0.0) - value(norm.mean, channel, 0.0);
+    (*folded_bias)->data_as<float>()[channel] =
+        static_cast<float>(shifted * scale(channel) + value(norm.bias, channel, 0.0));
+  }
+  *folded_weight = clone_contiguous(weight, "PackedConvolution");
+  auto* data = (*folded_weight)->data_as<float>();
+  const std::int64_t rows = weight.sizes()[0];
+  const std::int64_t columns = weight.sizes()[1];
+  const std::int64_t inner = weight.numel() / std::max<std::int64_t>(rows * columns, 1);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::int64_t group = row / std::max<std::int64_t>(rows / shape.groups, 1);
+      const double by = scale(shape.transposed ? group * columns + column : row);
+      for (std::int64_t i = 0; i < inner; ++i, ++data) *data = static_cast<float>(*data * by);
+    }
+  }
+}
+
 void check(const ConvolutionShape& shape, const Tensor& input, const Tensor& weight, const Tensor& output,
            const char* function) {
   const auto rank = shape.spatial_rank + 2;
@@ -239,7 +277,8 @@ std::vector<std::int64_t> ConvolutionShape::output_sizes(const std::int64_t* inp
   return sizes;
 }
 
-PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias)
+PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& original_weight,
+                                     const Tensor* original_bias, const BatchNorm& norm)
     : shape_{spec.spatial_rank,
              spec.transposed,
              spec.groups,
@@ -250,8 +289,15 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
              spec.activation,
              spec.alpha},
       channels_last_(spec.channels_last),
-      weight_(&weight),
-      bias_(bias) {
+      weight_(&original_weight),
+      bias_(original_bias) {
+  if (norm.mean != nullptr) {
+    fold(norm, shape_, original_weight, original_bias, &folded_weight_, &folded_bias_);
+    weight_ = folded_weight_.get();
+    bias_ = folded_bias_.get();
+  }
+  const Tensor& weight = *weight_;
+  const Tensor* bias = bias_;
   dnnl::memory::data_type type;
   if (!onednn_dtype(weight.dtype, &type) || weight.numel() == 0) return;
   const Dims source_sizes(spec.input_hint, spec.input_hint + spec.spatial_rank + 2);
@@ -273,6 +319,9 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
   packed_ = std::move(packed);
+  // From here on the weight's sizes alone are read.
+  weight_ = &original_weight;
+  folded_weight_.reset();
 }
 
 void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Tensor& output) const {
@@ -310,7 +359,16 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
     return made;
   });
   // oneDNN's choice of a layout depends on the sizes of the input: it may refuse the packed one for others.
-  if (!primitive.is_supported()) return convolve(workspace, shape_, input, *weight_, bias_, output, function);
+  if (!primitive.is_supported()) {
+    const dnnl::memory::desc plain = weight_layout(shape_, *weight_, layout_.get_data_type());
+    const TensorPtr unpacked = make_tensor(weight_->dtype, weight_->ndim, weight_->sizes(), weight_->strides());
+    dnnl::memory from(layout_, cpu_engine(), packed_.get());
+    dnnl::memory to(plain, cpu_engine(), unpacked->data());
+    dnnl::stream stream(cpu_engine());
+    dnnl::reorder(from, to).execute(stream, from, to);
+    stream.wait();
+    return convolve(workspace, shape_, input, *unpacked, bias_, output, function);
+  }
   void* const with_bias[] = {input.data(), packed_.get(), bias_ != nullptr ? bias_->data() : nullptr, output.data()};
   void* const without_bias[] = {input.data(), packed_.get(), output.data()};
   primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);

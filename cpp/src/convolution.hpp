@@ -29,9 +29,19 @@ struct ConvolutionShape {
   std::vector<std::int64_t> output_sizes(const std::int64_t* input, const std::int64_t* weight) const;
 };
 
+// Running statistics and affine parameters of a batch normalisation, one value a channel.
+struct BatchNorm {
+  const Tensor* mean = nullptr;  // null: there is no normalisation
+  const Tensor* variance = nullptr;
+  const Tensor* weight = nullptr;  // null: 1
+  const Tensor* bias = nullptr;    // null: 0
+  double epsilon = 0;
+};
+
 class PackedConvolution {
  public:
-  PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias);
+  // Operands are read during the call, and later only when not `is_packed()`; of the weight's sizes always.
+  PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias, const BatchNorm& norm);
 
   bool is_packed() const { return packed_ != nullptr; }
   void run(Workspace& workspace, const Tensor& input, const Tensor& output) const;
@@ -41,6 +51,8 @@ class PackedConvolution {
   bool channels_last_;
   const Tensor* weight_;
   const Tensor* bias_;
+  TensorPtr folded_weight_;  // with a normalisation folded in, until packed
+  TensorPtr folded_bias_;
   dnnl::memory::desc layout_;
   std::int64_t layout_id_ = -1;
   AlignedBuffer packed_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "copy.hpp"
 #include "matmul.hpp"
@@ -12,10 +13,11 @@ namespace aotbuild::detail {
 namespace {
 
 dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& source, const dnnl::memory::desc& weights,
-                                      const dnnl::memory::desc& destination, bool has_bias, Activation activation,
-                                      double alpha) {
+                                      const dnnl::memory::desc& destination, bool has_bias, bool accumulate,
+                                      Activation activation, double alpha) {
   dnnl::primitive_attr attributes = user_scratchpad();
   dnnl::post_ops post_ops;
+  if (accumulate) post_ops.append_sum(1.0f);
   append_activation(&post_ops, activation, alpha);
   attributes.set_post_ops(post_ops);
   const std::int64_t columns = destination.get_dims()[1];
@@ -49,8 +51,9 @@ bool even_rows(const Tensor& tensor, std::int64_t* row_stride, std::int64_t* row
 }  // namespace
 
 PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-                           const std::vector<const Tensor*>& biases)
+                           const std::vector<const Tensor*>& biases, bool accumulate)
     : dtype_(weights.at(0)->dtype),
+      accumulate_(accumulate),
       activation_(spec.activation),
       alpha_(spec.alpha),
       in_features_(weights[0]->ndim == 2 ? weights[0]->sizes()[1] : 0) {
@@ -83,7 +86,9 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
   }
   pack(spec, weights);
   if (!is_packed()) {
-    for (const Tensor* weight : weights) parts_.emplace_back(weight->data(), weight->sizes()[0]);
+    for (const Tensor* weight : weights) {
+      parts_.push_back({weight->data(), weight->sizes()[0], weight->strides()[0], weight->strides()[1]});
+    }
   }
 }
 
@@ -94,16 +99,21 @@ void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>
   const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{in_features_, 1});
   const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{out_features_, 1});
   const dnnl::memory::desc any({in_features_, out_features_}, type, dnnl::memory::format_tag::any);
-  const auto description = describe(source, any, destination, bias_ != nullptr, activation_, alpha_);
+  const auto description = describe(source, any, destination, bias_ != nullptr, accumulate_, activation_, alpha_);
   if (!description) return;
   layout_ = description.weights_desc();
   layout_id_ = layout_id(layout_);
   AlignedBuffer packed(static_cast<char*>(allocate_aligned(layout_.get_size())));
-  if (weights.size() > 1) std::memset(packed.get(), 0, layout_.get_size());  // padding between parts, if any
+  const std::size_t dense_size =
+      static_cast<std::size_t>(in_features_) * static_cast<std::size_t>(out_features_) * element_size(dtype_);
+  if (weights.size() > 1 && layout_.get_size() != dense_size) {
+    std::memset(packed.get(), 0, layout_.get_size());  // padding between parts
+  }
 
   // [N_i, K] row-major is [K, N_i] column-major.
-  const auto part_layout = [&](std::int64_t columns) {
-    return dnnl::memory::desc({in_features_, columns}, type, dnnl::memory::dims{1, in_features_});
+  const auto part_layout = [&](const Tensor& weight) {
+    return dnnl::memory::desc({in_features_, weight.sizes()[0]}, type,
+                              dnnl::memory::dims{weight.strides()[1], weight.strides()[0]});
   };
   dnnl::stream stream(cpu_engine());
   const auto reorder = [&](const dnnl::memory::desc& from, void* data, const dnnl::memory::desc& to) {
@@ -124,7 +134,7 @@ void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>
   }
   if (columns_of_part.size() == weights.size()) {
     for (std::size_t part = 0; part < weights.size(); ++part) {
-      reorder(part_layout(weights[part]->sizes()[0]), weights[part]->data(), columns_of_part[part]);
+      reorder(part_layout(*weights[part]), weights[part]->data(), columns_of_part[part]);
     }
   } else {
     const std::size_t row_nbytes = static_cast<std::size_t>(in_features_) * element_size(dtype_);
@@ -136,7 +146,8 @@ void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>
       std::memcpy(at, weight->data(), nbytes);
       at += nbytes;
     }
-    reorder(part_layout(out_features_), joined.get(), layout_);
+    const dnnl::memory::desc dense({in_features_, out_features_}, type, dnnl::memory::dims{1, in_features_});
+    reorder(dense, joined.get(), layout_);
   }
   packed_ = std::move(packed);
 }
@@ -170,13 +181,13 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
   if (!is_packed()) {
     const auto width = static_cast<std::int64_t>(element_size(dtype_));
     std::int64_t column = 0;
-    for (const auto& [data, columns] : parts_) {
-      const Matrices out{static_cast<char*>(output) + column * width, {1, rows, columns}, {0, output_stride, 1}};
+    for (const Part& part : parts_) {
+      const Matrices out{static_cast<char*>(output) + column * width, {1, rows, part.columns}, {0, output_stride, 1}};
       const Matrices a{input, {1, rows, in_features_}, {0, input_stride, 1}};
-      const Matrices b{data, {1, in_features_, columns}, {0, 1, in_features_}};
-      plain_matmul(out, a, b, bias_ != nullptr ? bias_.get() + column * width : nullptr, dtype_, activation_, alpha_,
-                   "context_linear");
-      column += columns;
+      const Matrices b{part.data, {1, in_features_, part.columns}, {0, part.row_stride, part.column_stride}};
+      plain_matmul(out, a, b, bias_ != nullptr ? bias_.get() + column * width : nullptr, accumulate_, dtype_,
+                   activation_, alpha_, "context_linear");
+      column += part.columns;
     }
     return;
   }
@@ -185,6 +196,7 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
   key.add(static_cast<std::int64_t>(activation_));
   key.add(alpha_);
   key.add(std::int64_t{bias_ != nullptr});
+  key.add(std::int64_t{accumulate_});
   key.add(in_features_);
   key.add(out_features_);
   key.add(layout_id_);
@@ -195,13 +207,13 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
     const dnnl::memory::data_type type = layout_.get_data_type();
     const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{input_stride, 1});
     const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{output_stride, 1});
-    auto description = describe(source, layout_, destination, bias_ != nullptr, activation_, alpha_);
+    auto description = describe(source, layout_, destination, bias_ != nullptr, accumulate_, activation_, alpha_);
     auto made = std::make_shared<Primitive>();
     dnnl::memory::desc wanted = layout_;
     if (!description) {
       // oneDNN does not take this layout for this number of rows: it is repacked on each call.
       const dnnl::memory::desc any({in_features_, out_features_}, type, dnnl::memory::format_tag::any);
-      description = describe(source, any, destination, bias_ != nullptr, activation_, alpha_);
+      description = describe(source, any, destination, bias_ != nullptr, accumulate_, activation_, alpha_);
       if (!description) return made;
       wanted = description.weights_desc();
     }
@@ -222,6 +234,93 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
   void* const with_bias[] = {packed_.get(), input, bias_.get(), output};
   void* const without_bias[] = {packed_.get(), input, output};
   primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);
+}
+
+namespace {
+
+// Input features from which sums are made in two halves.
+constexpr std::int64_t kMinBlockedFeatures = 256;
+
+}  // namespace
+
+TensorPtr slice(const Tensor& tensor, int dim, std::int64_t first, std::int64_t count) {
+  std::vector<std::int64_t> sizes(tensor.sizes(), tensor.sizes() + tensor.ndim);
+  sizes.at(static_cast<std::size_t>(dim)) = count;
+  const auto width = static_cast<std::int64_t>(tensor.element_size());
+  char* data = static_cast<char*>(tensor.data()) + first * tensor.strides()[dim] * width;
+  const std::size_t extent = extent_bytes(tensor.dtype, tensor.ndim, sizes.data(), tensor.strides());
+  return make_borrowed(data, extent, tensor.dtype, tensor.ndim, sizes.data(), tensor.strides());
+}
+
+BlockedLinear::BlockedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
+                             const std::vector<const Tensor*>& biases) {
+  const Tensor& first_weight = *weights.at(0);
+  const std::int64_t features = first_weight.ndim == 2 ? first_weight.sizes()[1] : 0;
+  if (features < kMinBlockedFeatures || first_weight.dtype != ScalarType::kFloat32) {
+    features_ = {features};
+    blocks_.emplace_back(spec, weights, biases);
+    return;
+  }
+  // Whole vectors of 16 in the first half.
+  features_ = {features / 2 / 16 * 16, features - features / 2 / 16 * 16};
+  std::int64_t first = 0;
+  for (std::size_t block = 0; block < features_.size(); ++block) {
+    std::vector<TensorPtr> slices;
+    std::vector<const Tensor*> operands;
+    for (const Tensor* weight : weights) {
+      if (weight->ndim != 2 || weight->sizes()[1] != features) {
+        fail("BlockedLinear", "a part has weights of sizes ", format_dims(weight->ndim, weight->sizes()),
+             "; expected [N, ", features, "]");
+      }
+      slices.push_back(slice(*weight, 1, first, features_[block]));
+      operands.push_back(slices.back().get());
+    }
+    const bool is_last = block + 1 == features_.size();
+    LinearSpec part = spec;
+    if (!is_last) part.activation = Activation::kNone;
+    const std::vector<const Tensor*> none(weights.size(), nullptr);
+    blocks_.emplace_back(part, operands, block == 0 ? biases : none, /*accumulate=*/block != 0);
+    first += features_[block];
+  }
+}
+
+bool BlockedLinear::is_packed() const {
+  return std::all_of(blocks_.begin(), blocks_.end(), [](const PackedLinear& block) { return block.is_packed(); });
+}
+
+std::vector<TensorPtr> BlockedLinear::split(Tensor& input) const {
+  std::vector<TensorPtr> parts;
+  if (blocks_.size() == 1) return parts;
+  const std::int64_t features = std::accumulate(features_.begin(), features_.end(), std::int64_t{0});
+  if (input.ndim < 1 || input.sizes()[input.ndim - 1] != features || input.dtype != ScalarType::kFloat32) {
+    fail("context_linear", "expected an input [..., ", features, "] of type float32, got ",
+         format_dims(input.ndim, input.sizes()), " of type ", dtype_name(input.dtype));
+  }
+  std::int64_t stride = 0;
+  std::int64_t rows = 0;
+  if (!even_rows(input, &stride, &rows)) return split(*clone_contiguous(input, "context_linear"));
+  std::vector<std::int64_t> sizes(input.sizes(), input.sizes() + input.ndim);
+  const float* from = input.data_as<float>();
+  for (const std::int64_t count : features_) {
+    sizes.back() = count;
+    parts.push_back(make_tensor(input.dtype, input.ndim, sizes.data(), nullptr));
+    float* to = parts.back()->data_as<float>();
+    const std::size_t nbytes = static_cast<std::size_t>(count) * sizeof(float);
+#pragma omp parallel for if (rows * count > 1 << 16)
+    for (std::int64_t row = 0; row < rows; ++row) std::memcpy(to + row * count, from + row * stride, nbytes);
+    from += count;
+  }
+  return parts;
+}
+
+void BlockedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
+  run_split(workspace, input, split(input), output);
+}
+
+void BlockedLinear::run_split(Workspace& workspace, Tensor& input, const std::vector<TensorPtr>& parts,
+                              Tensor& output) const {
+  if (parts.empty()) return blocks_[0].run(workspace, input, output);
+  for (std::size_t block = 0; block < blocks_.size(); ++block) blocks_[block].run(workspace, *parts[block], output);
 }
 
 }  // namespace aotbuild::detail

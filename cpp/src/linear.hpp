@@ -16,9 +16,9 @@ namespace aotbuild::detail {
 class PackedLinear {
  public:
   // `weights` and `biases` (null where a part has none) are read during the call, and later only when not
-  // `is_packed()`.
+  // `is_packed()`. `accumulate`: the product is added to what is in the output, before the activation.
   PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-               const std::vector<const Tensor*>& biases);
+               const std::vector<const Tensor*>& biases, bool accumulate = false);
 
   // Whether the weights were copied to a packed layout, so that the original is not read again.
   bool is_packed() const { return packed_ != nullptr; }
@@ -30,7 +30,15 @@ class PackedLinear {
   void run_rows(Workspace& workspace, void* input, std::int64_t input_stride, void* output, std::int64_t output_stride,
                 std::int64_t rows) const;
 
+  struct Part {
+    void* data;
+    std::int64_t columns;
+    std::int64_t column_stride;
+    std::int64_t row_stride;
+  };
+
   ScalarType dtype_;
+  bool accumulate_;
   Activation activation_;
   double alpha_;
   std::int64_t in_features_;
@@ -39,7 +47,30 @@ class PackedLinear {
   dnnl::memory::desc layout_;
   std::int64_t layout_id_ = -1;
   AlignedBuffer packed_;
-  std::vector<std::pair<void*, std::int64_t>> parts_;  // not packed: rows and their number of each part
+  std::vector<Part> parts_;  // not packed
+};
+
+// Columns [first, first + count) of a matrix or elements of a vector, over its memory; `dim` 0: rows.
+TensorPtr slice(const Tensor& tensor, int dim, std::int64_t first, std::int64_t count);
+
+// A linear layer whose sums over the input features are made in two halves: float32 rounds a sum of n products by about
+// sqrt(n), and the halves keep MiniLM's largest error below eager PyTorch's. Costs 2% of the time of a call.
+class BlockedLinear {
+ public:
+  BlockedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
+                const std::vector<const Tensor*>& biases);
+
+  bool is_packed() const;
+
+  void run(Workspace& workspace, Tensor& input, Tensor& output) const;
+
+  // The input cut to the features of each block, dense; one call may serve several layers of the same input.
+  std::vector<TensorPtr> split(Tensor& input) const;
+  void run_split(Workspace& workspace, Tensor& input, const std::vector<TensorPtr>& parts, Tensor& output) const;
+
+ private:
+  std::vector<std::int64_t> features_;
+  std::vector<PackedLinear> blocks_;
 };
 
 }  // namespace aotbuild::detail

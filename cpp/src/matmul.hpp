@@ -23,8 +23,9 @@ void matmul(Tensor& out, const Tensor& a, const Tensor& b, const Tensor* c, doub
             const char* function);
 
 // out = activation(a @ b + bias) in plain C++ for what oneDNN does not have; `bias` is one row of `out` or null.
-void plain_matmul(const Matrices& out, const Matrices& a, const Matrices& b, const void* bias, ScalarType dtype,
-                  Activation activation, double activation_alpha, const char* function);
+// `accumulate`: what is in `out` is added before the activation.
+void plain_matmul(const Matrices& out, const Matrices& a, const Matrices& b, const void* bias, bool accumulate,
+                  ScalarType dtype, Activation activation, double activation_alpha, const char* function);
 
 }  // namespace aotbuild::detail
 

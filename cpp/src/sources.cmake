@@ -8,6 +8,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     linear.cpp
     mapped_file.cpp
     matmul.cpp
+    mlp.cpp
     model.cpp
     onednn.cpp
     safetensors.cpp

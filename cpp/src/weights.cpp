@@ -257,24 +257,50 @@ class WeightSet::Loader {
     if (file_memory_[static_cast<std::size_t>(index)]) release_pages(tensor.storage->data, tensor.storage->nbytes);
   }
 
+  struct Operands {
+    std::vector<const Tensor*> weights;
+    std::vector<const Tensor*> biases;
+  };
+
+  Operands operands(const LinearSpec& linear) const {
+    Operands result;
+    for (int part = 0; part < linear.part_count; ++part) {
+      result.weights.push_back(constant(linear.weights[part]));
+      result.biases.push_back(linear.biases != nullptr ? constant(linear.biases[part]) : nullptr);
+    }
+    return result;
+  }
+
+  void release_parts(const LinearSpec& linear) const {
+    for (int part = 0; part < linear.part_count; ++part) release(linear.weights[part]);
+  }
+
   void pack() {
     set_.linears_.reserve(spec_.linear_count);
     for (std::size_t slot = 0; slot < spec_.linear_count; ++slot) {
       const LinearSpec& linear = spec_.linears[slot];
-      std::vector<const Tensor*> weights;
-      std::vector<const Tensor*> biases;
-      for (int part = 0; part < linear.part_count; ++part) {
-        weights.push_back(constant(linear.weights[part]));
-        biases.push_back(linear.biases != nullptr ? constant(linear.biases[part]) : nullptr);
-      }
+      const auto [weights, biases] = operands(linear);
       set_.linears_.emplace_back(linear, weights, biases);
-      if (!set_.linears_.back().is_packed()) continue;
-      for (int part = 0; part < linear.part_count; ++part) release(linear.weights[part]);
+      if (set_.linears_.back().is_packed()) release_parts(linear);
+    }
+    set_.mlps_.reserve(spec_.mlp_count);
+    for (std::size_t slot = 0; slot < spec_.mlp_count; ++slot) {
+      const MlpSpec& mlp = spec_.mlps[slot];
+      const auto [first_weights, first_biases] = operands(mlp.first);
+      const auto [second_weights, second_biases] = operands(mlp.second);
+      set_.mlps_.emplace_back(mlp, *first_weights.at(0), first_biases.at(0), *second_weights.at(0),
+                              second_biases.at(0));
+      if (!set_.mlps_.back().is_packed()) continue;
+      release_parts(mlp.first);
+      release_parts(mlp.second);
     }
     set_.convolutions_.reserve(spec_.convolution_count);
     for (std::size_t slot = 0; slot < spec_.convolution_count; ++slot) {
       const ConvolutionSpec& convolution = spec_.convolutions[slot];
-      set_.convolutions_.emplace_back(convolution, *constant(convolution.weight), constant(convolution.bias));
+      const BatchNorm norm{constant(convolution.norm_mean), constant(convolution.norm_variance),
+                           constant(convolution.norm_weight), constant(convolution.norm_bias),
+                           convolution.norm_epsilon};
+      set_.convolutions_.emplace_back(convolution, *constant(convolution.weight), constant(convolution.bias), norm);
       if (set_.convolutions_.back().is_packed()) release(convolution.weight);
     }
   }

@@ -10,6 +10,7 @@
 #include "convolution.hpp"
 #include "linear.hpp"
 #include "mapped_file.hpp"
+#include "mlp.hpp"
 #include "tensor.hpp"
 #include "workspace.hpp"
 
@@ -31,7 +32,9 @@ class WeightSet {
   // The handle is shared by all calls. Only the data of mutated weights may be written, and they are this set's own.
   Tensor* tensor(std::size_t index) const { return &tensors_[index]; }
   std::size_t linear_count() const { return linears_.size(); }
-  const PackedLinear& linear(std::size_t slot) const { return linears_[slot]; }
+  const BlockedLinear& linear(std::size_t slot) const { return linears_[slot]; }
+  std::size_t mlp_count() const { return mlps_.size(); }
+  const PackedMlp& mlp(std::size_t slot) const { return mlps_[slot]; }
   std::size_t convolution_count() const { return convolutions_.size(); }
   const PackedConvolution& convolution(std::size_t slot) const { return convolutions_[slot]; }
 
@@ -43,7 +46,8 @@ class WeightSet {
   std::vector<AlignedBuffer> copies_;
   std::unique_ptr<Storage[]> storages_;
   std::unique_ptr<Tensor[]> tensors_;
-  std::vector<PackedLinear> linears_;
+  std::vector<BlockedLinear> linears_;
+  std::vector<PackedMlp> mlps_;
   std::vector<PackedConvolution> convolutions_;
 };
 

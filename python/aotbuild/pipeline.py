@@ -95,6 +95,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
         lowered.weights,
         lowered.variants,
         lowered.linears,
+        lowered.mlps,
         lowered.convolutions,
         golden=captured.golden,
         rtol=captured.rtol if request.rtol is None else request.rtol,

@@ -113,6 +113,25 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Mlp:
+    """Two linear layers in a row, run block by block of the hidden features (``MlpSpec`` of detail/spec.h)."""
+
+    first: Linear
+    second: Linear
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Running statistics that are folded into a convolution when weights are loaded: indices into the weights."""
+
+    mean: int
+    variance: int
+    weight: int | None
+    bias: int | None
+    epsilon: float
+
+
+@dataclass(frozen=True)
 class Convolution:
     """A convolution over constant weights (``ConvolutionSpec`` of detail/spec.h)."""
 
@@ -127,6 +146,7 @@ class Convolution:
     dilation: tuple[int, ...]
     output_padding: tuple[int, ...]
     input_hint: tuple[int, ...]
+    norm: BatchNorm | None = None
     activation: str = "none"
     alpha: float = 0.0
 
@@ -165,6 +185,7 @@ class CompiledModel:
     weights: tuple[Weight, ...]
     variants: tuple[Variant, ...]  # best first
     linears: tuple[Linear, ...] = ()
+    mlps: tuple[Mlp, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
     golden: tuple[GoldenCase, ...] = ()
     rtol: float = 1e-4

@@ -33,6 +33,60 @@ void run_mlp(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* o
   aoti_torch_delete_tensor_object(hidden);
 }
 
+// As many features as make the runtime split the sums, and rows that lie apart.
+void run_wide_mlp(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  std::int64_t* sizes = nullptr;
+  aoti_torch_get_sizes(inputs[0], &sizes);
+  const std::int64_t out_sizes[] = {sizes[0], 7};
+  const std::int64_t out_strides[] = {7, 1};
+  outputs[0] = context_allocate(context, 2, out_sizes, out_strides, kFloat32, 0);
+  aotbuild::detail::context_mlp(context, 0, inputs[0], outputs[0]);
+}
+
+TEST(Linear, PairsInBlocksGiveTheSameSums) {
+  constexpr std::int64_t kWideIn = 300, kWideHidden = 700, kFew = 7;
+  const std::vector<float> w0 = random_values(kWideHidden * kWideIn, 1), b0 = random_values(kWideHidden, 2);
+  const std::vector<float> w1 = random_values(kFew * kWideHidden, 3), b1 = random_values(kFew, 4);
+  for (const bool with_bias : {false, true}) {
+    ModelBuilder builder(run_wide_mlp);
+    builder.input("x", kFloat, {dynamic("s0", 1, 64), fixed(kWideIn)}, {-1, 1})
+        .output("y", kFloat, {dynamic("s0", 1, 64), fixed(kFew)})
+        .weight("0.weight", {kWideHidden, kWideIn}, w0)
+        .weight("0.bias", {kWideHidden}, b0)
+        .weight("2.weight", {kFew, kWideHidden}, w1)
+        .weight("2.bias", {kFew}, b1)
+        .linear({0}, {with_bias ? 1 : -1}, Activation::kRelu)
+        .linear({2}, {with_bias ? 3 : -1}, Activation::kTanh)
+        .join();
+    Model model(builder.spec());
+    ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+    for (const std::int64_t rows : {1, 5, 64}) {
+      constexpr std::int64_t kGap = 4;
+      std::vector<float> spaced(static_cast<std::size_t>(rows * (kWideIn + kGap)));
+      const std::vector<float> x = random_values(static_cast<std::size_t>(rows * kWideIn), 5);
+      for (std::int64_t m = 0; m < rows; ++m) {
+        std::copy_n(x.begin() + m * kWideIn, kWideIn, spaced.begin() + m * (kWideIn + kGap));
+      }
+      Buffer<float> input({rows, kWideIn}, spaced);
+      input.strides = {kWideIn + kGap, 1};
+      Buffer<float> y({rows, kFew});
+      aotbuild_tensor in = input.tensor(), out = y.tensor();
+      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      std::vector<double> hidden =
+          linear_reference(x, w0, with_bias ? b0 : std::vector<float>(), rows, kWideIn, kWideHidden);
+      for (std::int64_t m = 0; m < rows; ++m) {
+        for (std::int64_t n = 0; n < kFew; ++n) {
+          double sum = with_bias ? double{b1[n]} : 0.0;
+          for (std::int64_t k = 0; k < kWideHidden; ++k) {
+            sum += std::max(hidden[m * kWideHidden + k], 0.0) * double{w1[n * kWideHidden + k]};
+          }
+          ASSERT_NEAR(y.values[m * kFew + n], std::tanh(sum), 2e-3) << m << ", " << n << " of " << rows;
+        }
+      }
+    }
+  }
+}
+
 class Mlp {
  public:
   Mlp() : w0(random_values(kHidden * kIn, 1)), b0(random_values(kHidden, 2)), w1(random_values(kOut * kHidden, 3)) {

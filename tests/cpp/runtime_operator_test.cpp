@@ -322,8 +322,13 @@ std::vector<std::int64_t> channels_last(const std::vector<std::int64_t>& sizes) 
 // Packed at one size and used at others, from and to both memory formats.
 TEST_P(Convolution, Packed) {
   const ConvolutionCase& c = GetParam();
-  for (const bool packed_channels_last : {false, true}) {
+  for (const auto& [packed_channels_last, with_norm] :
+       {std::pair{false, false}, std::pair{true, false}, std::pair{true, true}}) {
     prepare(9);
+    const auto channels = static_cast<std::size_t>(c.out);
+    const std::vector<float> mean = random_values(channels, 4), scale = random_values(channels, 5);
+    std::vector<float> variance = random_values(channels, 6);
+    for (float& value : variance) value = 0.5f + value * value;
     ModelBuilder builder(run_convolution);
     ConvolutionSpec spec{};
     spec.weight = 0;
@@ -346,8 +351,17 @@ TEST_P(Convolution, Packed) {
         .input("target", kFloat, any, free_strides)
         .output("y", kFloat, any, free_strides)
         .weight("weight", w_sizes, w)
-        .weight("bias", {c.out}, bias)
-        .convolution(spec);
+        .weight("bias", {c.out}, bias);
+    if (with_norm) {
+      builder.weight("norm.running_mean", {c.out}, mean)
+          .weight("norm.running_var", {c.out}, variance)
+          .weight("norm.weight", {c.out}, scale);
+      spec.norm_mean = 2;
+      spec.norm_variance = 3;
+      spec.norm_weight = 4;
+      spec.norm_epsilon = 1e-5;
+    }
+    builder.convolution(spec);
     Model model(builder.spec());
     ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
     for (const std::int64_t size : {9, 13}) {
@@ -366,7 +380,12 @@ TEST_P(Convolution, Packed) {
         ASSERT_EQ(aotbuild_model_run(model.handle, inputs, 2, &output, 1, nullptr), AOTBUILD_OK)
             << aotbuild_last_error();
         for (std::size_t i = 0; i < expected.size(); ++i) {
-          ASSERT_NEAR(result.values[i], std::max(expected[i], 0.0), 1e-3)
+          double value = expected[i];
+          if (with_norm) {
+            const std::size_t channel = i / (expected.size() / 2 / channels) % channels;
+            value = (value - mean[channel]) / std::sqrt(variance[channel] + 1e-5) * scale[channel];
+          }
+          ASSERT_NEAR(result.values[i], std::max(value, 0.0), 1e-3)
               << i << " size " << size << " channels last " << last << " packed so " << packed_channels_last;
         }
       }

@@ -80,6 +80,14 @@ class ModelBuilder {
     linears_.push_back({static_cast<int>(kept.size()), kept.data(), indices_.back().data(), activation, 0.0, m_hint});
     return *this;
   }
+  // The last two linear layers as a pair.
+  ModelBuilder& join() {
+    const detail::LinearSpec second = linears_.back();
+    linears_.pop_back();
+    mlps_.push_back({linears_.back(), second});
+    linears_.pop_back();
+    return *this;
+  }
   ModelBuilder& convolution(const detail::ConvolutionSpec& convolution) {
     convolutions_.push_back(convolution);
     return *this;
@@ -110,6 +118,8 @@ class ModelBuilder {
              file_,
              linears_.size(),
              linears_.data(),
+             mlps_.size(),
+             mlps_.data(),
              convolutions_.size(),
              convolutions_.data(),
              variants_.size(),
@@ -139,6 +149,7 @@ class ModelBuilder {
   std::vector<aotbuild_weight_info> weight_infos_;
   std::vector<detail::WeightSpec> weights_;
   std::vector<detail::LinearSpec> linears_;
+  std::vector<detail::MlpSpec> mlps_;
   std::vector<detail::ConvolutionSpec> convolutions_;
   std::vector<detail::VariantSpec> variants_;
   std::vector<unsigned char> blob_;

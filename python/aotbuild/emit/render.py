@@ -185,6 +185,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "weights_size": blob.size,
         "shapes": shapes,
         "linears": model.linears,
+        "mlps": model.mlps,
         "convolutions": model.convolutions,
         "variants": model.variants,
         "cases": [(case.name, _test_name(case.name)) for case in model.golden],

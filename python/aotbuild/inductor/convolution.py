@@ -11,8 +11,9 @@ from torch._inductor.lowering import register_lowering
 from torch.fx import GraphModule, Node
 
 from aotbuild.inductor.activation import Activation, following
+from aotbuild.inductor.graph import BATCH_NORM
 from aotbuild.inductor.linear import size_hint
-from aotbuild.program import Convolution
+from aotbuild.program import BatchNorm, Convolution
 
 aten = torch.ops.aten
 
@@ -86,6 +87,7 @@ def _describe(node: Node, weight_index: dict[str, int], mutated: set[int]) -> Co
     if not all(isinstance(number, int) for numbers in geometry for number in numbers):
         return None
     stride, padding, dilation, output_padding = (g * rank if len(g) == 1 else g for g in geometry)
+    norm = _take_norm(node, weight_index, mutated)
     followed = following(node)
     activation = Activation("none")
     if followed is not None:
@@ -104,9 +106,36 @@ def _describe(node: Node, weight_index: dict[str, int], mutated: set[int]) -> Co
         dilation=dilation,
         output_padding=output_padding,
         input_hint=tuple(size_hint(size) for size in value.shape),
+        norm=norm,
         activation=activation.name,
         alpha=activation.alpha,
     )
+
+
+def _take_norm(node: Node, weight_index: dict[str, int], mutated: set[int]) -> BatchNorm | None:
+    """The batch normalisation over weights that is the only reader of ``node``, taken out of the graph."""
+    if len(node.users) != 1:
+        return None
+    (user,) = node.users
+    if user.target is not BATCH_NORM or user.args[0] is not node:
+        return None
+    results = list(user.users)
+    if any(result.target is not operator.getitem or result.args[1] != 0 for result in results):
+        return None
+    _, weight, bias, mean, variance, _, epsilon = user.args
+    indices: list[int | None] = []
+    for operand in (mean, variance, weight, bias):
+        index = weight_index.get(operand.name) if isinstance(operand, Node) else None
+        if operand is not None and (index is None or index in mutated):
+            return None
+        indices.append(index)
+    if indices[0] is None or indices[1] is None:
+        return None
+    for result in results:
+        result.replace_all_uses_with(node)
+        result.graph.erase_node(result)
+    user.graph.erase_node(user)
+    return BatchNorm(indices[0], indices[1], indices[2], indices[3], float(epsilon))  # type: ignore[arg-type]
 
 
 def _replace(gm: GraphModule, node: Node, slot: int) -> None:

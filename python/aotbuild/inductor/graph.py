@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,10 @@ class PreparedGraph:
     input_names: list[str]
 
 
+# What a batch normalisation in evaluation mode is after the first step of its decomposition.
+BATCH_NORM = aten._native_batch_norm_legit_no_training.default
+
+
 def _preserved(program: ExportedProgram) -> list[Any]:
     """Operators that stay whole through decomposition, because a stage behind it handles them.
 
@@ -42,7 +47,12 @@ def _preserved(program: ExportedProgram) -> list[Any]:
     attention = aten.scaled_dot_product_attention.default
     calls = [node for node in program.graph.nodes if node.target is attention]
     keep_attention = bool(calls) and all(is_supported(node) for node in calls)
-    return [aten.linear.default, *activation.PRESERVED, *([attention] if keep_attention else [])]
+    return [
+        aten.linear.default,
+        *activation.PRESERVED,
+        *([attention] if keep_attention else []),
+        BATCH_NORM,
+    ]
 
 
 def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
@@ -190,35 +200,51 @@ def decompose_linear(gm: GraphModule, node: Node) -> None:
     gm.graph.erase_node(node)
 
 
-def _activation_call(node: Node) -> Callable[[Any], Any]:
-    return lambda x: node.target(x, *node.args[1:], **node.kwargs)  # type: ignore[operator]
-
-
-def decompose_activations(gm: GraphModule) -> None:
-    """Writes out the activations that were kept whole and that no packed layer took up."""
+def decompose_preserved(gm: GraphModule) -> None:
+    """Writes out the calls that were kept whole and that no packed layer took up."""
     from torch._dispatch.python import enable_python_dispatcher
     from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
 
     for node in list(gm.graph.nodes):
-        if node.target not in activation.PRESERVED:
+        if node.target not in (*activation.PRESERVED, BATCH_NORM):
             continue
-        source = node.args[0]
-        assert isinstance(source, Node)
+        operands = [argument for argument in node.args if isinstance(argument, Node)]
         with enable_python_dispatcher(), torch.no_grad():
-            traced = make_fx(_activation_call(node), select_decomp_table())(source.meta["val"])
+            traced = make_fx(_call_of(node), select_decomp_table())(*(operand.meta["val"] for operand in operands))
+        traced.graph.eliminate_dead_code()
+        placeholders = [n for n in traced.graph.nodes if n.op == "placeholder"]
+        values: dict[Node, Any] = dict(zip(placeholders, operands, strict=True))
         with gm.graph.inserting_before(node):
-            values: dict[Node, Any] = {}
-            (placeholder,) = (n for n in traced.graph.nodes if n.op == "placeholder")
-            values[placeholder] = source
             result = gm.graph.graph_copy(traced.graph, values)
         for original, copied in values.items():
-            if original is not placeholder:
+            if original not in placeholders:
                 copied.meta = {**original.meta, "stack_trace": node.meta.get("stack_trace")}
-        assert isinstance(result, Node)
-        node.replace_all_uses_with(result)
+        _replace_uses(node, result)
         gm.graph.erase_node(node)
     gm.recompile()
+
+
+def _replace_uses(node: Node, result: Any) -> None:
+    """``result`` in the place of ``node``: a node, or nodes in the place of the elements of a tuple."""
+    if isinstance(result, Node):
+        node.replace_all_uses_with(result)
+        return
+    for user in list(node.users):
+        assert user.target is operator.getitem
+        user.replace_all_uses_with(result[user.args[1]])
+        user.graph.erase_node(user)
+
+
+def _call_of(node: Node) -> Callable[..., Any]:
+    """The node's call as a function of its tensor operands."""
+
+    def call(*operands: Any) -> Any:
+        remaining = iter(operands)
+        args = [next(remaining) if isinstance(argument, Node) else argument for argument in node.args]
+        return node.target(*args, **node.kwargs)  # type: ignore[operator]
+
+    return call
 
 
 class _LinearWriter:

@@ -12,13 +12,14 @@ from torch.fx import GraphModule, Node
 
 from aotbuild.inductor.activation import Activation, following
 from aotbuild.inductor.graph import decompose_linear
-from aotbuild.program import Linear
+from aotbuild.program import Linear, Mlp
 
 aten = torch.ops.aten
 
 NO_ACTIVATION = Activation("none")
 
 _library = torch.library.Library("aotbuild", "FRAGMENT")
+_library.define("mlp(Tensor input, int slot, SymInt out_features) -> Tensor")
 _library.define("linear(Tensor input, int slot, SymInt out_features) -> Tensor")
 
 
@@ -27,24 +28,39 @@ def _linear_meta(input: torch.Tensor, slot: int, out_features: int) -> torch.Ten
     return input.new_empty((*input.shape[:-1], out_features))
 
 
-class PackedLinear(ir.ExternKernelOut):
-    """``context_linear(context, slot, input, output)``: input [..., K] with unit last stride, output [..., N]."""
+@torch.library.register_fake("aotbuild::mlp", lib=_library)  # type: ignore[untyped-decorator]
+def _mlp_meta(input: torch.Tensor, slot: int, out_features: int) -> torch.Tensor:
+    return input.new_empty((*input.shape[:-1], out_features))
 
-    def __init__(self, layout: ir.Layout, input: ir.IRNode, slot: int) -> None:
+
+class PackedLinear(ir.ExternKernelOut):
+    """A call ``context_linear`` or ``context_mlp``: input [..., K] with unit last stride, output [..., N]."""
+
+    def __init__(self, layout: ir.Layout, input: ir.IRNode, slot: int, function: str) -> None:
         self.slot = slot
-        super().__init__(layout, [input], python_kernel_name="aotbuild.linear", cpp_kernel_name="context_linear")
+        self.function = function
+        super().__init__(layout, [input], python_kernel_name="aotbuild.linear", cpp_kernel_name=function)
 
     def codegen(self, wrapper: Any) -> None:
-        wrapper.generate_packed(self, "context_linear")
+        wrapper.generate_packed(self, self.function)
 
 
 @register_lowering(torch.ops.aotbuild.linear.default, type_promotion_kind=None)
 def _lower_linear(input: Any, slot: int, out_features: int) -> Any:
+    return _lower(input, slot, out_features, "context_linear")
+
+
+@register_lowering(torch.ops.aotbuild.mlp.default, type_promotion_kind=None)
+def _lower_mlp(input: Any, slot: int, out_features: int) -> Any:
+    return _lower(input, slot, out_features, "context_mlp")
+
+
+def _lower(input: Any, slot: int, out_features: int, function: str) -> Any:
     source = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(input))
     size = [*source.get_size()[:-1], out_features]
     strides = ir.FlexibleLayout.contiguous_strides(size)
     layout = ir.FixedLayout(source.get_device_or_error(), source.get_dtype(), size, strides)
-    return ir.TensorBox.create(PackedLinear(layout, source, slot))
+    return ir.TensorBox.create(PackedLinear(layout, source, slot, function))
 
 
 @dataclass
@@ -54,6 +70,46 @@ class _Candidate:
     bias: int | None
     out_features: int
     activation: Activation
+
+
+# Hidden features from which two layers in a row are worth running in blocks.
+_MIN_HIDDEN_FEATURES = 512
+
+
+def join_mlps(gm: GraphModule, linears: list[Linear], features: dict[int, int]) -> tuple[list[Linear], list[Mlp]]:
+    """Joins packed layers that feed nothing but one other packed layer; ``features``: rows of each weight.
+
+    Returns:
+        The layers that stay alone, renumbered in the graph, and the pairs.
+    """
+    linear, mlp = torch.ops.aotbuild.linear.default, torch.ops.aotbuild.mlp.default
+    alone: list[Linear] = []
+    pairs: list[Mlp] = []
+    for node in list(gm.graph.nodes):
+        if node.target is not linear:
+            continue
+        source, slot, out_features = node.args
+        second = linears[slot]
+        if (
+            source.target is linear
+            and len(source.users) == 1
+            and len(second.weights) == 1
+            and len(linears[source.args[1]].weights) == 1
+            and features[linears[source.args[1]].weights[0]] >= _MIN_HIDDEN_FEATURES
+        ):
+            with gm.graph.inserting_before(node):
+                joined = gm.graph.call_function(mlp, (source.args[0], len(pairs), out_features))
+            joined.meta = dict(node.meta)
+            pairs.append(Mlp(linears[source.args[1]], second))
+            node.replace_all_uses_with(joined)
+            gm.graph.erase_node(node)
+            gm.graph.erase_node(source)
+    for node in gm.graph.nodes:
+        if node.target is linear:
+            alone.append(linears[node.args[1]])
+            node.update_arg(1, len(alone) - 1)
+    gm.recompile()
+    return alone, pairs
 
 
 def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Linear]:

@@ -26,11 +26,11 @@ from aotbuild.errors import AotbuildError
 from aotbuild.inductor import kernels
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.convolution import pack_convolutions
-from aotbuild.inductor.graph import PreparedGraph, decompose_activations, prepare
-from aotbuild.inductor.linear import pack_linears
+from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
+from aotbuild.inductor.linear import join_mlps, pack_linears
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 from aotbuild.paths import include_directory
-from aotbuild.program import Convolution, Linear, Variant, Weight
+from aotbuild.program import Convolution, Linear, Mlp, Variant, Weight
 from aotbuild.target import CpuIsa
 
 _VECTOR_ISAS = {
@@ -78,6 +78,7 @@ class Lowered:
     variants: tuple[Variant, ...]
     weights: tuple[Weight, ...]
     linears: tuple[Linear, ...]
+    mlps: tuple[Mlp, ...]
     convolutions: tuple[Convolution, ...]
     counters: dict[str, int]
 
@@ -110,9 +111,11 @@ def lower(
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
     linears = pack_linears(prepared.module, prepared.weight_index, mutated)
+    features = {index: (weight.tensor.shape or (1,))[0] for index, weight in enumerate(prepared.weights)}
+    linears, mlps = join_mlps(prepared.module, linears, features)
     fake_mode = _fake_mode(prepared)
     with V.set_fake_mode(fake_mode):
-        decompose_activations(prepared.module)
+        decompose_preserved(prepared.module)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_options(preset, options or {}))
         stack.enter_context(_standalone_backend())
@@ -138,6 +141,7 @@ def lower(
         tuple(variants),
         tuple(weights),
         tuple(linears),
+        tuple(mlps),
         tuple(convolutions),
         {"exports": 1, "decompositions": counters.decompositions, "lowerings": counters.lowerings},
     )

@@ -25,6 +25,9 @@ AOTBUILD_RUNTIME_API AtenTensorHandle context_allocate(CallContext& context, std
 AOTBUILD_RUNTIME_API void context_linear(CallContext& context, int slot, AtenTensorHandle input,
                                          AtenTensorHandle output);
 
+// output = second(first(input)) for pair `slot` of linear layers of the model; operands as for context_linear.
+AOTBUILD_RUNTIME_API void context_mlp(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output);
+
 // Convolution `slot` of the model. `input` is [N, C, spatial...] and `output` [N, O, spatial...], of any strides.
 AOTBUILD_RUNTIME_API void context_convolution(CallContext& context, int slot, AtenTensorHandle input,
                                               AtenTensorHandle output);

@@ -41,10 +41,23 @@ struct LinearSpec {
   std::int64_t m_hint;  // a typical M, for the choice of the packed layout
 };
 
+// Two linear layers, the first of one part, with nothing between them: second(first(x)). The hidden features are made
+// in blocks that stay in the cache, and the products over them are summed block by block, which rounds less.
+struct MlpSpec {
+  LinearSpec first;
+  LinearSpec second;
+};
+
 // One convolution over constant weights, packed when the weights are loaded. Spatial rank 1 to 3.
 struct ConvolutionSpec {
   int weight;  // [O, I/groups, k...]; transposed: [I, O/groups, k...]
   int bias;    // index, or -1
+  // Batch normalisation of the output by its running statistics, folded into the weights; -1 for none.
+  int norm_mean = -1;
+  int norm_variance = -1;
+  int norm_weight = -1;  // -1: not affine
+  int norm_bias = -1;
+  double norm_epsilon = 0;
   int spatial_rank;
   bool transposed;
   bool channels_last;
@@ -84,6 +97,8 @@ struct ModelSpec {
   const char* weights_file;  // kFile: file name, looked for beside the library or program that holds the model
   std::size_t linear_count;
   const LinearSpec* linears;
+  std::size_t mlp_count;
+  const MlpSpec* mlps;
   std::size_t convolution_count;
   const ConvolutionSpec* convolutions;
   std::size_t variant_count;
