@@ -278,7 +278,7 @@ std::vector<std::int64_t> ConvolutionShape::output_sizes(const std::int64_t* inp
 }
 
 PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& original_weight,
-                                     const Tensor* original_bias, const BatchNorm& norm)
+                                     const Tensor* original_bias, const BatchNorm& norm, Arena& arena)
     : shape_{spec.spatial_rank,
              spec.transposed,
              spec.groups,
@@ -312,13 +312,13 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   if (!description.exists) return;
   layout_ = description.weights;
   layout_id_ = layout_id(layout_);
-  AlignedBuffer packed(static_cast<char*>(allocate_aligned(layout_.get_size())));
+  char* packed = arena.allocate(layout_.get_size());
   dnnl::memory from(plain, cpu_engine(), weight.data());
-  dnnl::memory to(layout_, cpu_engine(), packed.get());
+  dnnl::memory to(layout_, cpu_engine(), packed);
   dnnl::stream stream(cpu_engine());
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
-  packed_ = std::move(packed);
+  packed_ = packed;
   // From here on the weight's sizes alone are read.
   weight_ = &original_weight;
   folded_weight_.reset();
@@ -362,15 +362,15 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
   if (!primitive.is_supported()) {
     const dnnl::memory::desc plain = weight_layout(shape_, *weight_, layout_.get_data_type());
     const TensorPtr unpacked = make_tensor(weight_->dtype, weight_->ndim, weight_->sizes(), weight_->strides());
-    dnnl::memory from(layout_, cpu_engine(), packed_.get());
+    dnnl::memory from(layout_, cpu_engine(), packed_);
     dnnl::memory to(plain, cpu_engine(), unpacked->data());
     dnnl::stream stream(cpu_engine());
     dnnl::reorder(from, to).execute(stream, from, to);
     stream.wait();
     return convolve(workspace, shape_, input, *unpacked, bias_, output, function);
   }
-  void* const with_bias[] = {input.data(), packed_.get(), bias_ != nullptr ? bias_->data() : nullptr, output.data()};
-  void* const without_bias[] = {input.data(), packed_.get(), output.data()};
+  void* const with_bias[] = {input.data(), packed_, bias_ != nullptr ? bias_->data() : nullptr, output.data()};
+  void* const without_bias[] = {input.data(), packed_, output.data()};
   primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);
 }
 

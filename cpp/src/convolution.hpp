@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "aotbuild/detail/spec.h"
+#include "arena.hpp"
 #include "tensor.hpp"
 #include "workspace.hpp"
 
@@ -41,7 +42,8 @@ struct BatchNorm {
 class PackedConvolution {
  public:
   // Operands are read during the call, and later only when not `is_packed()`; of the weight's sizes always.
-  PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias, const BatchNorm& norm);
+  PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias, const BatchNorm& norm,
+                    Arena& arena);
 
   bool is_packed() const { return packed_ != nullptr; }
   void run(Workspace& workspace, const Tensor& input, const Tensor& output) const;
@@ -55,7 +57,7 @@ class PackedConvolution {
   TensorPtr folded_bias_;
   dnnl::memory::desc layout_;
   std::int64_t layout_id_ = -1;
-  AlignedBuffer packed_;
+  char* packed_ = nullptr;  // the arena's
 };
 
 // output = activation(convolution(input, weight) + bias) with weights in their plain layout. `bias` may be null.

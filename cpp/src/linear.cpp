@@ -51,7 +51,7 @@ bool even_rows(const Tensor& tensor, std::int64_t* row_stride, std::int64_t* row
 }  // namespace
 
 PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-                           const std::vector<const Tensor*>& biases, bool accumulate)
+                           const std::vector<const Tensor*>& biases, bool accumulate, Arena& arena)
     : dtype_(weights.at(0)->dtype),
       accumulate_(accumulate),
       activation_(spec.activation),
@@ -84,7 +84,7 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
       at += part_nbytes;
     }
   }
-  pack(spec, weights);
+  pack(spec, weights, arena);
   if (!is_packed()) {
     for (const Tensor* weight : weights) {
       parts_.push_back({weight->data(), weight->sizes()[0], weight->strides()[0], weight->strides()[1]});
@@ -92,7 +92,7 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
   }
 }
 
-void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>& weights) {
+void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>& weights, Arena& arena) {
   dnnl::memory::data_type type;
   if (!onednn_dtype(dtype_, &type) || in_features_ == 0 || out_features_ == 0) return;
   const std::int64_t rows = std::max<std::int64_t>(spec.m_hint, 1);
@@ -103,11 +103,11 @@ void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>
   if (!description) return;
   layout_ = description.weights_desc();
   layout_id_ = layout_id(layout_);
-  AlignedBuffer packed(static_cast<char*>(allocate_aligned(layout_.get_size())));
+  char* packed = arena.allocate(layout_.get_size());
   const std::size_t dense_size =
       static_cast<std::size_t>(in_features_) * static_cast<std::size_t>(out_features_) * element_size(dtype_);
   if (weights.size() > 1 && layout_.get_size() != dense_size) {
-    std::memset(packed.get(), 0, layout_.get_size());  // padding between parts
+    std::memset(packed, 0, layout_.get_size());  // padding between parts
   }
 
   // [N_i, K] row-major is [K, N_i] column-major.
@@ -118,7 +118,7 @@ void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>
   dnnl::stream stream(cpu_engine());
   const auto reorder = [&](const dnnl::memory::desc& from, void* data, const dnnl::memory::desc& to) {
     dnnl::memory from_memory(from, cpu_engine(), data);
-    dnnl::memory to_memory(to, cpu_engine(), packed.get());
+    dnnl::memory to_memory(to, cpu_engine(), packed);
     dnnl::reorder(from_memory, to_memory).execute(stream, from_memory, to_memory);
     stream.wait();
   };
@@ -149,7 +149,7 @@ void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>
     const dnnl::memory::desc dense({in_features_, out_features_}, type, dnnl::memory::dims{1, in_features_});
     reorder(dense, joined.get(), layout_);
   }
-  packed_ = std::move(packed);
+  packed_ = packed;
 }
 
 void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
@@ -231,8 +231,8 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
   if (!primitive.is_supported()) {
     fail("context_linear", "oneDNN has no implementation for ", rows, " rows of ", in_features_, " features");
   }
-  void* const with_bias[] = {packed_.get(), input, bias_.get(), output};
-  void* const without_bias[] = {packed_.get(), input, output};
+  void* const with_bias[] = {packed_, input, bias_.get(), output};
+  void* const without_bias[] = {packed_, input, output};
   primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);
 }
 
@@ -253,12 +253,12 @@ TensorPtr slice(const Tensor& tensor, int dim, std::int64_t first, std::int64_t 
 }
 
 BlockedLinear::BlockedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-                             const std::vector<const Tensor*>& biases) {
+                             const std::vector<const Tensor*>& biases, Arena& arena) {
   const Tensor& first_weight = *weights.at(0);
   const std::int64_t features = first_weight.ndim == 2 ? first_weight.sizes()[1] : 0;
   if (features < kMinBlockedFeatures || first_weight.dtype != ScalarType::kFloat32) {
     features_ = {features};
-    blocks_.emplace_back(spec, weights, biases);
+    blocks_.emplace_back(spec, weights, biases, /*accumulate=*/false, arena);
     return;
   }
   // Whole vectors of 16 in the first half.
@@ -279,7 +279,7 @@ BlockedLinear::BlockedLinear(const LinearSpec& spec, const std::vector<const Ten
     LinearSpec part = spec;
     if (!is_last) part.activation = Activation::kNone;
     const std::vector<const Tensor*> none(weights.size(), nullptr);
-    blocks_.emplace_back(part, operands, block == 0 ? biases : none, /*accumulate=*/block != 0);
+    blocks_.emplace_back(part, operands, block == 0 ? biases : none, /*accumulate=*/block != 0, arena);
     first += features_[block];
   }
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "aotbuild/detail/spec.h"
+#include "arena.hpp"
 #include "tensor.hpp"
 #include "workspace.hpp"
 
@@ -18,7 +19,7 @@ class PackedLinear {
   // `weights` and `biases` (null where a part has none) are read during the call, and later only when not
   // `is_packed()`. `accumulate`: the product is added to what is in the output, before the activation.
   PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-               const std::vector<const Tensor*>& biases, bool accumulate = false);
+               const std::vector<const Tensor*>& biases, bool accumulate, Arena& arena);
 
   // Whether the weights were copied to a packed layout, so that the original is not read again.
   bool is_packed() const { return packed_ != nullptr; }
@@ -26,7 +27,7 @@ class PackedLinear {
   void run(Workspace& workspace, Tensor& input, Tensor& output) const;
 
  private:
-  void pack(const LinearSpec& spec, const std::vector<const Tensor*>& weights);
+  void pack(const LinearSpec& spec, const std::vector<const Tensor*>& weights, Arena& arena);
   void run_rows(Workspace& workspace, void* input, std::int64_t input_stride, void* output, std::int64_t output_stride,
                 std::int64_t rows) const;
 
@@ -46,7 +47,7 @@ class PackedLinear {
   AlignedBuffer bias_;  // null when no part has one
   dnnl::memory::desc layout_;
   std::int64_t layout_id_ = -1;
-  AlignedBuffer packed_;
+  char* packed_ = nullptr;   // the arena's
   std::vector<Part> parts_;  // not packed
 };
 
@@ -58,7 +59,7 @@ TensorPtr slice(const Tensor& tensor, int dim, std::int64_t first, std::int64_t 
 class BlockedLinear {
  public:
   BlockedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-                const std::vector<const Tensor*>& biases);
+                const std::vector<const Tensor*>& biases, Arena& arena);
 
   bool is_packed() const;
 

@@ -1,4 +1,5 @@
 set(AOTBUILD_RUNTIME_SOURCES
+    arena.cpp
     context.cpp
     convolution.cpp
     copy.cpp

@@ -280,7 +280,7 @@ class WeightSet::Loader {
     for (std::size_t slot = 0; slot < spec_.linear_count; ++slot) {
       const LinearSpec& linear = spec_.linears[slot];
       const auto [weights, biases] = operands(linear);
-      set_.linears_.emplace_back(linear, weights, biases);
+      set_.linears_.emplace_back(linear, weights, biases, set_.arena_);
       if (set_.linears_.back().is_packed()) release_parts(linear);
     }
     set_.mlps_.reserve(spec_.mlp_count);
@@ -288,8 +288,8 @@ class WeightSet::Loader {
       const MlpSpec& mlp = spec_.mlps[slot];
       const auto [first_weights, first_biases] = operands(mlp.first);
       const auto [second_weights, second_biases] = operands(mlp.second);
-      set_.mlps_.emplace_back(mlp, *first_weights.at(0), first_biases.at(0), *second_weights.at(0),
-                              second_biases.at(0));
+      set_.mlps_.emplace_back(mlp, *first_weights.at(0), first_biases.at(0), *second_weights.at(0), second_biases.at(0),
+                              set_.arena_);
       if (!set_.mlps_.back().is_packed()) continue;
       release_parts(mlp.first);
       release_parts(mlp.second);
@@ -300,7 +300,8 @@ class WeightSet::Loader {
       const BatchNorm norm{constant(convolution.norm_mean), constant(convolution.norm_variance),
                            constant(convolution.norm_weight), constant(convolution.norm_bias),
                            convolution.norm_epsilon};
-      set_.convolutions_.emplace_back(convolution, *constant(convolution.weight), constant(convolution.bias), norm);
+      set_.convolutions_.emplace_back(convolution, *constant(convolution.weight), constant(convolution.bias), norm,
+                                      set_.arena_);
       if (set_.convolutions_.back().is_packed()) release(convolution.weight);
     }
   }

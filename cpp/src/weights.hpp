@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "aotbuild/detail/spec.h"
+#include "arena.hpp"
 #include "convolution.hpp"
 #include "linear.hpp"
 #include "mapped_file.hpp"
@@ -46,6 +47,7 @@ class WeightSet {
   std::vector<AlignedBuffer> copies_;
   std::unique_ptr<Storage[]> storages_;
   std::unique_ptr<Tensor[]> tensors_;
+  Arena arena_;
   std::vector<BlockedLinear> linears_;
   std::vector<PackedMlp> mlps_;
   std::vector<PackedConvolution> convolutions_;
