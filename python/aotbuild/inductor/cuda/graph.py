@@ -1,0 +1,136 @@
+"""From a program that was exported on the CPU to the graph that is lowered for a GPU: the same operators on "cuda"."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+from torch.utils import _pytree as pytree
+
+from aotbuild.capture import tensor_data
+from aotbuild.inductor import graph as cpu_graph
+from aotbuild.inductor.graph import PreparedGraph
+from aotbuild.program import Weight
+
+aten = torch.ops.aten
+
+DEVICE = torch.device("cuda", 0)
+
+
+def prepare(program: ExportedProgram) -> PreparedGraph:
+    """Moves the program to the GPU, decomposes it (the one run of AOTAutograd) and reshapes it for ``GraphLowering``.
+
+    Tensors are fake ones throughout: weights keep their values on the CPU, in the result's ``weights``.
+    """
+    moved = _moved(program)
+    with torch.no_grad():
+        decomposed = moved.run_decompositions(cpu_graph.decomposition_table(()))
+    # Weights are found by name, and shared ones by their storage, which fake tensors have not.
+    decomposed._state_dict = dict(program.state_dict)
+    decomposed._constants = {**decomposed.constants, **program.constants}
+    gm = GraphModule(decomposed.graph_module, decomposed.graph_module.graph)
+    gm.graph.eliminate_dead_code()
+    weights, weight_index = cpu_graph._lift_weights(decomposed, gm)
+    input_names = cpu_graph._drop_unused_constant_inputs(decomposed, gm)
+    weights = _lift_constants(gm, weights, weight_index)
+    cpu_graph._write_back_mutations(decomposed, gm)
+    for node in list(gm.graph.nodes):
+        if node.target is aten._assert_tensor_metadata.default:
+            gm.graph.erase_node(node)
+    gm.recompile()
+    fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
+    return PreparedGraph(gm, fake_inputs, weights, weight_index, input_names)
+
+
+def _moved(program: ExportedProgram) -> ExportedProgram:
+    """A copy of the program with every tensor on the GPU, and fake tensors for parameters, buffers and constants."""
+    mode = _fake_mode(program)
+
+    def move(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            with mode:
+                fake = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=DEVICE)
+            return torch.nn.Parameter(fake, requires_grad=False) if isinstance(value, torch.nn.Parameter) else fake
+        return DEVICE if isinstance(value, torch.device) else value
+
+    graph_module = copy.deepcopy(program.graph_module)
+    for original, node in zip(program.graph.nodes, graph_module.graph.nodes, strict=True):
+        node.name = original.name  # a copy renames what Python has a built-in function for, such as "input"
+    for node in _all_nodes(graph_module):
+        node.args = pytree.tree_map(move, node.args)
+        node.kwargs = pytree.tree_map(move, node.kwargs)
+        node.meta["val"] = pytree.tree_map(move, node.meta.get("val"))
+    moved = program._update(
+        graph_module,
+        copy.deepcopy(program.graph_signature),
+        state_dict={name: move(value) for name, value in program.state_dict.items()},
+        constants={name: move(value) for name, value in program.constants.items()},
+    )
+    moved._example_inputs = pytree.tree_map(move, program.example_inputs)
+    return moved
+
+
+def _all_nodes(graph_module: GraphModule) -> Iterator[Node]:
+    """The nodes of the graph and of the branches of its ``torch.cond`` calls."""
+    for module in graph_module.modules():
+        if isinstance(module, GraphModule):
+            yield from module.graph.nodes
+
+
+def _fake_mode(program: ExportedProgram) -> Any:
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    for node in program.graph.nodes:
+        for value in pytree.tree_leaves(node.meta.get("val")):
+            if isinstance(value, FakeTensor):
+                return value.fake_mode
+    return FakeTensorMode(shape_env=ShapeEnv())
+
+
+def _lift_constants(gm: GraphModule, weights: tuple[Weight, ...], index: dict[str, int]) -> tuple[Weight, ...]:
+    """Constants of the graph: one that holds a single value is written into the code, others become weights.
+
+    Kernels read memory of the GPU, and the constants are real tensors of the CPU.
+    """
+    result = list(weights)
+    for module in gm.modules():
+        if not isinstance(module, GraphModule):
+            continue
+        for node in list(module.graph.nodes):
+            if node.op != "get_attr":
+                continue
+            value = getattr(module, str(node.target))
+            if not isinstance(value, torch.Tensor):
+                continue
+            with module.graph.inserting_before(node):
+                replacement = _full(module, value)
+            if replacement is None:
+                assert module is gm, "export lifts a branch's constants to the program"
+                replacement = _new_placeholder(gm, str(node.target))
+                index[replacement.name] = len(result)
+                name = str(node.target).removeprefix("constant_")
+                result.append(Weight(name, tensor_data(value), required=False))
+            replacement.meta = dict(node.meta)
+            node.replace_all_uses_with(replacement)
+            module.graph.erase_node(node)
+    return tuple(result)
+
+
+def _full(module: GraphModule, value: torch.Tensor) -> Node | None:
+    """``aten.full`` for a constant whose elements are all alike."""
+    if value.numel() == 0 or not bool((value == value.reshape(-1)[0]).all()):
+        return None
+    options = {"dtype": value.dtype, "device": DEVICE, "pin_memory": False}
+    return module.graph.call_function(aten.full.default, (list(value.shape), value.reshape(-1)[0].item()), options)
+
+
+def _new_placeholder(gm: GraphModule, name: str) -> Node:
+    """A further placeholder, before the others: weights come first."""
+    first = next(iter(gm.graph.nodes))
+    with gm.graph.inserting_before(first):
+        return gm.graph.placeholder(name)

@@ -1,0 +1,327 @@
+"""Triton kernels to machine code: each kernel of a model compiled for one architecture, in processes of their own."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import linecache
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from aotbuild.errors import AotbuildError
+from aotbuild.target import CudaTarget
+
+# What one process may allocate, and how much of the machine's free memory is counted for each. A compilation takes 0.3
+# to 0.6 GiB; a few kernels with large tiles take more.
+_MEMORY_LIMIT = 6 << 30
+_MEMORY_PER_PROCESS = 1 << 30
+
+# What every compilation imports, imported once.
+_PRELOADED = ("aotbuild.inductor.cuda.device", "torch._inductor.runtime.triton_heuristics", "triton.compiler")
+
+# A configuration of a kernel: its tile sizes, num_warps and num_stages by name.
+Config = Mapping[str, Any]
+
+# Answers which configuration a kernel gets on an architecture; None leaves it to the heuristics' first that fits.
+Choose = Callable[["TritonKernel", CudaTarget], Config | None]
+
+
+@dataclass(frozen=True)
+class TritonKernel:
+    """The Python source of one kernel as TorchInductor writes it: imports, heuristics, the ``triton.jit`` function."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class GridExpressions:
+    """The number of blocks in x, y and z over the kernel's parameters, and temporaries that they refer to."""
+
+    temporaries: tuple[tuple[str, str], ...]
+    sizes: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """A kernel in machine code, and how it is launched.
+
+    ``image``: a cubin, or PTX. ``signature``: Triton's types of the parameters by name ("*fp16", "i32").
+    ``parameters``: names of those that a launch passes, in order; two scratch pointers, which stay null, follow them.
+    ``wrapper_parameters``: names of the values that the wrapper has for a launch, in its order.
+    The grid is given in Python, for sizes that are known, and in C++.
+    """
+
+    name: str
+    image: bytes
+    symbol: str
+    num_warps: int
+    shared_bytes: int
+    cluster_blocks: int
+    cooperative: bool
+    config: dict[str, Any]
+    signature: dict[str, str]
+    parameters: tuple[str, ...]
+    wrapper_parameters: tuple[str, ...]
+    python_grid: GridExpressions
+    cpp_grid: GridExpressions
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.num_warps
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of values that a launch passes, the scratch pointers included."""
+        return len(self.parameters) + 2
+
+
+@dataclass(frozen=True)
+class _Job:
+    kernel: TritonKernel
+    target: CudaTarget
+    config: Config | None
+
+
+def compile_kernels(
+    kernels: Sequence[TritonKernel],
+    target: CudaTarget,
+    *,
+    choose: Choose | None = None,
+    processes: int | None = None,
+    cache: Path | None = None,
+) -> list[CompiledKernel]:
+    """Compiles all kernels for one architecture.
+
+    Args:
+        choose: answers the configuration of a kernel.
+        processes: how many work at a time; None: as many as processors and free memory allow.
+        cache: folder of results by content; None is ``default_cache()``.
+
+    Raises:
+        AotbuildError: a kernel does not compile, or needs more shared memory than the GPU has in every configuration;
+            all such kernels at once.
+    """
+    folder = cache or default_cache()
+    jobs = [_Job(kernel, target, choose(kernel, target) if choose is not None else None) for kernel in kernels]
+    results: dict[int, CompiledKernel] = {}
+    for index, job in enumerate(jobs):
+        found = _read(folder, job)
+        if found is not None:
+            results[index] = found
+    missing = [index for index in range(len(jobs)) if index not in results]
+    for index, compiled in zip(missing, _compile_all([jobs[index] for index in missing], processes)):
+        results[index] = compiled
+        _write(folder, jobs[index], compiled)
+    return [results[index] for index in range(len(jobs))]
+
+
+def default_cache() -> Path:
+    """``AOTBUILD_CACHE_DIR``, or the user's cache folder by the XDG base directory specification."""
+    given = os.environ.get("AOTBUILD_CACHE_DIR")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "aotbuild" / "kernels"
+
+
+# --- processes
+
+
+def _compile_all(jobs: Sequence[_Job], processes: int | None) -> Iterable[CompiledKernel]:
+    if not jobs:
+        return []
+    count = min(len(jobs), processes or _process_count())
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *_PRELOADED])
+    with concurrent.futures.ProcessPoolExecutor(count, context, _limit_memory) as pool:
+        futures = [pool.submit(_compile, job) for job in jobs]
+        problems: list[str] = []
+        results = []
+        for job, future in zip(jobs, futures):
+            try:
+                results.append(future.result())
+            except concurrent.futures.process.BrokenProcessPool:
+                problems.append(f"  {job.kernel.name}: the compiling process ended (out of memory?)")
+            except MemoryError:
+                problems.append(f"  {job.kernel.name}: needs more than {_MEMORY_LIMIT >> 30} GiB to compile")
+            except _DoesNotCompileError as error:
+                problems.append(f"  {job.kernel.name}: {error}")
+    if problems:
+        raise AotbuildError(
+            "\n".join([f"{len(problems)} kernel(s) do not compile for {jobs[0].target.name}:", *problems])
+        )
+    return results
+
+
+def _process_count() -> int:
+    processors = len(os.sched_getaffinity(0))
+    with open("/proc/meminfo") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    available = int(fields["MemAvailable"].split()[0]) << 10
+    return max(1, min(processors, available // _MEMORY_PER_PROCESS))
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_LIMIT, _MEMORY_LIMIT))
+
+
+class _DoesNotCompileError(Exception):
+    """A kernel has no configuration that compiles and fits; the text says why."""
+
+
+def _compile(job: _Job) -> CompiledKernel:
+    """Compiles one kernel in this process, for a GPU that need not exist."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    from aotbuild.inductor.cuda.device import declared
+
+    triton.knobs.compilation.disable_line_info = True  # paths, and a third of the size
+    gpu = job.target.architecture
+    with tempfile.TemporaryDirectory(prefix="aotbuild-") as scratch, declared(gpu), triton.knobs.cache.scope():
+        triton.knobs.cache.dir = scratch
+        autotuner = _load(job.kernel)
+        candidates = _candidates(autotuner, job)
+        reasons = []
+        for config in candidates:
+            try:
+                binary = _compile_config(autotuner, config, GPUTarget("cuda", gpu.capability, 32))
+            except MemoryError:
+                raise
+            except Exception as error:
+                reasons.append(f"{type(error).__name__}: {error}")
+                continue
+            if binary.metadata.shared > gpu.shared_memory_per_block_optin:
+                reasons.append(f"needs {binary.metadata.shared} bytes of shared memory a block")
+                continue
+            return _result(job, autotuner, config, binary)
+    raise _DoesNotCompileError(reasons[0])
+
+
+def _load(kernel: TritonKernel) -> Any:
+    """Executes the source; the ``CachingAutotuner`` has the function, its signature and its candidates.
+
+    The file has no folder: messages of device-side assertions name it, and they are part of the machine code.
+    """
+    filename = f"{kernel.name}.py"
+    lines = kernel.source.splitlines(keepends=True)
+    linecache.cache[filename] = (len(kernel.source), None, lines, filename)
+    module = ModuleType(kernel.name)
+    module.__file__ = filename
+    sys.modules[kernel.name] = module
+    exec(compile(kernel.source, filename, "exec"), module.__dict__)
+    return getattr(module, kernel.name)
+
+
+def _candidates(autotuner: Any, job: _Job) -> list[Any]:
+    """The chosen configuration, or all in the order of the heuristics."""
+    if job.config is None:
+        return list(autotuner.configs)
+    from torch._inductor.runtime.triton_heuristics import config_from_dict
+
+    return [config_from_dict(dict(job.config))]
+
+
+def _compile_config(autotuner: Any, config: Any, target: Any) -> Any:
+    import triton
+    from triton.compiler import ASTSource
+
+    meta = autotuner._create_compile_meta(config)
+    source = ASTSource(autotuner.fn, meta["signature"], meta["constants"], meta["configs"][0])
+    return triton.compile(source, target=target, options=autotuner._create_compile_options(config, meta))
+
+
+def _result(job: _Job, autotuner: Any, config: Any, binary: Any) -> CompiledKernel:
+    from torch._inductor.runtime.triton_heuristics import config_to_dict
+
+    metadata = binary.metadata
+    if metadata.global_scratch_size or metadata.profile_scratch_size:
+        raise _DoesNotCompileError(
+            "uses scratch memory in global memory (tensor descriptors made on the device), which is not supported; "
+            "pass pointers and strides instead"
+        )
+    signature = {str(name): str(kind) for name, kind in autotuner._create_compile_meta(config)["signature"].items()}
+    inductor_meta = autotuner.inductor_meta
+    settings = config_to_dict(config)
+    constants = {*settings, *inductor_meta.get("declared_constexpr_names", [])}
+    names = [name for name in autotuner.fn.arg_names if name in signature]
+    return CompiledKernel(
+        name=job.kernel.name,
+        image=binary.asm["ptx"].encode() + b"\0" if job.target.ptx else binary.asm["cubin"],
+        symbol=metadata.name,
+        num_warps=metadata.num_warps,
+        shared_bytes=metadata.shared,
+        cluster_blocks=metadata.num_ctas,
+        cooperative=bool(metadata.launch_cooperative_grid),
+        config=settings,
+        signature=signature,
+        parameters=tuple(name for name in names if signature[name] != "constexpr"),
+        wrapper_parameters=(
+            *(name for name in names if name not in constants),
+            *inductor_meta.get("extra_launcher_args", []),
+        ),
+        python_grid=_grid(inductor_meta, config, "python"),
+        cpp_grid=_grid(inductor_meta, config, "cpp"),
+    )
+
+
+def _grid(inductor_meta: dict[str, Any], config: Any, mode: Any) -> GridExpressions:
+    from torch._inductor.runtime.triton_heuristics import GridExpr
+
+    grid = GridExpr.from_meta(inductor_meta, config, mode)
+    temporaries = []
+    for line in grid.prefix:
+        left, _, right = line.rstrip(";").partition(" = ")
+        temporaries.append((left.split()[-1], right))
+    return GridExpressions(tuple(temporaries), (str(grid.x_grid), str(grid.y_grid), str(grid.z_grid)))
+
+
+# --- cache
+
+
+def _key(job: _Job) -> str:
+    """A name for the result by all that it depends on."""
+    import torch
+    import triton
+
+    own = Path(__file__).read_bytes()
+    parts = (job.kernel.source, job.kernel.name, job.target.name, job.config, torch.__version__, triton.__version__)
+    return hashlib.sha256(own + repr(parts).encode()).hexdigest()
+
+
+def _read(folder: Path, job: _Job) -> CompiledKernel | None:
+    try:
+        fields = json.loads((folder / _key(job)).read_bytes())
+    except (OSError, ValueError):
+        return None
+    grids = {
+        name: GridExpressions(tuple((n, e) for n, e in fields[name]["temporaries"]), tuple(fields[name]["sizes"]))
+        for name in ("python_grid", "cpp_grid")
+    }
+    lists = {name: tuple(fields[name]) for name in ("parameters", "wrapper_parameters")}
+    return CompiledKernel(**{**fields, **grids, **lists, "image": base64.b64decode(fields["image"])})
+
+
+def _write(folder: Path, job: _Job, compiled: CompiledKernel) -> None:
+    """Puts a result into the cache; where that cannot be written there is none."""
+    fields = dataclasses.asdict(compiled)
+    fields["image"] = base64.b64encode(compiled.image).decode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+            json.dump(fields, file)
+        os.replace(file.name, folder / _key(job))
+    except OSError:
+        pass

@@ -1,0 +1,243 @@
+"""Lowering for GPUs: the captured program to C++ that launches kernels, and those kernels, for each architecture."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._inductor.codegen.wrapper import PythonWrapperCodegen
+from torch._inductor.debug import DebugContext
+from torch._inductor.graph import GraphLowering
+from torch._inductor.virtualized import V
+
+from aotbuild.capture import Captured
+from aotbuild.inductor import lowering as cpu_lowering
+from aotbuild.inductor.cuda.choices import one_choice
+from aotbuild.inductor.cuda.constants import constants_on_cpu
+from aotbuild.inductor.cuda.device import declared
+from aotbuild.inductor.cuda.graph import prepare
+from aotbuild.inductor.cuda.kernels import Choose, CompiledKernel, compile_kernels
+from aotbuild.inductor.cuda.wrapper import CudaWrapperCode, StandaloneCudaWrapper
+from aotbuild.inductor.graph import PreparedGraph
+from aotbuild.inductor.wrapper import StandaloneCppWrapper
+from aotbuild.program import Variant, Weight
+from aotbuild.target import CudaTarget, cuda_target, is_architecture_specific
+
+# What differs from the CPU: matrix products and convolutions are Triton templates, nothing is timed.
+_OPTIONS: dict[str, Any] = {
+    "max_autotune_gemm": True,
+    "max_autotune_gemm_backends": "TRITON",
+    "max_autotune_conv_backends": "TRITON",
+    "autotune_in_subproc": False,
+    "shape_padding": False,
+    "triton.autotune_at_compile_time": False,
+    "triton.store_cubin": False,
+    "benchmark_epilogue_fusion": False,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CudaVariant(Variant):
+    """A variant for one GPU architecture; ``isa`` is its name, sm_90 or compute_80.
+
+    ``images`` is all kernels' machine code in one block, which the generated table of kernels calls ``images``.
+    """
+
+    images: bytes
+    kernels: tuple[CompiledKernel, ...]
+
+
+@dataclass
+class LoweredCuda:
+    """C++ and kernels for every architecture, and the weights that they refer to by index."""
+
+    variants: tuple[CudaVariant, ...]
+    weights: tuple[Weight, ...]
+    counters: dict[str, int]
+
+
+def lower_cuda(
+    captured: Captured,
+    architectures: Sequence[str],
+    *,
+    target: str,
+    preset: str = "default",
+    options: Mapping[str, Any] | None = None,
+    choose: Choose | None = None,
+    processes: int | None = None,
+) -> LoweredCuda:
+    """Lowers a captured program for declared GPUs; this machine needs none.
+
+    Args:
+        architectures: values of CUDA_ARCHITECTURES ("90", "80-virtual").
+        choose: answers the configuration of each kernel, instead of the heuristics' first.
+        processes: how many kernels compile at a time; None: as many as processors and memory allow.
+
+    Raises:
+        AotbuildError: for an unknown architecture or option, operators that would need a library (all of them at
+            once), or kernels that do not compile.
+    """
+    targets = [cuda_target(text) for text in architectures]
+    prepared = prepare(captured.program)
+    variants = [
+        _variant(prepared, gpu, target, preset, options or {}, choose, processes)
+        for gpu in sorted(set(targets), key=lambda gpu: (gpu.ptx, -gpu.architecture.capability))
+    ]
+    counters = {"exports": 1, "decompositions": 1, "lowerings": len(variants)}
+    return LoweredCuda(tuple(variants), prepared.weights, counters)
+
+
+def _variant(
+    prepared: PreparedGraph,
+    gpu: CudaTarget,
+    target: str,
+    preset: str,
+    options: Mapping[str, Any],
+    choose: Choose | None,
+    processes: int | None,
+) -> CudaVariant:
+    with declared(gpu.architecture), _options(preset, options), _standalone_backend(), one_choice(gpu.architecture):
+        code = _generate(prepared, target)
+    kernels = compile_kernels(code.triton_kernels, gpu, choose=choose, processes=processes)
+    return _rendered(code, kernels, gpu, target)
+
+
+@contextlib.contextmanager
+def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
+    with cpu_lowering._options(preset, {**_OPTIONS, **options}):
+        yield
+
+
+@contextlib.contextmanager
+def _standalone_backend() -> Iterator[None]:
+    """Makes the GPU's wrapper generator ours for the time of one lowering."""
+    from torch._inductor.codegen import common
+    from torch._inductor.codegen.cuda_combined_scheduling import CUDACombinedScheduling
+
+    common.init_backend_registration()
+    before = common.device_codegens["cuda"]
+    common.register_backend_for_device("cuda", CUDACombinedScheduling, PythonWrapperCodegen, StandaloneCudaWrapper)
+    try:
+        yield
+    finally:
+        common.device_codegens["cuda"] = before
+
+
+def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
+    fake_mode = cpu_lowering._fake_mode(prepared)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(V.set_fake_mode(fake_mode))
+        stack.enter_context(V.set_aot_compilation(True))
+        stack.enter_context(DebugContext())
+        stack.enter_context(torch.no_grad())
+        graph = _lower_graph(prepared, fake_mode)
+        StandaloneCppWrapper.weight_index = prepared.weight_index
+        StandaloneCppWrapper.weight_count = len(prepared.weights)
+        # A copy would leave the caller's tensor as it was.
+        graph.unaligned_buffers |= graph.mutated_inputs - prepared.weight_index.keys()
+        with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
+            graph.codegen()
+        code = StandaloneCppWrapper.collected
+        assert isinstance(code, CudaWrapperCode) and not code.kernels
+        assert not graph.constants, "constants are weights by now"
+        cpu_lowering._refuse_missing_operators(code, graph, target)
+        return code
+
+
+def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
+    from torch._inductor import compile_fx
+    from torch._inductor.fx_passes.joint_graph import joint_graph_passes
+    from torch._inductor.fx_passes.post_grad import view_to_reshape
+
+    gm = copy.deepcopy(prepared.module)
+    for original, node in zip(prepared.module.graph.nodes, gm.graph.nodes, strict=True):
+        node.name = original.name
+    with constants_on_cpu():
+        joint_graph_passes(gm)
+    view_to_reshape(gm)
+    fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
+    compile_fx.fake_tensor_prop(gm, fake_inputs, True)
+    compile_fx._recursive_record_original_output_strides(gm)
+    compile_fx._recursive_post_grad_passes(gm, is_inference=True)
+    graph = GraphLowering(
+        gm,
+        example_inputs=fake_inputs,
+        shape_env=fake_mode.shape_env,
+        cpp_wrapper=True,
+        aot_mode=True,
+        is_inference=True,
+    )
+    graph.freeze_runtime_asserts()
+    with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
+        graph.run(*fake_inputs)
+    return graph
+
+
+# --- C++
+
+
+def _rendered(code: CudaWrapperCode, kernels: Sequence[CompiledKernel], gpu: CudaTarget, target: str) -> CudaVariant:
+    name = "".join(c if c.isalnum() else "_" for c in target)
+    namespace = f"aotbuild_{name}_{gpu.name}"
+    header_name = f"{target}_kernels_{gpu.name}.hpp"
+    images, table = _table(kernels, gpu)
+    run = (
+        '#include "aotbuild/detail/cuda_wrapper.hpp"\n'
+        f'#include "{header_name}"\n\n'
+        f"namespace {namespace} {{\n\n"
+        "using namespace aotbuild::detail;\n\n"
+        f"{table}\n"
+        "void run([[maybe_unused]] CallContext& context, [[maybe_unused]] AtenTensorHandle* inputs,\n"
+        "         [[maybe_unused]] AtenTensorHandle* outputs) {\n"
+        f"{code.run_body(kernels)}\n"
+        "}\n\n"
+        f"}}  // namespace {namespace}\n"
+    )
+    return CudaVariant(gpu.name, namespace, run, _header(kernels, namespace), (), images, tuple(kernels))
+
+
+def _header(kernels: Sequence[CompiledKernel], namespace: str) -> str:
+    names = "".join(f"  {kernel.name},\n" for kernel in kernels)
+    return (
+        "#pragma once\n\n"
+        '#include "aotbuild/detail/cuda_spec.hpp"\n\n'
+        f"namespace {namespace} {{\n\n"
+        f"// The kernels, in the order of their table.\nenum Kernel : int {{\n{names}}};\n\n"
+        "extern const aotbuild::detail::CudaVariantSpec cuda;\n\n"
+        f"}}  // namespace {namespace}\n"
+    )
+
+
+# The driver reads images in place; ELF headers want this much.
+_IMAGE_ALIGNMENT = 64
+
+
+def _table(kernels: Sequence[CompiledKernel], gpu: CudaTarget) -> tuple[bytes, str]:
+    """All images in one block, and the C++ table that says where each kernel's lies and how it is launched."""
+    images = b""
+    offsets: dict[bytes, int] = {}
+    rows = []
+    for kernel in kernels:
+        if kernel.image not in offsets:
+            images += bytes(-len(images) % _IMAGE_ALIGNMENT)
+            offsets[kernel.image] = len(images)
+            images += kernel.image
+        rows.append(
+            f'    {{"{kernel.symbol}", images + {offsets[kernel.image]}, {len(kernel.image)}, {kernel.threads}, '
+            f"{kernel.shared_bytes}, {kernel.cluster_blocks}, {kernel.parameter_count}, "
+            f"{str(kernel.cooperative).lower()}}},\n"
+        )
+    kind = "kPtx" if gpu.ptx else "kArchitectureSpecific" if is_architecture_specific(gpu.architecture) else "kCubin"
+    shared = max((kernel.shared_bytes for kernel in kernels), default=0)
+    table = (
+        "extern const unsigned char images[];\n\n"
+        "// name, image, its size, threads, shared bytes, blocks of a cluster, parameters, cooperative\n"
+        f"static const CudaKernelSpec kernels[] = {{\n{''.join(rows)}}};\n\n"
+        f"const CudaVariantSpec cuda = {{{gpu.architecture.capability}, CudaImageKind::{kind}, {shared}, "
+        f"{len(kernels)}, kernels}};\n"
+    )
+    return images, table

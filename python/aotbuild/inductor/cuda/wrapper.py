@@ -1,0 +1,184 @@
+"""The C++ wrapper for GPUs: the wrapper of the CPU, with a launch on one line for each kernel."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy
+import torch
+from torch._inductor import ir
+from torch._inductor.codegen.cpp_utils import cexpr
+from torch._inductor.codegen.wrapper import SymbolicCallArg
+from torch._inductor.virtualized import V
+
+from aotbuild.inductor.cuda.kernels import CompiledKernel, TritonKernel
+from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
+
+# Triton's scalar types as C++ has them; pointers are passed as tensors.
+_SCALARS = {
+    "i1": "bool",
+    "i8": "std::int8_t",
+    "i16": "std::int16_t",
+    "i32": "std::int32_t",
+    "i64": "std::int64_t",
+    "u8": "std::uint8_t",
+    "u16": "std::uint16_t",
+    "u32": "std::uint32_t",
+    "u64": "std::uint64_t",
+    "fp32": "float",
+    "fp64": "double",
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A call of a kernel: C++ expressions for its parameters, those of the grid of a hand-written kernel included."""
+
+    kernel: str
+    arguments: tuple[str, ...]
+
+
+@dataclass
+class CudaWrapperCode(WrapperCode):
+    """What the wrapper collected.
+
+    In ``body`` the line ``launch@i@ ...`` stands for ``launches[i]`` until its kernel is compiled.
+    """
+
+    triton_kernels: list[TritonKernel] = field(default_factory=list)
+    launches: list[Launch] = field(default_factory=list)
+
+    def run_body(self, kernels: Sequence[CompiledKernel]) -> str:
+        """The body of the run function, now that grids and parameters are known."""
+        by_name = {kernel.name: kernel for kernel in kernels}
+
+        def write(match: re.Match[str]) -> str:
+            launch = self.launches[int(match[2])]
+            return _launch_line(launch, by_name[launch.kernel], match[1])
+
+        return re.sub(r"^( *)launch@(\d+)@.*$", write, self.body, flags=re.MULTILINE)
+
+
+class StandaloneCudaWrapper(StandaloneCppWrapper):
+    """Writes the run function of a model on one GPU; it is the CPU's, on tensors of the GPU."""
+
+    code: CudaWrapperCode
+
+    @staticmethod
+    def create(
+        is_subgraph: bool, subgraph_name: str | None, parent_wrapper: Any, partition_signatures: Any = None
+    ) -> StandaloneCudaWrapper:
+        return StandaloneCudaWrapper()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = StandaloneCppWrapper.collected = CudaWrapperCode()
+
+    def codegen_device(self, device: torch.device) -> str:
+        return "kCuda, -1" if device.type == "cuda" else super().codegen_device(device)
+
+    def codegen_inputs(self) -> None:
+        """Kernels are compiled for inputs whose address is a multiple of 16, except for those that they write to."""
+        for name, value in V.graph.graph_inputs.items():
+            is_input = name not in self.weight_index and isinstance(value, ir.TensorBox)
+            if is_input and name not in V.graph.unaligned_buffers:
+                self.prefix.writeline(f"{name} = context_aligned(context, {name});")
+        super().codegen_inputs()
+
+    def make_zero_buffer(self, name: str) -> str:
+        return f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_zero_({name}));"
+
+    def make_comment(self, text: str) -> None:
+        """Kernels are named after their operators; upstream lists all nodes of the graph as well."""
+
+    def codegen_device_guard_enter(self, device_idx: int, *args: Any, **kwargs: Any) -> None:
+        """The runtime has made the call's device current."""
+
+    def codegen_device_guard_exit(self) -> None:
+        pass
+
+    def write_get_raw_stream(self, device_idx: int, graph_name: str) -> str:
+        raise AssertionError("launches take the stream of the call")
+
+    def _define_kernel_helper(
+        self,
+        kernel_name: str,
+        kernel_body: str,
+        metadata: str | None = None,
+        gpu: bool = True,
+        cpp_definition: str | None = None,
+    ) -> None:
+        if not gpu:
+            super()._define_kernel_helper(kernel_name, kernel_body, metadata, gpu, cpp_definition)
+            return
+        call = ast.parse(kernel_body.strip(), mode="eval").body
+        assert isinstance(call, ast.Call) and len(call.args) == 2, kernel_body
+        _, source = (ast.literal_eval(argument) for argument in call.args)
+        self.code.triton_kernels.append(TritonKernel(kernel_name, source))
+
+    def _generate_kernel_call_helper(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
+        if kwargs["device"].type == "cpu":
+            super()._generate_kernel_call_helper(kernel_name, call_args, **kwargs)
+            return
+        arguments = tuple(self._argument(argument) for argument in call_args)
+        self.writeline(f"launch@{len(self.code.launches)}@ {' '.join(arguments)}")
+        self.code.launches.append(Launch(kernel_name, arguments))
+
+    def _argument(self, argument: Any) -> str:
+        if isinstance(argument, (str, SymbolicCallArg)):
+            return str(argument)
+        if isinstance(argument, bool):
+            return str(argument).lower()
+        if isinstance(argument, float):
+            return str(self.generate_float_value(argument))
+        return str(cexpr(V.graph.sizevars.simplify(sympy.sympify(argument))))
+
+
+def _launch_line(launch: Launch, kernel: CompiledKernel, indent: str) -> str:
+    values = dict(zip(kernel.wrapper_parameters, launch.arguments, strict=True))
+    arguments = [_typed(values[name], kernel.signature[name]) for name in kernel.parameters]
+    return f"{indent}launch({', '.join(['context', kernel.name, _grid(kernel, values), *arguments])});"
+
+
+def _grid(kernel: CompiledKernel, values: Mapping[str, str]) -> str:
+    """The grid as a braced initializer: numbers where the sizes are known, else expressions."""
+    numbers: dict[str, Any] = {name: int(value.rstrip("L")) for name, value in values.items() if _is_integer(value)}
+    numbers["max"] = max
+    try:
+        for name, expression in kernel.python_grid.temporaries:
+            numbers[name] = eval(expression, {"__builtins__": {}}, numbers)
+        sizes = [str(eval(expression, {"__builtins__": {}}, numbers)) for expression in kernel.python_grid.sizes]
+    except NameError:
+        texts = dict(values)
+        for name, expression in kernel.cpp_grid.temporaries:
+            texts[name] = _substituted(expression, texts)
+        sizes = [_substituted(expression, texts) for expression in kernel.cpp_grid.sizes]
+    return f"{{{', '.join(sizes)}}}"
+
+
+def _substituted(expression: str, values: Mapping[str, str]) -> str:
+    def value_of(match: re.Match[str]) -> str:
+        value = values.get(match[0], match[0])
+        return value if re.fullmatch(r"\w+", value) else f"({value})"
+
+    ceil_divided = re.sub(r"\(\((\w+) \+ \((\w+) - 1\)\) / \((\w+)\)\)", r"ceil_div(\1, \2)", expression)
+    return re.sub(r"[A-Za-z_]\w*", value_of, ceil_divided)
+
+
+def _is_integer(value: str) -> bool:
+    return re.fullmatch(r"-?\d+L?", value) is not None
+
+
+def _typed(value: str, triton_type: str) -> str:
+    if triton_type.startswith("*"):
+        return value
+    cpp_type = _SCALARS[triton_type]
+    if _is_integer(value):
+        value = value.rstrip("L")
+        if cpp_type == "std::int32_t":
+            return value
+    return f"{cpp_type}({value})"
