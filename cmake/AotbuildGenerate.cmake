@@ -358,13 +358,23 @@ function(_aotbuild_set_kernel_properties isa preset sources)
   if(NOT aotbuild_torch_include STREQUAL "")
     set(torch_include "-isystem${aotbuild_torch_include}" "-ffile-prefix-map=${aotbuild_torch_include}=torch")
   endif()
+  if(CMAKE_CROSSCOMPILING)
+    # torch's include folder holds a sleef.h for the processor that builds; this one comes first.
+    _aotbuild_runtime_dependencies("${aotbuild_prefix}")
+    list(PREPEND torch_include -include "${AOTBUILD_SLEEF_INCLUDE_DIR}/sleef.h")
+  endif()
+  set(definitions TORCH_INDUCTOR_CPP_WRAPPER STANDALONE_TORCH_HEADER C10_USING_CUSTOM_GENERATED_MACROS)
+  _aotbuild_processor(family)
+  if(family STREQUAL "aarch64")
+    list(APPEND definitions AT_BUILD_ARM_VEC256_WITH_SLEEF)  # at::vec's math functions, as in torch's own build
+  endif()
   # -w: the sources are TorchInductor's, and the project's own -Wall -Werror must not stop the build.
   set(options
     -std=c++20 ${isa_flags} ${optimisation} -fno-math-errno -fno-trapping-math -ffp-contract=off -w ${torch_include}
     ${maps})
   set_source_files_properties(${sources} PROPERTIES
     COMPILE_OPTIONS "${options}"
-    COMPILE_DEFINITIONS "TORCH_INDUCTOR_CPP_WRAPPER;STANDALONE_TORCH_HEADER;C10_USING_CUSTOM_GENERATED_MACROS"
+    COMPILE_DEFINITIONS "${definitions}"
     SKIP_PRECOMPILE_HEADERS ON
     SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()

@@ -31,9 +31,22 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_PYTHON` | the interpreter of the environment that has aotbuild and torch |
 | `AOTBUILD_GENERATOR_JOBS` | generators that run at a time under Ninja; default one for each 4 GiB of memory, at most one a core |
 | `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN; default: the Python environment's, else the system's |
+| `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none; matrix products and convolutions are slow then |
 | `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
 | `AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR` | the folder of `nlohmann/json.hpp` |
 | `AOTBUILD_GENERATOR` | a script that stands in for `python -m aotbuild`, for tests of build systems; also an environment variable |
+
+## Cross-compiling
+
+The toolchain file says what the library is for: `CMAKE_SYSTEM_PROCESSOR` gives the default of `CPU_ISA`, and nothing that
+is built for the target runs on the host, which needs Python and torch alone. The target's oneDNN 3, Sleef and GoogleTest
+have to lie where CMake finds them; `AOTBUILD_ONEDNN=OFF` does without the first. The model's test runs through
+`CMAKE_CROSSCOMPILING_EMULATOR`:
+
+    set(CMAKE_SYSTEM_NAME Linux)
+    set(CMAKE_SYSTEM_PROCESSOR aarch64)
+    set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+    set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64;-L;/usr/aarch64-linux-gnu)
 
 ## What runs again
 
