@@ -6,17 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aotbuild.compiler import Compiled, compile
+    from aotbuild.errors import AotbuildError
     from aotbuild.model import Model
     from aotbuild.runner import Error, Runner, load
 
 __version__ = "0.1.0"
-__all__ = ["Error", "Model", "Runner", "__version__", "load"]
+__all__ = ["AotbuildError", "Compiled", "Error", "Model", "Runner", "__version__", "compile", "load"]
 
 # Loaded when first used, so that a model file needs no compiled module.
 _MODULES = {
+    "AotbuildError": "aotbuild.errors",
+    "Compiled": "aotbuild.compiler",
     "Error": "aotbuild.runner",
     "Model": "aotbuild.model",
     "Runner": "aotbuild.runner",
+    "compile": "aotbuild.compiler",
     "load": "aotbuild.runner",
 }
 

@@ -34,7 +34,40 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cmakedir", action="store_true", help="print the folder of aotbuildConfig.cmake")
     commands = parser.add_subparsers(dest="command", metavar="command")
     _add_generate(commands.add_parser("generate", help="write the C++ sources of a model (what CMake runs)"))
+    _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
     return parser
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_bench)
+    add = parser.add_argument
+    add("model", help="file.py:callable or package.module:callable")
+    add("--dynamic-shapes", action="append", default=[], metavar="INPUT:DIM=MIN..MAX")
+    add("--param", action="append", default=[], metavar="KEY=VALUE")
+    add("--cpu-isa", action="append", default=[], metavar="ISA")
+    add("--threads", type=int, default=1)
+    add("--rounds", type=int, default=30)
+    add("--output-dir", type=Path, help="keep the project and its build there")
+    add("--json", type=Path, help="write the figures there too")
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from aotbuild.bench import bench
+
+    _quieten()
+    report = bench(
+        args.model,
+        params=_pairs(args.param, "PARAMS"),
+        dynamic_shapes=args.dynamic_shapes,
+        cpu_isa=args.cpu_isa,
+        threads=args.threads,
+        rounds=args.rounds,
+        output_dir=args.output_dir,
+    )
+    print(report.as_text())
+    if args.json is not None:
+        args.json.write_text(report.as_json())
+    return 0
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,8 @@ from aotbuild.paths import cmake_directory
 if TYPE_CHECKING:
     import torch
 
+    from aotbuild.capture import DynamicDim
+    from aotbuild.model import Model
     from aotbuild.runner import Runner
 
 _PROJECT = """\
@@ -65,13 +67,28 @@ def compile(
     Raises:
         AotbuildError: the function does not export, or the generator or compiler failed (with the end of its output).
     """
+    from aotbuild.model import Model
+
+    model = Model(f, tuple(args), dict(kwargs or {}), dynamic_shapes)
+    return compile_model(model, options=options, cpu_isa=cpu_isa, output_dir=output_dir, name=name)
+
+
+def compile_model(
+    model: Model,
+    dynamic: Sequence[DynamicDim] = (),
+    *,
+    options: Mapping[str, Any] | None = None,
+    cpu_isa: Sequence[str] = (),
+    output_dir: str | os.PathLike[str] | None = None,
+    name: str = "model",
+) -> Compiled:
+    """``compile`` for what a model file returns; ``dynamic`` as DYNAMIC_SHAPES has it."""
     import torch
 
     from aotbuild.capture import export_program
-    from aotbuild.model import Model
     from aotbuild.runner import load
 
-    program = export_program(Model(f, tuple(args), dict(kwargs or {}), dynamic_shapes), (), name)
+    program = export_program(model, dynamic, name)
     directory = Path(output_dir) if output_dir is not None else Path(tempfile.mkdtemp(prefix="aotbuild-"))
     directory.mkdir(parents=True, exist_ok=True)
     torch.export.save(program, directory / "model.pt2")
