@@ -30,11 +30,30 @@ The generator runs in this Python interpreter, the first of these that is set or
 |---|---|
 | `AOTBUILD_PYTHON` | the interpreter of the environment that has aotbuild and torch |
 | `AOTBUILD_GENERATOR_JOBS` | generators that run at a time under Ninja; default one for each 4 GiB of memory, at most one a core |
+| `AOTBUILD_CACHE_DIR` | the folder of the compile cache; default: the environment variable of that name while building, else no cache |
 | `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN; default: the Python environment's, else the system's |
 | `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none; matrix products and convolutions are slow then |
 | `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
 | `AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR` | the folder of `nlohmann/json.hpp` |
 | `AOTBUILD_GENERATOR` | a script that stands in for `python -m aotbuild`, for tests of build systems; also an environment variable |
+
+## The compile cache
+
+With `AOTBUILD_CACHE_DIR` set to a folder, a clean build of an unchanged model takes what the generator wrote before and
+does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not. The keys
+are contents: of the files that the model was made from, of the exported program without the values of its weights, with
+the arguments, the versions of all installed Python packages and aotbuild itself; never paths or times. So the folder may
+be shared by checkouts, by parallel builds and, over a network, by machines. `OFF` or an empty value means off.
+
+| environment variable | default | |
+|---|---|---|
+| `AOTBUILD_CACHE_DIR` | off | the folder |
+| `AOTBUILD_CACHE_SIZE` | `5G` | what was not used for the longest time is removed beyond this size |
+
+What Python code opens while the model is made is part of the key, and safetensors files are. Files that other native
+code opens by itself have to be in the model's `data_files`, and environment variables that the model reads are not seen.
+A damaged entry is ignored with a warning. Object files are for ccache or sccache, as in any C++ project
+(`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources hold no path, and with `CCACHE_BASEDIR` other checkouts hit too.
 
 ## Cross-compiling
 

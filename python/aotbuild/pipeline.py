@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from aotbuild import emit
+from aotbuild import cache, emit, program
 from aotbuild.errors import AotbuildError
 from aotbuild.program import CompiledModel, EmitOptions
 
@@ -67,6 +68,18 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     """
     progress = progress or Progress(request.emit.target)
     _refuse_unbuilt(request)
+    store = cache.enabled()
+    toolchain = cache.toolchain_files()
+    base = request.source_dir or Path.cwd()
+    settings = _settings(request)
+    source_key = cache.source_key(settings, request.model, base, toolchain) if store else None
+    if store and source_key:
+        with progress.stage("looked in the cache in"):
+            hit = store.find(source_key)
+        if hit:
+            with progress.stage("took the sources from the cache in"):
+                dependencies = [*hit.dependencies, *toolchain]
+                return emit.write(hit.files, request.output_dir, request.stamp, request.depfile, dependencies)
     with progress.stage("imported torch in"):
         import torch
 
@@ -76,20 +89,30 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
 
     torch.set_num_threads(max(1, torch.get_num_threads()))
     isas = [cpu_isa(name) for name in request.cpu_isa]
-    with progress.stage("loaded the model in"):
-        source = capture.load_source(request.model, request.params, request.source_dir)
-    with progress.stage("exported and ran it eagerly in"):
-        dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
-        captured = capture.capture(source, dynamic, request.emit.target)
-    with progress.stage("lowered it in"):
-        lowered = lowering.lower(
-            captured,
-            isas,
-            target=request.emit.target,
-            preset=request.preset,
-            options=_option_values(request.options),
-            shard_count=request.shards,
-        )
+    with cache.recorded_reads() if store else nullcontext(set[str]()) as reads:
+        with progress.stage("loaded the model in"):
+            source = capture.load_source(request.model, request.params, request.source_dir)
+        with progress.stage("exported and ran it eagerly in"):
+            dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
+            captured = capture.capture(source, dynamic, request.emit.target)
+    lowered: lowering.Lowered | None = None
+    graph_key = cache.graph_key(captured, _lowering_settings(request), toolchain) if store else ""
+    if store:
+        kept = store.find_graph(graph_key, [lowering.Lowered, *_plain_classes()])
+        lowered = None if kept is None else cache.join_weights(kept, captured.program)
+    if lowered is None:
+        with progress.stage("lowered it in"):
+            lowered = lowering.lower(
+                captured,
+                isas,
+                target=request.emit.target,
+                preset=request.preset,
+                options=_option_values(request.options),
+                shard_count=request.shards,
+            )
+        without_weights = cache.split_weights(lowered, captured.program) if store else None
+        if store and without_weights is not None:
+            store.store_graph(graph_key, without_weights)
     compiled = CompiledModel(
         captured.signature,
         lowered.weights,
@@ -111,8 +134,28 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     )
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
-        dependencies = [*captured.files, *_toolchain_files()]
-        return emit.write(files, request.output_dir, request.stamp, request.depfile, dependencies)
+        dependencies = [*captured.files, *toolchain]
+        changed = emit.write(files, request.output_dir, request.stamp, request.depfile, dependencies)
+    if store and source_key:
+        with progress.stage("kept it in the cache in"):
+            store.store(source_key, files, captured.files, cache.foreign_reads(reads, capture.is_project_file))
+    return changed
+
+
+def _settings(request: GenerateRequest) -> dict[str, Any]:
+    """All that the result depends on beside the model, without paths of the build."""
+    apart = ("model", "output_dir", "stamp", "depfile", "source_dir", "verbose")
+    return {name: value for name, value in dataclasses.asdict(request).items() if name not in apart}
+
+
+def _lowering_settings(request: GenerateRequest) -> dict[str, Any]:
+    """The part of the settings that lowering depends on."""
+    parts = ("device", "cpu_isa", "runtime", "preset", "options", "shards")
+    return {"target": request.emit.target, **{name: getattr(request, name) for name in parts}}
+
+
+def _plain_classes() -> list[type]:
+    return [kind for kind in vars(program).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
 
 
 def _refuse_unbuilt(request: GenerateRequest) -> None:
@@ -141,13 +184,3 @@ def _version(package: str) -> str:
 
         return __version__
     return metadata.version(package)
-
-
-def _toolchain_files() -> Sequence[Path]:
-    """One file each that changes when torch or aotbuild changes, instead of their thousands."""
-    import torch
-
-    files = [Path(torch.__file__).parent / "version.py"]
-    package = Path(__file__).parent
-    files += sorted(package.glob("**/*.py")) + sorted(package.glob("**/*.j2"))
-    return files

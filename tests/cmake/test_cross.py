@@ -1,4 +1,4 @@
-"""Cross-compiling to 64-bit Arm: kernels for that processor without a look at this one, and the golden test under qemu."""
+"""Cross-compiling to 64-bit Arm: kernels for it without a look at this processor, the golden test under qemu."""
 
 from __future__ import annotations
 
