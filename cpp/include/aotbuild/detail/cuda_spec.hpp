@@ -54,6 +54,9 @@ AOTBUILD_RUNTIME_API void context_launch(CallContext& context, int kernel, unsig
 // until the run function returns. Borrowed either way.
 AOTBUILD_RUNTIME_API AtenTensorHandle context_aligned(CallContext& context, AtenTensorHandle tensor);
 
+// Fills `seeds`, int64 on the device, with numbers that no other call of the model's gets.
+AOTBUILD_RUNTIME_API void context_random_seeds(CallContext& context, AtenTensorHandle seeds);
+
 }  // namespace aotbuild::detail
 
 #endif  // AOTBUILD_DETAIL_CUDA_SPEC_HPP_

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch._inductor.inductor_prims
 from torch._dynamo import device_interface
 
 from aotbuild.target import CudaArchitecture
@@ -142,6 +143,7 @@ def declared(gpu: CudaArchitecture) -> Iterator[None]:
 
     properties = _properties(gpu)
     interface = _interface(gpu)
+    lookup_seed = torch.ops.prims.inductor_lookup_seed.default
     patches = {
         "is_available": lambda: False,
         "device_count": lambda: 1,
@@ -155,7 +157,6 @@ def declared(gpu: CudaArchitecture) -> Iterator[None]:
     }
     device_interface.get_interface_for_device("cuda")  # registers the interfaces that the declared one stands in for
     registered = {key: interface for key in device_interface.device_interfaces if key.partition(":")[0] == "cuda"}
-    torch._C._ensureCUDADeviceGuardSet()  # fake tensors ask for a guard, where PyTorch is built without CUDA too
     _forget_devices()
     with contextlib.ExitStack() as stack:
         for name, function in patches.items():
@@ -163,12 +164,20 @@ def declared(gpu: CudaArchitecture) -> Iterator[None]:
         stack.enter_context(unittest.mock.patch.dict(device_interface.device_interfaces, registered))
         # Templates are right on any GPU; upstream keeps them from those where autotuning would rarely choose them.
         stack.enter_context(unittest.mock.patch.object(inductor_utils, "is_big_gpu", return_value=True))
+        stack.enter_context(unittest.mock.patch.object(lookup_seed, "prim_meta_impl", _lookup_seed_meta))
         stack.enter_context(unittest.mock.patch.object(triton_helpers, "set_driver_to_gpu"))
         active = driver._active
         driver.set_active(_triton_driver(gpu))
         stack.callback(setattr, driver, "_active", active)
         stack.callback(_forget_devices)
         yield
+
+
+def _lookup_seed_meta(seeds: torch.Tensor, index: int) -> Any:
+    """One random seed of several; upstream indexes a tensor of the device to find out."""
+    from torch._prims import TensorMeta
+
+    return TensorMeta(shape=(), strides=(), dtype=seeds.dtype, device=seeds.device)
 
 
 def _forget_devices() -> None:

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from aotbuild.capture import tensor_data
 from aotbuild.inductor import graph as cpu_graph
+from aotbuild.inductor.cuda import decompositions
 from aotbuild.inductor.graph import PreparedGraph
 from aotbuild.program import Weight
 
@@ -27,8 +28,10 @@ def prepare(program: ExportedProgram) -> PreparedGraph:
     Tensors are fake ones throughout: weights keep their values on the CPU, in the result's ``weights``.
     """
     moved = _moved(program)
+    table = cpu_graph.decomposition_table(())
+    decompositions.extend(table)
     with torch.no_grad():
-        decomposed = moved.run_decompositions(cpu_graph.decomposition_table(()))
+        decomposed = moved.run_decompositions(table)
     # Weights are found by name, and shared ones by their storage, which fake tensors have not.
     decomposed._state_dict = dict(program.state_dict)
     decomposed._constants = {**decomposed.constants, **program.constants}

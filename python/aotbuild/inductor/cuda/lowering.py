@@ -34,6 +34,8 @@ _OPTIONS: dict[str, Any] = {
     "max_autotune_conv_backends": "TRITON",
     "autotune_in_subproc": False,
     "shape_padding": False,
+    # Rarely faster, and what it writes for operands that are constants does not compile (an LSTM's first state).
+    "prologue_fusion": False,
     "triton.autotune_at_compile_time": False,
     "triton.store_cubin": False,
     "benchmark_epilogue_fusion": False,

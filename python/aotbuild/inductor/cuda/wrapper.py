@@ -89,6 +89,12 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
                 self.prefix.writeline(f"{name} = context_aligned(context, {name});")
         super().codegen_inputs()
 
+    def generate_extern_kernel_out(self, node: ir.ExternKernelOut) -> None:
+        if isinstance(node, ir.RandomSeeds):
+            self.writeline(f"context_random_seeds(context, {node.get_name()});")
+        else:
+            super().generate_extern_kernel_out(node)
+
     def make_zero_buffer(self, name: str) -> str:
         return f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_zero_({name}));"
 

@@ -1,0 +1,201 @@
+"""Convolutions without a template: as one reduction over channels and taps, for any type, dilation and group count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sympy
+import torch
+from torch._inductor import ir
+from torch._inductor.lowering import register_lowering
+from torch._inductor.virtualized import ops
+from torch.utils._sympy.functions import FloorDiv, ModularIndexing
+
+aten = torch.ops.aten
+
+_library = torch.library.Library("aotbuild", "FRAGMENT")
+_library.define(
+    "direct_convolution(Tensor input, Tensor weight, SymInt[] stride, SymInt[] padding, SymInt[] dilation, "
+    "bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor"
+)
+
+# What TorchInductor's templates take; they multiply on tensor cores.
+_TEMPLATE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+# With fewer channels a group, tensor cores multiply mostly padding: depthwise convolutions.
+_MIN_TEMPLATE_CHANNELS = 3
+
+
+def decompose(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Any:
+    """``aten.convolution``: those that no template serves; others stay as they are."""
+    rank = weight.dim() - 2
+    if input.dim() == weight.dim() - 1:
+        batch = input.unsqueeze(0)
+        result = torch.convolution(
+            batch,
+            weight,
+            bias,
+            stride,
+            padding,
+            dilation,
+            transposed,
+            output_padding,
+            groups,  # type: ignore[arg-type]
+        )
+        return result.squeeze(0)
+    stride, padding, dilation, output_padding = (
+        _spatial(values, rank) for values in (stride, padding, dilation, output_padding)
+    )
+    simple = all(d == 1 for d in dilation) and not transposed and weight.shape[1] >= _MIN_TEMPLATE_CHANNELS
+    if simple and input.dtype in _TEMPLATE_DTYPES and rank in (1, 2, 3):
+        if rank > 1:
+            return NotImplemented
+        row = torch.convolution(
+            input.unsqueeze(2),
+            weight.unsqueeze(2),
+            bias,
+            (1, *stride),
+            (0, *padding),
+            (1, *dilation),
+            False,
+            (0, *output_padding),
+            groups,
+        )
+        return row.squeeze(2)
+    result = torch.ops.aotbuild.direct_convolution(
+        input, weight, stride, padding, dilation, transposed, output_padding, groups
+    )
+    return result if bias is None else result + bias.view(-1, *[1] * rank)
+
+
+def _spatial(values: Sequence[int], rank: int) -> tuple[int, ...]:
+    return tuple(values) * rank if len(values) == 1 else tuple(values)
+
+
+@torch.library.register_fake("aotbuild::direct_convolution", lib=_library)  # type: ignore[untyped-decorator]
+def _fake(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> torch.Tensor:
+    """Sizes by the formulas of ``torch.nn.Conv2d`` and ``torch.nn.ConvTranspose2d``."""
+    spatial = []
+    for dim, size in enumerate(input.shape[2:]):
+        reach = dilation[dim] * (weight.shape[2 + dim] - 1)
+        if transposed:
+            spatial.append((size - 1) * stride[dim] - 2 * padding[dim] + reach + output_padding[dim] + 1)
+        else:
+            spatial.append((size + 2 * padding[dim] - reach - 1) // stride[dim] + 1)
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    return input.new_empty((input.shape[0], channels, *spatial))
+
+
+@register_lowering(torch.ops.aotbuild.direct_convolution.default, type_promotion_kind=None)
+def _lower(
+    input: Any,
+    weight: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Any:
+    """output[n, o, y] = sum over c, t of input[n, c, position(y, t)] * weight[o, c, t], in float32 or wider."""
+    input.realize()
+    weight.realize()
+    load_input, load_weight = input.make_loader(), weight.make_loader()
+    batch, in_channels, *in_sizes = input.get_size()
+    taps = weight.get_size()[2:]
+    if transposed:
+        group_outputs = weight.get_size()[1]
+        out_channels = group_outputs * groups
+    else:
+        out_channels = weight.get_size()[0]
+        group_outputs = FloorDiv(out_channels, groups)
+    group_inputs = FloorDiv(in_channels, groups)
+    out_sizes = []
+    for dim, size in enumerate(in_sizes):
+        reach = dilation[dim] * (taps[dim] - 1)
+        if transposed:
+            out_sizes.append((size - 1) * stride[dim] - 2 * padding[dim] + reach + output_padding[dim] + 1)
+        else:
+            out_sizes.append(FloorDiv(size + 2 * padding[dim] - reach - 1, stride[dim]) + 1)
+    dtype = input.get_dtype()
+    accumulator = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+    def product(index: Sequence[Any], reduced: Sequence[Any]) -> Any:
+        n, o, *place = index
+        c, *tap = reduced
+        channel = FloorDiv(o, group_outputs) * group_inputs + c
+        positions = []
+        conditions = []
+        for dim, size in enumerate(in_sizes):
+            if transposed:
+                spread = place[dim] + padding[dim] - tap[dim] * dilation[dim]
+                if stride[dim] != 1:
+                    # Shifted by a multiple of the stride, since ModularIndexing wants what is not negative.
+                    shift = stride[dim] * dilation[dim] * taps[dim]
+                    conditions.append(_equal(ModularIndexing(spread + shift, 1, stride[dim]), 0))
+                position = FloorDiv(spread, stride[dim])
+            else:
+                spread = position = place[dim] * stride[dim] - padding[dim] + tap[dim] * dilation[dim]
+            if transposed or padding[dim] != 0:
+                conditions += [_at_least(spread, 0), _below(position, size)]
+            positions.append(position)
+
+        def multiply() -> Any:
+            x = ops.to_dtype(load_input([n, channel, *positions]), accumulator)
+            where = [channel, ModularIndexing(o, 1, group_outputs), *tap] if transposed else [o, c, *tap]
+            return ops.mul(x, ops.to_dtype(load_weight(where), accumulator))
+
+        if not conditions:
+            return multiply()
+        mask = conditions[0]
+        for condition in conditions[1:]:
+            mask = ops.logical_and(mask, condition)
+        return ops.masked(mask, multiply, 0.0 if accumulator.is_floating_point else 0)
+
+    result = ir.Reduction.create(
+        device=input.get_device(),
+        dst_dtype=accumulator,
+        src_dtype=accumulator,
+        inner_fn=product,
+        ranges=[batch, out_channels, *out_sizes],
+        reduction_ranges=[group_inputs, *taps],
+        reduction_type="sum",
+        input_node=input,
+    )
+    result.realize()
+    if accumulator == dtype:
+        return result
+    from torch._inductor.lowering import to_dtype
+
+    return to_dtype(result, dtype)
+
+
+def _equal(expression: sympy.Expr, value: int) -> Any:
+    return ops.eq(ops.index_expr(expression, torch.int64), ops.constant(value, torch.int64))
+
+
+def _at_least(expression: sympy.Expr, value: int) -> Any:
+    return ops.ge(ops.index_expr(expression, torch.int64), ops.constant(value, torch.int64))
+
+
+def _below(expression: sympy.Expr, size: sympy.Expr) -> Any:
+    return ops.lt(ops.index_expr(expression, torch.int64), ops.index_expr(size, torch.int64))

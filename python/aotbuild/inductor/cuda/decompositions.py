@@ -1,0 +1,61 @@
+"""Operators that TorchInductor would leave to a CUDA library, in others that become Triton kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from aotbuild.inductor.cuda import convolution, sort
+
+aten = torch.ops.aten
+
+# What Triton's matrix product takes. The others are sums of products, without tensor cores.
+_TENSOR_CORE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def extend(table: dict[Any, Callable[..., Any]]) -> None:
+    """Puts the decompositions before those that the table has for the same operators."""
+    for operator, decomposition in _decompositions().items():
+        following = table.get(operator)
+        table[operator] = decomposition if following is None else _first(decomposition, following)
+
+
+def _first(decomposition: Callable[..., Any], following: Callable[..., Any]) -> Callable[..., Any]:
+    def decompose(*args: Any, **kwargs: Any) -> Any:
+        result = decomposition(*args, **kwargs)
+        return following(*args, **kwargs) if result is NotImplemented else result
+
+    return decompose
+
+
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    """By operator; one that returns NotImplemented leaves the call to the next."""
+    return {
+        aten.convolution.default: convolution.decompose,
+        aten.sort.default: sort.sort,
+        aten.sort.stable: sort.sort_stable,
+        aten.topk.default: sort.topk,
+        aten.mm.default: _mm,
+        aten.bmm.default: _bmm,
+        aten.addmm.default: _addmm,
+        aten.baddbmm.default: _addmm,
+    }
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """[..., M, K] @ [..., K, N], summed in the elements' own type."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2, dtype=a.dtype)
+
+
+def _mm(a: torch.Tensor, b: torch.Tensor) -> Any:
+    return NotImplemented if a.dtype in _TENSOR_CORE_DTYPES else _product(a, b)
+
+
+def _bmm(a: torch.Tensor, b: torch.Tensor) -> Any:
+    return NotImplemented if a.dtype in _TENSOR_CORE_DTYPES else _product(a, b)
+
+
+def _addmm(bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
+    return NotImplemented if a.dtype in _TENSOR_CORE_DTYPES else beta * bias + alpha * _product(a, b)
