@@ -22,7 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, SymIntArgument, TensorArgument
+from torch.export.graph_signature import (
+    ConstantArgument,
+    InputKind,
+    OutputKind,
+    SymBoolArgument,
+    SymFloatArgument,
+    SymIntArgument,
+    TensorArgument,
+)
 from torch.utils import _pytree as pytree
 
 from aotbuild.errors import AotbuildError
@@ -225,6 +233,13 @@ def _user_line(trace: Any) -> str | None:
     return None
 
 
+def user_frame(stack_trace: str | None) -> str | None:
+    """The last line of the user's own code in the text of a traceback, in the same form."""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', stack_trace or "")
+    own = [frame for frame in frames if is_project_file(frame[0])] or frames
+    return "{}:{} in {}: {}".format(*own[-1]) if own else None
+
+
 # --- export
 
 
@@ -264,7 +279,7 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
         rtol, atol = model.rtol, model.atol
     signature = describe(program)
-    golden = _record(module, program, signature, calls)
+    golden = _record(module, program, signature, calls, target)
     default_rtol, default_atol = _default_tolerance(signature)
     return Captured(
         program,
@@ -296,7 +311,7 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:
             raise _export_error(error, target) from error
-    _apply_declared_minimums(program, dynamic)
+    _apply_declared_minimums(program, module, shapes, (args, kwargs))
     return program
 
 
@@ -333,21 +348,39 @@ def _dynamic_shapes(
     return shapes
 
 
-def _apply_declared_minimums(program: ExportedProgram, dynamic: Sequence[DynamicDim]) -> None:
+def _apply_declared_minimums(
+    program: ExportedProgram, module: torch.nn.Module, shapes: Any, call: tuple[Any, Any]
+) -> None:
     """A declared minimum of 0 or 1 holds: export traces sizes of at least 2 and reports those bounds instead.
 
     Upstream does the same for named ``Dim``s, and the golden cases run each dimension's minimum.
     """
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
-    by_name = dict(zip((".".join(path) for path in _input_paths(program)), program.graph_signature.user_inputs))
-    for entry in dynamic:
-        value = values.get(str(by_name.get(identifier(entry.input))))
-        size = value.shape[entry.dim] if isinstance(value, torch.Tensor) else None
-        if not isinstance(size, torch.SymInt) or not size.node.expr.is_Symbol:
+    arguments = inspect.signature(module.forward).bind(*call[0], **call[1]).arguments
+    for name, dims in zip(program.graph_signature.user_inputs, _leaf_shapes(dict(arguments), shapes), strict=True):
+        value = values.get(str(name))
+        if not isinstance(value, torch.Tensor) or not isinstance(dims, Mapping | list | tuple):
             continue
-        limits = program.range_constraints.get(size.node.expr)
-        if limits is not None and entry.min < 2 and limits.lower == 2:
-            program.range_constraints[size.node.expr] = type(limits)(entry.min, limits.upper)
+        for index, dim in dims.items() if isinstance(dims, Mapping) else enumerate(dims):
+            size, declared = value.shape[index], getattr(dim, "min", None)
+            if declared is None or not isinstance(size, torch.SymInt) or not size.node.expr.is_Symbol:
+                continue
+            limits = program.range_constraints.get(size.node.expr)
+            if limits is not None and declared < 2 and limits.lower == 2:
+                program.range_constraints[size.node.expr] = type(limits)(declared, limits.upper)
+
+
+def _leaf_shapes(value: Any, shapes: Any) -> list[Any]:
+    """The part of ``dynamic_shapes`` that each leaf of the arguments has; None for a leaf that it leaves out."""
+    children, spec = pytree.tree_flatten(value, is_leaf=lambda part: part is not value)
+    if spec.is_leaf():
+        return [shapes]
+    parts: Sequence[Any]
+    if isinstance(shapes, Mapping):
+        parts = [shapes.get(key) for key in spec.context] if isinstance(value, Mapping) else list(shapes.values())
+    else:
+        parts = list(shapes) if isinstance(shapes, list | tuple) else [None] * len(children)
+    return [leaf for child, part in zip(children, parts, strict=True) for leaf in _leaf_shapes(child, part)]
 
 
 def _export_error(error: Exception, target: str) -> AotbuildError:
@@ -368,6 +401,10 @@ def _export_error(error: Exception, target: str) -> AotbuildError:
 
 
 # --- signature
+
+# Numbers among the outputs are 0-dimensional tensors of these types.
+NUMBER_DTYPES: dict[type, torch.dtype] = {bool: torch.bool, int: torch.int64, float: torch.float64}
+_SYMBOLIC: dict[type, type] = {SymIntArgument: int, SymFloatArgument: float, SymBoolArgument: bool}
 
 
 def identifier(text: str) -> str:
@@ -436,7 +473,7 @@ def _output_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
         paths: list[tuple[str, ...]] = []
         single = len(out_spec.children()) == 1
         for index, child in enumerate(out_spec.children()):
-            paths += _paths(child, ("output" if single else f"output{index}",))
+            paths += _paths(child, ("output" if single else f"output_{index}",))
         return paths
     return _paths(out_spec, ())
 
@@ -460,9 +497,13 @@ def describe(program: ExportedProgram) -> Signature:
     for out, path in zip(user_outputs, _output_paths(program), strict=True):
         if isinstance(out.arg, ConstantArgument) and out.arg.value is None:
             continue
-        if isinstance(out.arg, SymIntArgument | ConstantArgument):
-            dtype = "int64" if not isinstance(getattr(out.arg, "value", 0), float) else "float64"
-            outputs.append(TensorSpec(path, dtype, ()))
+        kind: Any = type(out.arg.value) if isinstance(out.arg, ConstantArgument) else _SYMBOLIC.get(type(out.arg))
+        if kind is not None:
+            if kind not in NUMBER_DTYPES:
+                raise AotbuildError(
+                    f"output {'.'.join(path)!r} is a {kind.__name__}; a compiled model returns tensors and numbers"
+                )
+            outputs.append(TensorSpec(path, str(NUMBER_DTYPES[kind]).removeprefix("torch."), ()))
             continue
         outputs.append(_tensor_spec(path, values[out.arg.name], symbols, is_output=True))
     return Signature(tuple(inputs), tuple(outputs))
@@ -540,28 +581,50 @@ def _record(
     program: ExportedProgram,
     signature: Signature,
     calls: Sequence[tuple[str, tuple[Any, ...], dict[str, Any]]],
+    target: str,
 ) -> tuple[GoldenCase, ...]:
+    """Runs the model eagerly on the example, on the further calls, and with each dynamic size at its extremes."""
     cases = []
     _, args, kwargs = calls[0]
     for name, call_args, call_kwargs in [*calls, *_extremes(program, signature, args, kwargs)]:
-        state = {key: value.clone() for key, value in _mutable_state(module).items()}
+        state = {key: value.clone() for key, value in _buffers(module).items()}
         with torch.no_grad():
             inputs = [t.clone() for t in _tensor_leaves(program, call_args, call_kwargs)]
             torch.manual_seed(0)
-            outputs = module(*call_args, **call_kwargs)
-        for key, value in _mutable_state(module).items():
-            value.data.copy_(state[key])
+            try:
+                outputs = module(*call_args, **call_kwargs)
+            except Exception as error:
+                raise _eager_error(error, name, signature, inputs, target) from error
         leaves = [
-            leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf)
+            leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf, dtype=NUMBER_DTYPES[type(leaf)])
             for leaf in pytree.tree_leaves(outputs)
             if leaf is not None
         ]
+        # Before the buffers get their values back: an output may be one of them.
         cases.append(GoldenCase(name, tuple(map(tensor_data, inputs)), tuple(map(tensor_data, leaves))))
+        for key, value in _buffers(module).items():
+            value.data.copy_(state[key])
     return tuple(cases)
 
 
-def _mutable_state(module: Any) -> dict[str, torch.Tensor]:
-    return dict(module.named_buffers()) if isinstance(module, torch.nn.Module) else {}
+def _eager_error(
+    error: Exception, case: str, signature: Signature, inputs: Sequence[torch.Tensor], target: str
+) -> AotbuildError:
+    sizes = ", ".join(f"{spec.name} {list(tensor.shape)}" for spec, tensor in zip(signature.inputs, inputs))
+    where = _user_line(error.__traceback__)
+    symbol, _, extreme = case.rpartition("_")
+    what = f"with the dynamic size {symbol} at its {extreme}imum" if extreme in ("min", "max") else f"on {case!r}"
+    return AotbuildError(
+        f"{target}: the model raises {type(error).__name__} when it runs eagerly {what}: {error}\n"
+        + (f"  at {where}\n" if where else "")
+        + f"  The inputs were: {sizes}.\n"
+        "  Narrow the range, or let sizes that vary together share one torch.export.Dim in the dynamic_shapes of the "
+        "model file."
+    )
+
+
+def _buffers(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return dict(module.named_buffers())
 
 
 def _tensor_leaves(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from aotbuild import emit
+from aotbuild.emit import safetensors
 from aotbuild.errors import AotbuildError
 from aotbuild.program import (
     CompiledModel,
@@ -169,10 +170,10 @@ def test_embedded_weights_lie_at_multiples_of_64() -> None:
 
 @pytest.mark.quick
 def test_the_weights_file_is_safetensors_without_holes_and_aligned(tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.numpy")
+    reader = pytest.importorskip("safetensors.numpy")
     path = tmp_path / "encoder.safetensors"
     path.write_bytes(render(weights="file")["encoder.safetensors"])
-    loaded = safetensors.load_file(path)
+    loaded = reader.load_file(path)
     assert set(loaded) == {"bias", "weight", "scale"}
     np.testing.assert_array_equal(loaded["weight"], np.arange(32, dtype=np.float32).reshape(2, 16))
     begin, header = read_safetensors(path.read_bytes())
@@ -182,11 +183,30 @@ def test_the_weights_file_is_safetensors_without_holes_and_aligned(tmp_path: Pat
 
 
 @pytest.mark.quick
-def test_external_weights_are_in_the_golden_file_only() -> None:
+def test_tensors_of_every_element_size_are_aligned() -> None:
+    tensors = [("flag", data(np.ones((), np.bool_))), ("half", data(np.ones(3, np.float16)))]
+    tensors += [("double", data(np.ones(3))), ("float", data(np.ones(3, np.float32)))]
+    begin, header = read_safetensors(safetensors.encode(tensors))
+    assert begin % 64 == 0
+    offsets = {name: header[name]["data_offsets"] for name in ("double", "float", "half", "flag")}
+    assert offsets == {"double": [0, 24], "float": [24, 36], "half": [36, 42], "flag": [42, 43]}
+
+
+@pytest.mark.quick
+def test_external_weights_are_in_the_golden_file_and_constants_in_the_library() -> None:
     files = render(weights="external")
-    assert not any(name.endswith((".bin", "encoder.safetensors")) for name in files)
+    assert files["encoder.weights.bin"] == np.asarray(2.5).tobytes()  # "scale", which no state_dict has
+    assert not any(name.endswith("encoder.safetensors") for name in files)
     _, header = read_safetensors(files["test/encoder.golden.safetensors"])
     assert {"weights/bias", "weights/weight", "weights/scale"} < set(header)
+
+
+@pytest.mark.quick
+def test_a_model_that_changes_its_buffers_is_tested_with_an_object_a_call() -> None:
+    assert "Model model() {" in render(test=True)["test/encoder_test.cpp"].decode()
+    weights = tuple(replace(weight, mutated=False) for weight in encoder().weights)
+    files = render(replace(encoder(), weights=weights), test=True)
+    assert "const Model& model() {\n  static const Model instance;" in files["test/encoder_test.cpp"].decode()
 
 
 @pytest.mark.quick

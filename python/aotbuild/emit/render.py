@@ -12,7 +12,7 @@ import jinja2
 from aotbuild.emit import golden, weights
 from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
 from aotbuild.errors import AotbuildError
-from aotbuild.program import CompiledModel, Dim, EmitOptions, TensorSpec, Variant
+from aotbuild.program import CompiledModel, Dim, EmitOptions, TensorSpec, Variant, Weight
 
 _WIDTH = 120
 
@@ -78,9 +78,9 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
         files[path] = _render(template, context)
     for variant in model.variants:
         files |= _variant_files(options.target, variant)
-    if options.weights == "embed":
-        files[f"{options.target}.weights.bin"] = weights.blob(model.weights)
-    elif options.weights == "file":
+    if options.weights != "file":
+        files[f"{options.target}.weights.bin"] = weights.blob(_embedded(model, options))
+    else:
         files[names.weights_file] = weights.file(model.weights)
     if options.test or options.benchmark:
         with_weights = options.weights == "external"
@@ -160,8 +160,9 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
     inputs = struct_of("Inputs", model.signature.inputs)
     # Two structures have the fields of the outputs; a field may have the name of neither.
     outputs = struct_of("Outputs", model.signature.outputs, taken=("OutputViews",))
-    blob = weights.layout(model.weights)
-    embed = options.weights == "embed"
+    embedded = _embedded(model, options)
+    blob = weights.layout(embedded)
+    offsets = dict(zip((weight.name for weight in embedded), blob.offsets))
     shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
     dtypes = {spec.dtype for spec in (*model.signature.inputs, *model.signature.outputs)}
     return {
@@ -181,7 +182,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "max_input_rank": max((len(spec.dims) for spec in model.signature.inputs), default=0),
         "max_output_rank": max((len(spec.dims) for spec in model.signature.outputs), default=0),
         "weights": model.weights,
-        "weight_offsets": blob.offsets if embed else [0] * len(model.weights),
+        "weight_offsets": [offsets.get(weight.name, 0) for weight in model.weights],
         "weights_size": blob.size,
         "shapes": shapes,
         "linears": model.linears,
@@ -191,7 +192,15 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "cases": [(case.name, _test_name(case.name)) for case in model.golden],
         "rtol": model.rtol,
         "atol": model.atol,
+        "stateful": any(weight.mutated for weight in model.weights),
     }
+
+
+def _embedded(model: CompiledModel, options: EmitOptions) -> tuple[Weight, ...]:
+    """What the library holds itself. With EXTERNAL weights that is the constants that no ``state_dict`` has."""
+    if options.weights == "embed":
+        return model.weights
+    return tuple(weight for weight in model.weights if options.weights == "external" and not weight.required)
 
 
 def _symbols(model: CompiledModel) -> list[tuple[str, int, int]]:

@@ -1,7 +1,7 @@
 """The safetensors file format, https://huggingface.co/docs/safetensors: encoding tensors without holes, aligned.
 
-The first byte of the data lies at a multiple of 64, and tensors whose size is a multiple of 64 bytes come first, so
-that each of those can be used in a memory map where it lies.
+The first byte of the data lies at a multiple of 64. Tensors whose size is a multiple of 64 bytes come first, the others
+follow by the size of their elements, so that each can be used in a memory map where it lies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 
 from aotbuild.errors import AotbuildError
-from aotbuild.program import TensorData
+from aotbuild.program import DTYPE_SIZES, TensorData
 
 _ALIGNMENT = 64
 _DTYPES = {
@@ -28,13 +28,17 @@ _DTYPES = {
 }
 
 
+def _place(tensor: TensorData) -> tuple[bool, int]:
+    return tensor.data.nbytes % _ALIGNMENT != 0, -DTYPE_SIZES[tensor.dtype]
+
+
 def encode(tensors: Iterable[tuple[str, TensorData]]) -> bytes:
     """The bytes of a safetensors file with ``tensors``.
 
     Raises:
         AotbuildError: for a dtype that the format lacks (complex128), naming the tensor.
     """
-    ordered = sorted(tensors, key=lambda item: item[1].data.nbytes % _ALIGNMENT != 0)
+    ordered = sorted(tensors, key=lambda item: _place(item[1]))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, tensor in ordered:

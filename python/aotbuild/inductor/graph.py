@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._guards import detect_fake_mode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx import GraphModule, Node
 
-from aotbuild.capture import tensor_data
+from aotbuild import capture
+from aotbuild.capture import NUMBER_DTYPES, tensor_data
+from aotbuild.errors import AotbuildError
 from aotbuild.inductor import activation
 from aotbuild.inductor.attention import is_supported
 from aotbuild.program import Weight
@@ -178,11 +182,12 @@ def _write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
     copies: list[tuple[Node, Node]] = []
     for spec, value in zip(signature.output_specs, output.args[0], strict=True):  # type: ignore[arg-type]
         if spec.kind is OutputKind.USER_OUTPUT:
+            if isinstance(value, bool | float):
+                value = _number(gm, value)
             if value is not None:
                 kept.append(value)
         elif spec.kind is OutputKind.USER_INPUT_MUTATION:
-            assert spec.target is not None
-            copies.append((placeholders[spec.target], value))
+            raise _input_mutation(spec.target, value)
         elif spec.kind in (OutputKind.BUFFER_MUTATION, getattr(OutputKind, "PARAMETER_MUTATION", None)):
             copies.append((target_of[spec.target], value))
     with gm.graph.inserting_before(output):
@@ -190,6 +195,27 @@ def _write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
             copied = gm.graph.call_function(aten.copy_.default, (destination, value))
             copied.meta["val"] = destination.meta["val"]
     output.args = (tuple(kept),)
+
+
+def _input_mutation(name: str | None, value: Node) -> AotbuildError:
+    """Callers pass read-only views of their memory: an input that the model writes to cannot be one."""
+    place = capture.user_frame(value.meta.get("stack_trace"))
+    return AotbuildError(
+        f"the model changes its input {name!r} in place, and a compiled model never writes to its inputs\n"
+        + (f"  at {place}\n" if place else "")
+        + "  Return the new value as an output, or keep it in a buffer of the module."
+    )
+
+
+def _number(gm: GraphModule, value: bool | float) -> Node:
+    """A number among the outputs as a tensor: ``GraphLowering`` has outputs of integers, but of no other numbers."""
+    mode = detect_fake_mode([node.meta.get("val") for node in gm.graph.nodes]) or FakeTensorMode()
+    with gm.graph.inserting_before(gm.graph.output_node()):
+        options: dict[str, Any] = {"dtype": NUMBER_DTYPES[type(value)], "device": torch.device("cpu")}
+        node = gm.graph.call_function(aten.full.default, ([], value), options)
+    with mode:
+        node.meta["val"] = aten.full.default([], value, **options)
+    return node
 
 
 def decompose_linear(gm: GraphModule, node: Node) -> None:

@@ -32,11 +32,24 @@ def header(kernels: Sequence[Kernel], namespace: str) -> str:
     """Declarations of all kernels."""
     declarations = "\n".join(kernel.declaration for kernel in kernels)
     include = '#include "aotbuild/detail/attention_shape.hpp"\n\n' if "AttentionShape" in declarations else ""
+    types = _HALF_TYPES if "at::" in declarations else ""
     return (
-        f"#pragma once\n\n#include <cstdint>\n\n{include}"
+        f"#pragma once\n\n#include <cstdint>\n\n{include}{types}"
         f"namespace {namespace} {{\n\n{declarations}\n\n}}  // namespace {namespace}\n"
     )
 
+
+# The run function passes pointers to these and needs no more of torch's headers, which take seconds to compile.
+_HALF_TYPES = """\
+namespace c10 {
+struct BFloat16;
+struct Half;
+}  // namespace c10
+namespace at {
+using namespace c10;
+}
+
+"""
 
 _EMPTY = "// This model's kernels fit into fewer files.\n"
 

@@ -304,13 +304,8 @@ def _origins(graph: GraphLowering) -> dict[str, list[str]]:
 def _source_line(operation: ir.ExternKernel) -> str:
     """The last frame of the model's own code in the stack trace that export recorded."""
     traces = [node.meta.get("stack_trace") for node in operation.origins]
-    for trace in filter(None, traces):
-        frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', trace)
-        own = [frame for frame in frames if capture.is_project_file(frame[0])] or frames
-        if own:
-            file, line, function, code = own[-1]
-            return f"{file}:{line} in {function}: {code}"
-    return "a line that export did not record"
+    places = filter(None, map(capture.user_frame, traces))
+    return next(places, "a line that export did not record")
 
 
 def _variant(code: WrapperCode, isa: CpuIsa, target: str, shard_count: int) -> Variant:

@@ -152,6 +152,13 @@ inline RAIIAtenTensorHandle scalar_to_tensor_handle(bool value) {
   return handle;
 }
 
+// Export does not always tie the sizes of attention's operands to one another, so a call may bring any.
+inline void check_attention(bool fits, const char* what, std::int64_t actual, std::int64_t expected) {
+  if (fits) return;
+  throw std::invalid_argument("scaled_dot_product_attention: " + std::string(what) + " is " + std::to_string(actual) +
+                              ", expected " + std::to_string(expected));
+}
+
 // Scaled dot product attention over [batch, heads, rows, head_dim] tensors; `mask` may be null and broadcasts.
 inline void attention(AttentionKernel kernel, const BorrowedTensor& query, const BorrowedTensor& key,
                       const BorrowedTensor& value, const BorrowedTensor& mask, bool causal, double scale,
@@ -165,6 +172,14 @@ inline void attention(AttentionKernel kernel, const BorrowedTensor& query, const
   shape.kv_heads = key.sizes()[1];
   shape.keys = key.sizes()[2];
   shape.value_dim = value.sizes()[3];
+  const auto match = [&](const BorrowedTensor& tensor, int dim, const char* what, std::int64_t expected) {
+    check_attention(tensor.sizes()[dim] == expected, what, tensor.sizes()[dim], expected);
+  };
+  match(key, 0, "the batch size of key", shape.batch);
+  match(value, 0, "the batch size of value", shape.batch);
+  match(value, 1, "the number of heads of value", shape.kv_heads);
+  match(value, 2, "the length of value", shape.keys);
+  match(key, 3, "the last size of key", shape.head_dim);
   shape.scale = static_cast<float>(scale);
   shape.causal = causal;
   const auto copy_strides = [](const BorrowedTensor& tensor, std::int64_t* strides) {
@@ -178,8 +193,12 @@ inline void attention(AttentionKernel kernel, const BorrowedTensor& query, const
   if (mask.get() != nullptr) {
     std::int64_t rank = 0;
     check_shim(aoti_torch_get_dim(mask, &rank));
+    const std::int64_t scores[4] = {shape.batch, shape.heads, shape.queries, shape.keys};
     for (std::int64_t dim = 0; dim < rank; ++dim) {  // right-aligned, as broadcasting has it
-      shape.mask_strides[4 - rank + dim] = mask.sizes()[dim] == 1 ? 0 : mask.strides()[dim];
+      const std::int64_t size = mask.sizes()[dim];
+      const std::int64_t expected = scores[4 - rank + dim];
+      check_attention(size == 1 || size == expected, "a size of the mask", size, expected);
+      shape.mask_strides[4 - rank + dim] = size == 1 ? 0 : mask.strides()[dim];
     }
     mask_data = mask.data<const float>();
   }

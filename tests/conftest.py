@@ -1,0 +1,43 @@
+"""Fixtures of tests that run built models: the zoo of tests/models, built once for all workers of a test run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# pytest's importlib mode adds no folder to sys.path.
+sys.path.insert(0, str(ROOT / "tests" / "models"))
+
+
+@pytest.fixture(scope="session")
+def zoo_build() -> Path:
+    """The build tree of every model, in build/models so that a second run of the tests builds only what changed."""
+    from model_builds import TARGETS, build_targets
+
+    folder = ROOT / "build" / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with (folder / "lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if lock.read() != run_id:
+            lock.truncate(0)
+            build_targets(folder, TARGETS)
+            lock.write(run_id)
+    return folder / "build"
+
+
+@pytest.fixture(scope="session")
+def load(zoo_build: Path) -> Callable[..., Any]:
+    """Loads a model of the zoo by its target's name."""
+    import aotbuild
+
+    return lambda name, **options: aotbuild.load(zoo_build / f"lib{name}.so", **options)

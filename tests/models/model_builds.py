@@ -1,0 +1,123 @@
+"""Builds many models as one CMake project whose sources one Python process generates."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from model_zoo import MODELS
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ZOO = HERE / "model_zoo.py"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One ``add_aot_model`` call. ``model`` is a function of the zoo, or a .pt2 file."""
+
+    name: str
+    model: str
+    kind: str = "SHARED"
+    cpu_isa: tuple[str, ...] = ("x86-64-v3",)
+    weights: str = "EMBED"
+    namespace: str = ""
+    test: bool = False
+
+    @property
+    def path(self) -> str:
+        return self.model if self.model.endswith(".pt2") else f"{ZOO}:{self.model}"
+
+    def cmake(self) -> str:
+        words = [self.name, self.kind, "MODEL", f'"{self.path}"', "WEIGHTS", self.weights, "CPU_ISA", *self.cpu_isa]
+        words += ["NAMESPACE", self.namespace] if self.namespace else []
+        words += [] if self.test else ["NO_TEST"]
+        return f"add_aot_model({' '.join(words)})\n"
+
+    def request(self, build: Path) -> dict[str, Any]:
+        emit = {"target": self.name, "weights": self.weights.lower(), "namespace": self.namespace, "test": self.test}
+        return {
+            "model": self.path,
+            "output_dir": str(build / f"{self.name}.aotbuild"),
+            "cpu_isa": self.cpu_isa,
+            "emit": emit,
+        }
+
+
+# Models whose generated tests are built and run too.
+GOLDEN_TESTED = ("structured", "constant_outputs", "kv_cache", "bfloat16", "empty", "no_inputs")
+TARGETS = [
+    *(Target(name, name, test=name in GOLDEN_TESTED) for name in MODELS),
+]
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """The command's output, both streams; a failure shows its end."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    shown = done.stdout if len(done.stdout) < 12000 else f"...\n{done.stdout[-12000:]}"
+    assert done.returncode == 0, f"{' '.join(map(str, command))}: exit status {done.returncode}\n{shown}"
+    return done.stdout
+
+
+def configure(source: Path, build: Path, *arguments: str) -> None:
+    run(
+        "cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+        f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}", *arguments,
+    )  # fmt: skip
+
+
+def build_targets(folder: Path, targets: Sequence[Target], lists: str = "", *arguments: str) -> Path:
+    """The build tree of a project of ``targets``; ``lists`` is what else its CMakeLists.txt has.
+
+    What was built before is built again only where it differs.
+    """
+    source, build = folder / "source", folder / "build"
+    source.mkdir(parents=True, exist_ok=True)
+    requests = folder / "requests.json"
+    requests.write_text(json.dumps([target.request(build) for target in targets]))
+    run(sys.executable, HERE / "generate_targets.py", requests, PYTHONHASHSEED="0")
+    head = "cmake_minimum_required(VERSION 3.24)\nproject(models LANGUAGES CXX)\nenable_testing()\n"
+    text = head + "find_package(aotbuild REQUIRED)\n" + "".join(target.cmake() for target in targets) + lists
+    (source / "CMakeLists.txt").write_text(text)
+    launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+    configure(source, build, f"-DAOTBUILD_GENERATOR={HERE / 'touch_stamp.py'}", *launcher, *arguments)
+    run("cmake", "--build", build, "--parallel", os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2"))
+    return build
+
+
+def leaves(value: Any) -> list[torch.Tensor]:
+    """The tensors of an output or input in the order of the signature; None is left out, numbers are tensors."""
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in leaves(part)]
+    if isinstance(value, tuple | list):
+        return [leaf for part in value for leaf in leaves(part)]
+    if hasattr(value, "__dataclass_fields__"):
+        return [leaf for name in value.__dataclass_fields__ for leaf in leaves(getattr(value, name))]
+    if value is None:
+        return []
+    return [torch.as_tensor(value, dtype=torch.float64 if isinstance(value, float) else None)]
+
+
+def assert_same(actual: Any, expected: Any, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    """The same number of tensors with the same types, sizes and, to a tolerance, values."""
+    got, want = leaves(actual), leaves(expected)
+    assert len(got) == len(want)
+    for g, w in zip(got, want):
+        is_float = w.dtype == torch.float32
+        tolerances = (rtol, atol) if is_float else (None, None)
+        torch.testing.assert_close(g, w.detach(), rtol=tolerances[0], atol=tolerances[1], equal_nan=True)

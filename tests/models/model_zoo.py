@@ -1,0 +1,542 @@
+"""Small models, one for each thing that a model may do: a model file like any user's.
+
+Each is compared with eager PyTorch on the example and on every call of `golden_inputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aotbuild import Model
+
+randn = torch.randn
+DYNAMIC = torch.export.Dim.DYNAMIC
+
+# The functions of this file that return a model, by name.
+MODELS: dict[str, Callable[[], Model]] = {}
+
+
+def model(build: Callable[[], Model]) -> Callable[[], Model]:
+    """Lists a function in `MODELS`, with a seed, so that the weights compiled are those that are compared with."""
+
+    def seeded() -> Model:
+        torch.manual_seed(0)
+        return build()
+
+    MODELS[build.__name__] = seeded
+    return seeded
+
+
+class Compute(nn.Module):
+    """A module around a function of itself and its inputs, with parts that are attributes."""
+
+    def __init__(self, function: Callable[..., Any], **parts: Any) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self._function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(self, *args, **kwargs)
+
+
+def calls(*calls_args: Sequence[Any]) -> list[tuple[Sequence[Any], dict[str, Any]]]:
+    return [(args, {}) for args in calls_args]
+
+
+# --- what goes in and out
+
+
+class Constants(nn.Module):
+    """Tensors that are neither parameters nor buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = randn(4, 4)
+        self.scale = torch.tensor(2.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.matrix * self.scale + torch.tensor([1.0, 2.0, 3.0, 4.0])
+
+
+@model
+def constants() -> Model:
+    return Model(Constants(), (randn(3, 4),))
+
+
+class Outputs(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.plain = randn(4)
+        self.register_buffer("kept", randn(2))
+        self.parameter = nn.Parameter(randn(3))
+
+    def forward(self, x: Tensor) -> Any:
+        y = x + 1
+        if self.kind == "missing":
+            return y, None, x * 2
+        if self.kind == "repeated":
+            return y, y, x, x.t(), y[1:]
+        return y, self.plain, self.kept, self.parameter, self.parameter * 2, torch.ones(3), 5, 2.5, True, x.shape[0]
+
+
+@model
+def missing_outputs() -> Model:
+    return Model(Outputs("missing"), (randn(2, 3),))
+
+
+@model
+def repeated_outputs() -> Model:
+    return Model(Outputs("repeated"), (randn(2, 3),))
+
+
+@model
+def constant_outputs() -> Model:
+    return Model(
+        Outputs("constant"), (randn(2, 3),), dynamic_shapes=({0: DYNAMIC(max=9)},), golden_inputs=calls((randn(7, 3),))
+    )
+
+
+class Pair(NamedTuple):
+    left: Tensor
+    right: Tensor
+
+
+@dataclass
+class Encoding:
+    hidden: Tensor
+    pooled: Pair
+    extra: dict[str, Any]
+
+
+torch.export.register_dataclass(Encoding, serialized_type_name="tests.models.Encoding")
+
+
+class Structured(nn.Module):
+    """A nested dict in; a dataclass that holds a named tuple and a dict out."""
+
+    def forward(self, batch: dict[str, Any], scales: list[Tensor], *, shift: Tensor, double: bool = True) -> Encoding:
+        hidden = batch["values"] * scales[0] + scales[1] + shift
+        pair = Pair(hidden.sum(0), hidden.mean(0) * (2 if double else 1))
+        return Encoding(hidden, pair, {"class": batch["more"]["ids"] + 1, "parts": [hidden - 1, hidden[:1]]})
+
+
+@model
+def structured() -> Model:
+    batch = {"values": randn(2, 3), "more": {"ids": torch.arange(4)}}
+    return Model(Structured(), (batch, [randn(3), randn(1)]), {"shift": torch.tensor(1.5)})
+
+
+@model
+def dict_outputs() -> Model:
+    def f(_: Any, x: Tensor, y: Tensor) -> Any:
+        return {"sum": x + y, "products": {"outer": x * y, "list": [x, y - 1]}}
+
+    return Model(Compute(f), (randn(3), randn(3)))
+
+
+@model
+def two_dynamic() -> Model:
+    def f(self: Any, x: Tensor, y: Tensor) -> Any:
+        return self.linear(x).softmax(-1), x.flatten(0, 1).sum(0), torch.cat([x, x], 1), y.unsqueeze(1) * x
+
+    sizes = ({0: DYNAMIC(min=1, max=8), 1: DYNAMIC(min=1, max=64)}, {0: DYNAMIC(min=1, max=8)})
+    shapes = ((1, 1), (1, 64), (8, 1), (8, 64), (5, 33))
+    return Model(
+        Compute(f, linear=nn.Linear(6, 5)),
+        (randn(3, 10, 6), randn(3, 6)),
+        dynamic_shapes=(sizes,),
+        golden_inputs=calls(*((randn(b, t, 6), randn(b, 6)) for b, t in shapes)),
+    )
+
+
+@model
+def no_inputs() -> Model:
+    return Model(Compute(lambda self: (self.weight * 2, self.weight.sum()), weight=nn.Parameter(randn(3))))
+
+
+@model
+def function() -> Model:
+    def matmul(a: Tensor, b: Tensor) -> Tensor:
+        return a @ b
+
+    return Model(matmul, (randn(3, 4), randn(4, 5)))
+
+
+@model
+def keywords() -> Model:
+    def f(_: Any, x: Tensor, *, scale: Tensor | None = None, flag: bool = True) -> Tensor:
+        return x * scale if flag and scale is not None else x
+
+    return Model(Compute(f), (randn(3),), {"scale": randn(3), "flag": True})
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 4)
+        self.head = nn.Linear(4, 10, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor) -> Any:
+        return self.head(self.embedding(ids))
+
+
+@model
+def tied_weights() -> Model:
+    return Model(Tied(), (torch.tensor([[1, 2, 9]]),))
+
+
+@model
+def views() -> Model:
+    """Views, slices and permutations as outputs and in between."""
+
+    def f(_: Any, x: Tensor) -> Any:
+        return x.permute(2, 0, 1), x[:, ::2], x[..., -1], x.reshape(-1, 2).t(), x.expand(2, 3, 4, 5)[1], x.flip(0)
+
+    return Model(Compute(f), (randn(3, 4, 5),))
+
+
+@model
+def indexing() -> Model:
+    def f(_: Any, x: Tensor, ids: Tensor) -> Any:
+        y = torch.zeros(4, 6).index_add(0, ids, x)
+        z = x.scatter_add(1, ids[:, None].expand(3, 6), x)
+        return x[ids - 1], x.gather(0, (ids - 1)[None, :].expand(2, 3)), y, z, x.index_select(1, ids)
+
+    return Model(
+        Compute(f), (randn(3, 6), torch.tensor([1, 3, 1])), golden_inputs=calls((randn(3, 6), torch.tensor([3, 2, 1])))
+    )
+
+
+# --- state and control flow
+
+
+class Cache(nn.Module):
+    """Appends to a buffer and counts: each call sees what the calls before it wrote."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cache", torch.zeros(8, 4))
+        self.register_buffer("position", torch.zeros((), dtype=torch.long))
+        self.cache: Tensor
+        self.position: Tensor
+
+    def forward(self, x: Tensor) -> Any:
+        self.cache.index_copy_(0, self.position.reshape(1), x)
+        self.position.add_(1)
+        return self.cache.sum(0), self.position
+
+
+@model
+def kv_cache() -> Model:
+    return Model(Cache(), (randn(1, 4),))
+
+
+@model
+def condition() -> Model:
+    def f(_: Any, x: Tensor) -> Any:
+        return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos() * 2, (x,))
+
+    return Model(Compute(f), (torch.ones(3),), golden_inputs=calls((-torch.ones(3),)))
+
+
+@model
+def lstm() -> Model:
+    return Model(nn.LSTM(4, 8, num_layers=2, batch_first=True), (randn(2, 5, 4),))
+
+
+@model
+def gru_cell() -> Model:
+    return Model(nn.GRUCell(4, 8), (randn(2, 4), randn(2, 8)))
+
+
+# --- element types
+
+
+@model
+def bfloat16() -> Model:
+    network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8), nn.LayerNorm(8)).to(torch.bfloat16)
+    return Model(network, (randn(3, 8).bfloat16(),))
+
+
+@model
+def float16() -> Model:
+    network = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8), nn.Softmax(-1)).to(torch.float16)
+    return Model(network, (randn(3, 8).half(),))
+
+
+@model
+def float64() -> Model:
+    network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8), nn.LogSoftmax(-1)).double()
+    return Model(network, (randn(3, 8).double(),))
+
+
+@model
+def integers() -> Model:
+    def f(_: Any, x: Tensor, y: Tensor, flags: Tensor) -> Any:
+        arithmetic = (x // 3, x % 3, x.bool(), x.to(torch.uint8), y + 100, y.float() / 2, x.sum(), y.amax())
+        return *arithmetic, ~flags, flags & (x > 0), torch.where(flags, x, -x), flags.any(), flags.sum(), x << 2
+
+    def args() -> tuple[Tensor, ...]:
+        return torch.randint(-9, 9, (11,)), torch.randint(-128, 127, (11,), dtype=torch.int8), randn(11) > 0
+
+    return Model(Compute(f), args(), golden_inputs=calls(args(), args()))
+
+
+@model
+def conversions() -> Model:
+    def f(_: Any, x: Tensor) -> Any:
+        kinds = (torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int16, torch.bool)
+        return [x.to(kind) for kind in kinds]
+
+    return Model(Compute(f), (randn(5, 7) * 50,))
+
+
+# --- indices and sizes
+
+
+@model
+def embedding() -> Model:
+    return Model(
+        nn.Embedding(10, 64), (torch.arange(10).repeat(500),), dynamic_shapes=({0: DYNAMIC(min=0, max=10000)},)
+    )
+
+
+@model
+def empty() -> Model:
+    """Sizes of zero, in and out."""
+
+    def f(self: Any, x: Tensor) -> Any:
+        return self.linear(x), x.sum(0), x.softmax(-1), torch.cat([x, x[:0]]), x.new_zeros(0, 3), x @ x.t()
+
+    return Model(
+        Compute(f, linear=nn.Linear(4, 3)),
+        (randn(3, 4),),
+        dynamic_shapes=(({0: DYNAMIC(min=0, max=8)},),),
+        golden_inputs=calls((randn(0, 4),), (randn(1, 4),), (randn(8, 4),)),
+    )
+
+
+# --- linear layers
+
+
+@model
+def linear_activations() -> Model:
+    names = ("relu", "gelu", "silu", "tanh", "sigmoid", "hardswish", "leaky_relu")
+
+    def f(self: Any, x: Tensor) -> Any:
+        for layer, name in zip(self.layers, names):
+            x = getattr(functional, name)(layer(x))
+        return functional.gelu(self.last(x), approximate="tanh"), functional.leaky_relu(self.last(x), 0.3)
+
+    layers = nn.ModuleList(nn.Linear(24, 24) for _ in names)
+    return Model(
+        Compute(f, layers=layers, last=nn.Linear(24, 7, bias=False)),
+        (randn(5, 24),),
+        dynamic_shapes=(({0: DYNAMIC(min=1, max=300)},),),
+        golden_inputs=calls((randn(1, 24),), (randn(300, 24),)),
+    )
+
+
+@model
+def grouped_linears() -> Model:
+    """Layers of one input, as query, key and value have; with and without biases, and with their own users."""
+
+    def f(self: Any, x: Tensor) -> Any:
+        return self.q(x) * 2, self.k(x), torch.relu(self.v(x)), self.k(x + 1)
+
+    parts = {"q": nn.Linear(16, 16), "k": nn.Linear(16, 8, bias=False), "v": nn.Linear(16, 24)}
+    return Model(Compute(f, **parts), (randn(2, 5, 16),))
+
+
+@model
+def linears_of_any_rank() -> Model:
+    def f(self: Any, vector: Tensor, matrix: Tensor, block: Tensor, strided: Tensor) -> Any:
+        computed = functional.linear(matrix, self.linear.weight * 2, self.linear.bias)
+        return self.linear(vector), self.linear(matrix), self.linear(block), self.linear(strided.t()), computed
+
+    return Model(Compute(f, linear=nn.Linear(6, 5)), (randn(6), randn(3, 6), randn(2, 3, 4, 6), randn(6, 3)))
+
+
+@model
+def products() -> Model:
+    def f(_: Any, a: Tensor, b: Tensor, c: Tensor) -> Any:
+        return a @ b, torch.bmm(c, c.mT), torch.baddbmm(c[:, :, :3], c, c.mT[:, :, :3]), a.t() @ a, a @ b[:, 0]
+
+    return Model(Compute(f), (randn(3, 4), randn(4, 5), randn(2, 4, 4)))
+
+
+# --- convolutions
+
+
+@model
+def conv1d() -> Model:
+    network = nn.Sequential(
+        nn.Conv1d(4, 8, 3, padding=1), nn.ReLU(), nn.ConvTranspose1d(8, 4, 4, stride=2), nn.AvgPool1d(2)
+    )
+    return Model(
+        network,
+        (randn(2, 4, 16),),
+        dynamic_shapes=({0: DYNAMIC(min=1, max=5), 2: DYNAMIC(min=4, max=50)},),
+        golden_inputs=calls((randn(5, 4, 33),), (randn(1, 4, 4),)),
+    )
+
+
+@model
+def conv2d() -> Model:
+    """Plain, strided, dilated, grouped and depthwise, with batch norm and activations; any image size."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8, padding=2, dilation=2), nn.SiLU(),
+        nn.Conv2d(8, 12, 3, groups=4, stride=2), nn.Hardswish(),
+        nn.Conv2d(12, 6, 1), nn.MaxPool2d(2), nn.Flatten(2),
+    )  # fmt: skip
+    for statistics in (network[1].running_mean, network[1].running_var):
+        assert isinstance(statistics, Tensor)
+        statistics.uniform_(0.5, 1.5)
+    sizes = {0: DYNAMIC(min=1, max=4), 2: DYNAMIC(min=6, max=40), 3: DYNAMIC(min=6, max=40)}
+    others = ((1, 3, 6, 6), (4, 3, 40, 40), (2, 3, 17, 31))
+    return Model(
+        network, (randn(2, 3, 16, 20),), dynamic_shapes=(sizes,), golden_inputs=calls(*((randn(s),) for s in others))
+    )
+
+
+@model
+def conv3d() -> Model:
+    network = nn.Sequential(nn.Conv3d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 2, (1, 2, 3), stride=(1, 2, 1)))
+    return Model(network, (randn(1, 2, 4, 6, 8),))
+
+
+@model
+def transposed_convolutions() -> Model:
+    network = nn.Sequential(
+        nn.ConvTranspose2d(4, 8, 3, stride=2, padding=1, output_padding=1, groups=2), nn.ReLU(),
+        nn.ConvTranspose2d(8, 3, 3, dilation=2), nn.UpsamplingNearest2d(scale_factor=2),
+    )  # fmt: skip
+    return Model(network, (randn(2, 4, 5, 6),))
+
+
+@model
+def computed_convolution() -> Model:
+    """A convolution whose weight is an input cannot be packed; nor can one over a channels-last view."""
+
+    def f(self: Any, x: Tensor, weight: Tensor) -> Any:
+        return functional.conv2d(x, weight, padding=1), self.conv(x.permute(0, 3, 1, 2).contiguous()[:, :3])
+
+    return Model(Compute(f, conv=nn.Conv2d(3, 4, 3)), (randn(1, 3, 8, 8), randn(5, 3, 3, 3)))
+
+
+# --- attention
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v, mask, **options)
+
+
+LENGTHS = (1, 7, 130, 700)
+
+
+@model
+def causal_attention() -> Model:
+    return Model(
+        Compute(lambda _, q, k, v: attention(q, k, v, is_causal=True)),
+        (randn(1, 2, 16, 20), randn(1, 2, 16, 20), randn(1, 2, 16, 20)),
+        dynamic_shapes=(tuple({2: DYNAMIC(min=1, max=1024)} for _ in range(3)),),
+        golden_inputs=calls(*((randn(1, 2, n, 20), randn(1, 2, n, 20), randn(1, 2, n, 20)) for n in LENGTHS)),
+    )
+
+
+@model
+def grouped_query_attention() -> Model:
+    """Two heads of key and value for eight of query, head_dim 128, values of another width, any lengths."""
+
+    def args(queries: int, keys: int) -> tuple[Tensor, ...]:
+        return randn(2, 8, queries, 128), randn(2, 2, keys, 128), randn(2, 2, keys, 64)
+
+    return Model(
+        Compute(lambda _, q, k, v: attention(q, k, v, enable_gqa=True, scale=0.07)),
+        args(5, 9),
+        dynamic_shapes=(tuple({2: DYNAMIC(min=1, max=1024)} for _ in range(3)),),
+        golden_inputs=calls(args(1, 700), args(130, 7), args(7, 130), args(70, 1)),
+    )
+
+
+@model
+def masked_attention() -> Model:
+    """Boolean and additive masks, some of whose rows let nothing through."""
+
+    def f(_: Any, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, bias: Tensor) -> Any:
+        return attention(q, k, v, allowed), attention(q, k, v, bias)
+
+    def args(n: int) -> tuple[Tensor, ...]:
+        allowed = torch.rand(2, 1, n, n) > 0.3
+        allowed[0, :, n // 2] = False
+        return randn(2, 3, n, 64), randn(2, 3, n, 64), randn(2, 3, n, 64), allowed, randn(n, n)
+
+    n = torch.export.Dim("n", min=1, max=1024)
+    sizes = ({2: n}, {2: n}, {2: n}, {2: n, 3: n}, {0: n, 1: n})
+    return Model(Compute(f), args(16), dynamic_shapes=(sizes,), golden_inputs=calls(*map(args, LENGTHS)))
+
+
+@model
+def written_out_attention() -> Model:
+    """Attention as older models write it, which TorchInductor's patterns find."""
+
+    def f(self: Any, x: Tensor) -> Any:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        q, k, v = (t.unflatten(-1, (4, 8)).transpose(1, 2) for t in (q, k, v))
+        scores = (q @ k.transpose(-2, -1) / 8**0.5).softmax(-1)
+        return self.out((scores @ v).transpose(1, 2).flatten(2))
+
+    parts = {"qkv": nn.Linear(32, 96), "out": nn.Linear(32, 32)}
+    return Model(Compute(f, **parts), (randn(2, 10, 32),))
+
+
+@model
+def transformer() -> Model:
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation="gelu")
+    sizes = {0: DYNAMIC(min=1, max=4), 1: DYNAMIC(min=1, max=200)}
+    return Model(
+        nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+        (randn(2, 9, 32),),
+        dynamic_shapes=(sizes,),
+        golden_inputs=calls((randn(1, 1, 32),), (randn(4, 200, 32),)),
+    )
+
+
+# --- mathematics
+
+
+@model
+def mathematics() -> Model:
+    """Functions that kernels take from a vector library, with values at which they are special."""
+
+    def f(_: Any, x: Tensor) -> Any:
+        positive = x.abs() + 0.1
+        unary = ("sin", "cos", "tan", "tanh", "exp", "expm1", "erf", "sigmoid", "atan", "round", "sign")
+        unary_positive = ("log", "log1p", "log2", "sqrt", "rsqrt", "lgamma")
+        return [
+            *(getattr(torch, name)(x) for name in unary),
+            *(getattr(torch, name)(positive) for name in unary_positive),
+            torch.pow(positive, x), torch.atan2(x, positive), torch.hypot(x, x), torch.fmod(x, 0.7),
+        ]  # fmt: skip
+
+    special = torch.tensor([0.0, -0.0, float("inf"), -float("inf"), float("nan"), 1e-40, 80.0, -80.0, 1.0])
+    return Model(Compute(f), (randn(3, 37) * 3,), golden_inputs=calls((special.repeat(3, 5)[:, :37].contiguous(),)))
+
+
+@model
+def reductions() -> Model:
+    def f(_: Any, x: Tensor) -> Any:
+        variance, mean = torch.var_mean(x, 1)
+        return x.sum((0, 2)), mean, variance, x.amax(-1), x.argmax(-1), x.prod(1), x.norm(), x.logsumexp(-1), x.all()
+
+    return Model(Compute(f), (randn(3, 37, 5),))

@@ -1,0 +1,43 @@
+"""Every model of the zoo gives eager PyTorch's outputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import model_zoo
+import pytest
+import torch
+from model_builds import GOLDEN_TESTED, assert_same, run
+
+
+def flatten_lists(args: Sequence[Any]) -> list[Any]:
+    """Positional inputs as the library has them: the parts of a list are inputs of their own."""
+    return [part for arg in args for part in (arg if isinstance(arg, list) else [arg])]
+
+
+# Two threads, so that kernels run their parallel loops.
+@pytest.mark.parametrize("name", model_zoo.MODELS)
+def test_outputs_are_eager_pytorchs(load: Callable[..., Any], name: str) -> None:
+    model = model_zoo.MODELS[name]()
+    module: Any = model.module.eval() if isinstance(model.module, torch.nn.Module) else model.module
+    library = load(name, num_threads=2)
+    for args, kwargs in [(model.example_inputs, model.example_kwargs), *model.golden_inputs]:
+        with torch.no_grad():
+            expected = module(*args, **kwargs)
+        tensors = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
+        assert_same(library(*flatten_lists(args), **tensors), expected)
+
+
+def test_generated_tests_pass(zoo_build: Path) -> None:
+    output = run("ctest", "--test-dir", zoo_build, "--output-on-failure", "--no-tests=error")
+    assert f"100% tests passed, 0 tests failed out of {len(GOLDEN_TESTED)}" in output
+
+
+def test_every_function_of_the_zoo_is_tested() -> None:
+    functions = {
+        name for name, value in vars(model_zoo).items() if inspect.isfunction(value) and value.__name__ == "seeded"
+    }
+    assert functions == set(model_zoo.MODELS)
