@@ -59,7 +59,7 @@ The build:
 |---|---|---|
 | `DEPENDS file ...` | none | more files whose change runs the generator again. Imports of the model file are found by themselves |
 | `OUTPUT_DIR dir` | `<target>.aotbuild` | where generated files go, relative to the current binary folder; one model a folder |
-| `JOB_POOL pool` | `aotbuild_generate` | the Ninja pool of the generator. The default one holds a job for each 4 GiB of memory, at most one a core; the variable `AOTBUILD_GENERATOR_JOBS` sets another number |
+| `JOB_POOL pool` | `aotbuild_generate` | the Ninja pool of the generator. The default one holds a job for each 4 GiB of memory, at most one a core, under Makefiles too; the variable `AOTBUILD_GENERATOR_JOBS` sets another number |
 | `EXCLUDE_FROM_ALL` | | library, test, benchmark and module are built only on demand |
 | `VERBOSE` | | the generator prints what each stage does |
 | `OUTPUT_TARGETS var` | | the targets that an `install(EXPORT)` of the project's own has to hold: the library and the runtime |
@@ -161,6 +161,7 @@ function(add_aot_model target)
   target_compile_features(${target} PUBLIC cxx_std_17)
   target_link_libraries(${target} PUBLIC ${runtime} PRIVATE aotbuild::sleef aotbuild::openmp)
   _aotbuild_library_properties(${target})
+  _aotbuild_limit_compilations(${target})
   foreach(property IN ITEMS OUTPUT_DIR HEADER HEADER_DIR MANIFEST WEIGHTS WEIGHTS_FILE CPU_ISA)
     get_target_property(value ${target}.generate AOTBUILD_${property})
     set_target_properties(${target} PROPERTIES AOTBUILD_${property} "${value}")

@@ -288,11 +288,11 @@ function(aotbuild_generate target)
     "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
     ${python_source})
 
-  _aotbuild_job_pool("${target}" "${arg_JOB_POOL}" pool)
+  _aotbuild_generator_jobs("${target}" "${arg_JOB_POOL}" pool slot)
   add_custom_command(
     OUTPUT "${stamp}"
     BYPRODUCTS ${generated}
-    COMMAND ${command}
+    COMMAND ${slot} ${command}
     DEPENDS ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends}
     DEPFILE "${depfile}"
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"

@@ -29,7 +29,8 @@ The generator runs in this Python interpreter, the first of these that is set or
 | variable | |
 |---|---|
 | `AOTBUILD_PYTHON` | the interpreter of the environment that has aotbuild and torch |
-| `AOTBUILD_GENERATOR_JOBS` | generators that run at a time under Ninja; default one for each 4 GiB of memory, at most one a core |
+| `AOTBUILD_GENERATOR_JOBS` | generators that run at a time; default one for each 4 GiB of memory, at most one a core |
+| `AOTBUILD_COMPILE_JOBS` | compilations of models' sources that run at a time; default one for each 1.5 GiB of memory, at most one a core |
 | `AOTBUILD_CACHE_DIR` | the folder of the compile cache; default: the environment variable of that name while building, else no cache |
 | `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN; default: the Python environment's, else the system's |
 | `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none; matrix products and convolutions are slow then |

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def escape(path: Path) -> str:
 
 
 def main() -> None:
+    start = time.time_ns()
     args = parse_arguments()
     output = Path(args.output_dir)
     target = args.target
@@ -170,6 +172,9 @@ def main() -> None:
     write(manifest, json.dumps(recorded, indent=2) + "\n")
     write(Path(args.depfile), f"{escape(Path(args.stamp))}: {' '.join(escape(file.resolve()) for file in files)}\n")
     Path(args.stamp).touch()
+    if "STANDIN_SPAN" in os.environ:
+        with open(os.environ["STANDIN_SPAN"], "a") as log:
+            log.write(f"{start} {time.time_ns()}\n")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cmake_project import HEAD, STANDIN, CMakeProject
@@ -381,6 +384,58 @@ def test_multi_config_build(make_project: MakeProject) -> None:
 def test_bad_number_of_generator_jobs_is_named(make_project: MakeProject) -> None:
     output = make_project(ENCODER).configure("-DAOTBUILD_GENERATOR_JOBS=many", error=True)
     assert 'AOTBUILD_GENERATOR_JOBS "many" is not a positive number' in output
+
+
+def test_small_machine_runs_one_heavy_step_at_a_time(make_project: MakeProject, generator: str) -> None:
+    """Each generator and each compiler of a model's sources writes when it began and ended."""
+    models = "".join(f"add_aot_model(m{i} MODEL model.py:build NO_TEST)\n" for i in range(3))
+    project = make_project(HEAD + models, generator=generator)
+    project.write(
+        "compiler",
+        f'#!/bin/sh\ncase "$*" in *aotbuild/src*) begin=$(date +%s%N); c++ "$@"; result=$?; '
+        f'echo $begin $(date +%s%N) >> "{project.source}/compiled"; exit $result;; *) exec c++ "$@";; esac\n',
+    )
+    (project.source / "compiler").chmod(0o755)
+    project.environment["STANDIN_SPAN"] = str(project.source / "generated")
+    project.configure(
+        "-DAOTBUILD_GENERATOR_JOBS=1", "-DAOTBUILD_COMPILE_JOBS=1", f"-DCMAKE_CXX_COMPILER={project.source}/compiler"
+    )
+    project.run("cmake", "--build", project.build_dir, "--parallel", "6")
+    for name, count in (("generated", 3), ("compiled", 3 * 7)):
+        spans = sorted([int(n) for n in line.split()] for line in (project.source / name).read_text().splitlines())
+        assert len(spans) == count
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans)), name
+
+
+def test_gpu_is_used_by_one_command_at_a_time(make_project: MakeProject, generator: str, tmp_path: Path) -> None:
+    lists = (
+        HEAD
+        + """
+add_aot_model(encoder MODEL model.py:build)
+_aotbuild_python()
+_aotbuild_gpu_jobs(pool prefix)
+foreach(i RANGE 3)
+  add_custom_command(OUTPUT gpu${i} COMMAND ${prefix} sh -c "echo begin >> log && sleep 0.05 && echo end >> log"
+    COMMAND "${CMAKE_COMMAND}" -E touch gpu${i} JOB_POOL ${pool} VERBATIM)
+  list(APPEND steps gpu${i})
+endforeach()
+add_custom_target(gpu DEPENDS ${steps})
+set_property(GLOBAL PROPERTY JOB_POOLS mine=2)
+"""
+    )
+    project = make_project(lists, generator=generator)
+    project.environment["TMPDIR"] = str(tmp_path)
+    project.configure()
+    other = CMakeProject(tmp_path / "other", lists, {}, generator)  # another build on the same machine
+    other.environment["TMPDIR"] = str(tmp_path)
+    other.configure()
+    (other.build_dir / "log").symlink_to(project.build_dir / "log")
+    builds = [threading.Thread(target=each.build, args=("gpu",)) for each in (project, other)]
+    for build in builds:
+        build.start()
+    for build in builds:
+        build.join()
+    assert (project.build_dir / "log").read_text() == "begin\nend\n" * 8
 
 
 def test_projects_strict_warnings_and_unity_build_work(make_project: MakeProject) -> None:
