@@ -14,6 +14,7 @@ SOURCES = (
     "AotbuildAddModelTest",
     "AotbuildAddModelBenchmark",
     "AddAotPythonExtension",
+    "AotbuildEmbedBinary",
     "AotbuildInstall",
 )
 NOTE = "<!-- Made by docs/make_cmake_reference.py from cmake/*.cmake: edit there. -->\n"
