@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from aotbuild.inductor.cuda import convolution, sort
+from aotbuild.inductor.cuda import attention, convolution, sort
 
 aten = torch.ops.aten
 
@@ -34,6 +34,7 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     """By operator; one that returns NotImplemented leaves the call to the next."""
     return {
         aten.convolution.default: convolution.decompose,
+        aten.scaled_dot_product_attention.default: attention.decompose,
         aten.sort.default: sort.sort,
         aten.sort.stable: sort.sort_stable,
         aten.topk.default: sort.topk,

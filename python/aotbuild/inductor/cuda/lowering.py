@@ -16,6 +16,7 @@ from torch._inductor.virtualized import V
 
 from aotbuild.capture import Captured
 from aotbuild.inductor import lowering as cpu_lowering
+from aotbuild.inductor.cuda.attention import use_attention_kernel
 from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
 from aotbuild.inductor.cuda.device import declared
@@ -38,6 +39,7 @@ _OPTIONS: dict[str, Any] = {
     "prologue_fusion": False,
     "triton.autotune_at_compile_time": False,
     "triton.store_cubin": False,
+    "triton.unique_user_kernel_names": True,
     "benchmark_epilogue_fusion": False,
 }
 
@@ -160,6 +162,7 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
         node.name = original.name
     with constants_on_cpu():
         joint_graph_passes(gm)
+    use_attention_kernel(gm)
     view_to_reshape(gm)
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     compile_fx.fake_tensor_prop(gm, fake_inputs, True)
