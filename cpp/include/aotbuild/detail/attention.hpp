@@ -165,11 +165,12 @@ inline void pack_keys(const float* key, std::int64_t stride, std::int64_t count,
                       float scale, float* keys) {
   constexpr std::int64_t kBlock = 16;
   for (std::int64_t first = 0; first < padded; first += kBlock) {
-    const std::int64_t here = std::clamp<std::int64_t>(count - first, 0, kBlock);
+    const std::int64_t width = std::min(kBlock, padded - first);
+    const std::int64_t here = std::clamp<std::int64_t>(count - first, 0, width);
     for (std::int64_t dim = 0; dim < dims; ++dim) {
       float* out = keys + dim * padded + first;
       for (std::int64_t i = 0; i < here; ++i) out[i] = scale * key[(first + i) * stride + dim];
-      for (std::int64_t i = here; i < kBlock; ++i) out[i] = 0.0f;
+      for (std::int64_t i = here; i < width; ++i) out[i] = 0.0f;
     }
   }
 }
