@@ -11,7 +11,9 @@ import importlib
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def write(path: Path, content: bytes | str) -> None:
     """Writes a file only when it differs, by way of a temporary file."""
+    if "STANDIN_SLOW" in os.environ:
+        time.sleep(0.005)
     data = content.encode() if isinstance(content, str) else content
     if path.exists() and path.read_bytes() == data:
         return
@@ -78,6 +82,10 @@ def escape(path: Path) -> str:
 def main() -> None:
     start = time.time_ns()
     args = parse_arguments()
+    if "STANDIN_KILL_AFTER" in os.environ:
+        timer = threading.Timer(float(os.environ["STANDIN_KILL_AFTER"]), os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
     output = Path(args.output_dir)
     target = args.target
     with open(os.environ.get("STANDIN_LOG", os.devnull), "a") as log:
