@@ -32,6 +32,9 @@ AtenTensorHandle context_weight(CallContext& context, int index) {
 AtenTensorHandle context_allocate(CallContext& context, std::int64_t ndim, const std::int64_t* sizes,
                                   const std::int64_t* strides, std::int32_t dtype, int output_index) {
   const auto type = static_cast<ScalarType>(dtype);
+  if (context.device != nullptr) {
+    return context.device->allocate_output(type, ndim, sizes, strides, output_index).release();
+  }
   void* memory = context.take_output_memory(output_index, ndim, sizes, strides);
   if (memory == nullptr) return make_tensor(type, ndim, sizes, strides).release();
   return make_borrowed(memory, extent_bytes(type, ndim, sizes, strides), type, ndim, sizes, strides).release();

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "aotbuild/detail/spec.h"
+#include "device.hpp"
 #include "tensor.hpp"
 #include "weights.hpp"
 #include "workspace.hpp"
@@ -39,10 +40,12 @@ class SmallArray {
 class CallContext {
  public:
   // `outputs`: the caller's; those with data may be written in place where `in_place` says so.
+  // `call_device` is null on the CPU.
   CallContext(const WeightSet& weight_set, Workspace& call_workspace, const aotbuild_tensor* outputs, bool* in_place,
-              std::size_t output_count)
+              std::size_t output_count, DeviceCall* call_device = nullptr)
       : weights(weight_set),
         workspace(call_workspace),
+        device(call_device),
         outputs_(outputs),
         in_place_(in_place),
         output_count_(output_count) {}
@@ -53,6 +56,7 @@ class CallContext {
 
   const WeightSet& weights;
   Workspace& workspace;
+  DeviceCall* const device;
 
  private:
   const aotbuild_tensor* outputs_;

@@ -4,7 +4,8 @@
 #include <cstring>
 #include <utility>
 
-#include "loops.hpp"
+#include "device.hpp"
+#include "workspace.hpp"
 
 namespace aotbuild::detail {
 
@@ -58,7 +59,7 @@ RowFunction row_function(ScalarType to, ScalarType from, const char* function) {
 
 }  // namespace
 
-void copy(Tensor& destination, const Tensor& source, const char* function) {
+StridedLoop<2> copy_loop(const Tensor& destination, const Tensor& source, const char* function) {
   const std::int32_t ndim = destination.ndim;
   if (source.ndim > ndim) {
     fail(function, "cannot copy a tensor of sizes ", format_dims(source.ndim, source.sizes()), " to one of sizes ",
@@ -77,6 +78,14 @@ void copy(Tensor& destination, const Tensor& source, const char* function) {
     loop.add_dim(size, {destination.strides()[d] * static_cast<std::int64_t>(destination.element_size()),
                         source_stride * static_cast<std::int64_t>(source.element_size())});
   }
+  return loop;
+}
+
+void copy(Tensor& destination, const Tensor& source, const char* function) {
+  if (destination.on_device() || source.on_device()) {
+    return current_device_call(function).copy(destination, source, function);
+  }
+  const StridedLoop<2> loop = copy_loop(destination, source, function);
   if (loop.is_empty()) return;
   const RowFunction row = row_function(destination.dtype, source.dtype, function);
   loop.run({destination.data_as<char>(), source.data_as<char>()},
@@ -85,7 +94,8 @@ void copy(Tensor& destination, const Tensor& source, const char* function) {
            });
 }
 
-void fill(Tensor& destination, const void* value) {
+void fill(Tensor& destination, const void* value, const char* function) {
+  if (destination.on_device()) return current_device_call(function).fill(destination, value, function);
   const std::size_t width = destination.element_size();
   StridedLoop<1> loop;
   for (std::int32_t d = 0; d < destination.ndim; ++d) {
@@ -106,14 +116,14 @@ void fill(Tensor& destination, const void* value) {
 }
 
 TensorPtr clone_contiguous(const Tensor& tensor, const char* function) {
-  TensorPtr result = make_tensor(tensor.dtype, tensor.ndim, tensor.sizes(), nullptr);
+  TensorPtr result = make_tensor_beside(tensor, tensor.dtype, tensor.ndim, tensor.sizes(), nullptr);
   copy(*result, tensor, function);
   return result;
 }
 
 TensorPtr clone_preserving(const Tensor& tensor, const char* function) {
-  TensorPtr result =
-      make_tensor(tensor.dtype, tensor.ndim, tensor.sizes(), is_dense(tensor) ? tensor.strides() : nullptr);
+  TensorPtr result = make_tensor_beside(tensor, tensor.dtype, tensor.ndim, tensor.sizes(),
+                                        is_dense(tensor) ? tensor.strides() : nullptr);
   copy(*result, tensor, function);
   return result;
 }

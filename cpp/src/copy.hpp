@@ -2,6 +2,7 @@
 #ifndef AOTBUILD_SRC_COPY_HPP_
 #define AOTBUILD_SRC_COPY_HPP_
 
+#include "loops.hpp"
 #include "tensor.hpp"
 
 namespace aotbuild::detail {
@@ -10,8 +11,11 @@ namespace aotbuild::detail {
 // The two must not overlap. `function` begins error texts.
 void copy(Tensor& destination, const Tensor& source, const char* function);
 
+// The loop of that copy over all elements; throws where the sizes do not fit.
+StridedLoop<2> copy_loop(const Tensor& destination, const Tensor& source, const char* function);
+
 // Every element becomes the one at `value`, of the destination's type.
-void fill(Tensor& destination, const void* value);
+void fill(Tensor& destination, const void* value, const char* function);
 
 TensorPtr clone_contiguous(const Tensor& tensor, const char* function);
 // As torch.clone: the same strides when dense, else contiguous.

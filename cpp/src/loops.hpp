@@ -34,6 +34,9 @@ class StridedLoop {
   }
 
   bool is_empty() const { return empty_; }
+  // What is left after merging, from the outermost dimension inwards.
+  const std::vector<std::int64_t>& sizes() const { return sizes_; }
+  const std::vector<Strides>& strides() const { return strides_; }
 
   // Calls `row(pointers, count, strides)` for each innermost row. Not for an empty loop.
   template <typename Row>

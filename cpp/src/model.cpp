@@ -2,6 +2,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -10,17 +12,10 @@
 
 #include "aotbuild/detail/runtime.hpp"
 #include "aotbuild/detail/spec.h"
-#include "context.hpp"
+#include "call.hpp"
 #include "copy.hpp"
+#include "device.hpp"
 #include "error.hpp"
-#include "signature.hpp"
-#include "weights.hpp"
-#include "workspace.hpp"
-
-struct aotbuild_result {
-  std::vector<aotbuild::detail::AlignedBuffer> blocks;
-  std::unique_ptr<std::int64_t[]> dims;  // shapes and strides of all outputs in `blocks`
-};
 
 namespace aotbuild::detail {
 
@@ -60,45 +55,6 @@ class BorrowedWorkspace {
   std::unique_ptr<Workspace> workspace_;
 };
 
-// Handles that a call owns. One handle may stand for several outputs, but is deleted once.
-class OwnedHandles {
- public:
-  explicit OwnedHandles(std::size_t count) : handles_(count) {}
-  ~OwnedHandles() {
-    for (std::size_t i = 0; i < handles_.size(); ++i) {
-      if (is_first(i)) delete_tensor(handles_[i]);
-    }
-  }
-  OwnedHandles(const OwnedHandles&) = delete;
-  OwnedHandles& operator=(const OwnedHandles&) = delete;
-  AtenTensorHandle* data() { return handles_.data(); }
-  AtenTensorHandle& operator[](std::size_t i) { return handles_[i]; }
-  bool is_first(std::size_t i) {
-    return std::find(handles_.begin(), handles_.begin() + i, handles_[i]) == handles_.begin() + i;
-  }
-
- private:
-  SmallArray<AtenTensorHandle, 16> handles_;
-};
-
-struct Range {
-  const char* begin = nullptr;
-  const char* end = nullptr;
-  bool overlaps(const Range& other) const { return begin < other.end && other.begin < end; }
-};
-
-Range range_of(const aotbuild_tensor& tensor, ScalarType dtype) {
-  const auto* begin = static_cast<const char*>(data_of(tensor));
-  std::int64_t last = 0;
-  std::int64_t count = 1;
-  for (std::int32_t d = tensor.ndim - 1; d >= 0; --d) {
-    last += (tensor.shape[d] - 1) * (tensor.strides != nullptr ? tensor.strides[d] : count);
-    count *= tensor.shape[d];
-  }
-  if (count == 0) return {};
-  return {begin, begin + (last + 1) * static_cast<std::int64_t>(element_size(dtype))};
-}
-
 std::string machine_description() {
   std::string text;
   for (const char* isa : {"x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"}) {
@@ -127,24 +83,27 @@ using namespace aotbuild::detail;  // NOLINT: this file is the border between th
 struct aotbuild_model {
   aotbuild_model(const ModelSpec& model_spec, const aotbuild_options& options)
       : spec(model_spec),
-        variant(choose_variant(model_spec)),
-        signature(*model_spec.info),
+        device(model_spec.make_device_model == nullptr ? nullptr : model_spec.make_device_model(model_spec, options)),
+        variant(device == nullptr ? &choose_variant(model_spec) : nullptr),
+        signature(*model_spec.info, device == nullptr ? aotbuild_device{AOTBUILD_CPU, 0} : device->device()),
         threads(options.num_threads) {
     for (std::size_t i = 0; i < spec.info->weight_count; ++i) mutates = mutates || spec.weights[i].mutated;
   }
 
   void load(const WeightsSource& source) {
     const ThreadCountScope thread_scope(threads);
-    auto loaded = std::make_shared<const WeightSet>(spec, source);
+    auto loaded = std::make_shared<const WeightSet>(spec, source, device.get());
     const std::lock_guard<std::mutex> lock(weights_mutex);
     weights = std::move(loaded);
   }
 
   void run(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs, std::size_t output_count,
-           aotbuild_result** result);
+           aotbuild_result** result, void* stream);
+  void run_on_cpu(const CheckedCall& call);
 
   const ModelSpec& spec;
-  const VariantSpec& variant;
+  const std::unique_ptr<DeviceModel> device;  // null: the CPU
+  const VariantSpec* const variant;           // for the CPU
   const Signature signature;
   const int threads;
   bool mutates = false;
@@ -159,66 +118,43 @@ namespace {
 // Fills one call's outputs. Outputs are changed only at the end, when nothing can fail any more.
 class OutputWriter {
  public:
-  OutputWriter(const Signature& signature, aotbuild_tensor* outputs, OwnedHandles& handles)
-      : signature_(signature), outputs_(outputs), handles_(handles) {}
+  OutputWriter(const CheckedCall& call, OwnedHandles& handles) : call_(call), handles_(handles) {}
 
-  void write(bool protect_inputs, aotbuild_result** result) {
-    const std::size_t count = signature_.outputs.size();
-    for (std::size_t i = 0; i < count; ++i) check(i);
-    if (protect_inputs) detach_from_caller();
+  void write() {
     std::size_t dims = 0;
     bool allocates = false;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (outputs_[i].data != nullptr) {
-        write_to_caller(i);
-      } else {
-        allocates = true;
-        dims += 2 * static_cast<std::size_t>(handles_[i]->ndim);
-      }
+    for (std::size_t i = 0; i < handles_.size(); ++i) {
+      const Tensor& made = checked_output(call_, handles_, i);
+      if (call_.outputs[i].data != nullptr) continue;
+      allocates = true;
+      dims += 2 * static_cast<std::size_t>(made.ndim);
+    }
+    if (call_.overlaps_inputs) detach_from_caller();
+    for (std::size_t i = 0; i < handles_.size(); ++i) {
+      if (call_.outputs[i].data != nullptr) write_to_caller(i);
     }
     if (!allocates) return;
-    auto made = std::make_unique<aotbuild_result>();
-    made->blocks.reserve(count);
-    made->dims = std::make_unique<std::int64_t[]>(dims);
-    std::vector<aotbuild_tensor> filled;
-    std::int64_t* at = made->dims.get();
-    for (std::size_t i = 0; i < count; ++i) {
-      filled.push_back(outputs_[i].data != nullptr ? outputs_[i] : allocate(i, &at, made.get()));
+    ResultBuilder builder(call_, dims);
+    builder.result().blocks.reserve(handles_.size());
+    for (std::size_t i = 0; i < handles_.size(); ++i) {
+      if (call_.outputs[i].data == nullptr) allocate(i, &builder);
     }
-    std::copy(filled.begin(), filled.end(), outputs_);
-    *result = made.release();
+    builder.finish();
   }
 
  private:
-  const char* name(std::size_t i) const { return signature_.outputs[i].info().name; }
-
-  void check(std::size_t i) {
-    const Tensor* made = handles_[i];
-    if (made == nullptr || made->storage == nullptr) fail("aotbuild_model_run", "output '", name(i), "' was not made");
-    const TensorChecker& checker = signature_.outputs[i];
-    if (made->dtype != checker.dtype() || made->ndim != checker.info().ndim) {
-      fail("aotbuild_model_run", "output '", name(i), "' was made as ", dtype_name(made->dtype), " of sizes ",
-           format_dims(made->ndim, made->sizes()));
-    }
-    const aotbuild_tensor& wanted = outputs_[i];
-    if (wanted.data != nullptr && !std::equal(made->sizes(), made->sizes() + made->ndim, wanted.shape)) {
-      fail(AOTBUILD_INVALID_ARGUMENT, "output '", name(i), "' has sizes ", format_dims(made->ndim, made->sizes()),
-           ", but the given buffer has ", format_dims(wanted.ndim, wanted.shape));
-    }
-  }
-
   // A caller's output overlaps a caller's input: results that are views of inputs are copied before anything is
   // written.
   void detach_from_caller() {
-    for (std::size_t i = 0; i < signature_.outputs.size(); ++i) {
+    for (std::size_t i = 0; i < handles_.size(); ++i) {
       Tensor& tensor = *handles_[i];
-      if (tensor.storage->owned || tensor.data() == data_of(outputs_[i])) continue;
+      if (tensor.storage->owned || tensor.data() == data_of(call_.outputs[i])) continue;
       tensor.assign(*clone_preserving(tensor, "aotbuild_model_run"));
     }
   }
 
   void write_to_caller(std::size_t i) {
-    const aotbuild_tensor& output = outputs_[i];
+    const aotbuild_tensor& output = call_.outputs[i];
     const Tensor& made = *handles_[i];
     void* data = data_of(output);
     if (made.data() == data && has_strides(output, made.strides())) return;
@@ -226,60 +162,25 @@ class OutputWriter {
     copy(*target, made, "aotbuild_model_run");
   }
 
-  // Whether the tensor has the strides that the signature promises.
-  bool has_promised_strides(std::size_t i) {
-    const Tensor& tensor = *handles_[i];
-    const std::int64_t* promised = signature_.outputs[i].info().strides;
-    if (promised == nullptr) return is_contiguous(tensor);
-    for (std::int32_t d = 0; d < tensor.ndim; ++d) {
-      if (tensor.sizes()[d] > 1 && promised[d] != -1 && promised[d] != tensor.strides()[d]) return false;
-    }
-    return true;
-  }
-
-  // The strides of a copy: those that are promised, where they may vary those of the tensor.
-  std::vector<std::int64_t> copy_strides(std::size_t i) {
-    const Tensor& tensor = *handles_[i];
-    const std::int64_t* promised = signature_.outputs[i].info().strides;
-    std::vector<std::int64_t> strides(static_cast<std::size_t>(tensor.ndim));
-    contiguous_strides(tensor.ndim, tensor.sizes(), strides.data());
-    if (promised == nullptr) return strides;
-    const bool varies = std::find(promised, promised + tensor.ndim, -1) != promised + tensor.ndim;
-    if (!varies) {
-      strides.assign(promised, promised + tensor.ndim);
-    } else if (is_dense(tensor)) {
-      strides.assign(tensor.strides(), tensor.strides() + tensor.ndim);
-    }
-    return strides;
-  }
-
-  aotbuild_tensor allocate(std::size_t i, std::int64_t** dims, aotbuild_result* result) {
+  void allocate(std::size_t i, ResultBuilder* builder) {
     // The memory of the tensor itself becomes the result's, when nothing else is in it and nobody else sees it.
     Tensor* tensor = handles_[i];
     TensorPtr copied;
+    const aotbuild_tensor_info& info = call_.signature.outputs[i].info();
     const std::size_t needed = static_cast<std::size_t>(tensor->numel()) * tensor->element_size();
     const bool is_shared = !handles_.is_first(i) || tensor->storage->references != 1;
-    if (is_shared || !tensor->storage->owned || tensor->storage->nbytes > 2 * needed || !has_promised_strides(i)) {
-      const std::vector<std::int64_t> strides = copy_strides(i);
+    if (is_shared || !tensor->storage->owned || tensor->storage->nbytes > 2 * needed ||
+        !has_promised_strides(info, *tensor)) {
+      const std::vector<std::int64_t> strides = copy_strides(info, *tensor);
       copied = make_tensor(tensor->dtype, tensor->ndim, tensor->sizes(), strides.data());
       copy(*copied, *tensor, "aotbuild_model_run");
       tensor = copied.get();
     }
-    aotbuild_tensor filled{};
-    filled.data = tensor->data();
-    filled.device = {AOTBUILD_CPU, 0};
-    filled.ndim = tensor->ndim;
-    filled.dtype = signature_.outputs[i].info().dtype;
-    filled.shape = std::exchange(*dims, *dims + tensor->ndim);
-    filled.strides = std::exchange(*dims, *dims + tensor->ndim);
-    std::copy_n(tensor->sizes(), tensor->ndim, filled.shape);
-    std::copy_n(tensor->strides(), tensor->ndim, filled.strides);
-    result->blocks.emplace_back(static_cast<char*>(Workspace::current()->detach(tensor->storage)));
-    return filled;
+    builder->add(i, tensor->data(), {AOTBUILD_CPU, 0}, *tensor);
+    builder->result().blocks.emplace_back(static_cast<char*>(Workspace::current()->detach(tensor->storage)));
   }
 
-  const Signature& signature_;
-  aotbuild_tensor* outputs_;
+  const CheckedCall& call_;
   OwnedHandles& handles_;
 };
 
@@ -293,8 +194,11 @@ void check_count(const char* model, const char* kind, std::size_t given, std::si
 }  // namespace
 
 void aotbuild_model::run(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                         std::size_t output_count, aotbuild_result** result) {
+                         std::size_t output_count, aotbuild_result** result, void* stream) {
   const char* name = spec.info->name;
+  if (stream != nullptr && device == nullptr) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for the CPU, it cannot run on a CUDA stream; pass a null stream");
+  }
   check_count(name, "input", input_count, signature.inputs.size(), inputs);
   check_count(name, "output", output_count, signature.outputs.size(), outputs);
   SymbolValues symbols;
@@ -338,19 +242,28 @@ void aotbuild_model::run(const aotbuild_tensor* inputs, std::size_t input_count,
   const ThreadCountScope thread_scope(threads);
   BorrowedWorkspace workspace(workspaces);
   const WorkspaceScope workspace_scope(*workspace);
-
-  OwnedHandles input_handles(input_count);
-  for (std::size_t i = 0; i < input_count; ++i) {
-    const aotbuild_tensor& input = inputs[i];
-    const Range range = range_of(input, signature.inputs[i].dtype());
-    input_handles[i] = make_borrowed(data_of(input), static_cast<std::size_t>(range.end - range.begin),
-                                     signature.inputs[i].dtype(), input.ndim, input.shape, input.strides)
-                           .release();
+  const CheckedCall call{signature,       std::move(current), inputs, outputs,
+                         in_place.data(), overlaps_inputs,    result, stream};
+  if (device != nullptr) {
+    device->run(call);
+  } else {
+    run_on_cpu(call);
   }
-  OwnedHandles output_handles(output_count);
-  CallContext context(*current, *workspace, outputs, in_place.data(), output_count);
-  variant.run(context, input_handles.data(), output_handles.data());
-  OutputWriter(signature, outputs, output_handles).write(overlaps_inputs, result);
+}
+
+void aotbuild_model::run_on_cpu(const CheckedCall& call) {
+  OwnedHandles input_handles(signature.inputs.size());
+  for (std::size_t i = 0; i < input_handles.size(); ++i) {
+    const aotbuild_tensor& input = call.inputs[i];
+    const ScalarType dtype = signature.inputs[i].dtype();
+    input_handles[i] =
+        make_borrowed(data_of(input), range_of(input, dtype).size(), dtype, input.ndim, input.shape, input.strides)
+            .release();
+  }
+  OwnedHandles output_handles(signature.outputs.size());
+  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, output_handles.size());
+  variant->run(context, input_handles.data(), output_handles.data());
+  OutputWriter(call, output_handles).write();
 }
 
 aotbuild_status aotbuild_model_create(const ModelSpec* spec, const aotbuild_options* options, aotbuild_model** model) {
@@ -365,18 +278,26 @@ aotbuild_status aotbuild_model_create(const ModelSpec* spec, const aotbuild_opti
     }
     aotbuild_options chosen{};
     if (options != nullptr) {
-      if (options->struct_size != sizeof(aotbuild_options)) {
+      // Programs that were compiled with an earlier header have fewer fields; those that they lack are zero.
+      constexpr std::size_t kFirstSize = offsetof(aotbuild_options, cuda_graphs);
+      if (options->struct_size < kFirstSize || options->struct_size > sizeof(aotbuild_options)) {
         fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::struct_size is ", options->struct_size,
              ", expected sizeof(aotbuild_options), ", sizeof(aotbuild_options));
       }
-      chosen = *options;
+      std::memcpy(&chosen, options, options->struct_size);
     }
     if (chosen.num_threads < 0) {
       fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::num_threads is ", chosen.num_threads,
            ", expected 0 or more");
     }
-    if (chosen.device.type != 0 && chosen.device.type != AOTBUILD_CPU) {
-      fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for the CPU, it cannot run on device type ", chosen.device.type);
+    const bool for_cpu = spec->make_device_model == nullptr;
+    if (chosen.device.type != 0 && chosen.device.type != (for_cpu ? AOTBUILD_CPU : AOTBUILD_CUDA)) {
+      fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for ", for_cpu ? "the CPU" : "CUDA",
+           ", it cannot run on device type ", chosen.device.type);
+    }
+    if (chosen.cuda_graphs < -1) {
+      fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::cuda_graphs is ", chosen.cuda_graphs,
+           ", expected -1 or more");
     }
     if (chosen.weight_count != 0 && chosen.weights == nullptr) {
       fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::weights is null, but weight_count is ",
@@ -396,10 +317,29 @@ aotbuild_status aotbuild_model_create(const ModelSpec* spec, const aotbuild_opti
 
 aotbuild_status aotbuild_model_run(aotbuild_model* model, const aotbuild_tensor* inputs, std::size_t input_count,
                                    aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result) {
+  return aotbuild_model_run_on_stream(model, nullptr, inputs, input_count, outputs, output_count, result);
+}
+
+aotbuild_status aotbuild_model_run_on_stream(aotbuild_model* model, void* stream, const aotbuild_tensor* inputs,
+                                             std::size_t input_count, aotbuild_tensor* outputs,
+                                             std::size_t output_count, aotbuild_result** result) {
   if (result != nullptr) *result = nullptr;
   try {
     if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_run: the model is null");
-    model->run(inputs, input_count, outputs, output_count, result);
+    model->run(inputs, input_count, outputs, output_count, result, stream);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_statistics(const aotbuild_model* model, aotbuild_statistics* statistics) {
+  try {
+    if (model == nullptr || statistics == nullptr) {
+      fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_statistics: an argument is null");
+    }
+    *statistics = {};
+    if (model->device != nullptr) model->device->statistics(statistics);
     return AOTBUILD_OK;
   } catch (...) {
     return report_current_exception();

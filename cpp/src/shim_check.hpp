@@ -33,8 +33,14 @@ inline void check_dims(std::int64_t ndim, const std::int64_t* sizes, const std::
   if (ndim > 0 && (sizes == nullptr || strides == nullptr)) fail(function, "sizes or strides are null");
 }
 
-inline void check_cpu(std::int32_t device_type, const char* function) {
-  if (device_type != 0) fail(function, "device type ", device_type, " is not the CPU");
+// The numbers of c10::DeviceType.
+inline constexpr std::int32_t kCpuType = 0;
+inline constexpr std::int32_t kCudaType = 1;
+
+inline void check_device_type(std::int32_t device_type, const char* function) {
+  if (device_type != kCpuType && device_type != kCudaType) {
+    fail(function, "device type ", device_type, " is neither the CPU nor CUDA");
+  }
 }
 
 // A dimension counted from the end when negative.

@@ -4,8 +4,7 @@
 
 #include "aotbuild/detail/shim.h"
 #include "copy.hpp"
-#include "error.hpp"
-#include "tensor.hpp"
+#include "shim_check.hpp"
 
 using namespace aotbuild::detail;  // NOLINT: this file implements the C functions of the runtime
 
@@ -14,8 +13,8 @@ constexpr std::int32_t number(ScalarType dtype) { return static_cast<std::int32_
 }  // namespace
 
 // c10::DeviceType
-std::int32_t aotbuild_torch_device_type_cpu() { return 0; }
-std::int32_t aotbuild_torch_device_type_cuda() { return 1; }
+std::int32_t aotbuild_torch_device_type_cpu() { return kCpuType; }
+std::int32_t aotbuild_torch_device_type_cuda() { return kCudaType; }
 std::int32_t aotbuild_torch_device_type_meta() { return 14; }
 
 std::int32_t aotbuild_torch_dtype_uint8() { return number(ScalarType::kUInt8); }
@@ -68,7 +67,8 @@ AOTITorchError aotbuild_torch_check_inf_and_nan(const char* tensor_name, AtenTen
   return guarded([&] {
     const char* const function = "aoti_torch_check_inf_and_nan";
     if (tensor_name == nullptr || tensor == nullptr || tensor->storage == nullptr) fail(function, "a tensor is null");
-    const TensorPtr dense = clone_contiguous(*tensor, function);
+    const TensorPtr dense = make_tensor(tensor->dtype, tensor->ndim, tensor->sizes(), nullptr);
+    copy(*dense, *tensor, function);
     dispatch(dense->dtype, function, [&](auto tag) {
       using T = typename decltype(tag)::type;
       const T* values = dense->data_as<T>();

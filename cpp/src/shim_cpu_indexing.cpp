@@ -109,7 +109,7 @@ void scatter(Tensor& out, const Tensor& self, std::int64_t dim, const Tensor& in
   if (reduction == Reduction::kMean || (reduction != Reduction::kAssign && !include_self)) {
     counts = make_tensor(ScalarType::kInt64, out.ndim, out.sizes(), out.strides());
     const std::int64_t first = 0;
-    fill(*counts, &first);
+    fill(*counts, &first, function);
   }
   dispatch(out.dtype, function, [&](auto tag) {
     using T = typename decltype(tag)::type;

@@ -1,5 +1,6 @@
 // The C shim: scalars out of tensors and tensors out of scalars.
 #include "aotbuild/detail/shim.h"
+#include "copy.hpp"
 #include "shim_check.hpp"
 
 using namespace aotbuild::detail;  // NOLINT: this file implements the C functions of the runtime
@@ -14,8 +15,15 @@ AOTITorchError item(AtenTensorHandle tensor, T* ret, const char* function) {
     if (self.numel() != 1) {
       fail(function, "expected a tensor of one element, got sizes ", format_dims(self.ndim, self.sizes()));
     }
+    TensorPtr on_host;
+    if (self.on_device()) {
+      on_host = make_tensor(self.dtype, 0, nullptr, nullptr);
+      const TensorPtr scalar = make_view(self, self.dtype, 0, nullptr, nullptr, self.offset);
+      copy(*on_host, *scalar, function);
+    }
+    const Tensor& readable = on_host != nullptr ? *on_host : self;
     dispatch(self.dtype, function,
-             [&](auto tag) { result = convert<T>(*self.data_as<typename decltype(tag)::type>()); });
+             [&](auto tag) { result = convert<T>(*readable.data_as<typename decltype(tag)::type>()); });
   });
 }
 

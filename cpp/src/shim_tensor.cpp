@@ -4,7 +4,9 @@
 
 #include "aotbuild/detail/shim.h"
 #include "copy.hpp"
+#include "device.hpp"
 #include "shim_check.hpp"
+#include "workspace.hpp"
 
 using namespace aotbuild::detail;  // NOLINT: this file implements the C functions of the runtime
 
@@ -81,18 +83,13 @@ AOTITorchError aotbuild_torch_get_dtype(AtenTensorHandle tensor, std::int32_t* r
 
 AOTITorchError aotbuild_torch_get_device_type(AtenTensorHandle tensor, std::int32_t* ret) {
   constexpr const char* function = "aoti_torch_get_device_type";
-  return guarded([&] {
-    checked(tensor, function, "tensor");
-    checked_result(ret, function) = aotbuild_torch_device_type_cpu();
-  });
+  return guarded(
+      [&] { checked_result(ret, function) = checked(tensor, function, "tensor").on_device() ? kCudaType : kCpuType; });
 }
 
 AOTITorchError aotbuild_torch_get_device_index(AtenTensorHandle tensor, std::int32_t* ret) {
   constexpr const char* function = "aoti_torch_get_device_index";
-  return guarded([&] {
-    checked(tensor, function, "tensor");
-    checked_result(ret, function) = 0;
-  });
+  return guarded([&] { checked_result(ret, function) = checked(tensor, function, "tensor").storage->device.index; });
 }
 
 AOTITorchError aotbuild_torch_get_layout(AtenTensorHandle tensor, std::int32_t* ret) {
@@ -144,18 +141,21 @@ AOTITorchError aotbuild_torch_empty_strided(std::int64_t ndim, const std::int64_
   constexpr const char* function = "aoti_torch_empty_strided";
   return guarded([&] {
     check_dims(ndim, sizes, strides, function);
-    check_cpu(device_type, function);
+    check_device_type(device_type, function);
+    const ScalarType type = checked_dtype(dtype, function);
     AtenTensorHandle& result = checked_result(ret, function);
-    result = make_tensor(checked_dtype(dtype, function), ndim, sizes, strides).release();
+    // The model's own device: a library is built without knowing its index.
+    result = (device_type == kCpuType ? make_tensor(type, ndim, sizes, strides)
+                                      : make_device_tensor(current_device_call(function), type, ndim, sizes, strides))
+                 .release();
   });
 }
 
-// Pinned memory serves copies to a GPU: without one it is ordinary memory.
+// Pinned memory makes copies to a GPU faster; they are right without it.
 AOTITorchError aotbuild_torch_empty_strided_pinned(std::int64_t ndim, const std::int64_t* sizes,
-                                                   const std::int64_t* strides, std::int32_t dtype,
-                                                   std::int32_t device_type, std::int32_t device_index,
-                                                   AtenTensorHandle* ret) {
-  return aotbuild_torch_empty_strided(ndim, sizes, strides, dtype, device_type, device_index, ret);
+                                                   const std::int64_t* strides, std::int32_t dtype, std::int32_t,
+                                                   std::int32_t, AtenTensorHandle* ret) {
+  return aotbuild_torch_empty_strided(ndim, sizes, strides, dtype, kCpuType, 0, ret);
 }
 
 AOTITorchError aotbuild_torch_create_tensor_from_blob(void* data, std::int64_t ndim, const std::int64_t* sizes,
@@ -165,14 +165,16 @@ AOTITorchError aotbuild_torch_create_tensor_from_blob(void* data, std::int64_t n
   constexpr const char* function = "aoti_torch_create_tensor_from_blob";
   return guarded([&] {
     check_dims(ndim, sizes, strides, function);
-    check_cpu(device_type, function);
+    check_device_type(device_type, function);
     const ScalarType type = checked_dtype(dtype, function);
     if (storage_offset < 0) fail(function, "the storage offset ", storage_offset, " is negative");
     AtenTensorHandle& result = checked_result(ret, function);
     const std::size_t nbytes = extent_bytes(type, ndim, sizes, strides);
     if (data == nullptr && nbytes != 0) fail(function, "argument 'data' is null");
+    const aotbuild_device device =
+        device_type == kCpuType ? aotbuild_device{AOTBUILD_CPU, 0} : current_device_call(function).device();
     TensorPtr made = make_borrowed(data, nbytes + static_cast<std::size_t>(storage_offset) * element_size(type), type,
-                                   ndim, sizes, strides);
+                                   ndim, sizes, strides, device);
     made->offset = storage_offset;
     result = made.release();
   });
@@ -342,9 +344,13 @@ AOTITorchError aotbuild_torch_clone_preserve_strides(AtenTensorHandle self, Aten
   return guarded([&] {
     const Tensor& source = checked(self, function, "self");
     AtenTensorHandle& result = checked_result(ret, function);
-    TensorPtr made = make_tensor(source.dtype, source.ndim, source.sizes(), source.strides());
+    TensorPtr made = make_tensor_beside(source, source.dtype, source.ndim, source.sizes(), source.strides());
     // Elements may share memory (a stride of 0), and gaps between them are copied as well: it is one block of bytes.
-    if (made->storage->nbytes != 0) std::memcpy(made->data(), source.data(), made->storage->nbytes);
+    if (source.on_device()) {
+      current_device_call(function).copy_bytes(made->data(), source.data(), made->storage->nbytes, function);
+    } else if (made->storage->nbytes != 0) {
+      std::memcpy(made->data(), source.data(), made->storage->nbytes);
+    }
     result = made.release();
   });
 }
@@ -362,7 +368,7 @@ AOTITorchError aotbuild_torch_zero_(AtenTensorHandle self) {
   constexpr const char* function = "aoti_torch_zero_";
   return guarded([&] {
     const char zeros[16] = {};
-    fill(checked(self, function, "self"), zeros);
+    fill(checked(self, function, "self"), zeros, function);
   });
 }
 
@@ -372,7 +378,7 @@ AOTITorchError aotbuild_torch_cpu_fill__Scalar(AtenTensorHandle self, double val
     Tensor& tensor = checked(self, function, "self");
     dispatch(tensor.dtype, function, [&](auto tag) {
       const auto element = convert<typename decltype(tag)::type>(value);
-      fill(tensor, &element);
+      fill(tensor, &element, function);
     });
   });
 }

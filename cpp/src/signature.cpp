@@ -8,8 +8,11 @@
 namespace aotbuild::detail {
 
 TensorChecker::TensorChecker(const char* model, const char* kind, const aotbuild_tensor_info& info,
-                             std::vector<std::string>* symbols)
-    : model_(model), kind_(kind), info_(&info) {
+                             aotbuild_device device, std::vector<std::string>* symbols)
+    : model_(model),
+      kind_(kind),
+      info_(&info),
+      device_(info.device.type == AOTBUILD_CPU ? aotbuild_device{AOTBUILD_CPU, 0} : device) {
   if (!scalar_type_of(info.dtype, &dtype_)) {
     fail(AOTBUILD_RUNTIME_ERROR, model, ": ", kind, " '", info.name, "' has an unknown element type");
   }
@@ -31,6 +34,15 @@ void TensorChecker::bad(const Args&... args) const {
   fail(AOTBUILD_INVALID_ARGUMENT, model_, ": ", kind_, " '", info_->name, "' ", args...);
 }
 
+void TensorChecker::bad_device(aotbuild_device device) const {
+  if (device_.type == AOTBUILD_CPU) bad("is on device type ", device.type, ", expected ", AOTBUILD_CPU, " (CPU)");
+  if (device.type != device_.type) {
+    bad("is on device type ", device.type, ", expected ", device_.type, " (CUDA) or ", AOTBUILD_CPU, " (CPU)");
+  }
+  bad("is on CUDA device ", device.index, ", but the model is on device ", device_.index,
+      "; copy it there, or set aotbuild_options::device when creating the model");
+}
+
 void TensorChecker::bad_size(std::int32_t d, std::int64_t size) const {
   const aotbuild_dim_info& dim = info_->dims[d];
   if (dim.symbol == nullptr) bad("dimension ", d, " is ", size, ", expected ", dim.min);
@@ -48,9 +60,9 @@ void TensorChecker::bad_symbol(std::int32_t d, std::int64_t size, std::int64_t v
 }
 
 void TensorChecker::check(const aotbuild_tensor& tensor, SymbolValues* symbols) const {
-  if (tensor.device.type != info_->device.type) {
-    bad("is on device type ", tensor.device.type, ", expected ", info_->device.type,
-        info_->device.type == AOTBUILD_CPU ? " (CPU)" : " (CUDA)");
+  if (tensor.device.type != AOTBUILD_CPU &&
+      (tensor.device.type != device_.type || tensor.device.index != device_.index)) {
+    bad_device(tensor.device);
   }
   if (tensor.dtype != info_->dtype) bad("has type ", dtype_name(tensor.dtype), ", expected ", dtype_name(info_->dtype));
   if (tensor.ndim != info_->ndim) bad("has ", tensor.ndim, " dimensions, expected ", info_->ndim);
@@ -104,11 +116,13 @@ void TensorChecker::check_strides(const aotbuild_tensor& tensor) const {
       info_->strides == nullptr ? " (contiguous)" : "", "; copy it to that layout");
 }
 
-Signature::Signature(const aotbuild_model_info& info) {
+Signature::Signature(const aotbuild_model_info& info, aotbuild_device device) {
   std::vector<std::string> symbols;
-  for (std::size_t i = 0; i < info.input_count; ++i) inputs.emplace_back(info.name, "input", info.inputs[i], &symbols);
+  for (std::size_t i = 0; i < info.input_count; ++i) {
+    inputs.emplace_back(info.name, "input", info.inputs[i], device, &symbols);
+  }
   for (std::size_t i = 0; i < info.output_count; ++i) {
-    outputs.emplace_back(info.name, "output", info.outputs[i], &symbols);
+    outputs.emplace_back(info.name, "output", info.outputs[i], device, &symbols);
   }
   symbol_count_ = symbols.size();
   if (symbol_count_ > SymbolValues::kMaxSymbols) {

@@ -22,7 +22,8 @@ struct SymbolValues {
 // One input or output, with symbols as numbers.
 class TensorChecker {
  public:
-  TensorChecker(const char* model, const char* kind, const aotbuild_tensor_info& info,
+  // `device`: the model's.
+  TensorChecker(const char* model, const char* kind, const aotbuild_tensor_info& info, aotbuild_device device,
                 std::vector<std::string>* symbols);
 
   ScalarType dtype() const { return dtype_; }
@@ -42,6 +43,7 @@ class TensorChecker {
 
   template <typename... Args>
   [[noreturn]] void bad(const Args&... args) const;
+  [[noreturn]] void bad_device(aotbuild_device device) const;
   [[noreturn]] void bad_size(std::int32_t d, std::int64_t size) const;
   [[noreturn]] void bad_symbol(std::int32_t d, std::int64_t size, std::int64_t value) const;
   void check_strides(const aotbuild_tensor& tensor) const;
@@ -49,6 +51,7 @@ class TensorChecker {
   const char* model_;
   const char* kind_;
   const aotbuild_tensor_info* info_;
+  aotbuild_device device_;
   ScalarType dtype_;
   std::uintptr_t alignment_mask_;
   std::vector<Dim> dims_;
@@ -56,7 +59,8 @@ class TensorChecker {
 
 class Signature {
  public:
-  explicit Signature(const aotbuild_model_info& info);
+  // `device`: where the model runs. Tensors of a model for a GPU may lie there or on the CPU.
+  Signature(const aotbuild_model_info& info, aotbuild_device device);
 
   std::vector<TensorChecker> inputs;
   std::vector<TensorChecker> outputs;

@@ -1,9 +1,17 @@
 set(AOTBUILD_RUNTIME_SOURCES
     arena.cpp
+    call.cpp
     context.cpp
     convolution.cpp
     copy.cpp
     cpu_features.cpp
+    cuda_call.cpp
+    cuda_device.cpp
+    cuda_driver.cpp
+    cuda_kernels.cpp
+    cuda_memory.cpp
+    cuda_model.cpp
+    cuda_workspace.cpp
     dtype.cpp
     error.cpp
     linear.cpp

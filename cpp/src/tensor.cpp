@@ -8,6 +8,7 @@
 #include <numeric>
 #include <vector>
 
+#include "device.hpp"
 #include "workspace.hpp"
 
 void AtenTensorOpaque::set_dims(std::int64_t new_ndim, const std::int64_t* new_sizes, const std::int64_t* new_strides) {
@@ -87,12 +88,33 @@ TensorPtr make_tensor(ScalarType dtype, std::int64_t ndim, const std::int64_t* s
   return tensor;
 }
 
+TensorPtr make_device_tensor(DeviceCall& call, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
+                             const std::int64_t* strides) {
+  TensorPtr tensor = new_tensor();
+  tensor->set_dims(ndim, sizes, strides);
+  tensor->dtype = dtype;
+  const std::size_t nbytes = extent_bytes(dtype, ndim, tensor->sizes(), tensor->strides());
+  Storage* storage = new_storage(nullptr, nbytes);
+  tensor->storage = storage;
+  storage->data = call.allocate(nbytes, &storage->device_block);
+  storage->device = call.device();
+  storage->owned = true;
+  return tensor;
+}
+
+TensorPtr make_tensor_beside(const Tensor& other, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
+                             const std::int64_t* strides) {
+  if (!other.on_device()) return make_tensor(dtype, ndim, sizes, strides);
+  return make_device_tensor(current_device_call("make_tensor"), dtype, ndim, sizes, strides);
+}
+
 TensorPtr make_borrowed(void* data, std::size_t nbytes, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
-                        const std::int64_t* strides) {
+                        const std::int64_t* strides, aotbuild_device device) {
   TensorPtr tensor = new_tensor();
   tensor->set_dims(ndim, sizes, strides);
   tensor->dtype = dtype;
   tensor->storage = new_storage(data, nbytes);
+  tensor->storage->device = device;
   return tensor;
 }
 

@@ -12,6 +12,7 @@
 
 namespace aotbuild::detail {
 
+class DeviceCall;
 class Workspace;
 
 // Memory that tensors share. Storages of one call belong to one thread, so the count is not atomic; those of weights
@@ -25,7 +26,11 @@ struct Storage {
   std::int32_t references = 1;
   bool owned = false;           // false: the caller's memory or a weight's
   std::uint8_t size_class = 0;  // of `data` when a workspace gave it
+  aotbuild_device device = {AOTBUILD_CPU, 0};
+  void* device_block = nullptr;  // of owned `data` on a device
   Storage* next_free = nullptr;
+
+  bool on_device() const noexcept { return device.type != AOTBUILD_CPU; }
 
   void retain() noexcept {
     if (references != kImmortal) ++references;
@@ -62,6 +67,7 @@ struct AtenTensorOpaque {
   const std::int64_t* strides() const noexcept { return dims_ + ndim; }
   std::size_t element_size() const noexcept { return aotbuild::detail::element_size(dtype); }
 
+  bool on_device() const noexcept { return storage->on_device(); }
   // Undefined for an undefined tensor.
   void* data() const noexcept {
     return static_cast<char*>(storage->data) + offset * static_cast<std::int64_t>(element_size());
@@ -108,9 +114,15 @@ using TensorPtr = std::unique_ptr<Tensor, TensorDeleter>;
 TensorPtr make_undefined();
 // A tensor with new memory, from the thread's current workspace where there is one. `strides` null: contiguous.
 TensorPtr make_tensor(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes, const std::int64_t* strides);
+// The same on the device of a call.
+TensorPtr make_device_tensor(DeviceCall& call, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
+                             const std::int64_t* strides);
+// The same where `other` lies.
+TensorPtr make_tensor_beside(const Tensor& other, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
+                             const std::int64_t* strides);
 // A tensor over memory of somebody else, who keeps it alive.
 TensorPtr make_borrowed(void* data, std::size_t nbytes, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
-                        const std::int64_t* strides);
+                        const std::int64_t* strides, aotbuild_device device = {AOTBUILD_CPU, 0});
 // A tensor that shares the storage of `base`.
 TensorPtr make_view(const Tensor& base, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
                     const std::int64_t* strides, std::int64_t offset);

@@ -1,6 +1,7 @@
 #include "weights.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "copy.hpp"
+#include "device.hpp"
 #include "error.hpp"
 #include "safetensors.hpp"
 
@@ -37,11 +39,17 @@ std::string list_some(const std::vector<std::string>& names) {
   return text;
 }
 
+std::uint64_t next_id() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
 }  // namespace
 
 class WeightSet::Loader {
  public:
-  Loader(const ModelSpec& spec, WeightSet* set) : spec_(spec), info_(*spec.info), set_(*set) {}
+  Loader(const ModelSpec& spec, DeviceModel* device, WeightSet* set)
+      : spec_(spec), info_(*spec.info), device_(device), set_(*set) {}
 
   void load(const WeightsSource& source) {
     Candidates candidates;
@@ -60,6 +68,7 @@ class WeightSet::Loader {
     set_.tensors_ = std::make_unique<Tensor[]>(info_.weight_count);
     file_memory_.resize(info_.weight_count);
     for (std::size_t i = 0; i < info_.weight_count; ++i) place(i, *chosen[i]);
+    if (device_ != nullptr) upload();
     pack();
   }
 
@@ -227,7 +236,8 @@ class WeightSet::Loader {
     tensor.storage = &storage;
     tensor.dtype = dtype;
     tensor.set_dims(ndim, info.shape, nullptr);
-    const bool must_copy = spec_.weights[i].mutated || !contiguous || !aligned;
+    // What goes to a device is copied from where it lies, byte by byte, and may be written there.
+    const bool must_copy = !contiguous || (device_ == nullptr && (spec_.weights[i].mutated || !aligned));
     file_memory_[i] = candidate.is_file_memory && !must_copy;
     if (!must_copy) return;
     set_.copies_.emplace_back(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));
@@ -240,6 +250,27 @@ class WeightSet::Loader {
           make_borrowed(const_cast<void*>(candidate.data), extent, dtype, ndim, info.shape, candidate.strides.data());
       copy(tensor, *source, "weights");
     }
+  }
+
+  // All weights in one block on the device; nothing of them stays in host memory.
+  void upload() {
+    constexpr std::size_t kDeviceAlignment = 256;  // of cuMemAlloc, which kernels may count on
+    std::vector<UploadRegion> regions;
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      const Storage& storage = set_.storages_[i];
+      regions.push_back({storage.data, storage.nbytes, end});
+      end += (storage.nbytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
+    }
+    set_.device_memory_ = device_->upload(regions, end);
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      Storage& storage = set_.storages_[i];
+      if (file_memory_[i]) release_pages(storage.data, storage.nbytes);
+      storage.data = static_cast<char*>(set_.device_memory_.get()) + regions[i].offset;
+      storage.device = device_->device();
+    }
+    set_.files_.clear();
+    set_.copies_.clear();
   }
 
   const Tensor* constant(int index) const {
@@ -308,14 +339,16 @@ class WeightSet::Loader {
 
   const ModelSpec& spec_;
   const aotbuild_model_info& info_;
+  DeviceModel* const device_;
   WeightSet& set_;
   std::string description_;
   Candidates optional_;
   std::vector<bool> file_memory_;
 };
 
-WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source) : count_(spec.info->weight_count) {
-  Loader(spec, this).load(source);
+WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceModel* device)
+    : id_(next_id()), count_(spec.info->weight_count) {
+  Loader(spec, device, this).load(source);
 }
 
 }  // namespace aotbuild::detail

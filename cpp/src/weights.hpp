@@ -3,6 +3,7 @@
 #define AOTBUILD_SRC_WEIGHTS_HPP_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -26,8 +27,11 @@ struct WeightsSource {
 
 class WeightSet {
  public:
-  // Throws Error(AOTBUILD_INVALID_WEIGHTS).
-  WeightSet(const ModelSpec& spec, const WeightsSource& source);
+  // With a device the tensors lie there. Throws Error(AOTBUILD_INVALID_WEIGHTS).
+  WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceModel* device);
+
+  // A number that no other set of the process has or had.
+  std::uint64_t id() const { return id_; }
 
   std::size_t size() const { return count_; }
   // The handle is shared by all calls. Only the data of mutated weights may be written, and they are this set's own.
@@ -42,7 +46,9 @@ class WeightSet {
  private:
   class Loader;
 
+  std::uint64_t id_;
   std::size_t count_;
+  std::shared_ptr<void> device_memory_;
   std::vector<MappedFile> files_;
   std::vector<AlignedBuffer> copies_;
   std::unique_ptr<Storage[]> storages_;

@@ -5,27 +5,16 @@
 #include <new>
 #include <utility>
 
+#include "device.hpp"
+#include "error.hpp"
 #include "onednn.hpp"
+#include "size_class.hpp"
 
 namespace aotbuild::detail {
 
 namespace {
 
 thread_local Workspace* current_workspace = nullptr;
-
-// Sizes are counted in units of 64 bytes. One class for each of the first four units, then four for each doubling.
-std::size_t size_class_of(std::size_t nbytes) {
-  const std::size_t units = (std::max<std::size_t>(nbytes, 1) + kAlignment - 1) / kAlignment - 1;
-  if (units < 4) return units;
-  const auto log = static_cast<std::size_t>(63 - __builtin_clzll(units));
-  return (log - 2) * 4 + (units >> (log - 2));
-}
-
-std::size_t size_of_class(std::size_t size_class) {
-  if (size_class < 4) return (size_class + 1) * kAlignment;
-  const std::size_t shift = (size_class - 4) / 4;
-  return ((size_class - 4) % 4 + 5) * kAlignment << shift;
-}
 
 }  // namespace
 
@@ -42,6 +31,14 @@ WorkspaceScope::WorkspaceScope(Workspace& workspace) noexcept : previous_(curren
   current_workspace = &workspace;
 }
 
+DeviceCall& current_device_call(const char* function) {
+  Workspace* workspace = Workspace::current();
+  if (workspace == nullptr || workspace->device_call() == nullptr) {
+    fail(function, "a tensor lies on a device, but this is no call of a model for a device");
+  }
+  return *workspace->device_call();
+}
+
 WorkspaceScope::~WorkspaceScope() { current_workspace = previous_; }
 
 Workspace::Workspace() = default;
@@ -56,9 +53,9 @@ Workspace::~Workspace() {
 
 void* Workspace::allocate(std::size_t nbytes, std::uint8_t* size_class) {
   const std::size_t wanted = size_class_of(nbytes);
-  if (wanted >= kClassCount) throw std::bad_alloc();
+  if (wanted >= kSizeClassCount) throw std::bad_alloc();
   // A block of up to twice the size is better than a new one: fresh memory costs a page fault for each 4 KiB.
-  const std::size_t last = std::min(wanted + 4, kClassCount - 1);
+  const std::size_t last = std::min(wanted + 4, kSizeClassCount - 1);
   for (std::size_t c = wanted; c <= last; ++c) {
     FreeList& list = free_blocks_[c];
     if (list.head == nullptr) continue;
@@ -111,6 +108,7 @@ Storage* Workspace::new_storage() {
   Storage* storage = std::exchange(free_storages_, free_storages_->next_free);
   storage->references = 1;
   storage->owned = false;
+  storage->device = {AOTBUILD_CPU, 0};
   return storage;
 }
 
@@ -121,7 +119,11 @@ void Workspace::recycle(Tensor* tensor) noexcept {
 }
 
 void Workspace::recycle(Storage* storage) noexcept {
-  if (storage->owned) deallocate(storage->data, storage->size_class);
+  if (storage->owned && storage->on_device()) {
+    device_call_->deallocate(storage->device_block);
+  } else if (storage->owned) {
+    deallocate(storage->data, storage->size_class);
+  }
   storage->next_free = free_storages_;
   free_storages_ = storage;
 }
@@ -134,10 +136,10 @@ BoundPrimitives& Workspace::primitives() {
 void Workspace::trim() noexcept {
   ++calls_;
   while (cached_bytes_ > 2 * peak_bytes_) {
-    std::size_t oldest = kClassCount;
-    for (std::size_t c = 0; c < kClassCount; ++c) {
+    std::size_t oldest = kSizeClassCount;
+    for (std::size_t c = 0; c < kSizeClassCount; ++c) {
       if (free_blocks_[c].head == nullptr) continue;
-      if (oldest == kClassCount || free_blocks_[c].last_use < free_blocks_[oldest].last_use) oldest = c;
+      if (oldest == kSizeClassCount || free_blocks_[c].last_use < free_blocks_[oldest].last_use) oldest = c;
     }
     FreeList& list = free_blocks_[oldest];
     std::free(std::exchange(list.head, list.head->next));

@@ -10,11 +10,13 @@
 #include <mutex>
 #include <vector>
 
+#include "size_class.hpp"
 #include "tensor.hpp"
 
 namespace aotbuild::detail {
 
 class BoundPrimitives;
+class DeviceCall;
 
 inline constexpr std::size_t kAlignment = 64;
 
@@ -49,6 +51,10 @@ class Workspace {
 
   BoundPrimitives& primitives();
 
+  // The part of the current call that runs on a device; null on the CPU. All storages on the device end before it does.
+  DeviceCall* device_call() const noexcept { return device_call_; }
+  void set_device_call(DeviceCall* call) noexcept { device_call_ = call; }
+
   // After a call: gives cached blocks back to the heap while they are more than twice the largest need of any call,
   // those first that have not been used for longest. So shapes that never repeat do not make the cache grow.
   void trim() noexcept;
@@ -57,8 +63,6 @@ class Workspace {
 
  private:
   friend class WorkspaceScope;
-  // Four classes for each doubling from 320 bytes on, up to 2^46 bytes.
-  static constexpr std::size_t kClassCount = 160;
   struct Block {
     Block* next;
   };
@@ -67,7 +71,8 @@ class Workspace {
     std::uint64_t last_use = 0;
   };
 
-  std::array<FreeList, kClassCount> free_blocks_;
+  std::array<FreeList, kSizeClassCount> free_blocks_;
+  DeviceCall* device_call_ = nullptr;
   Tensor* free_tensors_ = nullptr;
   Storage* free_storages_ = nullptr;
   std::size_t cached_bytes_ = 0;
@@ -76,6 +81,9 @@ class Workspace {
   std::uint64_t calls_ = 0;
   std::unique_ptr<BoundPrimitives> primitives_;  // made when first asked for
 };
+
+// That of the thread's current workspace. Throws where there is none; `function` begins the text.
+DeviceCall& current_device_call(const char* function);
 
 // Makes a workspace the thread's current one, and the previous one again at the end.
 class WorkspaceScope {

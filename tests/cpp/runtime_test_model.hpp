@@ -98,6 +98,11 @@ class ModelBuilder {
     return *this;
   }
   std::vector<detail::VariantSpec>& variants() { return variants_; }
+  // All inputs and outputs are on a CUDA device; `factory` makes the model's part there.
+  ModelBuilder& on_cuda(detail::DeviceFactory factory) {
+    factory_ = factory;
+    return *this;
+  }
 
   const detail::ModelSpec& spec() {
     // Blobs of generated code are aligned.
@@ -108,6 +113,11 @@ class ModelBuilder {
     info_ = {AOTBUILD_ABI_VERSION, name_.c_str(),        inputs_.size(),
              inputs_.data(),       outputs_.size(),      outputs_.data(),
              weights_.size(),      weight_infos_.data(), "{}"};
+    for (auto* tensors : {&inputs_, &outputs_}) {
+      for (aotbuild_tensor_info& tensor : *tensors) {
+        tensor.device.type = factory_ == nullptr ? AOTBUILD_CPU : AOTBUILD_CUDA;
+      }
+    }
     const bool embeds = mode_ == detail::WeightsMode::kEmbed;
     spec_ = {AOTBUILD_ABI_VERSION,
              &info_,
@@ -123,7 +133,8 @@ class ModelBuilder {
              convolutions_.size(),
              convolutions_.data(),
              variants_.size(),
-             variants_.data()};
+             variants_.data(),
+             factory_};
     return spec_;
   }
 
@@ -154,6 +165,7 @@ class ModelBuilder {
   std::vector<detail::VariantSpec> variants_;
   std::vector<unsigned char> blob_;
   std::vector<unsigned char> aligned_;
+  detail::DeviceFactory factory_ = nullptr;
   detail::WeightsMode mode_ = detail::WeightsMode::kEmbed;
   const char* file_ = nullptr;
   aotbuild_model_info info_{};

@@ -6,9 +6,17 @@
 //   aotbuild_status encoder_create(const aotbuild_options* options, aotbuild_model** model);
 //   aotbuild_status encoder_run(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
 //                               aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
+//   aotbuild_status encoder_run_on_stream(aotbuild_model* model, void* stream, ...as above...);
 //   const aotbuild_model_info* encoder_describe(void);
 //   void encoder_destroy(aotbuild_model* model);
 //   const char* encoder_last_error(void);
+//
+// A model for CUDA takes and gives tensors in host or device memory; `aotbuild_tensor::device` says which. An output
+// that the library allocates lies in host memory, unless its device's type is AOTBUILD_CUDA. `_run` returns when the
+// outputs are there. `_run_on_stream` takes a CUstream or cudaStream_t (1 is the legacy default stream) of the device's
+// primary context and queues its work there, after what is queued already; outputs in host memory are there on return,
+// those in device memory once the stream gets so far. Until then the inputs must stay as they are. Destroy a result on
+// the device when nothing that reads it is queued on another stream, and a stream when its work has ended.
 //
 // Threads: any number of threads may call `_run`, `_load_weights` and `_describe` on one model at the same time.
 // `_create` and `_destroy` are ordinary constructor and destructor calls. `_last_error` is per thread.
@@ -128,7 +136,23 @@ typedef struct aotbuild_options {
   const aotbuild_named_tensor* weights;  // WEIGHTS EXTERNAL: tensors by name; borrowed, they must outlive the model
   size_t weight_count;
   aotbuild_device device;  // type 0: the device that the model was built for, index 0
+  // CUDA: how many graphs are kept, each for one set of input sizes; as many for each call that runs at the same time.
+  // A graph is captured when sizes come for the second time, and replayed from then on; the one that was not used for
+  // longest makes room. 0: 16. -1: none, every call launches its kernels.
+  int32_t cuda_graphs;
 } aotbuild_options;
+
+// What a model on a GPU has done so far; zeros for the CPU.
+typedef struct aotbuild_statistics {
+  uint64_t calls;
+  uint64_t graph_captures;
+  uint64_t graph_replays;       // calls that replayed a graph
+  uint64_t driver_allocations;  // of device and pinned memory; does not grow once all sizes have come
+  uint64_t device_bytes;        // held now: weights, workspaces, results
+  // Why calls launch their kernels instead of replaying graphs; null when nothing keeps them from it. Lives as long as
+  // the model.
+  const char* graph_obstacle;
+} aotbuild_statistics;
 
 typedef struct aotbuild_model aotbuild_model;
 // Owns the memory of those outputs that the library allocated. `_run` accepts null for it when the caller provides the
@@ -147,6 +171,10 @@ typedef struct aotbuild_api {
   void (*destroy)(aotbuild_model* model);
   void (*destroy_result)(aotbuild_result* result);
   const char* (*last_error)(void);
+  aotbuild_status (*run_on_stream)(aotbuild_model* model, void* stream, const aotbuild_tensor* inputs,
+                                   size_t input_count, aotbuild_tensor* outputs, size_t output_count,
+                                   aotbuild_result** result);
+  aotbuild_status (*statistics)(const aotbuild_model* model, aotbuild_statistics* statistics);
 } aotbuild_api;
 
 #ifdef __cplusplus

@@ -117,6 +117,12 @@ AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_create(const aotbuild::detai
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run(aotbuild_model* model, const aotbuild_tensor* inputs,
                                                         std::size_t input_count, aotbuild_tensor* outputs,
                                                         std::size_t output_count, aotbuild_result** result);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_on_stream(aotbuild_model* model, void* stream,
+                                                                  const aotbuild_tensor* inputs,
+                                                                  std::size_t input_count, aotbuild_tensor* outputs,
+                                                                  std::size_t output_count, aotbuild_result** result);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_statistics(const aotbuild_model* model,
+                                                               aotbuild_statistics* statistics);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_set_weights(aotbuild_model* model,
                                                                 const aotbuild_named_tensor* weights,

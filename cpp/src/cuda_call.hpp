@@ -1,0 +1,72 @@
+// One pass of a model's run function over a CUDA device: launches and copies on one stream, or into one graph.
+#ifndef AOTBUILD_SRC_CUDA_CALL_HPP_
+#define AOTBUILD_SRC_CUDA_CALL_HPP_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "call.hpp"
+#include "cuda_kernels.hpp"
+#include "cuda_memory.hpp"
+#include "cuda_workspace.hpp"
+#include "device.hpp"
+
+namespace aotbuild::detail::cuda {
+
+class CudaCall final : public DeviceCall {
+ public:
+  // The device's part of the thread's current workspace for as long as this lives, longer than all of the call's
+  // tensors. Null `call`: a graph is captured, whose outputs are its own.
+  CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels& kernels, CudaWorkspace& workspace,
+           ResultPool& results, Stream stream, const CheckedCall* call);
+  ~CudaCall() override;
+  CudaCall(const CudaCall&) = delete;
+  CudaCall& operator=(const CudaCall&) = delete;
+
+  aotbuild_device device() const noexcept override { return {AOTBUILD_CUDA, device_->index()}; }
+  void* allocate(std::size_t nbytes, void** block) override;
+  void deallocate(void* block) noexcept override;
+  TensorPtr allocate_output(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes, const std::int64_t* strides,
+                            int output_index) override;
+  void copy(Tensor& destination, const Tensor& source, const char* function) override;
+  void fill(Tensor& destination, const void* value, const char* function) override;
+  void copy_bytes(void* destination, const void* source, std::size_t nbytes, const char* function) override;
+
+  // As context_launch and context_aligned.
+  void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments) const {
+    kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_);
+  }
+  Tensor* aligned(Tensor& tensor);
+
+  // Memory for the allocated output `i`, at most once for each.
+  void* allocate_result(std::size_t i, std::size_t nbytes, bool on_host);
+  // That memory, if output `i` has it.
+  std::shared_ptr<void> take_result(std::size_t i) { return std::move(result_blocks_[i]); }
+  const void* result_data(std::size_t i) const { return result_blocks_[i].get(); }
+
+  bool is_capturing() const { return call_ == nullptr; }
+  // Why the run function cannot be captured, when it has failed for that; else empty.
+  const std::string& obstacle() const { return obstacle_; }
+
+ private:
+  // Throws while a graph is captured: what the host reads or writes then would be the same in every replay.
+  void need_host(const char* function, const char* what);
+  void copy_on_device(Tensor& destination, const Tensor& source, const char* function);
+  void copy_from_host(Tensor& destination, const Tensor& source, const char* function);
+  void copy_to_host(Tensor& destination, const Tensor& source, const char* function);
+
+  const std::shared_ptr<CudaDevice> device_;
+  const CudaKernels& kernels_;
+  CudaWorkspace& workspace_;
+  ResultPool& results_;
+  const Stream stream_;
+  const CheckedCall* const call_;
+  std::vector<std::shared_ptr<void>> result_blocks_;
+  std::vector<TensorPtr> aligned_;
+  std::string obstacle_;
+};
+
+}  // namespace aotbuild::detail::cuda
+
+#endif  // AOTBUILD_SRC_CUDA_CALL_HPP_

@@ -1,0 +1,41 @@
+// The kernels of a model, chosen for a device, loaded, and launched.
+#ifndef AOTBUILD_SRC_CUDA_KERNELS_HPP_
+#define AOTBUILD_SRC_CUDA_KERNELS_HPP_
+
+#include <memory>
+#include <vector>
+
+#include "aotbuild/detail/cuda_spec.hpp"
+#include "cuda_device.hpp"
+
+namespace aotbuild::detail::cuda {
+
+// The best of the model's variants that the device loads. Throws Error(AOTBUILD_UNSUPPORTED_HARDWARE) that lists what
+// is inside.
+const VariantSpec& choose_variant(const ModelSpec& spec, const CudaDevice& device);
+
+class CudaKernels {
+ public:
+  // Loads everything now, so that no call waits for it. The context must be current.
+  CudaKernels(std::shared_ptr<CudaDevice> device, const CudaVariantSpec& variant);
+  ~CudaKernels();
+  CudaKernels(const CudaKernels&) = delete;
+  CudaKernels& operator=(const CudaKernels&) = delete;
+
+  // As context_launch.
+  void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream) const;
+
+ private:
+  void load();
+  Function load_function(Module module, const CudaKernelSpec& kernel) const;
+  void unload() noexcept;
+
+  std::shared_ptr<CudaDevice> device_;
+  const CudaVariantSpec& variant_;
+  std::vector<Module> modules_;
+  std::vector<Function> functions_;
+};
+
+}  // namespace aotbuild::detail::cuda
+
+#endif  // AOTBUILD_SRC_CUDA_KERNELS_HPP_

@@ -1,0 +1,83 @@
+// A model on a CUDA device: calls that queue the model's kernels, or replay them as a graph.
+#ifndef AOTBUILD_SRC_CUDA_MODEL_HPP_
+#define AOTBUILD_SRC_CUDA_MODEL_HPP_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "call.hpp"
+#include "cuda_call.hpp"
+#include "cuda_kernels.hpp"
+#include "cuda_memory.hpp"
+#include "cuda_workspace.hpp"
+#include "device.hpp"
+
+namespace aotbuild::detail::cuda {
+
+class CudaModel final : public DeviceModel, public MemoryReclaimer {
+ public:
+  CudaModel(const ModelSpec& spec, const aotbuild_options& options);
+  ~CudaModel() override;
+  CudaModel(const CudaModel&) = delete;
+  CudaModel& operator=(const CudaModel&) = delete;
+
+  aotbuild_device device() const noexcept override { return {AOTBUILD_CUDA, device_->index()}; }
+  std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) override;
+  void run(const CheckedCall& call) override;
+  void statistics(aotbuild_statistics* statistics) const override;
+
+  // Gives the workspaces that no call uses and the memory of old results back to the driver.
+  void reclaim() noexcept override;
+
+ private:
+  class WorkspaceLease;
+  class OutputDelivery;
+
+  void check_memory(const char* kind, const TensorChecker& checker, const aotbuild_tensor& tensor) const;
+  void check_stream(Stream stream) const;
+
+  void run_in(CudaWorkspace& workspace, Stream stream, const CheckedCall& call);
+  // The graph for the call's sizes, captured now if they come for the second time; null: launch the kernels.
+  const ShapeEntry* graph_for(CudaWorkspace& workspace, const CheckedCall& call);
+  void capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
+  void record(CudaCall& cuda_call, CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
+  void run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Stream stream, const CheckedCall& call);
+  void replay(CudaCall& cuda_call, CudaWorkspace& workspace, Stream stream, const CheckedCall& call,
+              const ShapeEntry& entry);
+  // Copies the inputs that lie in host memory to pinned memory, one after the other.
+  char* stage_inputs(CudaWorkspace& workspace, const CheckedCall& call) const;
+  bool is_staged(const CheckedCall& call, std::size_t i) const;
+  void set_obstacle(const std::string& reason);
+
+  const ModelSpec& spec_;
+  const std::shared_ptr<CudaDevice> device_;
+  const VariantSpec* variant_ = nullptr;
+  std::unique_ptr<CudaKernels> kernels_;
+  std::shared_ptr<ResultPool> results_;
+  const std::size_t graph_limit_;
+
+  std::mutex workspaces_mutex_;
+  std::vector<std::unique_ptr<CudaWorkspace>> free_workspaces_;
+
+  // A model that writes to its weights: its calls come one after the other on the device, whatever their streams.
+  // Guarded by the model's mutation mutex.
+  std::unique_ptr<OwnedEvent> mutated_;
+  bool has_mutated_ = false;
+
+  std::atomic<std::uint64_t> calls_{0};
+  std::atomic<std::uint64_t> captures_{0};
+  std::atomic<std::uint64_t> replays_{0};
+  std::atomic<int> failed_captures_{0};
+  std::mutex obstacle_mutex_;
+  std::string obstacle_text_;                         // written once
+  std::atomic<const char*> graph_obstacle_{nullptr};  // no graph is captured any more
+};
+
+}  // namespace aotbuild::detail::cuda
+
+#endif  // AOTBUILD_SRC_CUDA_MODEL_HPP_

@@ -1,0 +1,59 @@
+// What the runtime asks of a device other than the CPU. Implemented for CUDA by cuda_*.cpp, which is linked only into
+// programs with CUDA models (ModelSpec::make_device_model).
+#ifndef AOTBUILD_SRC_DEVICE_HPP_
+#define AOTBUILD_SRC_DEVICE_HPP_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "aotbuild/detail/spec.h"
+#include "tensor.hpp"
+
+namespace aotbuild::detail {
+
+struct CheckedCall;
+
+// The memory and the copies of one call. Used by the thread that makes the call; all work is in one order.
+class DeviceCall {
+ public:
+  virtual ~DeviceCall() = default;
+
+  virtual aotbuild_device device() const noexcept = 0;
+  // Uninitialised memory until `deallocate(*block)`.
+  virtual void* allocate(std::size_t nbytes, void** block) = 0;
+  virtual void deallocate(void* block) noexcept = 0;
+  // The tensor of context_allocate.
+  virtual TensorPtr allocate_output(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
+                                    const std::int64_t* strides, int output_index) = 0;
+
+  // As copy() and fill() of copy.hpp, where a tensor lies on the device. What is copied to the CPU is there on return.
+  virtual void copy(Tensor& destination, const Tensor& source, const char* function) = 0;
+  virtual void fill(Tensor& destination, const void* value, const char* function) = 0;
+  // Both lie on the device.
+  virtual void copy_bytes(void* destination, const void* source, std::size_t nbytes, const char* function) = 0;
+};
+
+// Bytes of the host that go to `offset` of a block on the device.
+struct UploadRegion {
+  const void* source;
+  std::size_t nbytes;
+  std::size_t offset;
+};
+
+// One model on one device. Any number of threads may call `run`, `upload` and `statistics`.
+class DeviceModel {
+ public:
+  virtual ~DeviceModel() = default;
+
+  virtual aotbuild_device device() const noexcept = 0;
+  // One block of `nbytes`, filled from `regions` when this returns, freed with the result.
+  virtual std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) = 0;
+  virtual void run(const CheckedCall& call) = 0;
+  virtual void statistics(aotbuild_statistics* statistics) const = 0;
+};
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_DEVICE_HPP_

@@ -1,0 +1,996 @@
+// The CUDA runtime over the stand-in driver: calls, streams, graphs, memory, errors and what they leave behind.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "aotbuild/detail/cuda_spec.hpp"
+#include "aotbuild/detail/wrapper.hpp"
+#include "fake_cuda/fake_cuda.hpp"
+#include "runtime_test_model.hpp"
+
+// The functions of the driver that a program uses beside a model.
+extern "C" {
+int cuInit(unsigned);
+int cuDevicePrimaryCtxRetain(void** context, int device);
+int cuDevicePrimaryCtxRelease_v2(int device);
+int cuCtxPushCurrent_v2(void* context);
+int cuCtxPopCurrent_v2(void** context);
+int cuMemAlloc_v2(unsigned long long* memory, std::size_t nbytes);
+int cuMemFree_v2(unsigned long long memory);
+int cuStreamCreate(void** stream, unsigned flags);
+int cuStreamDestroy_v2(void* stream);
+int cuStreamSynchronize(void* stream);
+int cuStreamBeginCapture_v2(void* stream, int mode);
+int cuStreamEndCapture(void* stream, void** graph);
+int cuGraphDestroy(void* graph);
+int cuCtxSynchronize();
+}
+
+namespace {
+
+using namespace aotbuild::testing;
+using aotbuild::detail::CallContext;
+using aotbuild::detail::context_aligned;
+using aotbuild::detail::context_allocate;
+using aotbuild::detail::context_launch;
+using aotbuild::detail::context_weight;
+using aotbuild::detail::CudaImageKind;
+using aotbuild::detail::CudaKernelSpec;
+using aotbuild::detail::CudaVariantSpec;
+using aotbuild::detail::RAIIAtenTensorHandle;
+
+constexpr std::int32_t kCudaType = 1;  // c10::DeviceType
+
+void* data_of(AtenTensorHandle tensor) {
+  void* data = nullptr;
+  EXPECT_EQ(aoti_torch_get_data_ptr(tensor, &data), 0) << aotbuild_last_error();
+  return data;
+}
+
+void check(AOTITorchError error) {
+  if (error != 0) throw std::runtime_error(aotbuild_last_error());
+}
+
+enum KernelIndex { kAddWeight, kIncrement, kBroken };
+
+void launch_add(CallContext& context, AtenTensorHandle in, AtenTensorHandle out, std::int64_t count) {
+  void* x = data_of(in);
+  void* w = data_of(context_weight(context, 0));
+  void* y = data_of(out);
+  void* arguments[] = {&x, &w, &y, &count};
+  context_launch(context, kAddWeight, static_cast<unsigned>(count), 1, 1, arguments);
+}
+
+std::int64_t length_of(AtenTensorHandle tensor) {
+  std::int64_t* sizes = nullptr;
+  check(aoti_torch_get_sizes(tensor, &sizes));
+  return sizes[0];
+}
+
+AtenTensorHandle allocate(CallContext& context, std::int64_t length, int output_index) {
+  const std::int64_t stride = 1;
+  return context_allocate(context, 1, &length, &stride, kFloat32, output_index);
+}
+
+// y = x + 2 w, over a temporary
+void run_add(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  const std::int64_t length = length_of(inputs[0]);
+  const RAIIAtenTensorHandle hidden = allocate(context, length, -1);
+  launch_add(context, inputs[0], hidden, length);
+  RAIIAtenTensorHandle y = allocate(context, length, 0);
+  launch_add(context, hidden, y, length);
+  outputs[0] = y.release();
+}
+
+// What generated code holds of a model's kernels, and the model.
+class CudaModelBuilder {
+ public:
+  explicit CudaModelBuilder(ModelBuilder::Run run) : builder_(run) {
+    builder_.on_cuda(aotbuild::detail::make_cuda_model);
+    builder_.variants().clear();
+    run_ = run;
+    variant("sm_90", 90, CudaImageKind::kCubin);
+  }
+  CudaModelBuilder& variant(const char* name, int architecture, CudaImageKind kind, unsigned max_shared_bytes = 0) {
+    images_.push_back(
+        fake_cuda::make_image(kind == CudaImageKind::kPtx ? 0 : architecture, {"add_weight", "increment", "broken"}));
+    const unsigned char* image = images_.back().data();
+    const std::size_t size = images_.back().size();
+    kernels_.push_back({{"add_weight", image, size, 128, 1024, 1, 4, false},
+                        {"increment", image, size, 32, 0, 1, 1, false},
+                        {"broken", image, size, 32, 0, 1, 1, false}});
+    cuda_variants_.push_back({architecture, kind, max_shared_bytes, kernels_.back().size(), kernels_.back().data()});
+    builder_.variants().push_back({name, nullptr, run_, &cuda_variants_.back()});
+    return *this;
+  }
+  CudaModelBuilder& without_variants() {
+    builder_.variants().clear();
+    return *this;
+  }
+  ModelBuilder* operator->() { return &builder_; }
+  const aotbuild::detail::ModelSpec& spec() { return builder_.spec(); }
+  CudaKernelSpec& kernel(std::size_t index) { return kernels_.back()[index]; }
+
+ private:
+  ModelBuilder builder_;
+  ModelBuilder::Run run_;
+  std::deque<std::vector<unsigned char>> images_;
+  std::deque<std::vector<CudaKernelSpec>> kernels_;
+  std::deque<CudaVariantSpec> cuda_variants_;
+};
+
+CudaModelBuilder adder(float weight = 10) {
+  CudaModelBuilder builder(run_add);
+  builder->input("x", kFloat, {dynamic("n", 0, 4096)})
+      .output("y", kFloat, {dynamic("n", 0, 4096)})
+      .weight("w", {1}, {weight});
+  return builder;
+}
+
+aotbuild_options cuda_options(std::int32_t graphs = 0, std::int32_t index = 0) {
+  aotbuild_options options = default_options();
+  options.device = {AOTBUILD_CUDA, index};
+  options.cuda_graphs = graphs;
+  return options;
+}
+
+// The context of a device, as a program that uses CUDA itself has it.
+class Context {
+ public:
+  explicit Context(int device = 0) : device_(device) {
+    void* context = nullptr;
+    EXPECT_EQ(cuInit(0), 0);
+    EXPECT_EQ(cuDevicePrimaryCtxRetain(&context, device), 0);
+    EXPECT_EQ(cuCtxPushCurrent_v2(context), 0);
+  }
+  ~Context() {
+    void* context = nullptr;
+    EXPECT_EQ(cuCtxPopCurrent_v2(&context), 0);
+    EXPECT_EQ(cuDevicePrimaryCtxRelease_v2(device_), 0);
+  }
+
+ private:
+  int device_;
+};
+
+class Stream {
+ public:
+  Stream() { EXPECT_EQ(cuStreamCreate(&handle, 1), 0); }
+  ~Stream() { EXPECT_EQ(cuStreamDestroy_v2(handle), 0); }
+  void wait() const { EXPECT_EQ(cuStreamSynchronize(handle), 0); }
+  void* handle = nullptr;
+};
+
+// Floats in device memory: in the stand-in, memory that the test can read once the work is done.
+class DeviceFloats {
+ public:
+  explicit DeviceFloats(std::vector<float> values, std::size_t offset = 0) : shape{std::int64_t(values.size())} {
+    unsigned long long memory = 0;
+    EXPECT_EQ(cuMemAlloc_v2(&memory, (values.size() + offset + 1) * sizeof(float)), 0);
+    memory_ = memory;
+    data = reinterpret_cast<float*>(memory) + offset;
+    std::copy(values.begin(), values.end(), data);
+  }
+  ~DeviceFloats() { EXPECT_EQ(cuMemFree_v2(memory_), 0); }
+  DeviceFloats(const DeviceFloats&) = delete;
+  aotbuild_tensor tensor(std::int32_t device = 0) {
+    return {data, {AOTBUILD_CUDA, device}, 1, kFloat, shape.data(), nullptr, 0};
+  }
+  std::vector<float> values() const { return {data, data + shape[0]}; }
+  float* data;
+  std::vector<std::int64_t> shape;
+
+ private:
+  unsigned long long memory_;
+};
+
+aotbuild_tensor to_allocate_on_device() {
+  aotbuild_tensor tensor = to_allocate();
+  tensor.device.type = AOTBUILD_CUDA;
+  return tensor;
+}
+
+std::vector<float> plus(std::vector<float> values, float added) {
+  for (float& value : values) value += added;
+  return values;
+}
+
+aotbuild_statistics statistics_of(const Model& model) {
+  aotbuild_statistics statistics{};
+  EXPECT_EQ(aotbuild_model_statistics(model.handle, &statistics), AOTBUILD_OK) << aotbuild_last_error();
+  return statistics;
+}
+
+// A call from host memory to host memory.
+std::vector<float> call(const Model& model, const std::vector<float>& values) {
+  Buffer<float> x({static_cast<std::int64_t>(values.size())}, values);
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = to_allocate();
+  aotbuild_result* result = nullptr;
+  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, &result), AOTBUILD_OK) << aotbuild_last_error();
+  if (result == nullptr) return {};
+  const auto* data = static_cast<const float*>(out.data);
+  std::vector<float> made(data, data + out.shape[0]);
+  aotbuild_result_destroy(result);
+  return made;
+}
+
+std::string path_of_driver() { return AOTBUILD_FAKE_CUDA; }
+
+class Cuda : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    setenv("AOTBUILD_CUDA_DRIVER", path_of_driver().c_str(), 1);
+    fake_cuda::reset();
+    fake_cuda::add_kernel("add_weight",
+                          [](const fake_cuda::Launch& launch, void** arguments) {
+                            const float* x = *static_cast<float**>(arguments[0]);
+                            const float* w = *static_cast<float**>(arguments[1]);
+                            float* y = *static_cast<float**>(arguments[2]);
+                            const std::int64_t count = *static_cast<std::int64_t*>(arguments[3]);
+                            if (launch.grid[0] != count * launch.cluster_blocks) return 719;
+                            for (std::int64_t i = 0; i < count; ++i) y[i] = x[i] + w[0];
+                            return 0;
+                          },
+                          {8, 8, 8, 8});
+    fake_cuda::add_kernel("increment",
+                          [](const fake_cuda::Launch&, void** arguments) {
+                            ++**static_cast<float**>(arguments[0]);
+                            return 0;
+                          },
+                          {8});
+    fake_cuda::add_kernel("broken", [](const fake_cuda::Launch&, void**) { return 700; }, {8});
+  }
+  void TearDown() override {
+    EXPECT_TRUE(fake_cuda::live().none());
+    EXPECT_EQ(fake_cuda::violations(), std::vector<std::string>());
+    EXPECT_EQ(fake_cuda::context_depth(), 0U);
+  }
+};
+
+using CudaCalls = Cuda;
+using CudaGraphs = Cuda;
+using CudaMemory = Cuda;
+using CudaErrors = Cuda;
+
+TEST_F(CudaCalls, HostMemoryInAndOut) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(call(model, {1, 2, 3}), (std::vector<float>{21, 22, 23}));
+  Buffer<float> x({2}, {5, 6});
+  Buffer<float> y({2});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = y.tensor();
+  ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(y.values, (std::vector<float>{25, 26}));
+}
+
+TEST_F(CudaCalls, WithoutElements) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(call(model, {}).empty());
+}
+
+TEST_F(CudaCalls, DeviceBuffersOnTheUsersStreamAreWrittenInPlaceAndInOrder) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options(-1));
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  {
+    const Stream stream;
+    DeviceFloats x({1, 2});
+    DeviceFloats y({0, 0});
+    DeviceFloats z({0, 0});
+    aotbuild_tensor tensors[] = {x.tensor(), y.tensor(), z.tensor()};
+    const long copies = fake_cuda::calls("cuMemcpyDtoDAsync_v2");
+    ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &tensors[0], 1, &tensors[1], 1, nullptr), 0)
+        << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &tensors[1], 1, &tensors[2], 1, nullptr), 0)
+        << aotbuild_last_error();
+    EXPECT_EQ(z.values(), (std::vector<float>{0, 0})) << "the call does not wait";
+    stream.wait();
+    EXPECT_EQ(z.values(), (std::vector<float>{41, 42}));
+    EXPECT_EQ(fake_cuda::calls("cuMemcpyDtoDAsync_v2"), copies);
+  }
+}
+
+TEST_F(CudaCalls, HostInputsMayChangeAsSoonAsACallOnAStreamReturns) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  for (const std::int32_t graphs : {-1, 0}) {
+    Model model(builder.spec(), cuda_options(graphs));
+    const Stream stream;
+    std::deque<DeviceFloats> outputs;
+    Buffer<float> x({2});
+    for (int i = 0; i < 5; ++i) {
+      x.values = {static_cast<float>(i), 0};
+      aotbuild_tensor in = x.tensor();
+      aotbuild_tensor out = outputs.emplace_back(std::vector<float>{0, 0}).tensor();
+      ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, nullptr), 0)
+          << aotbuild_last_error();
+    }
+    stream.wait();
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(outputs[i].values()[0], static_cast<float>(20 + i));
+  }
+}
+
+TEST_F(CudaCalls, CallsOnSeveralStreamsDoNotMixTheirMemory) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  for (const std::int32_t graphs : {-1, 0}) {
+    Model model(builder.spec(), cuda_options(graphs));
+    const Stream streams[2];
+    std::deque<DeviceFloats> inputs;
+    std::deque<DeviceFloats> outputs;
+    for (int i = 0; i < 8; ++i) {
+      aotbuild_tensor in = inputs.emplace_back(std::vector<float>{static_cast<float>(i), 0}).tensor();
+      aotbuild_tensor out = outputs.emplace_back(std::vector<float>{0, 0}).tensor();
+      ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, streams[i % 2].handle, &in, 1, &out, 1, nullptr), 0)
+          << aotbuild_last_error();
+    }
+    streams[1].wait();
+    streams[0].wait();
+    for (int i = 0; i < 8; ++i) EXPECT_EQ(outputs[i].values()[0], static_cast<float>(20 + i)) << i;
+  }
+}
+
+TEST_F(CudaCalls, AllocatedDeviceOutputsOutliveTheModel) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  DeviceFloats x({1, 2, 3});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out[3];
+  aotbuild_result* results[3] = {};
+  {
+    Model model(builder.spec(), cuda_options());
+    for (int i = 0; i < 3; ++i) {
+      out[i] = to_allocate_on_device();
+      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out[i], 1, &results[i]), AOTBUILD_OK)
+          << aotbuild_last_error();
+    }
+  }
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(out[i].device.type, AOTBUILD_CUDA);
+    EXPECT_EQ(out[i].strides[0], 1);
+    EXPECT_EQ(static_cast<float*>(out[i].data)[2], 23);
+    aotbuild_result_destroy(results[i]);
+  }
+}
+
+TEST_F(CudaCalls, ThePointerOfAKernelsInputIsAligned) {
+  const Context context;
+  CudaModelBuilder builder([](CallContext& context_of_call, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+    AtenTensorHandle x = context_aligned(context_of_call, inputs[0]);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(data_of(x)) % 16, 0U);
+    AtenTensorHandle in[] = {x};
+    run_add(context_of_call, in, outputs);
+  });
+  builder->input("x", kFloat, {fixed(2)}).output("y", kFloat, {fixed(2)}).weight("w", {1}, {1});
+  Model model(builder.spec(), cuda_options());
+  for (const std::size_t offset : {1, 4, 1, 1}) {
+    DeviceFloats x({1, 2}, offset);
+    DeviceFloats y({0, 0});
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out = y.tensor();
+    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    EXPECT_EQ(y.values(), (std::vector<float>{3, 4}));
+  }
+}
+
+TEST_F(CudaCalls, OneBufferMayBeInputAndOutput) {
+  const Context context;
+  CudaModelBuilder builder([](CallContext& context_of_call, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+    run_add(context_of_call, inputs, outputs);
+    check(aoti_torch_new_tensor_handle(inputs[0], &outputs[1]));  // a view of the input
+  });
+  builder->input("x", kFloat, {fixed(2)})
+      .output("y", kFloat, {fixed(2)})
+      .output("same", kFloat, {fixed(2)})
+      .weight("w", {1}, {1});
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 3; ++i) {
+    DeviceFloats x({1, 2});
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out[] = {x.tensor(), to_allocate()};
+    aotbuild_result* result = nullptr;
+    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, out, 2, &result), AOTBUILD_OK) << aotbuild_last_error();
+    EXPECT_EQ(x.values(), (std::vector<float>{3, 4}));
+    EXPECT_EQ(static_cast<float*>(out[1].data)[1], 2);
+    aotbuild_result_destroy(result);
+  }
+}
+
+TEST_F(CudaCalls, CopiesFillsAndViewsOfTheShim) {
+  const Context context;
+  CudaModelBuilder builder([](CallContext& context_of_call, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+    // The transpose of [2, 3] into a contiguous tensor, by a copy with strides.
+    const std::int64_t sizes[] = {3, 2};
+    const std::int64_t swapped[] = {1, 3};
+    const std::int64_t rows[] = {2, 1};
+    AtenTensorHandle transposed = nullptr;
+    check(aoti_torch__reinterpret_tensor(inputs[0], 2, sizes, swapped, 0, &transposed));
+    outputs[0] = context_allocate(context_of_call, 2, sizes, rows, kFloat32, 0);
+    check(aoti_torch_copy_(outputs[0], transposed, 0));
+    // The first column becomes 7, and a clone keeps the strides of its source.
+    AtenTensorHandle column = nullptr;
+    check(aoti_torch_empty_strided(2, sizes, rows, kFloat32, kCudaType, 0, &outputs[1]));
+    check(aoti_torch_zero_(outputs[1]));
+    const std::int64_t column_sizes[] = {3};
+    const std::int64_t column_strides[] = {2};
+    check(aoti_torch__reinterpret_tensor(outputs[1], 1, column_sizes, column_strides, 0, &column));
+    check(aoti_torch_cuda_fill__Scalar(column, 7));
+    check(aoti_torch_clone(transposed, &outputs[2]));
+    std::int64_t* strides = nullptr;
+    check(aoti_torch_get_strides(outputs[2], &strides));
+    EXPECT_EQ(strides[1], 3);
+    std::int32_t type = 0;
+    check(aoti_torch_get_device_type(outputs[2], &type));
+    EXPECT_EQ(type, kCudaType);
+    aoti_torch_delete_tensor_object(column);
+    aoti_torch_delete_tensor_object(transposed);
+  });
+  builder->input("x", kFloat, {fixed(2), fixed(3)});
+  for (const char* name : {"a", "b", "c"}) builder->output(name, kFloat, {fixed(3), fixed(2)});
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 3; ++i) {
+    Buffer<float> x({2, 3}, {1, 2, 3, 4, 5, 6});
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out[] = {to_allocate(), to_allocate_on_device(), to_allocate()};
+    aotbuild_result* result = nullptr;
+    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, out, 3, &result), AOTBUILD_OK) << aotbuild_last_error();
+    const auto values = [&](int k) {
+      const auto* data = static_cast<const float*>(out[k].data);
+      return std::vector<float>(data, data + 6);
+    };
+    EXPECT_EQ(values(0), (std::vector<float>{1, 4, 2, 5, 3, 6}));
+    EXPECT_EQ(values(1), (std::vector<float>{7, 0, 7, 0, 7, 0}));
+    EXPECT_EQ(values(2), (std::vector<float>{1, 4, 2, 5, 3, 6}));
+    aotbuild_result_destroy(result);
+  }
+  EXPECT_EQ(statistics_of(model).graph_replays, 2U);
+}
+
+TEST_F(CudaCalls, OutputsThatAreWeightsAreCopies) {
+  CudaModelBuilder builder([](CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    check(aoti_torch_new_tensor_handle(context_weight(context, 0), &outputs[0]));
+    outputs[1] = outputs[0];
+  });
+  builder->output("a", kFloat, {fixed(2)}).output("b", kFloat, {fixed(2)}).weight("w", {2}, {1, 2});
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 3; ++i) {
+    aotbuild_tensor out[] = {to_allocate_on_device(), to_allocate()};
+    aotbuild_result* result = nullptr;
+    ASSERT_EQ(aotbuild_model_run(model.handle, nullptr, 0, out, 2, &result), AOTBUILD_OK) << aotbuild_last_error();
+    EXPECT_EQ(static_cast<float*>(out[0].data)[1], 2);
+    static_cast<float*>(out[0].data)[1] = 9;
+    EXPECT_EQ(static_cast<float*>(out[1].data)[1], 2);
+    aotbuild_result_destroy(result);
+  }
+}
+
+TEST_F(CudaCalls, BuffersThatTheModelWritesPersistWhateverTheStream) {
+  const Context context;
+  CudaModelBuilder builder([](CallContext& context_of_call, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    void* counter = data_of(context_weight(context_of_call, 0));
+    void* arguments[] = {&counter};
+    context_launch(context_of_call, kIncrement, 1, 1, 1, arguments);
+    check(aoti_torch_clone(context_weight(context_of_call, 0), &outputs[0]));
+  });
+  builder->output("count", kFloat, {fixed(1)}).weight("count", {1}, {5}, /*mutated=*/true);
+  for (const std::int32_t graphs : {-1, 0}) {
+    Model model(builder.spec(), cuda_options(graphs));
+    const Stream streams[2];
+    std::deque<DeviceFloats> counts;
+    for (int i = 0; i < 6; ++i) {
+      aotbuild_tensor out = counts.emplace_back(std::vector<float>{0}).tensor();
+      ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, streams[i % 2].handle, nullptr, 0, &out, 1, nullptr), 0)
+          << aotbuild_last_error();
+    }
+    streams[1].wait();
+    streams[0].wait();
+    for (int i = 0; i < 6; ++i) EXPECT_EQ(counts[i].values()[0], static_cast<float>(6 + i)) << i;
+  }
+}
+
+TEST_F(CudaCalls, ThreadsShareOneModel) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  std::vector<std::thread> threads;
+  std::vector<int> failures(8, 0);
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      const Context context;
+      const Stream stream;
+      for (int i = 0; i < 12; ++i) {
+        const std::vector<float> values(static_cast<std::size_t>(1 + (t + i) % 3), static_cast<float>(t * 100 + i));
+        if (i % 2 == 0) {
+          if (call(model, values) != plus(values, 20)) ++failures[t];
+          continue;
+        }
+        DeviceFloats x(values);
+        aotbuild_tensor in = x.tensor();
+        aotbuild_tensor out = to_allocate_on_device();
+        aotbuild_result* result = nullptr;
+        if (aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, &result) != AOTBUILD_OK) {
+          ++failures[t];
+          continue;
+        }
+        stream.wait();
+        if (*static_cast<float*>(out.data) != values[0] + 20) ++failures[t];
+        aotbuild_result_destroy(result);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, std::vector<int>(8, 0));
+}
+
+TEST_F(CudaCalls, LaunchesWithClustersAllBlocksResidentAndMuchSharedMemory) {
+  CudaModelBuilder builder = adder();
+  builder.kernel(kAddWeight).cluster_blocks = 16;
+  builder.kernel(kAddWeight).cooperative = true;
+  builder.kernel(kAddWeight).shared_bytes = 100000;
+  Model model(builder.spec(), cuda_options());
+  EXPECT_EQ(call(model, {1}), (std::vector<float>{21}));
+  EXPECT_EQ(fake_cuda::calls("cuLaunchKernelEx"), 2);
+}
+
+TEST_F(CudaGraphs, AreCapturedWhenSizesComeAgainAndReplayedWithOtherPointers) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 5; ++i) {
+    DeviceFloats x({static_cast<float>(i), 1});
+    DeviceFloats y({0, 0});
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out = y.tensor();
+    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    EXPECT_EQ(y.values(), (std::vector<float>{static_cast<float>(20 + i), 21}));
+  }
+  const aotbuild_statistics statistics = statistics_of(model);
+  EXPECT_EQ(statistics.calls, 5U);
+  EXPECT_EQ(statistics.graph_captures, 1U);
+  EXPECT_EQ(statistics.graph_replays, 4U);
+  EXPECT_EQ(statistics.graph_obstacle, nullptr);
+  EXPECT_EQ(fake_cuda::calls("cuLaunchKernel"), 4) << "two calls: the first and the captured one";
+}
+
+TEST_F(CudaGraphs, AreForOneSetOfSizesAndTheirNumberIsBounded) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options(2));
+  for (int round = 0; round < 3; ++round) {
+    for (const std::size_t length : {1, 2, 3}) {
+      for (int i = 0; i < 2; ++i) {
+        const std::vector<float> values(length, static_cast<float>(round));
+        EXPECT_EQ(call(model, values), plus(values, 20));
+      }
+    }
+    EXPECT_EQ(fake_cuda::live().graphs, 2);
+  }
+}
+
+TEST_F(CudaGraphs, CanBeSwitchedOff) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options(-1));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(call(model, {1}), (std::vector<float>{21}));
+  EXPECT_EQ(fake_cuda::calls("cuStreamBeginCapture_v2"), 0);
+  EXPECT_STREQ(statistics_of(model).graph_obstacle, "aotbuild_options::cuda_graphs is -1");
+}
+
+TEST_F(CudaGraphs, AModelThatReadsOnTheHostRunsWithoutAndSaysWhy) {
+  CudaModelBuilder builder([](CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+    float value = 0;
+    const std::int64_t length = length_of(inputs[0]);
+    check(aoti_torch_item_float32(context_weight(context, 1), &value));
+    if (value < 0) throw std::runtime_error("unexpected");
+    outputs[0] = allocate(context, length, 0);
+    launch_add(context, inputs[0], outputs[0], length);
+  });
+  builder->input("x", kFloat, {dynamic("n", 0, 4096)})
+      .output("y", kFloat, {dynamic("n", 0, 4096)})
+      .weight("w", {1}, {10})
+      .weight("threshold", {}, {2});
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(call(model, {1}), (std::vector<float>{11}));
+  EXPECT_EQ(fake_cuda::calls("cuStreamBeginCapture_v2"), 1) << "it is not tried again";
+  EXPECT_STREQ(statistics_of(model).graph_obstacle, "aoti_torch_item_float32 reads the GPU's memory");
+}
+
+TEST_F(CudaGraphs, ACaptureThatTheDriverRefusesDoesNotFailTheCall) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  fake_cuda::fail("cuGraphInstantiateWithFlags", 2, 0, 1);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(call(model, {1}), (std::vector<float>{21}));
+  fake_cuda::fail("cuStreamBeginCapture_v2", 801, 0, 3);
+  for (const std::size_t length : {2, 3, 4}) {
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(call(model, std::vector<float>(length, 1)).size(), length);
+  }
+  EXPECT_STREQ(statistics_of(model).graph_obstacle, "encoder: cuStreamBeginCapture failed: CUDA error 801");
+  EXPECT_EQ(statistics_of(model).graph_captures, 0U);
+}
+
+TEST_F(CudaGraphs, AreDroppedWithTheWeightsThatTheyRead) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(call(model, {1}), (std::vector<float>{21}));
+  Buffer<float> weight({1}, {3});
+  const aotbuild_named_tensor named = {"w", weight.tensor()};
+  ASSERT_EQ(aotbuild_model_set_weights(model.handle, &named, 1), AOTBUILD_OK) << aotbuild_last_error();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(call(model, {1}), (std::vector<float>{7}));
+  EXPECT_EQ(statistics_of(model).graph_captures, 2U);
+}
+
+TEST_F(CudaMemory, NothingIsAllocatedInAThousandCalls) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  for (const std::int32_t graphs : {-1, 0}) {
+    Model model(builder.spec(), cuda_options(graphs));
+    const Stream stream;
+    DeviceFloats x({1, 2, 3});
+    aotbuild_tensor in = x.tensor();
+    std::uint64_t allocations = 0;
+    long driver_calls = 0;
+    for (int i = 0; i < 1010; ++i) {
+      if (i == 10) {
+        allocations = statistics_of(model).driver_allocations;
+        driver_calls = fake_cuda::calls("cuMemAlloc_v2") + fake_cuda::calls("cuMemAllocHost_v2");
+      }
+      aotbuild_tensor out = i % 3 == 0 ? to_allocate() : to_allocate_on_device();
+      aotbuild_result* result = nullptr;
+      ASSERT_EQ(
+          aotbuild_model_run_on_stream(model.handle, i % 2 == 0 ? stream.handle : nullptr, &in, 1, &out, 1, &result),
+          AOTBUILD_OK)
+          << aotbuild_last_error();
+      aotbuild_result_destroy(result);
+      if (i % 2 == 0) stream.wait();
+    }
+    EXPECT_EQ(statistics_of(model).driver_allocations, allocations);
+    EXPECT_EQ(fake_cuda::calls("cuMemAlloc_v2") + fake_cuda::calls("cuMemAllocHost_v2"), driver_calls);
+  }
+}
+
+TEST_F(CudaMemory, SizesThatNeverRepeatDoNotMakeItGrow) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  std::uint64_t most = 0;
+  for (std::size_t length = 4096; length > 3000; length -= 7) {
+    EXPECT_EQ(call(model, std::vector<float>(length, 1)).size(), length);
+    most = std::max<std::uint64_t>(most, statistics_of(model).device_bytes);
+  }
+  EXPECT_LT(most, 6U * 4096 * sizeof(float));
+}
+
+TEST_F(CudaMemory, WeightsAreUploadedOnceForAllCalls) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  EXPECT_EQ(fake_cuda::calls("cuMemcpyHtoDAsync_v2"), 1);
+  EXPECT_EQ(fake_cuda::calls("cuMemAlloc_v2"), 1);
+  EXPECT_EQ(fake_cuda::calls("cuMemAllocHost_v2"), 0);
+  EXPECT_EQ(fake_cuda::calls("cuModuleLoadData"), 1) << "kernels of one image share a module";
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) threads.emplace_back([&] { call(model, {1}); });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(fake_cuda::calls("cuMemcpyHtoDAsync_v2"), 1 + 3) << "the inputs";
+  EXPECT_EQ(fake_cuda::calls("cuModuleLoadData"), 1);
+}
+
+TEST_F(CudaMemory, CachesAreGivenUpBeforeACallFails) {
+  fake_cuda::set_devices({{90, 100000, 232448}});
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  // What calls of several sizes have left behind does not fit beside the largest call.
+  for (std::size_t length = 256; length <= 4096; length += 256) {
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(call(model, std::vector<float>(length, 1)).size(), length) << length;
+  }
+}
+
+TEST_F(CudaErrors, AMachineWithoutADriver) {
+  setenv("AOTBUILD_CUDA_DRIVER", "/nowhere/libcuda.so.1", 1);
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  EXPECT_EQ(model.status, AOTBUILD_UNSUPPORTED_HARDWARE);
+  EXPECT_STREQ(
+      aotbuild_last_error(),
+      "encoder: built for CUDA, but this machine has no NVIDIA driver (/nowhere/libcuda.so.1: cannot open "
+      "shared object file: No such file or directory); install the driver, or build the model with DEVICE cpu");
+}
+
+// The same library by another name: the runtime has not opened it yet.
+void use_fresh_driver() {
+  static int count = 0;
+  std::string path = path_of_driver();
+  const std::size_t slash = path.rfind('/');
+  std::string prefix;
+  for (++count; prefix.size() < static_cast<std::size_t>(2 * count);) prefix += "./";
+  setenv("AOTBUILD_CUDA_DRIVER", path.insert(slash + 1, prefix).c_str(), 1);
+}
+
+std::string creation_error(CudaModelBuilder& builder, aotbuild_status status,
+                           const aotbuild_options& options = cuda_options()) {
+  Model model(builder.spec(), options);
+  EXPECT_EQ(model.status, status);
+  return aotbuild_last_error();
+}
+
+TEST_F(CudaErrors, ADriverThatIsTooOld) {
+  use_fresh_driver();
+  fake_cuda::set_driver_version(11040);
+  CudaModelBuilder builder = adder();
+  const std::string text = creation_error(builder, AOTBUILD_UNSUPPORTED_HARDWARE);
+  EXPECT_NE(text.find("is too old: it is for CUDA 11.4; install a driver for CUDA 12.0 or later"), std::string::npos)
+      << text;
+}
+
+TEST_F(CudaErrors, AMachineWithoutADevice) {
+  use_fresh_driver();
+  fake_cuda::set_devices({});
+  CudaModelBuilder builder = adder();
+  EXPECT_EQ(creation_error(builder, AOTBUILD_UNSUPPORTED_HARDWARE),
+            "encoder: built for CUDA, but this machine has no CUDA device that the program may use; check nvidia-smi "
+            "and CUDA_VISIBLE_DEVICES");
+}
+
+TEST_F(CudaErrors, ADeviceThatIsNotThere) {
+  CudaModelBuilder builder = adder();
+  EXPECT_EQ(creation_error(builder, AOTBUILD_UNSUPPORTED_HARDWARE, cuda_options(0, 3)),
+            "encoder: aotbuild_options::device asks for CUDA device 3, but this machine has 1 that the program may use "
+            "(CUDA_VISIBLE_DEVICES hides devices)");
+}
+
+TEST_F(CudaErrors, ADeviceThatNoVariantServes) {
+  fake_cuda::set_devices({{86, 1 << 20, 101376}});
+  CudaModelBuilder builder = adder();
+  builder.without_variants()
+      .variant("sm_90a", 90, CudaImageKind::kArchitectureSpecific)
+      .variant("sm_80", 80, CudaImageKind::kCubin, 166912)
+      .variant("sm_89", 89, CudaImageKind::kCubin);
+  EXPECT_EQ(creation_error(builder, AOTBUILD_UNSUPPORTED_HARDWARE),
+            "encoder: device 0 (Fake 0, compute capability 8.6) loads none of the architectures that the model was "
+            "built for: sm_90a, sm_80 (needs 166912 bytes of shared memory, the device has 101376), sm_89; add 86 to "
+            "CUDA_ARCHITECTURES");
+}
+
+TEST_F(CudaErrors, TheBestVariantIsChosen) {
+  fake_cuda::set_devices({{89, 1 << 20, 101376}});
+  CudaModelBuilder builder = adder();
+  builder.without_variants()
+      .variant("compute_89", 89, CudaImageKind::kPtx)
+      .variant("sm_80", 80, CudaImageKind::kCubin)
+      .variant("sm_86", 86, CudaImageKind::kCubin)
+      .variant("sm_90", 90, CudaImageKind::kCubin);
+  fake_cuda::fail("cuFuncGetAttribute", 1);
+  // All variants fail alike; that of sm_86 must be the one whose image is loaded.
+  const std::string text = creation_error(builder, AOTBUILD_RUNTIME_ERROR);
+  EXPECT_EQ(text,
+            "encoder: cuFuncGetAttribute failed for kernel 'add_weight': CUDA_ERROR_INVALID_VALUE (invalid argument)");
+  Model model(builder.spec(), cuda_options());
+  EXPECT_EQ(call(model, {1}), (std::vector<float>{21}));
+}
+
+TEST_F(CudaErrors, AnImageThatTheDriverDoesNotTake) {
+  CudaModelBuilder builder = adder();
+  fake_cuda::fail("cuModuleLoadData", 222);
+  EXPECT_EQ(
+      creation_error(builder, AOTBUILD_UNSUPPORTED_HARDWARE),
+      "encoder: cuModuleLoadData failed for kernel 'add_weight' on device 0 (Fake 0, compute capability 9.0) with "
+      "a driver for CUDA 12.8: CUDA_ERROR_UNSUPPORTED_PTX_VERSION (the provided PTX was compiled with an "
+      "unsupported toolchain.); the driver is older than the compiler that made the kernels: update the NVIDIA "
+      "driver");
+  fake_cuda::fail("cuModuleGetFunction", 500);
+  EXPECT_EQ(creation_error(builder, AOTBUILD_RUNTIME_ERROR),
+            "encoder: cuModuleGetFunction failed for kernel 'add_weight': CUDA_ERROR_NOT_FOUND (named symbol not "
+            "found)");
+}
+
+TEST_F(CudaErrors, EveryStepOfCreationMayFail) {
+  CudaModelBuilder builder = adder();
+  const char* const functions[] = {
+      "cuDeviceGetCount",         "cuDeviceGet",         "cuDeviceGetName",  "cuDeviceGetAttribute",
+      "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2", "cuModuleLoadData", "cuModuleGetFunction",
+      "cuFuncGetAttribute",       "cuMemAlloc_v2",       "cuStreamCreate",   "cuMemcpyHtoDAsync_v2",
+      "cuStreamSynchronize"};
+  for (const char* function : functions) {
+    fake_cuda::fail(function, 2);
+    const std::string text = creation_error(builder, AOTBUILD_OUT_OF_MEMORY);
+    EXPECT_EQ(text.rfind("encoder: ", 0), 0U) << text;
+    EXPECT_TRUE(fake_cuda::live().none()) << function;
+  }
+}
+
+TEST_F(CudaErrors, EveryStepOfACallMayFailAndTheNextCallIsRight) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  const char* const functions[] = {"cuCtxPushCurrent_v2",  "cuPointerGetAttributes", "cuStreamCreate",
+                                   "cuEventCreate",        "cuMemAlloc_v2",          "cuMemAllocHost_v2",
+                                   "cuMemcpyHtoDAsync_v2", "cuLaunchKernel",         "cuMemcpyDtoHAsync_v2",
+                                   "cuMemcpyDtoDAsync_v2", "cuGraphLaunch",          "cuStreamSynchronize"};
+  for (const char* function : functions) {
+    for (const int first : {0, 1, 2}) {  // the call that fails: with kernels, with the capture, with the graph
+      for (const bool on_host : {true, false}) {
+        Model model(builder.spec(), cuda_options());
+        bool failed = false;
+        for (int i = 0; i < 4; ++i) {
+          DeviceFloats on_device({1, 2});
+          Buffer<float> x({2}, {1, 2});
+          Buffer<float> y({2});
+          aotbuild_tensor in = on_host ? x.tensor() : on_device.tensor();
+          aotbuild_tensor out = on_host ? y.tensor() : to_allocate_on_device();
+          aotbuild_result* result = nullptr;
+          if (i == first) fake_cuda::fail(function, 400);
+          const aotbuild_status status = aotbuild_model_run(model.handle, &in, 1, &out, 1, &result);
+          if (status != AOTBUILD_OK) {
+            EXPECT_EQ(i, first) << function;
+            failed = true;
+          } else {
+            EXPECT_EQ(static_cast<float*>(out.data)[1], 22) << function << " " << i;
+          }
+          if (result != nullptr) aotbuild_result_destroy(result);
+          if (i == first) fake_cuda::fail(function, 0, 0, 0);
+        }
+        if (failed) {
+          EXPECT_NE(std::string(aotbuild_last_error()).find("CUDA_ERROR_INVALID_HANDLE"), std::string::npos)
+              << function;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaErrors, OutOfMemoryNamesTheNeedAndLeavesTheModelUsable) {
+  fake_cuda::set_devices({{90, 20000, 232448}});
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  Buffer<float> x({4096});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = to_allocate();
+  aotbuild_result* result = nullptr;
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, &result), AOTBUILD_OUT_OF_MEMORY);
+    const std::string text = aotbuild_last_error();
+    EXPECT_NE(text.find("device 0 (Fake 0, compute capability 9.0) has no memory for 16384 bytes of a tensor: this "
+                        "model holds "),
+              std::string::npos)
+        << text;
+    EXPECT_NE(text.find("use a smaller batch"), std::string::npos) << text;
+    EXPECT_EQ(call(model, {1}), (std::vector<float>{21}));
+  }
+}
+
+TEST_F(CudaErrors, ALaunchThatFailsNamesTheKernel) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  fake_cuda::fail("cuLaunchKernel", 701);
+  Buffer<float> x({3});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = to_allocate();
+  aotbuild_result* result = nullptr;
+  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, &result), AOTBUILD_RUNTIME_ERROR);
+  EXPECT_STREQ(aotbuild_last_error(),
+               "encoder: cuLaunchKernel failed for kernel 'add_weight' with 3 x 1 x 1 blocks of 128 threads and 1024 "
+               "bytes of shared memory: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES (too many resources requested for launch); "
+               "the kernel needs more registers or shared memory than this device has");
+  EXPECT_EQ(call(model, {1}), (std::vector<float>{21}));
+}
+
+TEST_F(CudaErrors, AfterTheDeviceIsLostNewModelsWork) {
+  CudaModelBuilder broken([](CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    outputs[0] = allocate(context, 1, 0);
+    void* data = data_of(outputs[0]);
+    void* arguments[] = {&data};
+    context_launch(context, kBroken, 1, 1, 1, arguments);
+  });
+  broken->output("y", kFloat, {fixed(1)});
+  CudaModelBuilder good = adder();
+  {
+    Model first(broken.spec(), cuda_options());
+    Model second(good.spec(), cuda_options());
+    aotbuild_tensor out = to_allocate();
+    aotbuild_result* result = nullptr;
+    EXPECT_EQ(aotbuild_model_run(first.handle, nullptr, 0, &out, 1, &result), AOTBUILD_RUNTIME_ERROR);
+    EXPECT_STREQ(aotbuild_last_error(),
+                 "encoder: cuStreamSynchronize failed: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access was "
+                 "encountered); work that was queued on the device before has failed, and with it all models on that "
+                 "device: destroy them, then create them again");
+    Buffer<float> x({1});
+    aotbuild_tensor in = x.tensor();
+    EXPECT_EQ(aotbuild_model_run(second.handle, &in, 1, &out, 1, &result), AOTBUILD_RUNTIME_ERROR);
+  }
+  Model again(good.spec(), cuda_options());
+  EXPECT_EQ(call(again, {1}), (std::vector<float>{21}));
+}
+
+TEST_F(CudaErrors, PointersThatAreNotWhatTheySay) {
+  fake_cuda::set_devices({{}, {}});
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  const Context other_context(1);
+  DeviceFloats elsewhere({1});
+  Buffer<float> host({1});
+  aotbuild_tensor out = to_allocate();
+  aotbuild_result* result = nullptr;
+  const auto error_for = [&](aotbuild_tensor in) {
+    EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, &result), AOTBUILD_INVALID_ARGUMENT);
+    return std::string(aotbuild_last_error());
+  };
+  aotbuild_tensor mislabelled = host.tensor();
+  mislabelled.device = {AOTBUILD_CUDA, 0};
+  EXPECT_EQ(error_for(mislabelled),
+            "encoder: input 'x' says that it is on CUDA device 0, but CUDA does not know its pointer; for host memory "
+            "set aotbuild_tensor::device to {AOTBUILD_CPU, 0}");
+  EXPECT_EQ(error_for(elsewhere.tensor(0)),
+            "encoder: the memory of input 'x' is on CUDA device 1, but the model is on device 0; copy it there, or set "
+            "aotbuild_options::device when creating the model");
+  EXPECT_EQ(error_for(elsewhere.tensor(1)),
+            "encoder: input 'x' is on CUDA device 1, but the model is on device 0; copy it there, or set "
+            "aotbuild_options::device when creating the model");
+  mislabelled.device.type = 7;
+  EXPECT_EQ(error_for(mislabelled), "encoder: input 'x' is on device type 7, expected 2 (CUDA) or 1 (CPU)");
+}
+
+TEST_F(CudaErrors, StreamsThatCannotBeUsed) {
+  fake_cuda::set_devices({{}, {}});
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  Buffer<float> x({1});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = to_allocate();
+  aotbuild_result* result = nullptr;
+  {
+    const Context context(1);
+    const Stream stream;
+    EXPECT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, &result),
+              AOTBUILD_INVALID_ARGUMENT);
+    EXPECT_STREQ(aotbuild_last_error(),
+                 "encoder: the stream is of another context than that of device 0 (Fake 0, compute capability 9.0); "
+                 "create it on that device with the CUDA runtime, or in its primary context");
+  }
+  const Context context;
+  const Stream stream;
+  EXPECT_EQ(cuStreamBeginCapture_v2(stream.handle, 2), 0);
+  EXPECT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, &result),
+            AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(
+      aotbuild_last_error(),
+      "encoder: the stream is being captured into a CUDA graph, and the model makes graphs of its own; call it "
+      "outside of the capture");
+  void* graph = nullptr;
+  EXPECT_EQ(cuStreamEndCapture(stream.handle, &graph), 0);
+  EXPECT_EQ(cuGraphDestroy(graph), 0);
+  // The legacy default stream is 1.
+  EXPECT_EQ(aotbuild_model_run_on_stream(model.handle, reinterpret_cast<void*>(1), &in, 1, &out, 1, &result),
+            AOTBUILD_OK)
+      << aotbuild_last_error();
+  aotbuild_result_destroy(result);
+}
+
+TEST_F(CudaErrors, AModelForTheCpuHasNoStreams) {
+  ModelBuilder builder([](CallContext&, AtenTensorHandle*, AtenTensorHandle*) {});
+  Model model(builder.spec());
+  EXPECT_EQ(aotbuild_model_run_on_stream(model.handle, &builder, nullptr, 0, nullptr, 0, nullptr),
+            AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: built for the CPU, it cannot run on a CUDA stream; pass a null stream");
+  EXPECT_EQ(statistics_of(model).calls, 0U);
+  aotbuild_options options = cuda_options();
+  Model wrong(builder.spec(), options);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: built for the CPU, it cannot run on device type 2");
+}
+
+TEST_F(CudaCalls, SeveralDevices) {
+  fake_cuda::set_devices({{}, {}});
+  CudaModelBuilder builder = adder();
+  Model first(builder.spec(), cuda_options(0, 0));
+  Model second(builder.spec(), cuda_options(0, 1));
+  EXPECT_EQ(fake_cuda::live().contexts, 2);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(call(first, {1}), (std::vector<float>{21}));
+    EXPECT_EQ(call(second, {2}), (std::vector<float>{22}));
+  }
+}
+
+}  // namespace
