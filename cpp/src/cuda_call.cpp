@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "aotbuild/detail/cuda_spec.hpp"
@@ -53,11 +54,12 @@ void for_each_rectangle(const StridedLoop<kOperands>& loop, std::array<char*, kO
 }  // namespace
 
 CudaCall::CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels& kernels, CudaWorkspace& workspace,
-                   ResultPool& results, Stream stream, const CheckedCall* call)
+                   ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call)
     : device_(device),
       kernels_(kernels),
       workspace_(workspace),
       results_(results),
+      seeds_(seeds),
       stream_(stream),
       call_(call),
       result_blocks_(call != nullptr ? call->signature.outputs.size() : 0) {
@@ -65,7 +67,7 @@ CudaCall::CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels&
 }
 
 CudaCall::~CudaCall() {
-  aligned_.clear();
+  kept_.clear();
   aotbuild::detail::Workspace::current()->set_device_call(nullptr);
 }
 
@@ -226,8 +228,50 @@ Tensor* CudaCall::aligned(Tensor& tensor) {
   if (reinterpret_cast<std::uintptr_t>(tensor.data()) % kKernelAlignment == 0) return &tensor;
   TensorPtr made = make_device_tensor(*this, tensor.dtype, tensor.ndim, tensor.sizes(), tensor.strides());
   copy_bytes(made->data(), tensor.data(), made->storage->nbytes, "context_aligned");
-  aligned_.push_back(std::move(made));
-  return aligned_.back().get();
+  kept_.push_back(std::move(made));
+  return kept_.back().get();
+}
+
+void CudaCall::write_seeds(void* data, std::size_t count) {
+  std::vector<std::int64_t> values(count);
+  for (std::int64_t& value : values) value = seeds_.next();
+  const std::size_t nbytes = count * sizeof(std::int64_t);
+  // From memory that is not pinned, the driver has taken the bytes when this returns.
+  device_->check(device_->driver().copy_to_device(device_pointer(data), values.data(), nbytes, stream_),
+                 "cuMemcpyHtoDAsync", " for random seeds");
+}
+
+void CudaCall::random_seeds(Tensor& seeds) {
+  constexpr const char* kFunction = "context_random_seeds";
+  if (!seeds.on_device() || seeds.dtype != ScalarType::kInt64 || !is_dense(seeds)) {
+    fail(kFunction, "expected a dense int64 tensor on the GPU, got ", dtype_name(seeds.dtype), " of sizes ",
+         format_dims(seeds.ndim, seeds.sizes()));
+  }
+  const auto count = static_cast<std::size_t>(seeds.numel());
+  if (count == 0) return;
+  if (!is_capturing()) return write_seeds(seeds.data(), count);
+  kept_.push_back(make_device_tensor(*this, seeds.dtype, seeds.ndim, seeds.sizes(), seeds.strides()));
+  void* source = kept_.back()->data();
+  copy_bytes(seeds.data(), source, count * sizeof(std::int64_t), kFunction);
+  seed_blocks_.push_back({source, count});
+}
+
+void CudaCall::refill_seeds(const std::vector<SeedBlock>& blocks) {
+  for (const SeedBlock& block : blocks) write_seeds(block.data, block.count);
+}
+
+SeedGenerator::SeedGenerator()
+    : start_([] {
+        std::random_device entropy;
+        return (std::uint64_t{entropy()} << 32) | entropy();
+      }()) {}
+
+std::int64_t SeedGenerator::next() noexcept {
+  // SplitMix64 (Steele, Lea, Flood 2014): a bijection of the counter, so no number comes twice.
+  std::uint64_t z = start_ + 0x9e3779b97f4a7c15U * (count_.fetch_add(1, std::memory_order_relaxed) + 1);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+  return static_cast<std::int64_t>(z ^ (z >> 31));
 }
 
 }  // namespace aotbuild::detail::cuda
@@ -250,6 +294,11 @@ AtenTensorHandle context_aligned(CallContext& context, AtenTensorHandle tensor) 
   if (tensor == nullptr || tensor->storage == nullptr) fail("context_aligned", "the tensor is null");
   if (!tensor->on_device()) return tensor;
   return cuda_call(context, "context_aligned").aligned(*tensor);
+}
+
+void context_random_seeds(CallContext& context, AtenTensorHandle seeds) {
+  if (seeds == nullptr || seeds->storage == nullptr) fail("context_random_seeds", "the tensor is null");
+  cuda_call(context, "context_random_seeds").random_seeds(*seeds);
 }
 
 }  // namespace aotbuild::detail

@@ -2,6 +2,8 @@
 #ifndef AOTBUILD_SRC_CUDA_CALL_HPP_
 #define AOTBUILD_SRC_CUDA_CALL_HPP_
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,12 +16,23 @@
 
 namespace aotbuild::detail::cuda {
 
+// Numbers of which no two are alike, for kernels that make random numbers from them. Any thread may take some.
+class SeedGenerator {
+ public:
+  SeedGenerator();
+  std::int64_t next() noexcept;
+
+ private:
+  const std::uint64_t start_;
+  std::atomic<std::uint64_t> count_{0};
+};
+
 class CudaCall final : public DeviceCall {
  public:
   // The device's part of the thread's current workspace for as long as this lives, longer than all of the call's
   // tensors. Null `call`: a graph is captured, whose outputs are its own.
   CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels& kernels, CudaWorkspace& workspace,
-           ResultPool& results, Stream stream, const CheckedCall* call);
+           ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call);
   ~CudaCall() override;
   CudaCall(const CudaCall&) = delete;
   CudaCall& operator=(const CudaCall&) = delete;
@@ -38,6 +51,10 @@ class CudaCall final : public DeviceCall {
     kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_);
   }
   Tensor* aligned(Tensor& tensor);
+  // As context_random_seeds. A graph reads its seeds from memory that `refill_seeds` writes before each replay.
+  void random_seeds(Tensor& seeds);
+  void refill_seeds(const std::vector<SeedBlock>& blocks);
+  const std::vector<SeedBlock>& seed_blocks() const { return seed_blocks_; }
 
   // Memory for the allocated output `i`, at most once for each.
   void* allocate_result(std::size_t i, std::size_t nbytes, bool on_host);
@@ -50,6 +67,7 @@ class CudaCall final : public DeviceCall {
   const std::string& obstacle() const { return obstacle_; }
 
  private:
+  void write_seeds(void* data, std::size_t count);
   // Throws while a graph is captured: what the host reads or writes then would be the same in every replay.
   void need_host(const char* function, const char* what);
   void copy_on_device(Tensor& destination, const Tensor& source, const char* function);
@@ -60,10 +78,12 @@ class CudaCall final : public DeviceCall {
   const CudaKernels& kernels_;
   CudaWorkspace& workspace_;
   ResultPool& results_;
+  SeedGenerator& seeds_;
   const Stream stream_;
   const CheckedCall* const call_;
   std::vector<std::shared_ptr<void>> result_blocks_;
-  std::vector<TensorPtr> aligned_;
+  std::vector<TensorPtr> kept_;  // until the run function has returned
+  std::vector<SeedBlock> seed_blocks_;
   std::string obstacle_;
 };
 

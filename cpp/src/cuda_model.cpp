@@ -347,7 +347,7 @@ void CudaModel::run_in(CudaWorkspace& workspace, Stream stream, const CheckedCal
   const ShapeEntry* graph = graph_for(workspace, call);
   workspace.keeps_graphs = graph != nullptr;
   workspace.memory.reserve_pinned(graph != nullptr);
-  CudaCall cuda_call(device_, *kernels_, workspace, *results_, stream, &call);
+  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, stream, &call);
   if (graph != nullptr) {
     replay(cuda_call, workspace, stream, call, *graph);
   } else {
@@ -431,7 +431,7 @@ const ShapeEntry* CudaModel::graph_for(CudaWorkspace& workspace, const CheckedCa
 }
 
 void CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {
-  CudaCall cuda_call(device_, *kernels_, workspace, *results_, workspace.own_stream(), nullptr);
+  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, workspace.own_stream(), nullptr);
   workspace.memory.begin_pinning(&entry->blocks);
   bool no_memory = false;
   std::string failure;
@@ -505,6 +505,7 @@ void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const Chec
     driver.graph_exec_destroy(executable);
     throw;
   }
+  entry->seeds = cuda_call.seed_blocks();
   entry->graph = executable;
 }
 
@@ -523,6 +524,7 @@ void CudaModel::replay(CudaCall& cuda_call, CudaWorkspace& workspace, Stream str
       cuda_call.copy_bytes(entry.inputs[i], range.begin, range.size(), "aotbuild_model_run");
     }
   }
+  cuda_call.refill_seeds(entry.seeds);
   device_->check(device_->driver().graph_launch(entry.graph, stream), "cuGraphLaunch");
   replays_.fetch_add(1, std::memory_order_relaxed);
   OwnedHandles outputs(entry.outputs.size());

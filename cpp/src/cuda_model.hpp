@@ -60,6 +60,7 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   std::unique_ptr<CudaKernels> kernels_;
   std::shared_ptr<ResultPool> results_;
   const std::size_t graph_limit_;
+  SeedGenerator seeds_;
 
   std::mutex workspaces_mutex_;
   std::vector<std::unique_ptr<CudaWorkspace>> free_workspaces_;

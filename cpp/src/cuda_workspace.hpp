@@ -41,6 +41,12 @@ class OwnedEvent {
   Event event_ = nullptr;
 };
 
+// Seeds of random numbers on the device.
+struct SeedBlock {
+  void* data;
+  std::size_t count;
+};
+
 // What is known of one set of input sizes: they have come once, or their graph.
 struct ShapeEntry {
   struct Output {
@@ -54,9 +60,10 @@ struct ShapeEntry {
   std::vector<std::int64_t> key;
   bool blocked = false;  // there was no memory for a graph
   GraphExec graph = nullptr;
-  std::vector<void*> inputs;    // what the graph reads; null for an input without elements
-  std::vector<Output> outputs;  // what it makes
-  std::vector<Block*> blocks;   // memory whose addresses it has
+  std::vector<void*> inputs;     // what the graph reads; null for an input without elements
+  std::vector<Output> outputs;   // what it makes
+  std::vector<SeedBlock> seeds;  // what it reads, new for each replay
+  std::vector<Block*> blocks;    // memory whose addresses it has
 };
 
 // The sizes that came last, with at most `limit` graphs.

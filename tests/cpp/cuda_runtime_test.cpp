@@ -3,7 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <set>
 #include <thread>
 
 #include "aotbuild/detail/cuda_spec.hpp"
@@ -612,6 +612,26 @@ TEST_F(CudaGraphs, ACaptureThatTheDriverRefusesDoesNotFailTheCall) {
   }
   EXPECT_STREQ(statistics_of(model).graph_obstacle, "encoder: cuStreamBeginCapture failed: CUDA error 801");
   EXPECT_EQ(statistics_of(model).graph_captures, 0U);
+}
+
+TEST_F(CudaGraphs, ReadNewRandomSeedsInEveryReplay) {
+  CudaModelBuilder builder([](CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    const std::int64_t size = 2;
+    const std::int64_t stride = 1;
+    outputs[0] = context_allocate(context, 1, &size, &stride, /*int64*/ 4, 0);
+    aotbuild::detail::context_random_seeds(context, outputs[0]);
+  });
+  builder->output("seeds", kLong, {fixed(2)});
+  Model model(builder.spec(), cuda_options());
+  std::set<std::int64_t> seen;
+  for (int i = 0; i < 5; ++i) {
+    Buffer<std::int64_t> seeds({2});
+    aotbuild_tensor out = seeds.tensor(kLong);
+    ASSERT_EQ(aotbuild_model_run(model.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    seen.insert(seeds.values.begin(), seeds.values.end());
+  }
+  EXPECT_EQ(seen.size(), 10U);
+  EXPECT_EQ(statistics_of(model).graph_replays, 4U);
 }
 
 TEST_F(CudaGraphs, AreDroppedWithTheWeightsThatTheyRead) {

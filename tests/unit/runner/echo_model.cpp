@@ -69,6 +69,14 @@ aotbuild_status set_weights(aotbuild_model*, const aotbuild_named_tensor*, size_
 void destroy(aotbuild_model* model) { delete model; }
 void destroy_result(aotbuild_result* result) { delete result; }
 const char* last_error() { return last_error_text.c_str(); }
+aotbuild_status run_on_stream(aotbuild_model* model, void*, const aotbuild_tensor* inputs, size_t input_count,
+                              aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result) {
+  return run(model, inputs, input_count, outputs, output_count, result);
+}
+aotbuild_status statistics(const aotbuild_model*, aotbuild_statistics* values) {
+  *values = {};
+  return AOTBUILD_OK;
+}
 
 }  // namespace
 
@@ -77,5 +85,6 @@ const char* last_error() { return last_error_text.c_str(); }
 #endif
 
 extern "C" AOTBUILD_EXPORT const aotbuild_api aotbuild_model_api;
-const aotbuild_api aotbuild_model_api = {ECHO_ABI_VERSION, describe, create,         run,       load_weights,
-                                         set_weights,      destroy,  destroy_result, last_error};
+const aotbuild_api aotbuild_model_api = {ECHO_ABI_VERSION, describe,      create,    run,
+                                         load_weights,     set_weights,   destroy,   destroy_result,
+                                         last_error,       run_on_stream, statistics};
