@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import unittest.mock
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch._inductor.decomposition
+import torch._inductor.lowering
 
 from aotbuild.inductor.cuda import attention, convolution, sort
 
@@ -60,3 +64,27 @@ def _bmm(a: torch.Tensor, b: torch.Tensor) -> Any:
 
 def _addmm(bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
     return NotImplemented if a.dtype in _TENSOR_CORE_DTYPES else beta * bias + alpha * _product(a, b)
+
+
+@contextlib.contextmanager
+def triton_scatters() -> Iterator[None]:
+    """Scatters and accumulating stores stay Triton kernels.
+
+    Upstream sends some to a library: of int64 because its atomics are slow, of bfloat16 where a GPU lacks the atomic
+    instruction, which is an error of Triton's here.
+    """
+
+    def needs_library(operator: Any, reduction: str | None, *args: Any) -> bool:
+        return reduction not in (None, "add", "sum")
+
+    with contextlib.ExitStack() as stack:
+        for module in (torch._inductor.lowering, torch._inductor.decomposition):
+            stack.enter_context(unittest.mock.patch.object(module, "use_scatter_fallback", needs_library))
+            stack.enter_context(
+                unittest.mock.patch.object(module, "needs_fallback_due_to_atomic_add_limitations", _lacks_atomic_add)
+            )
+        yield
+
+
+def _lacks_atomic_add(dtype: torch.dtype) -> bool:
+    return dtype == torch.bool

@@ -128,7 +128,7 @@ def _full(module: GraphModule, value: torch.Tensor) -> Node | None:
     """``aten.full`` for a constant whose elements are all alike."""
     if value.numel() == 0 or not bool((value == value.reshape(-1)[0]).all()):
         return None
-    options = {"dtype": value.dtype, "device": DEVICE, "pin_memory": False}
+    options: dict[str, Any] = {"dtype": value.dtype, "device": DEVICE, "pin_memory": False}
     return module.graph.call_function(aten.full.default, (list(value.shape), value.reshape(-1)[0].item()), options)
 
 
@@ -136,4 +136,6 @@ def _new_placeholder(gm: GraphModule, name: str) -> Node:
     """A further placeholder, before the others: weights come first."""
     first = next(iter(gm.graph.nodes))
     with gm.graph.inserting_before(first):
-        return gm.graph.placeholder(name)
+        node = gm.graph.placeholder(name)
+    node.target = node.name  # generated code calls a placeholder by its target
+    return node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 
 from aotbuild.capture import Captured
+from aotbuild.errors import AotbuildError
 from aotbuild.inductor import lowering as cpu_lowering
+from aotbuild.inductor.cuda import decompositions
 from aotbuild.inductor.cuda.attention import use_attention_kernel
 from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
@@ -104,7 +107,12 @@ def _variant(
     choose: Choose | None,
     processes: int | None,
 ) -> CudaVariant:
-    with declared(gpu.architecture), _options(preset, options), _standalone_backend(), one_choice(gpu.architecture):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(declared(gpu.architecture))
+        stack.enter_context(_options(preset, options))
+        stack.enter_context(_standalone_backend())
+        stack.enter_context(one_choice(gpu.architecture))
+        stack.enter_context(decompositions.triton_scatters())
         code = _generate(prepared, target)
     kernels = compile_kernels(code.triton_kernels, gpu, choose=choose, processes=processes)
     return _rendered(code, kernels, gpu, target)
@@ -148,7 +156,7 @@ def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
         code = StandaloneCppWrapper.collected
         assert isinstance(code, CudaWrapperCode) and not code.kernels
         assert not graph.constants, "constants are weights by now"
-        cpu_lowering._refuse_missing_operators(code, graph, target)
+        _refuse_library_calls(code, graph, target)
         return code
 
 
@@ -180,6 +188,30 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
     with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
         graph.run(*fake_inputs)
     return graph
+
+
+# Of the shim functions that are not the CPU's alone, those that compute; no CUDA library stands behind them.
+_CPU_OPERATORS = {"aoti_torch_index_put_out", "aoti_torch_scatter_out", "aoti_torch_scatter_reduce_out"}
+
+
+def _refuse_library_calls(code: CudaWrapperCode, graph: GraphLowering, target: str) -> None:
+    """One error with every library kernel that the model would need, and where the model calls each."""
+    supported = cpu_lowering.supported_shim_functions() - _CPU_OPERATORS
+    called = set(re.findall(r"\baoti_torch_\w+(?=\()", code.body))
+    missing = {name for name in called if name not in supported or name.startswith("aoti_torch_cpu_")}
+    if not missing and not code.unreachable:
+        return
+    places = cpu_lowering._origins(graph)
+    lines = [f"{target}: no Triton kernel serves {len(missing | code.unreachable)} operator(s) that this model calls:"]
+    for function in [*sorted(missing), *sorted(code.unreachable)]:
+        calls = places.get(function.replace("aoti_torch_cuda_", "aoti_torch_cpu_"), [])
+        lines.append(f"  {function.removeprefix('aoti_torch_cuda_').removeprefix('aoti_torch_')}")
+        lines.extend(f"    at {place}" for place in list(dict.fromkeys(calls))[:3])
+    lines.append(
+        "  Rewrite these lines with operators that compile (pointwise, reductions, matrix products, convolutions, "
+        "attention, indexing, sorting), or write a Triton kernel."
+    )
+    raise AotbuildError("\n".join(lines))
 
 
 # --- C++

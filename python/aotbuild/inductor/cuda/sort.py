@@ -8,8 +8,8 @@ import torch
 
 aten = torch.ops.aten
 
-# The longest row that one block of threads sorts, in registers. A kernel for 1024 elements took 15 s to compile, one for
-# 512 took 5.
+# The longest row that one block of threads sorts, in registers. A kernel for 1024 elements took 15 s to compile, one
+# for 512 took 5.
 _BLOCK = 512
 
 
