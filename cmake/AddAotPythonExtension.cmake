@@ -5,7 +5,7 @@
 
 Adds the target `<module>`, an extension module that makes the model of the library `<target>` importable from Python.
 The module's name is that of `PYTHON_MODULE`, with which the model was made. Needs pybind11 in the Python environment,
-or where CMake finds it. With `EXCLUDE_FROM_ALL` it is built only on demand.
+or where CMake finds it. Beside the module lies `<module>.pyi`, its types, made from the model's manifest. With `EXCLUDE_FROM_ALL` it is built only on demand.
 #]=]
 function(add_aot_python_extension target)
   set(options EXCLUDE_FROM_ALL)
@@ -41,6 +41,10 @@ function(add_aot_python_extension target)
   target_link_libraries(${module} PRIVATE ${target})
   _aotbuild_library_properties(${module})
   _aotbuild_place_weights(${module} ${target})
+  get_target_property(stub ${target}.generate AOTBUILD_PYTHON_STUB)
+  add_custom_command(TARGET ${module} POST_BUILD
+    COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${stub}" "$<TARGET_FILE_DIR:${module}>/"
+    VERBATIM)
 endfunction()
 
 # Finds pybind11 for the interpreter that runs the generator.

@@ -25,7 +25,7 @@ shell command, and writes the same as JSON to `<target>.explain.json`; `aotbuild
 build. `<target>.generate` carries what later helpers need as properties: `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
 `AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA`,
 `AOTBUILD_API_SOURCE`, `AOTBUILD_TEST_SOURCE`, `AOTBUILD_GOLDEN`, `AOTBUILD_BENCHMARK_SOURCE`,
-`AOTBUILD_PYTHON_MODULE`, `AOTBUILD_PYTHON_SOURCE`.
+`AOTBUILD_PYTHON_MODULE`, `AOTBUILD_PYTHON_SOURCE`, `AOTBUILD_PYTHON_STUB`.
 
 The generator runs again when the model's file, a project file that it imports, a file of `DEPENDS` or an argument
 changes, and only then. It rewrites only files that differ, so that new weights recompile no kernel.
@@ -247,9 +247,9 @@ function(aotbuild_generate target)
   set(weights_source "${dir}/src/${target}_weights.cpp")
   set(weights_blob "")
   set(weights_file "")
-  if(arg_WEIGHTS STREQUAL "EMBED")
+  if(NOT arg_WEIGHTS STREQUAL "FILE")  # with EXTERNAL weights it holds the model's constants
     set(weights_blob "${dir}/${target}.weights.bin")
-  elseif(arg_WEIGHTS STREQUAL "FILE")
+  else()
     set(weights_file "${dir}/${target}.safetensors")
     if(NOT arg_WEIGHTS_FILE STREQUAL "")
       set(weights_file "${dir}/${arg_WEIGHTS_FILE}")
@@ -266,8 +266,10 @@ function(aotbuild_generate target)
     set(benchmark_source "${dir}/test/${target}_benchmark.cpp")
   endif()
   set(python_source "")
+  set(python_stub "")
   if(NOT arg_PYTHON_MODULE STREQUAL "")
     set(python_source "${dir}/python/${arg_PYTHON_MODULE}.cpp")
+    set(python_stub "${dir}/python/${arg_PYTHON_MODULE}.pyi")
   endif()
 
   set(kernel_sources "")
@@ -286,7 +288,7 @@ function(aotbuild_generate target)
   set(generated
     "${header}" "${dir}/include/${target}.h" ${plain_sources} "${api_source}" ${kernel_sources} ${kernel_headers}
     "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
-    ${python_source})
+    ${python_source} ${python_stub})
 
   _aotbuild_generator_jobs("${target}" "${arg_JOB_POOL}" pool slot)
   add_custom_command(
@@ -331,7 +333,8 @@ function(aotbuild_generate target)
     AOTBUILD_GOLDEN "${golden}"
     AOTBUILD_BENCHMARK_SOURCE "${benchmark_source}"
     AOTBUILD_PYTHON_MODULE "${arg_PYTHON_MODULE}"
-    AOTBUILD_PYTHON_SOURCE "${python_source}")
+    AOTBUILD_PYTHON_SOURCE "${python_source}"
+    AOTBUILD_PYTHON_STUB "${python_stub}")
 
   set(sources ${plain_sources} ${kernel_sources} "${weights_source}")
   foreach(variable IN ITEMS SOURCES HEADER MANIFEST)

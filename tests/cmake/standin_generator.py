@@ -149,6 +149,8 @@ def main() -> None:
         )
     else:
         load = f"namespace {namespace} {{\nint weight();\nint weight() {{ return 0; }}\n}}\n"
+    if args.weights == "external":
+        write(output / f"{target}.weights.bin", b"")
     if args.weights == "file":
         write(output / (args.weights_file or f"{target}.safetensors"), weights)
     write(output / "src" / f"{target}_weights.cpp", load)
@@ -172,6 +174,7 @@ def main() -> None:
             f'#include <pybind11/pybind11.h>\n#include "{target}.h"\n'
             f'PYBIND11_MODULE({args.python_module}, m) {{ m.def("run", &{identifier}_run); }}\n',
         )
+        write(output / "python" / f"{args.python_module}.pyi", "def run() -> int: ...\n")
     if "STANDIN_FAIL" in os.environ:
         sys.exit(f"stand-in generator: told to fail for {target}")
     recorded = {

@@ -73,7 +73,7 @@ def test_killed_generator_leaves_a_build_that_recovers(make_project: MakeProject
         value = 1 + number % 2
         change(value)
         environment = {**project.environment, "STANDIN_KILL_AFTER": str(chance.uniform(0, 0.08))}
-        command = ["cmake", "--build", project.build_dir, "--target", "encoder.generate"]
+        command = ["cmake", "--build", str(project.build_dir), "--target", "encoder.generate"]
         killed += subprocess.run(command, env=environment, capture_output=True, check=False).returncode != 0
         project.build("encoder.generate")
         assert contents() == expected[value], number

@@ -118,6 +118,7 @@ def test_files_and_their_order_are_fixed() -> None:
         "include/encoder.h",
         "include/encoder.hpp",
         "python/encoder_py.cpp",
+        "python/encoder_py.pyi",
         "src/encoder.cpp",
         "src/encoder_api.cpp",
         "src/encoder_kernels_x86_64_v3.hpp",

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from aotbuild.emit import golden, weights
+from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
 from aotbuild.errors import AotbuildError
 from aotbuild.program import CompiledModel, Dim, EmitOptions, TensorSpec, Variant, Weight
@@ -85,7 +85,10 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     if options.test or options.benchmark:
         with_weights = options.weights == "external"
         files[f"test/{options.target}.golden.safetensors"] = golden.encode(model, with_weights)
-    manifest = _manifest(model, options, names, files)
+    stubs = [f"python/{options.python_module}.pyi"] if options.python_module else []
+    manifest = _manifest(model, options, names, [*files, *stubs])
+    for path in stubs:
+        files[path] = _render("python.pyi.j2", stub.context(json.loads(manifest)))
     files[f"src/{options.target}.cpp"] = _render("model.cpp.j2", {**context, "manifest": manifest})
     files[f"{options.target}.manifest.json"] = manifest.encode()
     return dict(sorted(files.items()))
@@ -311,6 +314,7 @@ _ENVIRONMENT.filters |= {
     "wrap": _wrap,
     "initialize": _initialize,
     "flat": _flat,
+    "annotation": lambda node, library: node.annotation(library),
 }
 
 
