@@ -84,8 +84,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--symbol-prefix", default="")
     add("--dynamic-shapes", action="append", default=[], metavar="INPUT:DIM=MIN..MAX")
     add("--param", action="append", default=[], metavar="KEY=VALUE")
-    add("--device", default="cpu")
+    add("--device", default="cpu", choices=["cpu", "cuda"])
     add("--cpu-isa", action="append", default=[], metavar="ISA")
+    add("--cuda-architecture", action="append", default=[], metavar="ARCHITECTURE")
     add("--runtime", default="standalone")
     add("--weights", default="embed", choices=["embed", "file", "external"])
     add("--weights-file", default="")
@@ -134,6 +135,7 @@ def _generate(args: argparse.Namespace) -> int:
         params=_pairs(args.param, "PARAMS"),
         device=args.device,
         cpu_isa=tuple(args.cpu_isa) or ("x86-64-v3",),
+        cuda_architectures=tuple(args.cuda_architecture),
         runtime=args.runtime,
         preset=args.preset,
         options=_pairs(args.option, "OPTIONS"),
@@ -160,3 +162,4 @@ def _quieten() -> None:
     logging.disable(logging.WARNING)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of the processes that compile kernels

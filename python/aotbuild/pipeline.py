@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from aotbuild import cache, emit, program
 from aotbuild.errors import AotbuildError
-from aotbuild.program import CompiledModel, EmitOptions
+from aotbuild.program import CompiledModel, EmitOptions, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from aotbuild.capture import Captured
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class GenerateRequest:
     params: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     cpu_isa: tuple[str, ...] = ("x86-64-v3",)
+    cuda_architectures: tuple[str, ...] = ()
     runtime: str = "standalone"
     preset: str = "default"
     options: Mapping[str, str] = field(default_factory=dict)
@@ -83,43 +87,32 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     with progress.stage("imported torch in"):
         import torch
 
-        from aotbuild.inductor import lowering
+        lower, lowered_classes = _lowering(request)
     from aotbuild import capture
-    from aotbuild.target import cpu_isa
 
     torch.set_num_threads(max(1, torch.get_num_threads()))
-    isas = [cpu_isa(name) for name in request.cpu_isa]
     with cache.recorded_reads() if store else nullcontext(set[str]()) as reads:
         with progress.stage("loaded the model in"):
             source = capture.load_source(request.model, request.params, request.source_dir)
         with progress.stage("exported and ran it eagerly in"):
             dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
             captured = capture.capture(source, dynamic, request.emit.target)
-    lowered: lowering.Lowered | None = None
+    lowered: Any = None
     graph_key = cache.graph_key(captured, _lowering_settings(request), toolchain) if store else ""
     if store:
-        kept = store.find_graph(graph_key, [lowering.Lowered, *_plain_classes()])
+        kept = store.find_graph(graph_key, [*lowered_classes, *_plain_classes()])
         lowered = None if kept is None else cache.join_weights(kept, captured.program)
     if lowered is None:
         with progress.stage("lowered it in"):
-            lowered = lowering.lower(
-                captured,
-                isas,
-                target=request.emit.target,
-                preset=request.preset,
-                options=_option_values(request.options),
-                shard_count=request.shards,
-            )
+            lowered = lower(captured)
         without_weights = cache.split_weights(lowered, captured.program) if store else None
         if store and without_weights is not None:
             store.store_graph(graph_key, without_weights)
     compiled = CompiledModel(
-        captured.signature,
+        _on_device(captured.signature, request.device),
         lowered.weights,
         lowered.variants,
-        lowered.linears,
-        lowered.mlps,
-        lowered.convolutions,
+        **_layers(lowered),
         golden=captured.golden,
         rtol=captured.rtol if request.rtol is None else request.rtol,
         atol=captured.atol if request.atol is None else request.atol,
@@ -142,6 +135,41 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     return changed
 
 
+def _lowering(request: GenerateRequest) -> tuple[Callable[[Captured], Any], list[type]]:
+    """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
+    target, preset, options = request.emit.target, request.preset, _option_values(request.options)
+    if request.device == "cuda":
+        from aotbuild.inductor.cuda import kernels
+        from aotbuild.inductor.cuda import lowering as cuda
+
+        def lower_cuda(captured: Captured) -> cuda.LoweredCuda:
+            architectures = request.cuda_architectures
+            return cuda.lower_cuda(captured, architectures, target=target, preset=preset, options=options)
+
+        return lower_cuda, [cuda.LoweredCuda, cuda.CudaVariant, kernels.CompiledKernel, kernels.GridExpressions]
+    from aotbuild.inductor import lowering as cpu
+    from aotbuild.target import cpu_isa
+
+    isas = [cpu_isa(name) for name in request.cpu_isa]
+
+    def lower(captured: Captured) -> cpu.Lowered:
+        return cpu.lower(captured, isas, target=target, preset=preset, options=options, shard_count=request.shards)
+
+    return lower, [cpu.Lowered]
+
+
+def _layers(lowered: Any) -> dict[str, Any]:
+    """The layers that the runtime runs itself; GPUs have none."""
+    return {name: getattr(lowered, name) for name in ("linears", "mlps", "convolutions") if hasattr(lowered, name)}
+
+
+def _on_device(signature: Signature, device: str) -> Signature:
+    def move(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(dataclasses.replace(spec, device=device) for spec in specs)
+
+    return Signature(move(signature.inputs), move(signature.outputs))
+
+
 def _settings(request: GenerateRequest) -> dict[str, Any]:
     """All that the result depends on beside the model, without paths of the build."""
     apart = ("model", "output_dir", "stamp", "depfile", "source_dir", "verbose")
@@ -150,7 +178,7 @@ def _settings(request: GenerateRequest) -> dict[str, Any]:
 
 def _lowering_settings(request: GenerateRequest) -> dict[str, Any]:
     """The part of the settings that lowering depends on."""
-    parts = ("device", "cpu_isa", "runtime", "preset", "options", "shards")
+    parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "shards")
     return {"target": request.emit.target, **{name: getattr(request, name) for name in parts}}
 
 
@@ -159,8 +187,8 @@ def _plain_classes() -> list[type]:
 
 
 def _refuse_unbuilt(request: GenerateRequest) -> None:
-    if request.device != "cpu":
-        raise AotbuildError(f"{request.emit.target}: DEVICE {request.device} is not supported yet; use DEVICE cpu")
+    if request.device == "cuda" and not request.cuda_architectures:
+        raise AotbuildError(f"{request.emit.target}: DEVICE cuda needs CUDA_ARCHITECTURES, as in 80 90")
     if request.runtime != "standalone":
         raise AotbuildError(f"{request.emit.target}: RUNTIME {request.runtime} is not supported yet; use standalone")
 

@@ -169,6 +169,17 @@ class Variant:
 
 
 @dataclass(frozen=True, eq=False)
+class GpuVariant(Variant):
+    """C++ of the model for one GPU architecture; ``isa`` is its name, sm_90 or compute_80.
+
+    ``run_source`` defines also the ``CudaVariantSpec`` ``cuda`` of detail/cuda_spec.hpp. ``images`` is all kernels'
+    machine code in one block, which ``run_source`` declares as the array ``images``.
+    """
+
+    images: bytes
+
+
+@dataclass(frozen=True, eq=False)
 class GoldenCase:
     """One set of inputs with eager PyTorch's outputs, compared by the model's test."""
 

@@ -12,7 +12,7 @@ import jinja2
 from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
 from aotbuild.errors import AotbuildError
-from aotbuild.program import CompiledModel, Dim, EmitOptions, TensorSpec, Variant, Weight
+from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, TensorSpec, Variant, Weight
 
 _WIDTH = 120
 
@@ -119,7 +119,11 @@ def _variant_files(target: str, variant: Variant) -> dict[str, bytes]:
     }
     for index, shard in enumerate(variant.kernel_shards):
         files[f"src/{target}_kernels_{isa}_{index}.cpp"] = shard
-    return {path: text.encode() for path, text in files.items()}
+    encoded = {path: text.encode() for path, text in files.items()}
+    if isinstance(variant, GpuVariant):
+        encoded[f"{target}.images_{isa}.bin"] = variant.images
+        encoded[f"src/{target}_images_{isa}.cpp"] = _render("images.cpp.j2", {"target": target, "variant": variant})
+    return encoded
 
 
 def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, files: Iterable[str]) -> str:
@@ -139,7 +143,8 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
             "count": len(model.weights),
             "bytes": sum(weight.tensor.data.nbytes for weight in model.weights),
         },
-        "cpu_isa": [variant.isa for variant in model.variants],
+        "cpu_isa": [variant.isa for variant in model.variants if not isinstance(variant, GpuVariant)],
+        "cuda_architectures": [variant.isa for variant in model.variants if isinstance(variant, GpuVariant)],
         "golden": [case.name for case in model.golden],
         "tolerances": {"rtol": model.rtol, "atol": model.atol},
         "metadata": model.metadata,
@@ -192,6 +197,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "mlps": model.mlps,
         "convolutions": model.convolutions,
         "variants": model.variants,
+        "on_gpu": any(isinstance(variant, GpuVariant) for variant in model.variants),
         "cases": [(case.name, _test_name(case.name)) for case in model.golden],
         "rtol": model.rtol,
         "atol": model.atol,

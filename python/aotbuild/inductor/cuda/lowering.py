@@ -28,7 +28,7 @@ from aotbuild.inductor.cuda.kernels import Choose, CompiledKernel, compile_kerne
 from aotbuild.inductor.cuda.wrapper import CudaWrapperCode, StandaloneCudaWrapper
 from aotbuild.inductor.graph import PreparedGraph
 from aotbuild.inductor.wrapper import StandaloneCppWrapper
-from aotbuild.program import Variant, Weight
+from aotbuild.program import GpuVariant, Weight
 from aotbuild.target import CudaTarget, cuda_target, is_architecture_specific
 
 # What differs from the CPU: matrix products and convolutions are Triton templates, nothing is timed.
@@ -48,13 +48,9 @@ _OPTIONS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, eq=False)
-class CudaVariant(Variant):
-    """A variant for one GPU architecture; ``isa`` is its name, sm_90 or compute_80.
+class CudaVariant(GpuVariant):
+    """A variant for one GPU architecture, with its kernels."""
 
-    ``images`` is all kernels' machine code in one block, which the generated table of kernels calls ``images``.
-    """
-
-    images: bytes
     kernels: tuple[CompiledKernel, ...]
 
 
