@@ -114,8 +114,8 @@ bool is_context_lost(int result) noexcept {
 
 const char* remedy_of(int result) noexcept {
   if (is_context_lost(result)) {
-    return "work that was queued on the device before has failed, and with it all models on that device: destroy them, "
-           "then create them again";
+    return "work that was queued on the device has failed, and the driver takes no more work for it from this process "
+           "(models for the CPU go on): restart the process";
   }
   switch (result) {
     case kOutOfMemory:

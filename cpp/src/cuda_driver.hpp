@@ -186,7 +186,8 @@ std::string version_text(int version);
 // "CUDA_ERROR_OUT_OF_MEMORY (out of memory)"
 std::string error_text(const Driver& driver, int result);
 aotbuild_status status_of(int result) noexcept;
-// Whether no work can be done in the context any more.
+// Whether the process can do no more work on the device. A new primary context fails as well (seen on an H100, driver
+// 580, after CUDA_ERROR_ILLEGAL_ADDRESS).
 bool is_context_lost(int result) noexcept;
 // What to do about an error; "" or a sentence that follows a semicolon.
 const char* remedy_of(int result) noexcept;

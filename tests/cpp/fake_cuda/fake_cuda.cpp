@@ -168,6 +168,7 @@ struct State {
   std::vector<std::string> violations;
   std::map<int, std::unique_ptr<Context>> contexts;  // primary, by device
   std::vector<std::unique_ptr<Context>> dead_contexts;
+  std::map<int, int> lost;  // devices that this process can use no more, with the error
   std::set<Module*> modules;
   std::set<Stream*> streams;
   std::set<Event*> events;
@@ -419,6 +420,7 @@ void destroy_context(int device) {
       block = blocks->erase(block);
     }
   }
+  if (context->error != kSuccess) s.lost[device] = context->error;
   // A lost context takes everything with it, and nothing in it can be freed before.
   if (leaked != 0 && context->error == kSuccess) {
     violate("the context is released with " + std::to_string(leaked) + " objects in it");
@@ -445,6 +447,7 @@ void reset() {
     s.contexts.begin()->second->error = kLaunchFailed;  // nothing counts as leaked
     destroy_context(s.contexts.begin()->first);
   }
+  s.lost.clear();
   s.version = 12080;
   s.devices = {{}};
   s.kernels.clear();
@@ -581,6 +584,7 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
 
 int cuDevicePrimaryCtxRetain(Context** context, int device) {
   ENTER(cuDevicePrimaryCtxRetain);
+  if (state().lost.count(device) != 0) return state().lost[device];
   std::unique_ptr<Context>& primary = state().contexts[device];
   if (primary == nullptr) {
     primary = std::make_unique<Context>();
