@@ -6,7 +6,7 @@
       [STATIC | SHARED | OBJECT]
       [NAMESPACE a::b] [CLASS_NAME Name] [HEADER path/x.hpp] [SYMBOL_PREFIX prefix]
       [DYNAMIC_SHAPES input:dim=min..max ...] [PARAMS key=value ...]
-      [DEVICE cpu] [CPU_ISA isa ...] [RUNTIME standalone]
+      [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
       [PRESET default|debug|max-performance|min-size] [OPTIONS key=value ...]
       [DEPENDS file ...] [OUTPUT_DIR dir] [JOB_POOL pool] [EXCLUDE_FROM_ALL] [VERBOSE]
@@ -38,8 +38,9 @@ What it runs on:
 
 | keyword | default | meaning |
 |---|---|---|
-| `DEVICE cpu` | `cpu` | `cuda` is not supported yet |
+| `DEVICE cpu`, `DEVICE cuda` | `cpu` | `cuda`: every kernel is compiled to machine code while generating, on any machine. Neither the CUDA toolkit nor a GPU is needed to build, and only NVIDIA's driver (12.0 or later) to run: the program opens it when it creates the model |
 | `CPU_ISA isa ...` | `x86-64-v3`; on 64-bit Arm `aarch64` | `x86-64-v2`, `x86-64-v3`, `avx2` (the same as x86-64-v3), `avx512` (x86-64-v4), `aarch64`, or `native`: the machine that builds. With several, the library holds each and takes the best at load. `native` stands alone. It is declared, never probed, so that a library does not depend on the machine that built it |
+| `CUDA_ARCHITECTURES architecture ...` | `CMAKE_CUDA_ARCHITECTURES` | with `DEVICE cuda`: the GPUs, in CMake's notation: `75`, `80`, `86`, `89`, `90`, `100`, `120`, machine code for each; from 75 to 89 also `80-virtual`, PTX that the driver compiles for later GPUs. The library holds them all and takes the best at load. It is declared, never probed |
 | `RUNTIME standalone` | `standalone` | `torch` is not supported yet |
 
 Weights and compiler settings:
@@ -75,12 +76,13 @@ Checks and extras:
 | `BENCHMARK` | | the executable `<target>_benchmark` |
 | `PYTHON_MODULE name` | | the extension module `name`, a target of that name |
 
-`METHODS`, `CUDA_ARCHITECTURES`, `CONFIG`, `TUNE` and `TUNING_DATABASE` are known and not supported yet: an error.
+`METHODS`, `CONFIG`, `TUNE` and `TUNING_DATABASE` are known and not supported yet: an error.
 
 Targets besides the library: `<target>.generate`, `<target>.explain` and `aotbuild_codegen` (see `aotbuild_generate`);
 `<target>_test`, `<target>_benchmark`; `aotbuild_runtime`, one static library for all static models of the build, and
 `aotbuild_runtime_shared` for all shared ones. The library has the properties `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
-`AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE` and `AOTBUILD_CPU_ISA`.
+`AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA` and
+`AOTBUILD_CUDA_ARCHITECTURES`.
 
 It is the sum of `aotbuild_generate`, `add_library`, `aotbuild_add_model_test`, `aotbuild_add_model_benchmark` and
 `add_aot_python_extension`; take it apart where it does not fit. Every problem of a call is reported in one message.
@@ -162,7 +164,7 @@ function(add_aot_model target)
   target_link_libraries(${target} PUBLIC ${runtime} PRIVATE aotbuild::sleef aotbuild::openmp)
   _aotbuild_library_properties(${target})
   _aotbuild_limit_compilations(${target})
-  foreach(property IN ITEMS OUTPUT_DIR HEADER HEADER_DIR MANIFEST WEIGHTS WEIGHTS_FILE CPU_ISA)
+  foreach(property IN ITEMS OUTPUT_DIR HEADER HEADER_DIR MANIFEST WEIGHTS WEIGHTS_FILE CPU_ISA CUDA_ARCHITECTURES)
     get_target_property(value ${target}.generate AOTBUILD_${property})
     set_target_properties(${target} PROPERTIES AOTBUILD_${property} "${value}")
   endforeach()

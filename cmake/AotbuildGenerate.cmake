@@ -16,7 +16,7 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
 
 | | |
 |---|---|
-| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` |
+| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` |
 | `SOURCES_VAR var` | the sources of the library, with their compile options set as source properties of this directory |
 | `HEADER_VAR var`, `MANIFEST_VAR var` | paths of the typed header and of the manifest |
 
@@ -24,8 +24,8 @@ Targets: `<target>.generate` runs the generator; `<target>.explain` prints what 
 shell command, and writes the same as JSON to `<target>.explain.json`; `aotbuild_codegen` runs every generator of the
 build. `<target>.generate` carries what later helpers need as properties: `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
 `AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA`,
-`AOTBUILD_API_SOURCE`, `AOTBUILD_TEST_SOURCE`, `AOTBUILD_GOLDEN`, `AOTBUILD_BENCHMARK_SOURCE`,
-`AOTBUILD_PYTHON_MODULE`, `AOTBUILD_PYTHON_SOURCE`, `AOTBUILD_PYTHON_STUB`.
+`AOTBUILD_CUDA_ARCHITECTURES`, `AOTBUILD_API_SOURCE`, `AOTBUILD_TEST_SOURCE`, `AOTBUILD_GOLDEN`,
+`AOTBUILD_BENCHMARK_SOURCE`, `AOTBUILD_PYTHON_MODULE`, `AOTBUILD_PYTHON_SOURCE`, `AOTBUILD_PYTHON_STUB`.
 
 The generator runs again when the model's file, a project file that it imports, a file of `DEPENDS` or an argument
 changes, and only then. It rewrites only files that differ, so that new weights recompile no kernel.
@@ -99,15 +99,22 @@ function(_aotbuild_check_generate target prefix)
     _aotbuild_problem("a model named \"${target}\" already exists in this build")
   endif()
 
-  foreach(keyword IN ITEMS METHODS CUDA_ARCHITECTURES CONFIG TUNE TUNING_DATABASE)
+  foreach(keyword IN ITEMS METHODS CONFIG TUNE TUNING_DATABASE)
     if(keyword IN_LIST ${prefix}_KEYWORDS)
       _aotbuild_problem("${keyword} is not supported yet")
     endif()
   endforeach()
+  _aotbuild_check_choice(${prefix} DEVICE cpu cuda)
   if("${${prefix}_DEVICE}" STREQUAL "cuda")
-    _aotbuild_problem("DEVICE cuda is not supported yet; use DEVICE cpu")
+    _aotbuild_check_cuda(${prefix})
+    if("CPU_ISA" IN_LIST ${prefix}_KEYWORDS)
+      _aotbuild_problem("CPU_ISA is for DEVICE cpu")
+    endif()
   else()
-    _aotbuild_check_choice(${prefix} DEVICE cpu cuda)
+    _aotbuild_check_isas(${prefix})
+    if("CUDA_ARCHITECTURES" IN_LIST ${prefix}_KEYWORDS)
+      _aotbuild_problem("CUDA_ARCHITECTURES needs DEVICE cuda")
+    endif()
   endif()
   if("${${prefix}_RUNTIME}" STREQUAL "torch")
     _aotbuild_problem("RUNTIME torch is not supported yet; use RUNTIME standalone")
@@ -116,7 +123,6 @@ function(_aotbuild_check_generate target prefix)
   endif()
   _aotbuild_check_choice(${prefix} WEIGHTS EMBED FILE EXTERNAL)
   _aotbuild_check_choice(${prefix} PRESET default debug max-performance min-size)
-  _aotbuild_check_isas(${prefix})
 
   set(identifier "^[A-Za-z_][A-Za-z0-9_]*$")
   _aotbuild_check_match(${prefix} NAMESPACE "^[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*$"
@@ -175,11 +181,6 @@ function(aotbuild_generate target)
   if(arg_HEADER STREQUAL "")
     set(arg_HEADER "${target}.hpp")
   endif()
-  if(arg_CPU_ISA STREQUAL "")
-    _aotbuild_processor(family)
-    _aotbuild_isas("${family}" isas)
-    list(GET isas 0 arg_CPU_ISA)
-  endif()
   foreach(default IN ITEMS "DEVICE cpu" "RUNTIME standalone" "WEIGHTS EMBED" "PRESET default")
     string(REPLACE " " ";" default "${default}")
     list(GET default 0 keyword)
@@ -187,6 +188,13 @@ function(aotbuild_generate target)
       list(GET default 1 arg_${keyword})
     endif()
   endforeach()
+  if(arg_DEVICE STREQUAL "cuda")
+    _aotbuild_cuda_architectures(arg arg_CUDA_ARCHITECTURES)
+  elseif(arg_CPU_ISA STREQUAL "")
+    _aotbuild_processor(family)
+    _aotbuild_isas("${family}" isas)
+    list(GET isas 0 arg_CPU_ISA)
+  endif()
 
   # The generator's command line.
   set(stamp "${dir}/${target}.stamp")
@@ -211,6 +219,9 @@ function(aotbuild_generate target)
   list(APPEND command --device "${arg_DEVICE}")
   foreach(isa IN LISTS arg_CPU_ISA)
     list(APPEND command --cpu-isa "${isa}")
+  endforeach()
+  foreach(architecture IN LISTS arg_CUDA_ARCHITECTURES)
+    list(APPEND command --cuda-architecture "${architecture}")
   endforeach()
   list(APPEND command --runtime "${arg_RUNTIME}" --weights "${weights}")
   if(NOT arg_WEIGHTS_FILE STREQUAL "")
@@ -285,9 +296,21 @@ function(aotbuild_generate target)
     list(APPEND kernel_sources ${isa_sources})
     _aotbuild_set_kernel_properties("${isa}" "${arg_PRESET}" "${isa_sources}")
   endforeach()
+  set(images "")
+  foreach(architecture IN LISTS arg_CUDA_ARCHITECTURES)
+    _aotbuild_cuda_suffix("${architecture}" suffix)
+    set(run_source "${dir}/src/${target}_run_${suffix}.cpp")
+    set(image_source "${dir}/src/${target}_images_${suffix}.cpp")
+    set(image "${dir}/${target}.images_${suffix}.bin")
+    list(APPEND kernel_headers "${dir}/src/${target}_kernels_${suffix}.hpp")
+    list(APPEND kernel_sources "${run_source}" "${image_source}")
+    list(APPEND images "${image}")
+    _aotbuild_set_launch_properties("${run_source}")
+    _aotbuild_set_binary_properties("${image_source}" "${image}")
+  endforeach()
   set(generated
     "${header}" "${dir}/include/${target}.h" ${plain_sources} "${api_source}" ${kernel_sources} ${kernel_headers}
-    "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
+    ${images} "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
     ${python_source} ${python_stub})
 
   _aotbuild_generator_jobs("${target}" "${arg_JOB_POOL}" pool slot)
@@ -314,10 +337,7 @@ function(aotbuild_generate target)
   set_source_files_properties(${plain_sources} "${weights_source}" "${api_source}" PROPERTIES
     COMPILE_OPTIONS "${maps}")
   if(NOT weights_blob STREQUAL "")
-    # The assembler finds the blob by name, so that no path gets into the source.
-    set_source_files_properties("${weights_source}" PROPERTIES
-      COMPILE_OPTIONS "${maps};-Wa,-I${dir}"
-      OBJECT_DEPENDS "${weights_blob}")
+    _aotbuild_set_binary_properties("${weights_source}" "${weights_blob}")
   endif()
 
   set_target_properties(${target}.generate PROPERTIES
@@ -328,6 +348,7 @@ function(aotbuild_generate target)
     AOTBUILD_WEIGHTS "${arg_WEIGHTS}"
     AOTBUILD_WEIGHTS_FILE "${weights_file}"
     AOTBUILD_CPU_ISA "${arg_CPU_ISA}"
+    AOTBUILD_CUDA_ARCHITECTURES "${arg_CUDA_ARCHITECTURES}"
     AOTBUILD_API_SOURCE "${api_source}"
     AOTBUILD_TEST_SOURCE "${test_source}"
     AOTBUILD_GOLDEN "${golden}"
@@ -380,6 +401,24 @@ function(_aotbuild_set_kernel_properties isa preset sources)
     COMPILE_DEFINITIONS "${definitions}"
     SKIP_PRECOMPILE_HEADERS ON
     SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
+# The compile options of a run function that launches a GPU's kernels: it needs neither torch's headers nor vectors.
+function(_aotbuild_set_launch_properties source)
+  _aotbuild_prefix_maps(maps)
+  set_source_files_properties("${source}" PROPERTIES
+    COMPILE_OPTIONS "-std=c++20;-O2;-w;${maps}"
+    SKIP_PRECOMPILE_HEADERS ON
+    SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
+# The compile options of a source that embeds a file, which the assembler finds by name, so that no path gets into it.
+function(_aotbuild_set_binary_properties source file)
+  _aotbuild_prefix_maps(maps)
+  cmake_path(GET file PARENT_PATH folder)
+  set_source_files_properties("${source}" PROPERTIES
+    COMPILE_OPTIONS "${maps};-Wa,-I${folder}"
+    OBJECT_DEPENDS "${file}")
 endfunction()
 
 function(_aotbuild_require_compiler)

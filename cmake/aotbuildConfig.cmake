@@ -84,6 +84,7 @@ cmake_minimum_required(VERSION 3.24)
 include_guard(GLOBAL)
 
 include("${CMAKE_CURRENT_LIST_DIR}/private/Arguments.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/private/Cuda.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Explain.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Isa.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/JobPools.cmake")

@@ -55,10 +55,26 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("DYNAMIC_SHAPES ids:1=4..4", 'DYNAMIC_SHAPES entry "ids:1=4..4": the minimum 4 is not below the maximum 4'),
         ("DYNAMIC_SHAPES x:0=1..4 x:0=1..8", 'DYNAMIC_SHAPES sets "x:0" more than once'),
         ("DEVICE gpu", 'DEVICE "gpu" is none of cpu, cuda'),
-        ("DEVICE cuda", "DEVICE cuda is not supported yet; use DEVICE cpu"),
+        (
+            "DEVICE cuda",
+            "DEVICE cuda needs CUDA_ARCHITECTURES, as in CUDA_ARCHITECTURES 80 90, or CMAKE_CUDA_ARCHITECTURES: "
+            "they are declared, because the machine that builds need not have the GPU",
+        ),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES native",
+            'CUDA_ARCHITECTURES "native" is none of 75, 80, 86, 89, 90, 100, 120, with or without -real, or one of '
+            "75, 80, 86, 89 with -virtual",
+        ),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 90-virtual",
+            'CUDA_ARCHITECTURES "90-virtual": PTX from 90 on loads on no later GPU; write 90, and 80-virtual for later '
+            "ones",
+        ),
+        ("DEVICE cuda CUDA_ARCHITECTURES 80-virtual 90 90-real", "CUDA_ARCHITECTURES names sm_90 more than once"),
+        ("DEVICE cuda CUDA_ARCHITECTURES 90 CPU_ISA avx2", "CPU_ISA is for DEVICE cpu"),
         ("RUNTIME torch", "RUNTIME torch is not supported yet; use RUNTIME standalone"),
         ("METHODS encode", "METHODS is not supported yet"),
-        ("CUDA_ARCHITECTURES 80 90", "CUDA_ARCHITECTURES is not supported yet"),
+        ("CUDA_ARCHITECTURES 80 90", "CUDA_ARCHITECTURES needs DEVICE cuda"),
         ("CONFIG a.toml", "CONFIG is not supported yet"),
         ("TUNE OFF", "TUNE is not supported yet"),
         ("TUNING_DATABASE a.db", "TUNING_DATABASE is not supported yet"),
@@ -111,9 +127,9 @@ def test_missing_model_file_is_named(
 
 
 def test_all_problems_come_in_one_message(problems: Callable[[str], list[str]]) -> None:
-    assert problems("NAMSPACE a PARAMS x DEVICE cuda RTOL y") == [
+    assert problems("NAMSPACE a PARAMS x RUNTIME torch RTOL y") == [
         'unknown keyword "NAMSPACE"; did you mean NAMESPACE?',
-        "DEVICE cuda is not supported yet; use DEVICE cpu",
+        "RUNTIME torch is not supported yet; use RUNTIME standalone",
         'RTOL "y" is not a number such as 1e-4',
         'PARAMS entry "x" is not key=value',
     ]
@@ -132,6 +148,12 @@ def test_processor_decides_the_instruction_sets(make_project: Callable[..., CMak
     call = "add_aot_model(encoder MODEL model.py:build CPU_ISA avx2)"
     assert 'CPU_ISA "avx2" is none of aarch64, native' in project.check_errors(call, "aarch64")
     assert 'the processor "riscv64" is not supported; x86-64 and aarch64 are' in project.check_errors(call, "riscv64")
+
+
+def test_architectures_default_to_the_projects(make_project: Callable[..., CMakeProject]) -> None:
+    call = "add_aot_model(encoder MODEL model.py:build DEVICE cuda)"
+    text = make_project("").check_errors(f"set(CMAKE_CUDA_ARCHITECTURES 90 all)\n{call}")
+    assert 'CMAKE_CUDA_ARCHITECTURES "all" is none of 75, 80,' in text
 
 
 @pytest.mark.parametrize(
