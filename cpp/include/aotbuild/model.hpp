@@ -25,6 +25,10 @@ struct Options {
   int num_threads = 0;
   // WEIGHTS EXTERNAL: tensors by their state_dict names. Their memory is borrowed and has to outlive the model.
   std::map<std::string, AnyTensorView> weights;
+  // Where the model runs. Type 0: what it was built for, index 0.
+  aotbuild_device device = {0, 0};
+  // For CUDA: how many captured graphs are kept (`aotbuild_options::cuda_graphs`); 0: the default, -1: none.
+  int cuda_graphs = 0;
 };
 
 // One dimension: min == max for a static size. A dynamic one has the name of its symbol, as in `batch` or `2*length`.
@@ -85,6 +89,8 @@ class Model {
     c_options.weights_file = options.weights_file.empty() ? nullptr : options.weights_file.c_str();
     c_options.weights = weights.data();
     c_options.weight_count = weights.size();
+    c_options.device = options.device;
+    c_options.cuda_graphs = options.cuda_graphs;
     aotbuild_model* model = nullptr;
     check(functions_->create(&c_options, &model));
     handle_ = Handle(model, functions_->destroy);
