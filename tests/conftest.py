@@ -20,19 +20,18 @@ sys.path.insert(0, str(ROOT / "tests" / "models"))
 @pytest.fixture(scope="session")
 def zoo_build() -> Path:
     """The build tree of every model, in build/models so that a second run of the tests builds only what changed."""
-    from model_builds import TARGETS, build_targets
+    from model_builds import FOLDER, build_zoo
 
-    folder = ROOT / "build" / "models"
-    folder.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    with (folder / "lock").open("a+") as lock:
+    with (FOLDER / "lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         if lock.read() != run_id:
             lock.truncate(0)
-            build_targets(folder, TARGETS)
+            build_zoo()
             lock.write(run_id)
-    return folder / "build"
+    return FOLDER / "build"
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -262,7 +264,13 @@ void aotbuild_model::run_on_cpu(const CheckedCall& call) {
   }
   OwnedHandles output_handles(signature.outputs.size());
   CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, output_handles.size());
-  variant->run(context, input_handles.data(), output_handles.data());
+  try {
+    variant->run(context, input_handles.data(), output_handles.data());
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {  // a kernel does not know which model it is part of
+    fail(AOTBUILD_RUNTIME_ERROR, spec.info->name, ": ", error.what());
+  }
   OutputWriter(call, output_handles).write();
 }
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -248,8 +248,15 @@ class _FunctionModule(torch.nn.Module):
 
     def __init__(self, function: Any) -> None:
         super().__init__()
-        self._function = function
-        self.forward = function
+        self.forward = _named_forward(function) if isinstance(function, FunctionType) else function
+
+
+def _named_forward(function: FunctionType) -> FunctionType:
+    """The function with code that is called forward: export records source lines of frames of that name only."""
+    code = function.__code__.replace(co_name="forward")
+    copy = FunctionType(code, function.__globals__, "forward", function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model") -> Captured:
@@ -433,8 +440,8 @@ def _paths(spec: pytree.TreeSpec, prefix: tuple[str, ...]) -> list[tuple[str, ..
 
 def _field_names(spec: pytree.TreeSpec) -> list[Any]:
     context = spec.context
-    if spec.type is not None and hasattr(spec.type, "_fields"):  # namedtuple
-        return list(spec.type._fields)
+    if hasattr(context, "_fields"):  # the class of a named tuple
+        return list(context._fields)
     if isinstance(context, (list, tuple)):
         flat = context[-1] if context and isinstance(context[-1], (list, tuple)) else context
         if len(flat) == len(spec.children()):
@@ -469,7 +476,7 @@ def _output_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
     assert out_spec is not None
     if out_spec.is_leaf():
         return [("output",)]
-    if out_spec.type in (list, tuple) and not hasattr(out_spec.type, "_fields"):
+    if out_spec.type in (list, tuple):
         paths: list[tuple[str, ...]] = []
         single = len(out_spec.children()) == 1
         for index, child in enumerate(out_spec.children()):

@@ -125,6 +125,9 @@ def _run(command: Sequence[str], step: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_python_path())}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     if done.returncode != 0:
+        _, _, refusal = done.stdout.partition("aotbuild: error: ")
+        if refusal:  # the generator's own words, without the build tool's about them
+            raise AotbuildError(refusal.partition("\nninja: ")[0].partition("\nmake[")[0].strip())
         lines = done.stdout.splitlines()
         errors = [i for i, line in enumerate(lines) if "error:" in line or "CMake Error" in line]
         first = max(0, min(errors[0] if errors else len(lines), len(lines) - 40))

@@ -323,7 +323,7 @@ TEST(Model, AThrowingKernelIsAStatus) {
   });
   Model model(builder.spec());
   EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, nullptr, 0, nullptr), AOTBUILD_RUNTIME_ERROR);
-  EXPECT_STREQ(aotbuild_last_error(), "kernel: index out of bounds");
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: kernel: index out of bounds");
 }
 
 TEST(Model, MutatedBuffersBelongToEachModelObject) {

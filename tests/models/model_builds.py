@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from model_zoo import MODELS
+from model_zoo import MODELS, lstm
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 ZOO = HERE / "model_zoo.py"
+FOLDER = ROOT / "build" / "models"
+EXPORTED = FOLDER / "exported.pt2"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Target:
 
     @property
     def path(self) -> str:
-        return self.model if self.model.endswith(".pt2") else f"{ZOO}:{self.model}"
+        return str(EXPORTED) if self.model.endswith(".pt2") else f"{ZOO}:{self.model}"
 
     def cmake(self) -> str:
         words = [self.name, self.kind, "MODEL", f'"{self.path}"', "WEIGHTS", self.weights, "CPU_ISA", *self.cpu_isa]
@@ -56,7 +58,18 @@ class Target:
 GOLDEN_TESTED = ("structured", "constant_outputs", "kv_cache", "bfloat16", "empty", "no_inputs")
 TARGETS = [
     *(Target(name, name, test=name in GOLDEN_TESTED) for name in MODELS),
+    Target("several_isas", "mathematics", cpu_isa=("x86-64-v2", "x86-64-v3", "avx512")),
+    Target("weights_in_file", "transformer", weights="FILE", test=True),
+    Target("weights_external", "tied_weights", weights="EXTERNAL", test=True),
+    Target("from_pt2", "exported.pt2"),
+    Target("first", "tied_weights", kind="STATIC", namespace="app"),
+    Target("second", "grouped_linears", kind="STATIC", namespace="app"),
 ]
+# Two static models, which share the runtime, and two shared ones in one program.
+PROGRAM = f"""
+add_executable(program {HERE / "program.cpp"})
+target_link_libraries(program PRIVATE first second tied_weights grouped_linears)
+"""
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -98,6 +111,14 @@ def build_targets(folder: Path, targets: Sequence[Target], lists: str = "", *arg
     configure(source, build, f"-DAOTBUILD_GENERATOR={HERE / 'touch_stamp.py'}", *launcher, *arguments)
     run("cmake", "--build", build, "--parallel", os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "2"))
     return build
+
+
+def build_zoo() -> None:
+    """The one build that most tests of this folder share."""
+    model = lstm()
+    assert isinstance(model.module, torch.nn.Module)
+    torch.export.save(torch.export.export(model.module.eval(), tuple(model.example_inputs)), EXPORTED)
+    build_targets(FOLDER, TARGETS, PROGRAM)
 
 
 def leaves(value: Any) -> list[torch.Tensor]:
