@@ -2,6 +2,7 @@
 ## `aotbuild_install`
 
     aotbuild_install(TARGETS <target> ... [PACKAGE name] [NAMESPACE prefix::] [VERSION version] [COMPONENT component])
+    aotbuild_install(TARGETS <target> ... PYTHON_PACKAGE dir [COMPONENT component])
 
 Installs libraries of models so that a machine with a C++ compiler, but no Python, torch or aotbuild, can use them by
 `find_package(<package>)` and `target_link_libraries(app <prefix>::<target>)`, or by `pkg-config <target>`. The installed
@@ -13,6 +14,7 @@ tree is relocatable: it names no path outside itself.
 | `PACKAGE name` | `PROJECT_NAME` | the name for `find_package` |
 | `NAMESPACE prefix::` | `<package>::` | prefix of the imported targets |
 | `VERSION version` | `PROJECT_VERSION` | the package's version; any version of the same major one satisfies a request |
+| `PYTHON_PACKAGE dir` | | a folder below the prefix; not together with the three above |
 | `COMPONENT component` | `Unspecified` | the install component of everything |
 
 Installed below the prefix: the libraries and the runtime, with oneDNN and Sleef, in `lib`; the models' headers and
@@ -20,10 +22,15 @@ aotbuild's in `include`; weights files of `WEIGHTS FILE` beside the libraries; m
 `lib/cmake/<package>` and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
 copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`. An OBJECT library has no
 pkg-config file.
+
+With `PYTHON_PACKAGE dir` it installs what a Python package needs to run the models, all into `dir`, and nothing else: the
+extension modules of targets with `PYTHON_MODULE` and their type stubs, shared libraries of models, weights files, and
+the libraries that those load. `examples/python_wheel` makes a wheel with it. Error messages name targets that a Python
+package can't use: neither SHARED nor with `PYTHON_MODULE`.
 #]=]
 function(aotbuild_install)
   set(options "")
-  set(one PACKAGE NAMESPACE VERSION COMPONENT)
+  set(one PACKAGE NAMESPACE VERSION PYTHON_PACKAGE COMPONENT)
   set(multi TARGETS)
   set(arguments "${ARGV}")
   set(problems "")
@@ -36,10 +43,36 @@ function(aotbuild_install)
       _aotbuild_problem("\"${target}\" is no model; make it with add_aot_model before this call")
     endif()
   endforeach()
+  if("PYTHON_PACKAGE" IN_LIST arg_KEYWORDS)
+    foreach(keyword IN ITEMS PACKAGE NAMESPACE VERSION)
+      if(keyword IN_LIST arg_KEYWORDS)
+        _aotbuild_problem("PYTHON_PACKAGE and ${keyword} exclude each other")
+      endif()
+    endforeach()
+    _aotbuild_check_match(arg PYTHON_PACKAGE "^[^/]" "a folder below the install prefix")
+    foreach(target IN LISTS arg_TARGETS)
+      if(TARGET "${target}" AND TARGET "${target}.generate")
+        get_target_property(type ${target} TYPE)
+        get_target_property(module ${target}.generate AOTBUILD_PYTHON_MODULE)
+        if(NOT module AND NOT type STREQUAL "SHARED_LIBRARY")
+          _aotbuild_problem("\"${target}\" is nothing that Python can load; make it SHARED or give it a PYTHON_MODULE")
+        endif()
+      endif()
+    endforeach()
+  endif()
   _aotbuild_check_match(arg PACKAGE "^[A-Za-z_][A-Za-z0-9_.+-]*$" "a package name")
   _aotbuild_check_match(arg NAMESPACE "^[A-Za-z_][A-Za-z0-9_.+-]*::$" "a prefix that ends in ::")
   _aotbuild_check_match(arg VERSION "^[0-9]+(\\.[0-9]+)*$" "a version such as 1.2.3")
   _aotbuild_report_problems("aotbuild_install" "${options};${one};${multi}")
+
+  set(component "")
+  if(NOT arg_COMPONENT STREQUAL "")
+    set(component COMPONENT "${arg_COMPONENT}")
+  endif()
+  if(NOT arg_PYTHON_PACKAGE STREQUAL "")
+    _aotbuild_install_python_package("${arg_TARGETS}" "${arg_PYTHON_PACKAGE}" "${component}")
+    return()
+  endif()
 
   include(GNUInstallDirs)
   include(CMakePackageConfigHelpers)
@@ -51,10 +84,6 @@ function(aotbuild_install)
   endif()
   if(arg_VERSION STREQUAL "")
     set(arg_VERSION "${PROJECT_VERSION}")
-  endif()
-  set(component "")
-  if(NOT arg_COMPONENT STREQUAL "")
-    set(component COMPONENT "${arg_COMPONENT}")
   endif()
   set(config_dir "${CMAKE_INSTALL_LIBDIR}/cmake/${arg_PACKAGE}")
   set(package_dir "${CMAKE_CURRENT_BINARY_DIR}/${arg_PACKAGE}.package")
@@ -131,6 +160,35 @@ function(aotbuild_install)
     list(APPEND package_files "${package_dir}/${arg_PACKAGE}ConfigVersion.cmake")
   endif()
   install(FILES ${package_files} DESTINATION "${config_dir}" ${component})
+endfunction()
+
+# Modules, stubs, shared libraries and weights, beside one another: each looks for the others in its own folder.
+function(_aotbuild_install_python_package targets destination component)
+  set(libraries "")
+  foreach(target IN LISTS targets)
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL "SHARED_LIBRARY")
+      list(APPEND libraries ${target} aotbuild_runtime_shared)
+    endif()
+    get_target_property(module ${target}.generate AOTBUILD_PYTHON_MODULE)
+    if(module)
+      list(APPEND libraries ${module})
+      get_target_property(stub ${target}.generate AOTBUILD_PYTHON_STUB)
+      install(FILES "${stub}" DESTINATION "${destination}" ${component})
+    endif()
+    get_target_property(weights_file ${target}.generate AOTBUILD_WEIGHTS_FILE)
+    if(weights_file)
+      install(FILES "${weights_file}" DESTINATION "${destination}" ${component})
+    endif()
+  endforeach()
+  list(REMOVE_DUPLICATES libraries)
+  install(TARGETS ${libraries} LIBRARY DESTINATION "${destination}" ${component} NAMELINK_SKIP)
+  foreach(name IN ITEMS dnnl sleef)
+    if(TARGET aotbuild::${name})
+      _aotbuild_installed_name(${name} file file_name)
+      install(FILES "${file}" RENAME "${file_name}" DESTINATION "${destination}" ${component})
+    endif()
+  endforeach()
 endfunction()
 
 # Sets <out_file> to the library behind aotbuild::<name>, and <out_name> to the name that programs load it by.

@@ -1,0 +1,165 @@
+"""The real generator and runtime behind every kind of library; an installed model where there is no Python."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cmake_project import CMakeProject
+
+LISTS = """\
+cmake_minimum_required(VERSION 3.24)
+project(real LANGUAGES CXX)
+enable_testing()
+find_package(aotbuild REQUIRED)
+add_aot_model(as_static STATIC PRESET debug MODEL net.py:build)
+add_aot_model(as_object OBJECT PRESET debug MODEL net.py:build WEIGHTS EXTERNAL BENCHMARK)
+add_aot_model(as_shared SHARED PRESET debug MODEL net.py:build WEIGHTS FILE PYTHON_MODULE net_py)
+aotbuild_install(TARGETS as_static as_object as_shared PACKAGE nets VERSION 1.0)
+"""
+
+NET = """\
+import torch
+
+
+def build():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.GELU(), torch.nn.Linear(16, 3), torch.nn.Softmax(-1))
+    return net, (torch.ones(2, 4),)
+"""
+
+CONSUMER = """\
+cmake_minimum_required(VERSION 3.24)
+project(consumer LANGUAGES CXX)
+find_package(nets 1.0 REQUIRED)
+add_executable(app main.cpp)
+target_link_libraries(app PRIVATE nets::as_static nets::as_shared)
+add_executable(objects objects.cpp)
+target_link_libraries(objects PRIVATE nets::as_object)
+"""
+
+MAIN = """\
+#include <as_shared.hpp>
+#include <as_static.hpp>
+#include <cmath>
+#include <vector>
+
+int main() {
+  const std::vector<float> input(8, 1.0F);
+  const auto one = AsStatic().run({{input.data(), {2, 4}}});
+  const auto two = AsShared().run({{input.data(), {2, 4}}});
+  float sum = 0;
+  for (int i = 0; i < 3; ++i) {
+    if (std::fabs(one.output(1, i) - two.output(1, i)) > 1e-6F) return 1;
+    sum += one.output(1, i);
+  }
+  return std::fabs(sum - 1) > 1e-5F;
+}
+"""
+
+OBJECTS = """\
+#include <aotbuild/error.hpp>
+#include <as_object.hpp>
+#include <cstring>
+
+int main() {
+  try {
+    AsObject model;  // its weights are external, and there are none
+  } catch (const aotbuild::Error& error) {
+    return std::strstr(error.what(), "weight") == nullptr;
+  }
+  return 1;
+}
+"""
+
+
+def hidden_from_everything() -> list[str]:
+    """What a process must not see for Python, torch and aotbuild to be nowhere: folders and files."""
+    places = {sys.prefix, str(Path(__file__).parents[2] / "python"), str(Path(__file__).parents[2] / "cmake")}
+    if sys.base_prefix not in ("/usr", "/usr/local"):
+        places.add(sys.base_prefix)
+    for folder in ("/usr/lib", "/usr/local/lib", "/usr/bin", "/usr/local/bin"):
+        places |= {str(path) for path in Path(folder).glob("python*")}
+    return sorted(places)
+
+
+def without_python(*command: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a mount namespace of its own, in which those places are empty."""
+    covers = [
+        f"mount -t tmpfs none '{place}'" if Path(place).is_dir() else f"mount --bind /dev/null '{place}'"
+        for place in hidden_from_everything()
+    ]
+    script = " && ".join([*covers, 'exec "$@"'])
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command],
+        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def system_has(program: str) -> bool:
+    return shutil.which(program, path="/usr/local/bin:/usr/bin:/bin") is not None
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
+    project = CMakeProject(tmp_path_factory.mktemp("real"), LISTS, {"net.py": NET}, "Ninja")
+    project.configure(
+        "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=", "-DCMAKE_INSTALL_LIBDIR=lib", standin=False
+    )
+    project.build()
+    return project
+
+
+def test_every_kind_passes_its_golden_test(project: CMakeProject) -> None:
+    assert "100% tests passed, 0 tests failed out of 3" in project.run("ctest", "--test-dir", project.build_dir)
+
+
+def test_benchmark_runs(project: CMakeProject) -> None:
+    golden = project.build_dir / "as_object.aotbuild/test/as_object.golden.safetensors"
+    output = project.run(project.build_dir / "as_object_benchmark", golden, "--benchmark_min_time=0.01")
+    assert "example" in output.lower()
+
+
+def test_python_module_runs_beside_its_stub(project: CMakeProject) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(project.build_dir)!r}); import numpy, net_py; "
+        "print(net_py.AsShared()(numpy.ones((2, 4), numpy.float32)).sum())"
+    )
+    assert abs(float(project.run(sys.executable, "-c", code)) - 2) < 1e-5
+    assert "def __call__" in (project.build_dir / "net_py.pyi").read_text()
+
+
+@pytest.mark.skipif(not (system_has("cmake") and system_has("make")), reason="cmake or make are in no system folder")
+def test_installed_models_need_neither_python_nor_torch(project: CMakeProject, tmp_path: Path) -> None:
+    if without_python("true").returncode != 0:
+        pytest.skip("this machine allows no mount namespaces")
+    project.run("cmake", "--install", project.build_dir, "--prefix", tmp_path / "first")
+    prefix = (tmp_path / "first").rename(tmp_path / "moved")
+    source = tmp_path / "consumer"
+    source.mkdir()
+    for name, text in {"CMakeLists.txt": CONSUMER, "main.cpp": MAIN, "objects.cpp": OBJECTS}.items():
+        (source / name).write_text(text)
+    build = tmp_path / "build"
+
+    def run(*command: str | Path, expected: int = 0) -> str:
+        done = without_python(*map(str, command))
+        assert done.returncode == expected, done.stdout + done.stderr
+        return done.stdout
+
+    for module in ("torch", "aotbuild"):
+        run("sh", "-c", f"python3 -c 'import {module}' || python -c 'import {module}'", expected=127)
+    run("cmake", "-S", source, "-B", build, "-G", "Unix Makefiles", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", build)
+    run(build / "app")
+    run(build / "objects")
+    if system_has("pkg-config"):
+        names = ("as_static", "as_shared")
+        flags = run("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "pkg-config", "--cflags", "--libs", *names)
+        run("c++", "-std=c++17", source / "main.cpp", "-o", build / "by_pkg_config", *flags.split())
+        run(build / "by_pkg_config")
