@@ -1,7 +1,8 @@
 """The model: mean of word vectors, two linear layers. Runs while the wheel is built, and is not in it."""
 
-import aotbuild
 import torch
+
+import aotbuild
 
 
 class Classifier(torch.nn.Module):
