@@ -1,14 +1,72 @@
-"""The wheel and the source distribution hold exactly what they should."""
+"""The wheel and the source distribution hold exactly what they should; what pip installed of the wheel works.
+
+CMake finds it, and a scikit-build-core project makes a wheel with a model of it.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from packaging_environment import ROOT, run
+
+ROOT = Path(__file__).parents[2]
+
+PROJECT = """\
+cmake_minimum_required(VERSION 3.24)
+project(user LANGUAGES CXX)
+find_package(aotbuild REQUIRED)
+add_aot_model(classifier MODEL classifier.py:build NO_TEST)
+"""
+
+
+def run(command: Sequence[str | Path], cwd: Path = ROOT, **environment: str) -> str:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AOTBUILD_", "PYTHON"))}
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**inherited, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ["--quiet", "--no-build-isolation", "--no-deps", f"--config-settings=build-dir={folder / 'build'}"]
+    run([sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, "."])
+    (built,) = folder.glob("aotbuild-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel. Its dependencies are this one's: installing them again takes minutes."""
+    environment = tmp_path_factory.mktemp("environment") / "env"
+    run([sys.executable, "-m", "venv", environment])
+    run([environment / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", wheel])
+    version = f"python3.{sys.version_info.minor}"
+    (environment / "lib" / version / "site-packages/dependencies.pth").write_text(sysconfig.get_path("platlib") + "\n")
+    for library in Path(sys.prefix, "lib").glob("libdnnl.*"):
+        (environment / "lib" / library.name).symlink_to(library)
+    include = environment / "include"
+    include.mkdir(exist_ok=True)
+    for header in Path(sys.prefix, "include").glob("*"):
+        if not (include / header.name).exists():
+            (include / header.name).symlink_to(header)
+    return environment
 
 
 def sources(*folders: str) -> set[str]:
@@ -44,3 +102,95 @@ def test_sdist_holds_what_builds_the_wheel(tmp_path: Path) -> None:
         *sources("cmake", "cpp", "python"),
         *("CHANGELOG.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"),
     }
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "CMakeLists.txt").write_text(PROJECT)
+    shutil.copy(ROOT / "examples/quickstart/classifier.py", folder)
+    return folder
+
+
+def path_without_environments() -> str:
+    """PATH without any environment's programs, and with CMake and Ninja wherever they are."""
+    tools = {str(Path(found).parent) for name in ("cmake", "ninja") if (found := shutil.which(name))}
+    return ":".join(["/usr/local/bin", "/usr/bin", "/bin", *sorted(tools)])
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_find_package(environment: Path, project: Path, active: bool) -> None:
+    path = path_without_environments()
+    options = []
+    if active:
+        path = f"{environment / 'bin'}:{path}"
+    else:
+        cmake_dir = run([environment / "bin/python", "-m", "aotbuild", "--cmakedir"]).strip()
+        assert Path(cmake_dir).is_relative_to(environment)
+        options = [f"-Daotbuild_DIR={cmake_dir}"]
+    build = project / "build"
+    run(["cmake", "-S", project, "-B", build, "-G", "Ninja", *options], PATH=path)
+    assert f"{environment}/bin/python" in (build / "build.ninja").read_text()
+    output = run(["cmake", "--build", build, "--target", "classifier.generate"], PATH=path)
+    assert "aotbuild: classifier: wrote the sources in" in output
+
+
+def test_wheel_with_a_model(environment: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "examples/python_wheel", source)
+    # The exact list is of the files, not of the compiler's optimisations: without them it is built in half the time.
+    options = ["--no-build-isolation", "--no-deps", "--config-settings=cmake.build-type=Debug"]
+    tools = f"{environment / 'bin'}:{path_without_environments()}"
+    run([environment / "bin/python", "-m", "pip", "wheel", *options, "--wheel-dir", tmp_path, source], PATH=tools)
+    (wheel,) = tmp_path.glob("sentiment-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+    module = f"sentiment/_classifier{sysconfig.get_config_var('EXT_SUFFIX')}"
+    assert names == {
+        "sentiment/__init__.py",
+        "sentiment/_classifier.pyi",
+        "sentiment/libaotbuild_runtime_shared.so",
+        "sentiment/libclassifier.so",
+        "sentiment/libdnnl.so.3",
+        "sentiment/libsleef.so.3",
+        "sentiment/py.typed",
+        *(f"sentiment-1.0.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL")),
+        module,
+    }
+
+    # Somebody else's machine: NumPy, and neither PyTorch nor aotbuild.
+    bare = tmp_path / "bare"
+    run([sys.executable, "-m", "venv", bare])
+    run([bare / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", wheel])
+    packages = bare / f"lib/python3.{sys.version_info.minor}/site-packages"
+    for name in ("numpy", "numpy.libs"):
+        if (installed := Path(sysconfig.get_path("platlib"), name)).exists():
+            (packages / name).symlink_to(installed)
+    code = (
+        "import importlib.util, numpy as np, sentiment\n"
+        "assert not any(importlib.util.find_spec(name) for name in ('torch', 'aotbuild'))\n"
+        "print(sentiment.probabilities(np.arange(12).reshape(2, 6)).tolist())"
+    )
+    shown = run([bare / "bin/python", "-c", code], cwd=tmp_path).strip()
+    eager = (
+        f"import sys; sys.path.insert(0, {str(source)!r}); import classifier, torch; m = classifier.build(); "
+        "print(m.module(*m.example_inputs)['probabilities'].tolist())"
+    )
+    expected = run([sys.executable, "-c", eager]).strip()
+    numbers = [[float(n) for n in text.replace("[", "").replace("]", "").split(",")] for text in (shown, expected)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-4)
+
+    use = tmp_path / "use.py"
+    use.write_text(
+        "import numpy as np\nfrom numpy.typing import NDArray\nfrom sentiment._classifier import Classifier\n"
+        "ids: NDArray[np.int64] = np.ones((1, 2), np.int64)\n"
+        "good: NDArray[np.float32] = Classifier(num_threads=1)(ids).logits\n"
+        "Classifier()(words=ids)\n"
+    )
+    checked = run(
+        ["sh", "-c", f"'{sys.executable}' -m mypy --strict --python-executable '{bare}/bin/python' use.py || true"],
+        cwd=tmp_path,
+    )
+    assert 'use.py:6: error: Unexpected keyword argument "words" for overloaded function' in checked
+    assert "Found 1 error in 1 file" in checked
