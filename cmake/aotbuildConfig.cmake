@@ -22,6 +22,8 @@ Python 3.10 or later with aotbuild and torch. Works with Ninja, Ninja Multi-Conf
 | in `build-system.requires` of a scikit-build-core project | `find_package(aotbuild REQUIRED)` |
 | a checkout | `add_subdirectory(<checkout> aotbuild)`, or `FetchContent_Declare(aotbuild SOURCE_DIR <checkout> OVERRIDE_FIND_PACKAGE)` and `find_package(aotbuild REQUIRED)` |
 
+`python -m aotbuild doctor` prints what a build would find, with versions, and what to do about what is wrong.
+
 The generator runs in this Python interpreter, the first of these that is set or exists: `AOTBUILD_PYTHON`;
 `Python3_EXECUTABLE`; the interpreter of the environment or checkout that holds the package; the one that CMake's
 `find_package(Python3)` finds.

@@ -35,7 +35,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     _add_generate(commands.add_parser("generate", help="write the C++ sources of a model (what CMake runs)"))
     _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
+    doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
+    doctor.set_defaults(function=_doctor)
     return parser
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from aotbuild.doctor import report
+
+    text, well = report()
+    print(text)
+    return 0 if well else 1
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:

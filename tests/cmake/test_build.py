@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -443,3 +444,30 @@ def test_projects_strict_warnings_and_unity_build_work(make_project: MakeProject
     project.configure("-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Werror", "-DCMAKE_UNITY_BUILD=ON")
     project.build()
     assert project.program() == "12"
+
+
+@pytest.mark.skipif(shutil.which("ccache") is None, reason="needs ccache")
+def test_ccache_answers_a_clean_build(make_project: MakeProject) -> None:
+    """In the same folder and in another: what is emitted, and the commands that compile it, do not change."""
+    project = make_project(ENCODER)
+    project.environment |= {
+        "CCACHE_DIR": str(project.source.parent / "ccache"),
+        "CCACHE_BASEDIR": str(project.source.parent),
+        "CCACHE_NOHASHDIR": "1",
+    }
+
+    def misses() -> list[str]:
+        project.run("ccache", "--zero-stats")
+        project.configure("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache", "-DCMAKE_BUILD_TYPE=Release")
+        project.build()
+        project.run("ccache", "--cleanup")
+        text = project.run("ccache", "--print-stats")
+        counts = dict(line.split("\t") for line in text.splitlines())
+        return [counts["cache_miss"], counts["direct_cache_hit"], counts["preprocessed_cache_hit"]]
+
+    sources = 11  # 5 of kernels, the model, its test, main, two runtimes; and the weights, which ccache does not take
+    assert misses() == [str(sources - 1), "0", "0"]
+    shutil.rmtree(project.build_dir)
+    assert misses() == ["0", str(sources - 1), "0"]
+    project.build_dir = project.source.parent / "other"
+    assert misses()[0] == "0"

@@ -1,0 +1,74 @@
+"""aotbuild doctor: what it prints of a sound machine, and the remedy for each thing that is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cmake_project import REPOSITORY
+
+from aotbuild import __version__, doctor
+
+
+def run_doctor(**environment: str) -> tuple[int, dict[str, str]]:
+    """The exit status and each line by the name of what it is about."""
+    known = {"PYTHONPATH": str(REPOSITORY / "python")}
+    done = subprocess.run(
+        [sys.executable, "-m", "aotbuild", "doctor"],
+        env={**os.environ, **known, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    lines = [re.split(r"  +", line, maxsplit=2) for line in done.stdout.splitlines()]
+    return done.returncode, {line[1]: f"{line[0]}: {line[-1]}" for line in lines if len(line) > 1}
+
+
+@pytest.mark.quick
+def test_sound_machine(tmp_path: Path) -> None:
+    status, lines = run_doctor(AOTBUILD_CACHE_DIR=str(tmp_path), AOTBUILD_CACHE_SIZE="64M")
+    assert status == 0
+    assert lines["aotbuild"].startswith(f"ok: {__version__} (")
+    assert re.match(r"ok: 2\.\d+", lines["torch"])
+    assert re.match(r"ok: \d+\.\d+\.\d+ \(.*cmake\)", lines["cmake"])
+    assert re.match(r"ok: oneDNN \S+; Sleef \S+; nlohmann/json.hpp in \S+", lines["runtime"])
+    assert lines["compile cache"] == f"ok: {tmp_path} (0 MiB of 64)"
+    assert not [line for line in lines.values() if line.startswith("WRONG")]
+
+
+@pytest.mark.quick
+def test_what_is_wrong_comes_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "cmake").write_text("#!/bin/sh\necho cmake version 3.20.1\n")
+    (tmp_path / "cmake").chmod(0o755)
+    status, lines = run_doctor(PATH=str(tmp_path), AOTBUILD_CACHE_SIZE="big", AOTBUILD_CACHE_DIR=str(tmp_path))
+    assert status == 1
+    assert lines["cmake"] == (
+        f"WRONG: 3.20.1 ({tmp_path}/cmake): older than 3.24; install a newer CMake (pip install cmake)"
+    )
+    assert lines["build tool"] == "WRONG: install Ninja (pip install ninja) or make"
+    assert lines["compile cache"].startswith("WRONG: AOTBUILD_CACHE_SIZE 'big' is no size")
+    assert lines["find_package"].startswith("absent: ")
+    (tmp_path / "cmake").unlink()
+    status, lines = run_doctor(PATH=str(tmp_path))
+    assert lines["cmake"] == "WRONG: not found on PATH; install CMake 3.24 or newer (pip install cmake)"
+
+
+@pytest.mark.quick
+def test_message_of_the_build_is_the_remedy() -> None:
+    status, lines = run_doctor(CXX="/nowhere/c++")
+    assert status == 1
+    assert lines["compiler"].startswith("WRONG: ")
+    assert "/nowhere/c++" in lines["compiler"]
+
+
+@pytest.mark.quick
+def test_versions_are_compared_as_numbers() -> None:
+    assert doctor._satisfies("2.13.0+cpu", ">=2.11,<2.16")
+    assert not doctor._satisfies("2.9.1", ">=2.11,<2.16")
+    assert not doctor._satisfies("2.16", ">=2.11,<2.16")
+    assert doctor._satisfies("1.0", "")
