@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import inspect
+import io
 import keyword
 import os
 import re
@@ -13,7 +15,6 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -313,16 +314,18 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
     module = as_module(model)
     args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
     shapes = _dynamic_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
-    with _contiguous_parameters(module), torch.no_grad():
+    printed = io.StringIO()  # a failing export prints its graph
+    with _contiguous_parameters(module), torch.no_grad(), contextlib.redirect_stderr(printed):
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:
             raise _export_error(error, target) from error
+    sys.stderr.write(printed.getvalue())
     _apply_declared_minimums(program, module, shapes, (args, kwargs))
     return program
 
 
-@contextmanager
+@contextlib.contextmanager
 def _contiguous_parameters(module: torch.nn.Module) -> Iterator[None]:
     """Weights are stored row-major; exporting them so keeps strides out of the generated code."""
     for tensor in [*module.parameters(), *module.buffers()]:
@@ -620,13 +623,19 @@ def _eager_error(
     sizes = ", ".join(f"{spec.name} {list(tensor.shape)}" for spec, tensor in zip(signature.inputs, inputs))
     where = _user_line(error.__traceback__)
     symbol, _, extreme = case.rpartition("_")
-    what = f"with the dynamic size {symbol} at its {extreme}imum" if extreme in ("min", "max") else f"on {case!r}"
+    if extreme in ("min", "max"):
+        what = f"with the dynamic size {symbol} at its {extreme}imum"
+        remedy = (
+            "Narrow the range, or let sizes that vary together share one torch.export.Dim in the dynamic_shapes of the "
+            "model file."
+        )
+    else:
+        what = f"on the inputs of the case {case!r}"
+        remedy = "Give inputs in the model file that the model accepts."
     return AotbuildError(
         f"{target}: the model raises {type(error).__name__} when it runs eagerly {what}: {error}\n"
         + (f"  at {where}\n" if where else "")
-        + f"  The inputs were: {sizes}.\n"
-        "  Narrow the range, or let sizes that vary together share one torch.export.Dim in the dynamic_shapes of the "
-        "model file."
+        + f"  The inputs were: {sizes}.\n  {remedy}"
     )
 
 

@@ -1,0 +1,203 @@
+"""Capture: names, ranges and golden cases of a model, and refusals that say what the user has to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aotbuild.capture import Captured, DynamicDim, Source, capture, load_source, parse_dynamic_shape
+from aotbuild.errors import AotbuildError
+from aotbuild.model import Model
+from aotbuild.program import GoldenCase, TensorData
+
+DYNAMIC = torch.export.Dim.DYNAMIC
+
+
+class Pair(NamedTuple):
+    left: Tensor
+    right: Tensor
+
+
+@dataclass
+class Result:
+    pair: Pair
+    scores: Tensor
+
+
+torch.export.register_dataclass(Result, serialized_type_name="tests.unit.test_capture.Result")
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.calls: Tensor
+
+    def forward(self, x: Tensor, options: dict[str, Tensor], *, scale: float = 2.0) -> Result:
+        self.calls.add_(1)
+        y = self.linear(x) * options["gain"] * scale
+        return Result(Pair(y, y.sum(0)), y.softmax(-1))
+
+
+def captured(model: Any, args: tuple[Any, ...], dynamic: tuple[DynamicDim, ...] = (), **fields: Any) -> Captured:
+    return capture(Source(Model(model, args, **fields), None, ()), dynamic)
+
+
+def values(tensor: TensorData) -> Any:
+    return tensor.data.view(np.dtype(tensor.dtype)).reshape(tensor.shape)
+
+
+def refusal(model: Any, args: tuple[Any, ...], dynamic: tuple[DynamicDim, ...] = (), **fields: Any) -> str:
+    with pytest.raises(AotbuildError) as error:
+        captured(model, args, dynamic, **fields)
+    return str(error.value)
+
+
+# --- the signature
+
+
+def test_inputs_and_outputs_have_the_names_that_the_model_gives_them() -> None:
+    model = captured(Network(), (torch.ones(3, 4), {"gain": torch.ones(2)}))
+    assert [spec.name for spec in model.signature.inputs] == ["x", "options.gain"]
+    assert [spec.name for spec in model.signature.outputs] == ["pair.left", "pair.right", "scores"]
+
+
+def test_elements_of_a_tuple_are_numbered_and_a_single_one_is_not() -> None:
+    def outputs(f: Any) -> list[str]:
+        return [spec.name for spec in captured(f, (torch.ones(2),)).signature.outputs]
+
+    assert outputs(lambda x: x + 1) == ["output"]
+    assert outputs(lambda x: (x + 1,)) == ["output"]
+    assert outputs(lambda x: (x + 1, None, [x, x])) == ["output_0", "output_2_0", "output_2_1"]
+
+
+def test_numbers_are_outputs_of_their_own_type() -> None:
+    model = captured(lambda x: (x, 3, 2.5, True, x.shape[0]), (torch.ones(4),), dynamic_shapes=({0: DYNAMIC()},))
+    assert [spec.dtype for spec in model.signature.outputs] == ["float32", "int64", "float64", "bool", "int64"]
+    assert [values(tensor).tolist() for tensor in model.golden[0].outputs[1:]] == [3, 2.5, True, 4]
+
+
+def test_an_output_that_is_no_number_is_refused() -> None:
+    assert refusal(lambda x: (x, "text"), (torch.ones(2),)) == (
+        "output 'output_1' is a str; a compiled model returns tensors and numbers"
+    )
+
+
+@pytest.mark.parametrize("smallest", [0, 1, 2, 5])
+def test_a_declared_minimum_holds_wherever_it_is_declared(smallest: int) -> None:
+    def f(x: Tensor, batch: dict[str, list[Tensor]]) -> Tensor:
+        return x.relu().sum() + batch["parts"][1].sum()
+
+    args = torch.ones(6, 4), {"parts": [torch.ones(2), torch.ones(7)]}
+    shapes = ({0: DYNAMIC(min=smallest, max=8)}, {"parts": [None, {0: DYNAMIC(min=smallest, max=9)}]})
+    x, _, part = captured(f, args, dynamic_shapes=shapes).signature.inputs
+    assert [(dim.min, dim.max) for dim in (*x.dims, *part.dims)] == [(smallest, 8), (4, 4), (smallest, 9)]
+
+    model = captured(lambda x: x.relu(), (torch.ones(6, 4),), (DynamicDim("x", 0, smallest, 8),))
+    assert [(dim.min, dim.max) for dim in model.signature.inputs[0].dims] == [(smallest, 8), (4, 4)]
+    assert {case.name for case in model.golden} == {"example", "s0_min", "s0_max"}
+
+
+# --- golden cases
+
+
+def test_a_model_with_state_is_recorded_from_the_same_state_each_time() -> None:
+    class Counter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+            self.count: Tensor
+
+        def forward(self, x: Tensor) -> Any:
+            self.count.add_(1)
+            return x + self.count, self.count
+
+    module = Counter()
+    model = captured(module, (torch.zeros(1),), golden_inputs=[((torch.ones(1),), {})])
+    assert [[values(output).item() for output in case.outputs] for case in model.golden] == [[1, 1], [2, 1]]
+    assert module.count == 0
+
+
+def test_golden_inputs_are_copies() -> None:
+    x = torch.ones(2)
+    case: GoldenCase = captured(lambda x: x + 1, (x,)).golden[0]
+    x.zero_()
+    assert values(case.inputs[0]).tolist() == [1, 1]
+
+
+def test_a_range_in_which_eager_fails_is_an_error_with_the_sizes() -> None:
+    def f(x: Tensor, ids: Tensor) -> Tensor:
+        return x[ids.clamp(0, 0) + 2]
+
+    message = refusal(f, (torch.ones(5), torch.ones(3, dtype=torch.int64)), dynamic_shapes=({0: DYNAMIC(min=1)}, None))
+    first, where, inputs, remedy = message.splitlines()
+    assert first.startswith(
+        "model: the model raises IndexError when it runs eagerly with the dynamic size s0 at its minimum"
+    )
+    assert where.strip().startswith(f"at {__file__}:")
+    assert inputs == "  The inputs were: x [1], ids [3]."
+    assert "share one torch.export.Dim" in remedy
+
+
+# --- what is refused
+
+
+def test_data_dependent_control_flow_names_the_users_line() -> None:
+    class Branch(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.sum() > 0:
+                return x
+            return -x
+
+    message = refusal(Branch(), (torch.ones(2),))
+    assert message.startswith("model: the model cannot be exported by torch.export: ")
+    assert f"  at {__file__}:" in message
+    assert "if x.sum() > 0:" in message
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "message"),
+    [
+        ("y:0=1..8", "DYNAMIC_SHAPES: no tensor input 'y'; the model's inputs are: x"),
+        ("x:2=1..8", "DYNAMIC_SHAPES x:2: input 'x' has dimensions 0 to 1"),
+        ("x=1..8", "DYNAMIC_SHAPES 'x=1..8': write input:dim=min..max, for example ids:1=1..512"),
+        ("x:0=8..1", "DYNAMIC_SHAPES 'x:0=8..1': the maximum 1 is below the minimum 8"),
+    ],
+)
+def test_dynamic_shapes_that_do_not_fit_are_refused(dynamic: str, message: str) -> None:
+    with pytest.raises(AotbuildError) as error:
+        captured(lambda x: x + 1, (torch.ones(2, 3),), (parse_dynamic_shape(dynamic),))
+    assert str(error.value) == message
+
+
+def test_dynamic_shapes_are_given_in_one_place() -> None:
+    message = refusal(
+        lambda x: x + 1, (torch.ones(2, 3),), (DynamicDim("x", 0, 1, 8),), dynamic_shapes=({0: DYNAMIC()},)
+    )
+    assert message == "DYNAMIC_SHAPES: the model file gives dynamic_shapes too; keep one of them"
+
+
+def test_a_size_that_the_model_fixes_is_refused() -> None:
+    message = refusal(lambda x: x.reshape(3, 2), (torch.ones(6),), (DynamicDim("x", 0, 1, 8),))
+    assert "cannot be exported" in message
+    assert "make the size that it names dynamic or static" in message
+
+
+def test_project_files_are_those_that_the_model_file_imports_and_names(tmp_path: Path) -> None:
+    (tmp_path / "capture_helper.py").write_text("WIDTH = 3\n")
+    (tmp_path / "vocabulary.txt").write_text("a\n")
+    (tmp_path / "capture_model.py").write_text(
+        "import torch\nfrom aotbuild import Model\nfrom capture_helper import WIDTH\n"
+        "def build(width=WIDTH, name='x', flag=False):\n"
+        "    assert (width, name, flag) == (5, 'y', True)\n"
+        "    return Model(torch.nn.Linear(width, 2), (torch.ones(1, width),), data_files=['vocabulary.txt'])\n"
+    )
+    source = load_source("capture_model.py:build", {"width": "5", "name": "y", "flag": "ON"}, tmp_path)
+    assert [file.name for file in source.files] == ["capture_helper.py", "capture_model.py", "vocabulary.txt"]

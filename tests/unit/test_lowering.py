@@ -1,0 +1,145 @@
+"""Lowering: every expensive stage runs once, and what cannot be lowered is refused with the user's lines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._functorch import aot_autograd
+from torch._inductor.graph import GraphLowering
+
+from aotbuild.capture import Source, capture
+from aotbuild.errors import AotbuildError
+from aotbuild.inductor.lowering import Lowered, lower
+from aotbuild.model import Model
+from aotbuild.target import cpu_isa
+
+
+def lowered(model: Any, *args: Any, isas: tuple[str, ...] = ("x86-64-v3",), **options: Any) -> Lowered:
+    source = Source(Model(model, args), None, ())
+    return lower(capture(source), [cpu_isa(name) for name in isas], target="encoder", **options)
+
+
+def refusal(model: Any, *args: Any, **options: Any) -> list[str]:
+    with pytest.raises(AotbuildError) as error:
+        lowered(model, *args, **options)
+    return str(error.value).splitlines()
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(self.layers(x), -1)
+
+
+# --- once
+
+
+def test_every_stage_runs_once_and_aot_autograd_not_after_the_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with several instruction sets: only code generation runs for each."""
+    calls: list[str] = []
+
+    def count(owner: Any, name: str, after: str = "") -> None:
+        original: Callable[..., Any] = getattr(owner, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            result = original(*args, **kwargs)
+            calls.extend([after] if after else [])
+            return result
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count(torch.export, "export", after="exported")
+    count(torch.export.ExportedProgram, "run_decompositions", after="decomposed")
+    count(GraphLowering, "run")
+    count(GraphLowering, "codegen")
+    entries = [
+        name
+        for name, value in vars(aot_autograd).items()
+        if callable(value) and getattr(value, "__module__", "") == aot_autograd.__name__ and "aot" in name
+    ]
+    assert {"aot_module_simplified", "aot_export_module"} <= set(entries)
+    for name in entries:
+        with contextlib.suppress(TypeError):
+            count(aot_autograd, name)
+
+    result = lowered(Network(), torch.ones(3, 8), isas=("x86-64-v2", "x86-64-v3", "avx512"))
+    assert [variant.isa for variant in result.variants] == ["avx512", "x86-64-v3", "x86-64-v2"]
+    assert result.counters == {"exports": 1, "decompositions": 1, "lowerings": 1}
+    assert calls.count("export") == calls.count("run_decompositions") == 1
+    assert calls[calls.index("decomposed") + 1 :] == ["run", "codegen", "codegen", "codegen"]
+
+
+def test_models_lowered_before_leave_no_trace() -> None:
+    first = lowered(Network(), torch.ones(3, 8))
+    lowered(lambda x: x.cos() @ x, torch.ones(5, 5))
+    assert lowered(Network(), torch.ones(3, 8)).variants == first.variants
+
+
+def test_the_number_of_sources_is_the_callers() -> None:
+    for count in (1, 4, 7):
+        (variant,) = lowered(Network(), torch.ones(3, 8), shard_count=count).variants
+        assert len(variant.kernel_shards) == count
+
+
+# --- refusals
+
+
+class Unsupported(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        ordered, _ = x.sort(-1)
+        inverse = torch.linalg.inv(x)
+        again = torch.linalg.inv(x + ordered)
+        return ordered, inverse, again
+
+
+def test_all_missing_operators_are_listed_with_the_users_lines() -> None:
+    lines = refusal(Unsupported(), torch.eye(4))
+    assert lines[0].startswith("encoder: the standalone runtime has no kernel for ")
+    places: dict[str, list[str]] = {}
+    operator = ""
+    for line in lines[1:-1]:
+        if line.startswith("    at "):
+            assert __file__ in line
+            places.setdefault(operator, []).append(line.rpartition(": ")[2])
+        else:
+            operator = line.split()[0]
+    assert places["aten.linalg_inv_ex.default"] == [
+        "inverse = torch.linalg.inv(x)",
+        "again = torch.linalg.inv(x + ordered)",
+    ]
+    assert ["ordered, _ = x.sort(-1)"] in places.values()
+    assert lines[-1].startswith("  Rewrite these lines with operators that compile")
+
+
+def test_an_input_that_the_model_changes_is_refused() -> None:
+    class InPlace(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x.add_(1)
+            return x * 2
+
+    lines = refusal(InPlace(), torch.ones(3))
+    assert lines[0] == "the model changes its input 'x' in place, and a compiled model never writes to its inputs"
+    assert lines[1].startswith(f"  at {__file__}:")
+    assert lines[1].endswith("in forward: x.add_(1)")
+    assert lines[2] == "  Return the new value as an output, or keep it in a buffer of the module."
+
+
+def test_unknown_options_and_presets_name_those_that_exist() -> None:
+    (line,) = refusal(Network(), torch.ones(3, 8), options={"cpp.simdlenn": 8})
+    assert line == "OPTIONS cpp.simdlenn: torch._inductor.config has no such option; did you mean 'cpp.simdlen'?"
+    (line,) = refusal(Network(), torch.ones(3, 8), preset="fast")
+    assert line == "PRESET 'fast' is unknown; use one of: default, debug, max-performance, min-size"
+
+
+def test_an_unknown_instruction_set_names_those_that_exist() -> None:
+    with pytest.raises(AotbuildError, match="CPU_ISA 'avx9' is unknown; use one of: x86-64-v2, "):
+        cpu_isa("avx9")
