@@ -4,7 +4,7 @@ The algorithm is FlashAttention's (Dao et al., 2022, algorithm 1), with the loop
 """
 
 # Triton reads the annotations of parameters, and knows no others than its own.
-# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 # ruff: noqa: N803
 
 from __future__ import annotations

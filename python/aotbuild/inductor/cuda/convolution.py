@@ -50,7 +50,7 @@ def decompose(
             dilation,
             transposed,
             output_padding,
-            groups,  # type: ignore[arg-type]
+            groups,
         )
         return result.squeeze(0)
     stride, padding, dilation, output_padding = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import unittest.mock
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -197,5 +198,5 @@ def _device_caches() -> list[Any]:
 
     found: list[Any] = [hints.DeviceProperties.create]
     for module in (inductor_utils, mm, _triton):
-        found += [value for value in vars(module).values() if hasattr(value, "cache_clear")]
+        found += [value for value in vars(module).values() if isinstance(value, functools._lru_cache_wrapper)]
     return found

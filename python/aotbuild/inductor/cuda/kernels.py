@@ -20,12 +20,40 @@ from types import ModuleType
 from typing import Any
 
 from aotbuild.errors import AotbuildError
+from aotbuild.inductor.cuda import cubin
 from aotbuild.target import CudaTarget
 
 # What one process may allocate, and how much of the machine's free memory is counted for each. A compilation takes 0.3
 # to 0.6 GiB; a few kernels with large tiles take more.
 _MEMORY_LIMIT = 6 << 30
 _MEMORY_PER_PROCESS = 1 << 30
+
+# Triton appends a pointer to global scratch memory and one to profiling data to the parameters of every kernel.
+_SCRATCH_POINTERS = 2
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A C++ type and its size in bytes."""
+
+    name: str
+    size: int
+
+
+# Triton's scalar types. Of float16 and bfloat16, C++ has none to pass; TorchInductor writes no such parameter.
+SCALARS = {
+    "i1": Scalar("bool", 1),
+    "i8": Scalar("std::int8_t", 1),
+    "i16": Scalar("std::int16_t", 2),
+    "i32": Scalar("std::int32_t", 4),
+    "i64": Scalar("std::int64_t", 8),
+    "u8": Scalar("std::uint8_t", 1),
+    "u16": Scalar("std::uint16_t", 2),
+    "u32": Scalar("std::uint32_t", 4),
+    "u64": Scalar("std::uint64_t", 8),
+    "fp32": Scalar("float", 4),
+    "fp64": Scalar("double", 8),
+}
 
 # What every compilation imports, imported once.
 _PRELOADED = ("aotbuild.inductor.cuda.device", "torch._inductor.runtime.triton_heuristics", "triton.compiler")
@@ -84,7 +112,7 @@ class CompiledKernel:
     @property
     def parameter_count(self) -> int:
         """The number of values that a launch passes, the scratch pointers included."""
-        return len(self.parameters) + 2
+        return len(self.parameters) + _SCRATCH_POINTERS
 
 
 @dataclass(frozen=True)
@@ -253,10 +281,15 @@ def _result(job: _Job, autotuner: Any, config: Any, binary: Any) -> CompiledKern
             "pass pointers and strides instead"
         )
     signature = {str(name): str(kind) for name, kind in autotuner._create_compile_meta(config)["signature"].items()}
+    unknown = [f"{name}: {kind}" for name, kind in signature.items() if not _is_passable(kind)]
+    if unknown:
+        raise _DoesNotCompileError(f"parameters of these types are not supported: {', '.join(unknown)}")
     inductor_meta = autotuner.inductor_meta
     settings = config_to_dict(config)
     constants = {*settings, *inductor_meta.get("declared_constexpr_names", [])}
     names = [name for name in autotuner.fn.arg_names if name in signature]
+    parameters = tuple(name for name in names if signature[name] != "constexpr")
+    _check(binary.asm["cubin"], metadata.name, [signature[name] for name in parameters])
     return CompiledKernel(
         name=job.kernel.name,
         image=binary.asm["ptx"].encode() + b"\0" if job.target.ptx else binary.asm["cubin"],
@@ -267,7 +300,7 @@ def _result(job: _Job, autotuner: Any, config: Any, binary: Any) -> CompiledKern
         cooperative=bool(metadata.launch_cooperative_grid),
         config=settings,
         signature=signature,
-        parameters=tuple(name for name in names if signature[name] != "constexpr"),
+        parameters=parameters,
         wrapper_parameters=(
             *(name for name in names if name not in constants),
             *inductor_meta.get("extra_launcher_args", []),
@@ -275,6 +308,21 @@ def _result(job: _Job, autotuner: Any, config: Any, binary: Any) -> CompiledKern
         python_grid=_grid(inductor_meta, config, "python"),
         cpp_grid=_grid(inductor_meta, config, "cpp"),
     )
+
+
+def _is_passable(kind: str) -> bool:
+    return kind == "constexpr" or kind.startswith("*") or kind in SCALARS
+
+
+def _check(image: bytes, symbol: str, types: Sequence[str]) -> None:
+    """The machine code takes the parameters that a launch will pass: a mismatch would corrupt memory silently."""
+    pointers = ["*"] * _SCRATCH_POINTERS
+    expected = tuple(8 if kind.startswith("*") else SCALARS[kind].size for kind in (*types, *pointers))
+    found = cubin.read(image).kernels.get(symbol)
+    if found != expected:
+        raise _DoesNotCompileError(
+            f"Internal error: {symbol} takes parameters of {found} bytes, and a launch would pass {expected}"
+        )
 
 
 def _grid(inductor_meta: dict[str, Any], config: Any, mode: Any) -> GridExpressions:

@@ -145,8 +145,6 @@ def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
         graph = _lower_graph(prepared, fake_mode)
         StandaloneCppWrapper.weight_index = prepared.weight_index
         StandaloneCppWrapper.weight_count = len(prepared.weights)
-        # A copy would leave the caller's tensor as it was.
-        graph.unaligned_buffers |= graph.mutated_inputs - prepared.weight_index.keys()
         with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
             graph.codegen()
         code = StandaloneCppWrapper.collected

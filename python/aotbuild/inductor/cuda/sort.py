@@ -33,10 +33,10 @@ def topk(self: torch.Tensor, k: int, dim: int = -1, largest: bool = True, sorted
         return NotImplemented
     rows = self.movedim(dim, -1)
     if rows.shape[-1] <= _BLOCK or 2 * k > _BLOCK:
-        values, indices = torch.sort(rows, dim=-1, descending=largest)
-        return values.narrow(-1, 0, k).movedim(-1, dim), indices.narrow(-1, 0, k).movedim(-1, dim)
+        in_order = torch.sort(rows, dim=-1, descending=largest)
+        return tuple(part.narrow(-1, 0, k).movedim(-1, dim) for part in in_order)
     keys = _keys(rows, largest)
-    indices = None
+    indices: torch.Tensor | None = None
     while keys.shape[-1] > _BLOCK:
         blocks = _blocks(keys, 1)
         best, order = torch.sort(blocks, dim=-1, stable=True)
@@ -72,7 +72,7 @@ def _keys(rows: torch.Tensor, descending: bool) -> torch.Tensor:
 # Written without indexing, ~ and contiguous(), which fail on fake tensors of a device that PyTorch was built without.
 
 
-def _blocks(keys: torch.Tensor, multiple: int) -> torch.Tensor:
+def _blocks(keys: torch.Tensor, multiple: int) -> Any:
     """The rows cut into blocks, a multiple of ``multiple`` of them, padded with the greatest key."""
     count = -(-keys.shape[-1] // _BLOCK)
     count = -(-count // multiple) * multiple

@@ -13,25 +13,11 @@ import torch
 from torch._inductor import ir
 from torch._inductor.codegen.cpp_utils import cexpr
 from torch._inductor.codegen.wrapper import SymbolicCallArg
+from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
-from aotbuild.inductor.cuda.kernels import CompiledKernel, TritonKernel
+from aotbuild.inductor.cuda.kernels import SCALARS, CompiledKernel, TritonKernel
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
-
-# Triton's scalar types as C++ has them; pointers are passed as tensors.
-_SCALARS = {
-    "i1": "bool",
-    "i8": "std::int8_t",
-    "i16": "std::int16_t",
-    "i32": "std::int32_t",
-    "i64": "std::int64_t",
-    "u8": "std::uint8_t",
-    "u16": "std::uint16_t",
-    "u32": "std::uint32_t",
-    "u64": "std::uint64_t",
-    "fp32": "float",
-    "fp64": "double",
-}
 
 
 @dataclass(frozen=True)
@@ -82,10 +68,9 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
         return "kCuda, -1" if device.type == "cuda" else super().codegen_device(device)
 
     def codegen_inputs(self) -> None:
-        """Kernels are compiled for inputs whose address is a multiple of 16, except for those that they write to."""
+        """Kernels are compiled for inputs whose address is a multiple of 16; a model writes to none of them."""
         for name, value in V.graph.graph_inputs.items():
-            is_input = name not in self.weight_index and isinstance(value, ir.TensorBox)
-            if is_input and name not in V.graph.unaligned_buffers:
+            if name not in self.weight_index and isinstance(value, ir.TensorBox):
                 self.prefix.writeline(f"{name} = context_aligned(context, {name});")
         super().codegen_inputs()
 
@@ -97,6 +82,17 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
 
     def make_zero_buffer(self, name: str) -> str:
         return f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_zero_({name}));"
+
+    def finalize_prefix(self) -> None:
+        """Drops the names of sizes that nothing refers to: inputs that share a dynamic dimension each get one."""
+        super().finalize_prefix()
+        lines = self.prefix.getvalue().splitlines()
+        words = re.findall(r"\w+", f"{self.prefix.getvalue()}\n{self.wrapper_call.getvalue()}")
+        self.prefix = IndentedBuffer()
+        for line in lines:
+            declared = re.match(r"\s*int64_t (\w+) =", line)
+            if declared is None or words.count(declared[1]) > 1:
+                self.prefix.writeline(line.strip())
 
     def make_comment(self, text: str) -> None:
         """Kernels are named after their operators; upstream lists all nodes of the graph as well."""
@@ -182,7 +178,7 @@ def _is_integer(value: str) -> bool:
 def _typed(value: str, triton_type: str) -> str:
     if triton_type.startswith("*"):
         return value
-    cpp_type = _SCALARS[triton_type]
+    cpp_type = SCALARS[triton_type].name
     if _is_integer(value):
         value = value.rstrip("L")
         if cpp_type == "std::int32_t":

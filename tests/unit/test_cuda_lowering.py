@@ -1,0 +1,265 @@
+"""CUDA models are lowered and compiled to machine code on a machine that has no GPU."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from aotbuild import capture
+from aotbuild.errors import AotbuildError
+from aotbuild.model import Model
+from aotbuild.paths import include_directory
+from aotbuild.target import CUDA_ARCHITECTURES, cuda_target
+
+pytest.importorskip("triton")
+
+from aotbuild.inductor.cuda import cubin, sort
+from aotbuild.inductor.cuda.lowering import CudaVariant, LoweredCuda, lower_cuda
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[..., Any], **buffers: torch.Tensor) -> None:
+        super().__init__()
+        self._function = function
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+
+    def forward(self, *args: torch.Tensor) -> Any:
+        return self._function(self, *args)
+
+
+def mlp() -> Model:
+    layers = nn.Sequential(nn.Linear(512, 2048), nn.ReLU(), nn.Linear(2048, 512))
+    return Model(layers.half(), (torch.randn(64, 512).half(),))
+
+
+def resnet() -> Model:
+    """The parts of a ResNet: a strided convolution, batch normalisation, pooling, a shortcut."""
+    trunk = nn.Sequential(nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2))
+    block = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+    def forward(self: Any, x: torch.Tensor) -> Any:
+        hidden = self.trunk(x)
+        return self.head(hidden + self.block(hidden))
+
+    module = Function(forward)
+    module.trunk, module.block, module.head = trunk, block, head
+    return Model(module, (torch.randn(2, 8, 32, 32),))
+
+
+def dilated_float64() -> Model:
+    layers = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=2, dilation=2), nn.Conv2d(8, 8, 3, groups=2), nn.ConvTranspose2d(8, 4, 3, stride=2)
+    )
+    return Model(
+        nn.Sequential(layers, nn.Flatten(), nn.Linear(3364, 5)).double(), (torch.randn(2, 3, 16, 16).double(),)
+    )
+
+
+def causal_attention() -> Model:
+    attend = torch.nn.functional.scaled_dot_product_attention
+    rows = torch.export.Dim("rows", min=1, max=4096)
+    inputs = tuple(torch.randn(1, 4, 48, 64, dtype=torch.bfloat16) for _ in range(3))
+    return Model(
+        Function(lambda self, q, k, v: attend(q, k, v, is_causal=True)), inputs, dynamic_shapes=(({2: rows},) * 3,)
+    )
+
+
+def bert() -> Model:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        num_hidden_layers=2, hidden_size=128, num_attention_heads=2, intermediate_size=256, vocab_size=100
+    )
+    model = transformers.BertModel(config, add_pooling_layer=False).half()
+
+    def forward(self: Any, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+        return self.model(ids, attention_mask=mask).last_hidden_state
+
+    module = Function(forward)
+    module.model = model
+    return Model(module, (torch.randint(0, 100, (8, 128)), torch.ones(8, 128, dtype=torch.int64)))
+
+
+def lstm() -> Model:
+    return Model(nn.LSTM(16, 32, batch_first=True), (torch.randn(2, 5, 16),))
+
+
+def reductions() -> Model:
+    return Model(Function(lambda self, x: (x.sum(), x.var(-1), torch.logsumexp(x, -1))), (torch.randn(256, 4096),))
+
+
+def scan_and_sort() -> Model:
+    return Model(
+        Function(lambda self, x: (torch.cumsum(x, -1), *torch.sort(x), *torch.topk(x, 3))), (torch.randn(4, 200),)
+    )
+
+
+def sort_of_long_rows() -> Model:
+    return Model(Function(lambda self, x: tuple(torch.sort(x, stable=True))), (torch.randn(2, 700),))
+
+
+def scatter_and_random() -> Model:
+    def forward(self: Any, x: torch.Tensor, index: torch.Tensor) -> Any:
+        return x.index_add(0, index, x[:3]), index.new_zeros(8).index_add(0, index, index), x + torch.rand_like(x)
+
+    return Model(Function(forward), (torch.randn(8, 16), torch.tensor([1, 2, 2])))
+
+
+def kv_cache() -> Model:
+    def forward(self: Any, x: torch.Tensor, position: torch.Tensor) -> Any:
+        self.cache.index_copy_(1, position, x)
+        return self.cache.sum(-1)
+
+    return Model(Function(forward, cache=torch.zeros(2, 32, 8)), (torch.randn(2, 1, 8), torch.tensor([3])))
+
+
+def condition() -> Model:
+    return Model(
+        Function(lambda self, x: torch.cond(x.sum() > 0, lambda a: a + 1, lambda a: a * 2, (x,))), (torch.randn(4, 8),)
+    )
+
+
+def dynamic_batch() -> Model:
+    batch = torch.export.Dim("batch", min=2, max=64)
+    layers = nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.LayerNorm(64))
+    return Model(layers, (torch.randn(4, 32),), dynamic_shapes=({0: batch},))
+
+
+MODELS = [
+    mlp,
+    resnet,
+    dilated_float64,
+    causal_attention,
+    bert,
+    lstm,
+    reductions,
+    scan_and_sort,
+    sort_of_long_rows,
+    scatter_and_random,
+    kv_cache,
+    condition,
+    dynamic_batch,
+]
+
+
+def lowered(build: Callable[[], Model], *architectures: str) -> LoweredCuda:
+    torch.manual_seed(0)
+    model = build()
+    captured = capture.capture(capture.Source(model, None, ()), (), build.__name__)
+    return lower_cuda(captured, architectures or ("90",), target=build.__name__)
+
+
+def launches(variant: CudaVariant) -> list[tuple[str, str, list[str]]]:
+    """(kernel, grid, arguments) of each launch in the run function."""
+    found = re.findall(r"^ *launch\(context, (\w+), (\{.*?\}), (.*)\);$", variant.run_source, re.MULTILINE)
+    return [(kernel, grid, re.split(r", (?![^(]*\))", arguments)) for kernel, grid, arguments in found]
+
+
+@pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
+def test_model_becomes_cubins_and_launches(build: Callable[[], Model], tmp_path: Path) -> None:
+    (variant,) = lowered(build).variants
+    called = launches(variant)
+    assert called
+    assert {kernel for kernel, _, _ in called} == {kernel.name for kernel in variant.kernels}
+    assert not re.findall(r"aoti_torch_(?:cuda|cpu)_\w+", variant.run_source), "no library kernel is called"
+    by_name = {kernel.name: kernel for kernel in variant.kernels}
+    for name, _, arguments in called:
+        kernel = by_name[name]
+        found = cubin.read(kernel.image)
+        assert found.architecture == 90
+        assert len(found.kernels[kernel.symbol]) == kernel.parameter_count == len(arguments) + 2
+        assert kernel.image in variant.images
+    compiler = shutil.which("g++")
+    assert compiler is not None
+    (tmp_path / f"{build.__name__}_kernels_sm_90.hpp").write_text(variant.kernels_header)
+    source = tmp_path / "run.cpp"
+    source.write_text(variant.run_source)
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
+    done = subprocess.run(
+        [compiler, *flags, f"-I{include_directory()}", f"-I{tmp_path}", str(source)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_architecture() -> None:
+    result = lowered(kv_cache, *(str(number) for number in CUDA_ARCHITECTURES), "80-virtual")
+    assert [variant.isa for variant in result.variants] == [
+        *(f"sm_{number}" for number in sorted(CUDA_ARCHITECTURES, reverse=True)),
+        "compute_80",
+    ]
+    for variant in result.variants[:-1]:
+        for kernel in variant.kernels:
+            assert f"sm_{cubin.read(kernel.image).architecture}" == variant.isa
+    assert b".target sm_80\n" in result.variants[-1].kernels[0].image
+    assert result.counters == {"exports": 1, "decompositions": 1, "lowerings": len(result.variants)}
+
+
+def test_output_is_the_same_again_with_an_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AOTBUILD_CACHE_DIR", str(tmp_path / "first"))
+    first = lowered(kv_cache)
+    monkeypatch.setenv("AOTBUILD_CACHE_DIR", str(tmp_path / "second"))
+    second = lowered(kv_cache)
+    assert first.variants[0].images == second.variants[0].images
+    assert first.variants[0].run_source == second.variants[0].run_source
+    assert str(tmp_path).encode() not in first.variants[0].images
+
+
+def test_every_input_is_aligned() -> None:
+    (variant,) = lowered(kv_cache).variants
+    assert len(re.findall(r"(\w+) = context_aligned\(context, \1\);", variant.run_source)) == 2
+
+
+def test_attention_makes_no_score_matrix() -> None:
+    (variant,) = lowered(causal_attention).variants
+    assert len(variant.kernels) == 1
+    assert variant.run_source.count("context_allocate") == 1
+
+
+def test_operator_without_a_triton_kernel_is_refused() -> None:
+    def determinant() -> Model:
+        return Model(Function(lambda self, x: torch.linalg.det(x)), (torch.randn(4, 4),))
+
+    with pytest.raises(AotbuildError, match=r"no Triton kernel serves(?s:.*)det(?s:.*)or write a Triton kernel"):
+        lowered(determinant)
+
+
+@pytest.mark.quick
+def test_unknown_architectures_are_refused() -> None:
+    with pytest.raises(AotbuildError, match="CUDA_ARCHITECTURES '52' is unknown; use one of: 75, 80"):
+        cuda_target("52")
+    with pytest.raises(AotbuildError, match="loads on no later GPU; use 90 for machine code"):
+        cuda_target("90-virtual")
+    assert cuda_target("90-real") == cuda_target("90")
+
+
+@pytest.mark.quick
+def test_cubin_that_is_none() -> None:
+    with pytest.raises(ValueError, match="not a cubin"):
+        cubin.read(b"\x7fELF")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64, torch.int64, torch.uint8])
+@pytest.mark.parametrize("descending", [False, True])
+def test_sort_and_topk_of_long_rows_are_eager_pytorchs(dtype: torch.dtype, descending: bool) -> None:
+    torch.manual_seed(0)
+    values = (torch.randn(2, 1700) * 20).to(dtype)
+    if dtype.is_floating_point:
+        values[0, 5], values[1, 7], values[1, 1600] = float("nan"), float("inf"), -float("inf")
+        values[0, 10], values[0, 20] = 0.0, -0.0
+    ours = sort.sort_stable(values, stable=True, dim=-1, descending=descending)
+    expected = torch.sort(values, stable=True, dim=-1, descending=descending)
+    assert torch.equal(ours[1], expected[1])
+    torch.testing.assert_close(ours[0], expected[0], rtol=0, atol=0, equal_nan=True)
+    best, indices = sort.topk(values, 7, largest=descending)
+    torch.testing.assert_close(best, torch.topk(values, 7, largest=descending)[0], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(values.gather(-1, indices), best, rtol=0, atol=0, equal_nan=True)
