@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test quick lint format bench clean
+.PHONY: help bootstrap demo test quick lint format bench package-gpu-tests clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -17,7 +17,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 CPP_SOURCES := $(shell git ls-files '*.h' '*.hpp' '*.c' '*.cpp' 2>/dev/null)
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 
 bootstrap: ## system packages and .venv; the other commands do it themselves
 	@tools/bootstrap.sh
@@ -44,6 +44,9 @@ format: bootstrap ## rewrite the sources in the style that `make lint` wants
 
 bench: bootstrap ## MiniLM against eager PyTorch, ONNX Runtime and AOTInductor: about ten minutes, nothing else running
 	python benchmarks/minilm.py
+
+package-gpu-tests: bootstrap ## build/gpu-tests, a folder of CUDA models' tests and benchmarks for a machine with the driver
+	@tools/package_gpu_tests.sh
 
 clean: ## remove build outputs; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -89,6 +89,12 @@ class GoldenFile {
     return {reinterpret_cast<T*>(entry.data), sizes};
   }
 
+  // A tensor whose element type is no complex one.
+  AnyTensorView get(const std::string& name, aotbuild_dtype dtype) const {
+    const Entry entry = find(name);
+    return {entry.data, dtype, entry.shape, {}};
+  }
+
   // The weights that `info` names, stored as "weights/<name>".
   std::map<std::string, AnyTensorView> weights(const aotbuild_model_info& info) const {
     std::map<std::string, AnyTensorView> result;

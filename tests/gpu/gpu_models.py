@@ -1,0 +1,191 @@
+"""Models of tests/gpu: each is small in the package, and together they need every kind of kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aotbuild import Model
+
+
+def coarse(module: nn.Module) -> nn.Module:
+    """The module in float16, with weights of 2 significant bits: they compress to a quarter in the package."""
+    module = module.half().eval()
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.dtype == torch.float16:
+            tensor.data = (tensor.data.view(torch.int16) & -512).view(torch.float16)
+    return module
+
+
+def calls(*calls_args: Sequence[Any]) -> list[tuple[Sequence[Any], dict[str, Any]]]:
+    return [(args, {}) for args in calls_args]
+
+
+def mlp() -> Model:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(512, 2048), nn.ReLU(), nn.Linear(2048, 512))
+    return Model(
+        coarse(module),
+        (torch.randn(64, 512).half(),),
+        dynamic_shapes={"input": {0: torch.export.Dim("batch", min=1, max=256)}},
+        golden_inputs=calls((torch.randn(1, 512).half(),), (torch.randn(200, 512).half(),)),
+        atol=4e-3,
+    )
+
+
+class Encoder(nn.Module):
+    """The last hidden state of a BERT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import BertConfig, BertModel
+
+        # A small vocabulary: embeddings are most of the weights otherwise, and a lookup costs the same.
+        config = BertConfig(vocab_size=1024, num_hidden_layers=4)
+        self.bert = BertModel(config, add_pooling_layer=False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        return self.bert(input_ids, attention_mask).last_hidden_state
+
+
+def bert() -> Model:
+    torch.manual_seed(0)
+    mask = torch.ones(8, 128, dtype=torch.int64)
+    mask[3, 100:] = 0
+    return Model(coarse(Encoder()), (torch.randint(0, 1024, (8, 128)), mask), rtol=2e-2, atol=3e-2)
+
+
+class BasicBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.convolution1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.convolution2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            if stride > 1
+            else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = functional.relu(self.norm1(self.convolution1(x)))
+        return functional.relu(self.norm2(self.convolution2(hidden)) + self.shortcut(x))
+
+
+def resnet18() -> Model:
+    torch.manual_seed(0)
+    blocks = []
+    inputs = 64
+    for outputs in (64, 128, 256, 512):
+        blocks += [BasicBlock(inputs, outputs, 1 if outputs == 64 else 2), BasicBlock(outputs, outputs, 1)]
+        inputs = outputs
+    module = nn.Sequential(
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+        *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000),
+    )  # fmt: skip
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.running_var, 1, 2)
+    return Model(coarse(module), (torch.randn(8, 3, 224, 224).half(),), rtol=2e-2, atol=2e-2)
+
+
+class DecoderBlock(nn.Module):
+    """Causal attention and a gated MLP."""
+
+    def __init__(self, width: int = 256, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.norm2 = nn.RMSNorm(width)
+        self.gate = nn.Linear(width, 3 * width, bias=False)
+        self.up = nn.Linear(width, 3 * width, bias=False)
+        self.down = nn.Linear(3 * width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.output(attended.transpose(1, 2).reshape(batch, tokens, width))
+        hidden = self.norm2(x)
+        return x + self.down(functional.silu(self.gate(hidden)) * self.up(hidden))
+
+
+def decoder() -> Model:
+    torch.manual_seed(0)
+    inputs = [torch.randn(1, tokens, 256).bfloat16() for tokens in (100, 1, 300)]
+    return Model(
+        DecoderBlock().bfloat16(),
+        (inputs[0],),
+        dynamic_shapes={"x": {1: torch.export.Dim("tokens", min=1, max=4096)}},
+        golden_inputs=calls(*((x,) for x in inputs[1:])),
+        rtol=3e-2,
+        atol=5e-2,
+    )
+
+
+def lstm() -> Model:
+    torch.manual_seed(0)
+    return Model(nn.LSTM(64, 96, batch_first=True), (torch.randn(4, 12, 64),), atol=1e-3, rtol=1e-3)
+
+
+def reductions() -> Model:
+    torch.manual_seed(0)
+
+    def reduce(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        product = x[:, None] * y
+        return product.sum(), product.amax(), product.mean(0), product.var(1), product.argmax()
+
+    return Model(reduce, (torch.rand(10_000), torch.rand(1_000)))
+
+
+def sorting() -> Model:
+    torch.manual_seed(0)
+
+    def order(x: Tensor) -> tuple[Tensor, ...]:
+        values, indices = x.sort(dim=-1, stable=True)
+        top = x.topk(5, dim=-1)
+        return values, indices, top.values, top.indices, x.cumsum(-1)
+
+    return Model(order, (torch.randn(16, 300),), rtol=1e-3, atol=1e-4)
+
+
+class Cache(nn.Module):
+    """Attends to what earlier calls have left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(1, 4, 64, 32, dtype=torch.float16))
+        self.register_buffer("values", torch.zeros(1, 4, 64, 32, dtype=torch.float16))
+        self.keys: Tensor
+        self.values: Tensor
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, position: Tensor) -> Tensor:
+        self.keys.index_copy_(2, position, key)
+        self.values.index_copy_(2, position, value)
+        scores = query @ self.keys.transpose(-1, -2) / 32**0.5
+        masked = scores.masked_fill(torch.arange(64) > position, float("-inf"))
+        return masked.softmax(-1) @ self.values
+
+
+def kv_cache() -> Model:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, 4, 1, 32).half() for _ in range(3))
+    return Model(
+        Cache(), (query, key, value, torch.tensor([0])), golden_inputs=calls((key, query, value, torch.tensor([1])))
+    )
+
+
+def condition() -> Model:
+    def choose(x: Tensor) -> Any:
+        return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos() * 2, (x,))
+
+    return Model(choose, (torch.ones(1000),), golden_inputs=calls((-torch.ones(1000),)))

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Writes build/gpu-tests: golden tests and benchmarks of CUDA models that run on any machine with an NVIDIA driver.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+cd "$ROOT"
+
+architectures=${1:-90}
+build=build/gpu-tests-build
+package=build/gpu-tests
+limit=60 # MB
+
+# What a GPU does with a matrix product needs no oneDNN, which is larger than all else together.
+step "configure $build" 'The message above names the file and the line of the CMake code.' \
+  cmake -S tests/gpu -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CUDA_ARCHITECTURES=$architectures" \
+  -Daotbuild_DIR="$ROOT/cmake" -DAOTBUILD_PYTHON="$(command -v python)" -DAOTBUILD_ONEDNN=OFF
+step 'build (export, lower, compile kernels, link)' "To see the commands, run: cmake --build $build --verbose" \
+  cmake --build "$build"
+
+assemble() {
+  rm -rf "$package"
+  mkdir -p "$package"
+  cp tests/gpu/run.sh "$package"
+  local program
+  for program in "$build"/programs/*_test "$build"/programs/*_bench; do
+    strip -o "$package/${program##*/}" "$program"
+  done
+  cp "$build"/*.aotbuild/test/*.golden.safetensors "$package"
+  local weights
+  for weights in "$build"/*.aotbuild/*.safetensors; do
+    gzip -9 -n -c "$weights" >"$package/${weights##*/}.gz"
+  done
+  # The C library is every machine's own.
+  ldd "$package"/*_test | awk '$3 ~ /^\// { print $3 }' | sort -u |
+    grep -vE '/(libc|libm|libdl|libpthread|librt)\.so' | xargs -r cp -L -t "$package"
+}
+step "assemble $package" 'The log above names the file.' assemble
+
+size=$(du -sm --apparent-size "$package" | cut -f 1)
+echo "$package: $size MB; copy it to a machine with an NVIDIA driver and run run.sh"
+if ((size > limit)); then
+  echo "the package is larger than $limit MB" >&2
+  exit 1
+fi
