@@ -24,14 +24,17 @@ assemble() {
   for program in "$build"/programs/*_test "$build"/programs/*_bench; do
     strip -o "$package/${program##*/}" "$program"
   done
+  # Everything but the C library, which is every machine's own.
+  local library
+  ldd "$build"/programs/*_{test,bench} | awk '$3 ~ /^\// { print $3 }' | sort -u |
+    grep -vE '/(libc|libm|libdl|libpthread|librt)\.so' | while read -r library; do
+    strip --strip-unneeded -o "$package/${library##*/}" "$library"
+  done
   cp "$build"/*.aotbuild/test/*.golden.safetensors "$package"
   local weights
   for weights in "$build"/*.aotbuild/*.safetensors; do
     gzip -9 -n -c "$weights" >"$package/${weights##*/}.gz"
   done
-  # The C library is every machine's own.
-  ldd "$package"/*_test | awk '$3 ~ /^\// { print $3 }' | sort -u |
-    grep -vE '/(libc|libm|libdl|libpthread|librt)\.so' | xargs -r cp -L -t "$package"
 }
 step "assemble $package" 'The log above names the file.' assemble
 

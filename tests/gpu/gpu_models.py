@@ -92,6 +92,7 @@ def resnet18() -> Model:
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
         if isinstance(part, nn.BatchNorm2d):
+            assert part.running_var is not None
             nn.init.uniform_(part.running_var, 1, 2)
     return Model(coarse(module), (torch.randn(8, 3, 224, 224).half(),), rtol=2e-2, atol=2e-2)
 
@@ -116,7 +117,8 @@ class DecoderBlock(nn.Module):
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.output(attended.transpose(1, 2).reshape(batch, tokens, width))
         hidden = self.norm2(x)
-        return x + self.down(functional.silu(self.gate(hidden)) * self.up(hidden))
+        result: Tensor = x + self.down(functional.silu(self.gate(hidden)) * self.up(hidden))
+        return result
 
 
 def decoder() -> Model:
@@ -173,7 +175,8 @@ class Cache(nn.Module):
         self.values.index_copy_(2, position, value)
         scores = query @ self.keys.transpose(-1, -2) / 32**0.5
         masked = scores.masked_fill(torch.arange(64) > position, float("-inf"))
-        return masked.softmax(-1) @ self.values
+        attended: Tensor = masked.softmax(-1) @ self.values
+        return attended
 
 
 def kv_cache() -> Model:
