@@ -111,7 +111,7 @@ EDITS: dict[str, Callable[[Project], None]] = {
     "model file, wider layer": lambda project: project.write("net.py", MODEL.format(activation="activation", width=32)),
     "imported helper": lambda project: project.write("helper.py", HELPER.format(function="tanh")),
     "weights only": lambda project: project.new_weights(2),
-    "option": lambda project: project.write("CMakeLists.txt", LISTS.format(options=" PRESET min-size")),
+    "option": lambda project: project.write("CMakeLists.txt", LISTS.format(options=" OPTIONS epilogue_fusion=False")),
     "file of DEPENDS": lambda project: project.write("declared.txt", "2\n"),
 }
 

@@ -446,6 +446,15 @@ def test_projects_strict_warnings_and_unity_build_work(make_project: MakeProject
     assert project.program() == "12"
 
 
+@pytest.mark.quick
+def test_cache_folder_reaches_the_generator(make_project: MakeProject) -> None:
+    project = make_project(HEAD + "add_aot_model(encoder MODEL model.py:build)\n")
+    project.configure("-DAOTBUILD_CACHE_DIR=/somewhere/cache")
+    project.build("encoder.explain")
+    answer = json.loads((project.build_dir / "encoder.aotbuild/encoder.explain.json").read_text())
+    assert "AOTBUILD_CACHE_DIR=/somewhere/cache" in answer["command"]
+
+
 @pytest.mark.skipif(shutil.which("ccache") is None, reason="needs ccache")
 def test_ccache_answers_a_clean_build(make_project: MakeProject) -> None:
     """In the same folder and in another: what is emitted, and the commands that compile it, do not change."""
