@@ -224,6 +224,15 @@ def test_attention_makes_no_score_matrix() -> None:
     assert variant.run_source.count("context_allocate") == 1
 
 
+def test_attention_that_a_model_writes_out_becomes_the_kernel() -> None:
+    def written_out() -> Model:
+        inputs = tuple(torch.randn(2, 4, 64, 64).half() for _ in range(3))
+        return Model(Function(lambda self, q, k, v: torch.softmax(q @ k.transpose(-2, -1) / 8.0, -1) @ v), inputs)
+
+    (variant,) = lowered(written_out).variants
+    assert [kernel.name for kernel in variant.kernels] == ["attention_0"]
+
+
 def test_operator_without_a_triton_kernel_is_refused() -> None:
     def determinant() -> Model:
         return Model(Function(lambda self, x: torch.linalg.det(x)), (torch.randn(4, 4),))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import unittest.mock
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch._inductor import ir
+from torch._inductor.fx_passes import fuse_attention
 from torch._inductor.lowering import empty_strided, register_lowering
 from torch._inductor.virtualized import V
-from torch.fx import GraphModule, Node
 from torch.utils._sympy.functions import CeilDiv, FloorDiv
 
 aten = torch.ops.aten
@@ -50,38 +52,16 @@ def decompose(
     return torch.ops.aotbuild.cuda_attention(query, key, value, attn_mask, is_causal, factor)
 
 
-def use_attention_kernel(gm: GraphModule) -> None:
-    """Takes up what TorchInductor's patterns recognised as attention; they write the CPU's operator."""
-    for node in list(gm.graph.nodes):
-        if node.target is not aten._scaled_dot_product_flash_attention_for_cpu.default:
-            continue
-        _replace(gm, node)
-    gm.graph.eliminate_dead_code()
-    gm.recompile()
+@contextlib.contextmanager
+def recognised_attention() -> Iterator[None]:
+    """Makes the kernel what TorchInductor's patterns put in the place of attention that a model writes out."""
 
+    def attend(*args: Any, **kwargs: Any) -> Any:
+        result = decompose(*args, **kwargs)
+        return aten.scaled_dot_product_attention(*args, **kwargs) if result is NotImplemented else result
 
-def _replace(gm: GraphModule, node: Node) -> None:
-    query, key, value, *_ = node.args
-    mask = node.kwargs.get("attn_mask")
-    causal = bool(node.args[4]) if len(node.args) > 4 else bool(node.kwargs.get("is_causal", False))
-    scale = node.kwargs.get("scale")
-    assert isinstance(query, Node) and isinstance(key, Node)
-    factor = 1.0 / math.sqrt(int(query.meta["val"].shape[-1])) if scale is None else scale
-    (result,) = (user for user in node.users if user.args[1] == 0)
-    with gm.graph.inserting_before(node):
-        if isinstance(mask, Node):
-            sizes = [*query.meta["val"].shape[:3], key.meta["val"].shape[2]]
-            assert all(isinstance(size, int) for size in sizes), "patterns match static sizes"
-            expanded = gm.graph.call_function(aten.expand.default, (mask, sizes))
-            expanded.meta["val"] = mask.meta["val"].expand(sizes)
-            mask = expanded
-        call = gm.graph.call_function(
-            torch.ops.aotbuild.cuda_attention.default, (query, key, value, mask, causal, factor)
-        )
-    call.meta = dict(result.meta)
-    result.replace_all_uses_with(call)
-    gm.graph.erase_node(result)
-    gm.graph.erase_node(node)
+    with unittest.mock.patch.object(fuse_attention, "_scaled_dot_product_attention", attend):
+        yield
 
 
 @torch.library.register_fake("aotbuild::cuda_attention", lib=_library)  # type: ignore[untyped-decorator]

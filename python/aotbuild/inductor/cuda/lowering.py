@@ -19,7 +19,7 @@ from aotbuild.capture import Captured
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import lowering as cpu_lowering
 from aotbuild.inductor.cuda import decompositions
-from aotbuild.inductor.cuda.attention import use_attention_kernel
+from aotbuild.inductor.cuda.attention import recognised_attention
 from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
 from aotbuild.inductor.cuda.device import declared
@@ -162,9 +162,8 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
     gm = copy.deepcopy(prepared.module)
     for original, node in zip(prepared.module.graph.nodes, gm.graph.nodes, strict=True):
         node.name = original.name
-    with constants_on_cpu():
+    with constants_on_cpu(), recognised_attention():
         joint_graph_passes(gm)
-    use_attention_kernel(gm)
     view_to_reshape(gm)
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     compile_fx.fake_tensor_prop(gm, fake_inputs, True)
