@@ -61,6 +61,7 @@ TARGETS = [
     Target("several_isas", "mathematics", cpu_isa=("x86-64-v2", "x86-64-v3", "avx512")),
     Target("weights_in_file", "transformer", weights="FILE", test=True),
     Target("weights_external", "tied_weights", weights="EXTERNAL", test=True),
+    Target("external_constants", "constants", weights="EXTERNAL"),
     Target("from_pt2", "exported.pt2"),
     Target("first", "tied_weights", kind="STATIC", namespace="app"),
     Target("second", "grouped_linears", kind="STATIC", namespace="app"),

@@ -292,6 +292,26 @@ def integers() -> Model:
 
 
 @model
+def integer_division() -> Model:
+    def f(_: Any, x: Tensor, y: Tensor) -> Any:
+        return x // y, x % y, torch.div(x, y, rounding_mode="trunc"), torch.fmod(x, y), x.int() // y.int()
+
+    def args() -> tuple[Tensor, ...]:
+        return torch.randint(-99, 99, (3000,)), torch.randint(1, 9, (3000,)) * torch.randn(3000).sign().long()
+
+    return Model(Compute(f), args(), golden_inputs=calls(args()))
+
+
+@model
+def truncating_division() -> Model:
+    def f(_: Any, x: Tensor, y: Tensor) -> Any:
+        quotients = [torch.div(x.to(t), y.to(t), rounding_mode="trunc") for t in (torch.int64, torch.int32, torch.int8)]
+        return *quotients, torch.div(x[:3, None], y[None, :3], rounding_mode="trunc").sum(0)
+
+    return Model(Compute(f), (torch.randint(-99, 99, (101,)), torch.randint(1, 9, (101,))))
+
+
+@model
 def conversions() -> Model:
     def f(_: Any, x: Tensor) -> Any:
         kinds = (torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int16, torch.bool)

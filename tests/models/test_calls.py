@@ -96,6 +96,40 @@ def test_an_index_outside_its_range_is_an_error(load: Load, threads: int, index:
     assert library(ids[:5]).shape == (5, 64)
 
 
+def test_every_division_of_integers_checks_its_divisor(load: Load) -> None:
+    x, y = model_zoo.truncating_division().example_inputs
+    y[-1] = 0
+    with pytest.raises(aotbuild.Error, match=r"truncating_division: .*ZeroDivisionError"):
+        load("truncating_division")(x, y)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_division_by_zero_is_an_error_of_its_own_call(load: Load, threads: int) -> None:
+    library = load("integer_division", num_threads=threads)
+    x, y = model_zoo.integer_division().example_inputs
+    zero = y.clone()
+    zero[2345] = 0
+    expected = library(x, y)
+    failures: list[str] = []
+
+    def divide(divisor: torch.Tensor, good: bool) -> None:
+        for _ in range(30):
+            try:
+                if not good or not all(map(torch.equal, library(x, divisor), expected)):
+                    library(x, divisor)
+                    failures.append("no error" if not good else "wrong values")
+            except aotbuild.Error as error:
+                if good or "ZeroDivisionError" not in str(error):
+                    failures.append(str(error))
+
+    workers = [threading.Thread(target=divide, args=(y if good else zero, good)) for good in (True, False) * 2]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failures
+
+
 @pytest.mark.parametrize(
     ("name", "inputs", "message"),
     [
@@ -283,6 +317,11 @@ def test_corrupt_files_are_refused(load: Load, tmp_path: Path) -> None:
 def test_external_weights_have_to_be_given(load: Load) -> None:
     with pytest.raises(aotbuild.Error, match="built with WEIGHTS EXTERNAL: pass the tensors"):
         load("weights_external")
+
+
+def test_constants_that_no_state_dict_has_are_in_a_library_with_external_weights(load: Load) -> None:
+    x = torch.randn(3, 4)
+    assert_same(load("external_constants")(x), module_of("constants")(x))
 
 
 def test_the_weights_file_beside_the_library_has_to_exist(zoo_build: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 from aotbuild.program import GoldenCase, TensorData
 
+pytestmark = pytest.mark.quick
+
 DYNAMIC = torch.export.Dim.DYNAMIC
 
 

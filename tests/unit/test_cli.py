@@ -10,6 +10,8 @@ import pytest
 
 from aotbuild import cli
 
+pytestmark = pytest.mark.quick
+
 Generate = Callable[..., tuple[int, str]]
 
 GOOD = """\

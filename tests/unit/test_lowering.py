@@ -18,6 +18,8 @@ from aotbuild.inductor.lowering import Lowered, lower
 from aotbuild.model import Model
 from aotbuild.target import cpu_isa
 
+pytestmark = pytest.mark.quick
+
 
 def lowered(model: Any, *args: Any, isas: tuple[str, ...] = ("x86-64-v3",), **options: Any) -> Lowered:
     source = Source(Model(model, args), None, ())

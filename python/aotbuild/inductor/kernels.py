@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
-from collections.abc import Sequence
+import unittest.mock
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch._inductor.codegen.cpp import CppOverrides, CppVecOverrides
 
 from aotbuild.inductor.wrapper import Kernel
 from aotbuild.target import CpuIsa
@@ -65,11 +71,37 @@ def _shard(definitions: Sequence[str], isa: CpuIsa, namespace: str, header_name:
     )
 
 
+# Upstream's kernels put the address of a local flag into a global variable, where divisions by zero find it. Two calls
+# at a time would write to that variable and set each other's flags. Without the lines the division throws.
+_DIVISION_FLAG = re.compile(
+    r"^[^\n]*\binductor_cpu_(?:throw_if_)?integer_div_error\b[^\n]*\n|"
+    r"^\s*inductor_cpu_integer_div_error_flag = [^\n]*\n",
+    re.MULTILINE,
+)
+_MAY_THROW = re.compile(r"\bAOTI_TORCH_CHECK\b|\b(?:floor_divide_integral|remainder_integral|mod|truncate_divide)\(")
+
+
+@contextlib.contextmanager
+def checked_divisions() -> Iterator[None]:
+    """Truncating divisions of integers check their divisor: upstream's ``a / b`` ends the process when it is zero."""
+    with contextlib.ExitStack() as stack:
+        for overrides in (CppOverrides, CppVecOverrides):
+            division = functools.partial(_checked_division, overrides.truncdiv)
+            stack.enter_context(unittest.mock.patch.object(overrides, "truncdiv", staticmethod(division)))
+        yield
+
+
+def _checked_division(original: Callable[[Any, Any], str], a: Any, b: Any) -> str:
+    dividend, divisor = original(a, b).split(" / ", 1)
+    return f"aotbuild::detail::truncate_divide({dividend}, {divisor})"
+
+
 def _definition(kernel: Kernel) -> str:
     text = kernel.definition.replace(_INCLUDE, "").strip()
     text = re.sub(r'^extern "C"\s+', "", text)
     text = re.sub(r"^void\s+", "void ", text)
-    if "AOTI_TORCH_CHECK" in text:
+    text = _DIVISION_FLAG.sub("", text)
+    if _MAY_THROW.search(text):
         text = _contain_errors(_readable_checks(text, kernel.name))
     return text
 
@@ -103,7 +135,7 @@ def _contain_errors(text: str) -> str:
             if pending == 0:
                 opening = index + 1
                 closing = _matching_brace(lines, opening)
-                if any("AOTI_TORCH_CHECK" in inner for inner in lines[opening:closing]):
+                if any(map(_MAY_THROW.search, lines[opening:closing])):
                     indent = lines[opening][: len(lines[opening]) - len(lines[opening].lstrip())]
                     insert_after[opening] = f"{indent}    try {{"
                     insert_before[closing] = f"{indent}    }} catch (...) {{ error.capture(); }}"

@@ -119,6 +119,7 @@ def lower(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_options(preset, options or {}))
         stack.enter_context(_standalone_backend())
+        stack.enter_context(kernels.checked_divisions())
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
         stack.enter_context(DebugContext())

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <exception>
 #include <stdexcept>
+#include <type_traits>
 
 #include "aotbuild/detail/shim.h"
 
@@ -18,6 +19,24 @@
   } while (0)
 
 namespace aotbuild::detail {
+
+template <typename T>
+void check_divisor(T divisor) {
+  if constexpr (std::is_integral_v<T>) {
+    if (divisor == 0) throw std::runtime_error("ZeroDivisionError");
+  } else {
+    alignas(64) typename T::value_type lanes[T::size()];
+    divisor.store(lanes);
+    for (const auto lane : lanes) check_divisor(lane);
+  }
+}
+
+// Integers, or vectors of them, rounded towards zero. The processor's own answer to a divisor of zero is a signal.
+template <typename T, typename U>
+auto truncate_divide(const T& a, const U& b) {
+  check_divisor(b);
+  return a / b;
+}
 
 // The first exception thrown in a parallel loop, carried to the end of the kernel.
 class KernelError {
