@@ -85,7 +85,8 @@ def lower_cuda(
             once), or kernels that do not compile.
     """
     targets = [cuda_target(text) for text in architectures]
-    prepared = prepare(captured.program)
+    with declared(targets[0].architecture):  # what a hand-written kernel writes to is read from its compiled form
+        prepared = prepare(captured.program)
     variants = [
         _variant(prepared, gpu, target, preset, options or {}, choose, processes)
         for gpu in sorted(set(targets), key=lambda gpu: (gpu.ptx, -gpu.architecture.capability))
