@@ -22,7 +22,8 @@ function(_aotbuild_place_weights consumer model)
   set(stamp "${output_dir}/${consumer}.weights${config}.stamp")
   add_custom_command(
     OUTPUT "${stamp}"
-    COMMAND "${CMAKE_COMMAND}" -E copy_if_different "${weights}" "${destination}/"
+    COMMAND "${CMAKE_COMMAND}" "-DSOURCE=${weights}" "-DFOLDER=${destination}" "-DCONSUMER=${consumer}"
+            -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/place_weights.cmake"
     COMMAND "${CMAKE_COMMAND}" -E touch "${stamp}"
     DEPENDS "${weights}" ${model}.generate
     COMMENT "Copying the weights of ${model} beside ${consumer}"

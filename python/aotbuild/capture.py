@@ -14,8 +14,8 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -34,6 +34,7 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 
+from aotbuild import triton_kernels
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 from aotbuild.program import Dim, GoldenCase, Signature, TensorData, TensorSpec
@@ -56,11 +57,15 @@ class DynamicDim:
 
 @dataclass
 class Source:
-    """A model file, loaded: what its callable returned and the project files that it read."""
+    """A model file, loaded: what its callable returned and the project files that it read.
+
+    ``modules_before`` are those that were imported before the model's: the export may import more of the project.
+    """
 
     model: Model | None
     program: ExportedProgram | None
     files: tuple[Path, ...]
+    modules_before: frozenset[str] = field(default_factory=lambda: frozenset(sys.modules))
 
 
 @dataclass
@@ -117,7 +122,7 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
     place, separator, name = model.rpartition(":")
     if not separator or not place or not name:
         raise AotbuildError(f"MODEL {model}: write file.py:callable, package.module:callable or file.pt2")
-    before = set(sys.modules)
+    before = frozenset(sys.modules)
     module = _import_file(base / place, model) if place.endswith(".py") else _import_module(place, base, model)
     function = getattr(module, name, None)
     if function is None:
@@ -132,13 +137,13 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
         where = _user_line(error.__traceback__) or "in the model file"
         raise AotbuildError(f"MODEL {model}: {name}() raised {type(error).__name__}: {error}\n  {where}") from error
     result = _as_model(returned, model)
-    files = {Path(f) for f in _project_files(set(sys.modules) - before | {module.__name__})}
+    files = {*_project_files(set(sys.modules) - before | {module.__name__})}
     for extra in result.data_files:
         path = base / extra
         if not path.is_file():
             raise AotbuildError(f"MODEL {model}: data_files names {extra}, and there is no such file")
         files.add(path)
-    return Source(result, None, tuple(sorted(files)))
+    return Source(result, None, tuple(sorted(files)), before)
 
 
 def _import_file(path: Path, model: str) -> ModuleType:
@@ -218,12 +223,12 @@ def is_project_file(filename: str | None) -> bool:
     return not real.startswith(_library_roots())
 
 
-def _project_files(modules: set[str]) -> Iterator[str]:
+def _project_files(modules: Iterable[str]) -> Iterator[Path]:
     for name in modules:
         module = sys.modules.get(name)
         filename = getattr(module, "__file__", None)
         if filename and is_project_file(filename):
-            yield os.path.abspath(filename)
+            yield Path(os.path.abspath(filename))
 
 
 def _user_line(trace: Any) -> str | None:
@@ -295,7 +300,7 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         golden,
         default_rtol if rtol is None else rtol,
         default_atol if atol is None else atol,
-        source.files,
+        tuple(sorted({*source.files, *_project_files(set(sys.modules) - source.modules_before)})),
     )
 
 
@@ -315,7 +320,7 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
     args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
     shapes = _dynamic_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
     printed = io.StringIO()  # a failing export prints its graph
-    with _contiguous_parameters(module), torch.no_grad(), contextlib.redirect_stderr(printed):
+    with _contiguous_parameters(module), torch.no_grad(), contextlib.redirect_stderr(printed), triton_kernels.recorded():
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:
@@ -598,7 +603,7 @@ def _record(
     _, args, kwargs = calls[0]
     for name, call_args, call_kwargs in [*calls, *_extremes(program, signature, args, kwargs)]:
         state = {key: value.clone() for key, value in _buffers(module).items()}
-        with torch.no_grad():
+        with torch.no_grad(), triton_kernels.interpreted():
             inputs = [t.clone() for t in _tensor_leaves(program, call_args, call_kwargs)]
             torch.manual_seed(0)
             try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cmake_project import HEAD, STANDIN, CMakeProject
+from cmake_project import HEAD, PACKAGE, STANDIN, CMakeProject
 
 APP = """
 add_executable(app main.cpp)
@@ -225,6 +226,25 @@ def test_changed_weights_file_is_copied_and_nothing_compiled(make_project: MakeP
     output = project.build()
     assert project.ran(output) == {"compiled": [], "linked": []}
     assert (project.build_dir / "encoder.safetensors").read_bytes() == b"new"
+
+
+def test_consumers_of_one_folder_place_the_weights_at_the_same_time(tmp_path: Path) -> None:
+    """A plain copy fails when another replaces the file, and changes what a running program has mapped."""
+    (tmp_path / "build").mkdir()
+    script = PACKAGE / "private/place_weights.cmake"
+    commands = [
+        ["cmake", f"-DSOURCE={tmp_path}/w", f"-DFOLDER={tmp_path}/build", f"-DCONSUMER=app{n}", "-P", str(script)]
+        for n in range(8)
+    ]
+    for content in (b"a" * 100_000, b"b" * 100_000):
+        (tmp_path / "w").write_bytes(content)
+        mapped = (tmp_path / "build/w").open("rb") if (tmp_path / "build/w").exists() else None
+        running = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
+        assert [(process.communicate()[1], process.returncode) for process in running] == [(b"", 0)] * 8
+        assert {path.name: path.read_bytes() for path in (tmp_path / "build").iterdir()} == {"w": content}
+        if mapped is not None:
+            assert mapped.read(1) == b"a"
+            mapped.close()
 
 
 def test_module_and_exported_file_are_models_too(make_project: MakeProject) -> None:

@@ -203,3 +203,27 @@ def test_project_files_are_those_that_the_model_file_imports_and_names(tmp_path:
     )
     source = load_source("capture_model.py:build", {"width": "5", "name": "y", "flag": "ON"}, tmp_path)
     assert [file.name for file in source.files] == ["capture_helper.py", "capture_model.py", "vocabulary.txt"]
+
+
+def test_project_files_include_packages_relative_imports_and_what_the_export_imports(tmp_path: Path) -> None:
+    files = {
+        "lazy_zoo/__init__.py": "",
+        "lazy_zoo/layers/__init__.py": "from .linear import layer\n",
+        "lazy_zoo/layers/linear.py": "import torch\nfrom ..sizes import N\ndef layer(): return torch.nn.Linear(N, 2)\n",
+        "lazy_zoo/sizes.py": "N = 3\n",
+        "lazy_spaces/plain.py": "def twice(x): return x * 2\n",
+        "lazy_forward.py": "FACTOR = 2\n",
+        "lazy_model.py": (
+            "import torch\nfrom lazy_zoo.layers import layer\n"
+            "class Net(torch.nn.Module):\n"
+            "    def __init__(self):\n        super().__init__()\n        self.layer = layer()\n"
+            "    def forward(self, x):\n        import lazy_forward as f\n        return self.layer(x) * f.FACTOR\n"
+            "def build():\n    from lazy_spaces.plain import twice\n    return Net(), (twice(torch.ones(1, 3)),)\n"
+        ),
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    captured = capture(load_source("lazy_model.py:build", {}, tmp_path))
+    assert {str(file.relative_to(tmp_path)) for file in captured.files} == set(files) - {"unused.py"}
