@@ -1,0 +1,64 @@
+"""Hand-written Triton kernels while a model is captured: recorded by export, interpreted for reference outputs.
+
+Triton alone would compile a kernel for a GPU at once and launch it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+import unittest.mock
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[None]:
+    """Within: ``kernel[grid](...)`` becomes a node of the graph, as with ``torch.library.wrap_triton``."""
+    if "triton" not in sys.modules:
+        yield
+        return
+    from torch._library.triton import is_wrap_triton_enabled
+    from torch.library import wrap_triton
+    from triton.runtime.jit import KernelInterface
+
+    launcher = KernelInterface.__getitem__
+
+    def record(kernel: Any, grid: Any) -> Any:
+        return wrap_triton(kernel)[grid] if is_wrap_triton_enabled() else launcher(kernel, grid)
+
+    with unittest.mock.patch.object(KernelInterface, "__getitem__", record):
+        yield
+
+
+@contextlib.contextmanager
+def interpreted() -> Iterator[None]:
+    """Within: kernels run on the CPU, on its tensors, in Triton's interpreter; the first configuration of several."""
+    if "triton" not in sys.modules:
+        yield
+        return
+    from triton.runtime.autotuner import Autotuner
+    from triton.runtime.interpreter import InterpretedFunction
+    from triton.runtime.jit import JITFunction
+
+    def run(kernel: Any, *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> None:
+        given = {name: value for name, value in kwargs.items() if name in kernel.arg_names}
+        if callable(grid):
+            grid = grid(inspect.getcallargs(kernel.fn, *args, **given))
+        sizes = (grid,) if isinstance(grid, int) else tuple(grid)
+        if 0 not in sizes:
+            InterpretedFunction(kernel.fn).run(*args, grid=sizes, warmup=warmup, **given)
+
+    def run_first(tuned: Any, *args: Any, **kwargs: Any) -> None:
+        tuned.fn.run(*args, **{**kwargs, **tuned.configs[0].all_kwargs()})
+
+    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+        return InterpretedFunction(function.fn)(*args, **kwargs)
+
+    with (
+        unittest.mock.patch.object(JITFunction, "run", run),
+        unittest.mock.patch.object(JITFunction, "__call__", call),
+        unittest.mock.patch.object(Autotuner, "run", run_first),
+    ):
+        yield
