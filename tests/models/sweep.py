@@ -1,0 +1,395 @@
+"""The sweep: what of PyTorch's operators and modules compiles, runs and agrees with eager; and the table of it.
+
+    sweep.py [--kind op] [--dtype float32] [--only NAME ...] [--folder build/sweep]   # run; resumes where it stopped
+    sweep.py --report docs/coverage.md                                                # the table of what ran
+
+Every sample is generated and run in a process of its own, so that a crash or an endless loop is an outcome. Models are
+compiled in batches, many kernels to one source file, because most of a small kernel's compile time is in headers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+PASSES, REFUSED, EXPORT, FAILED, COMPILER, WRONG, CRASHED, SLOW, NONE = OUTCOMES = (
+    "passes",
+    "refused by aotbuild",
+    "refused by torch.export",
+    "error while generating",
+    "does not compile",
+    "wrong",
+    "crashed",
+    "took too long",
+    "no such sample",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one sample; ``detail`` is the reason."""
+
+    id: str
+    kind: str
+    name: str
+    dtype: str
+    outcome: str
+    detail: str = ""
+
+
+# --- one process a sample
+
+
+def in_child(action: Callable[[], tuple[str, str]], seconds: float) -> tuple[str, str]:
+    """The outcome of ``action``, run in a fork that ends after ``seconds``."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2) if not os.environ.get("SWEEP_VERBOSE") else ():
+            os.dup2(quiet, stream)
+        signal.alarm(int(seconds) + 1)
+        try:
+            outcome = action()
+        except BaseException as error:
+            outcome = (FAILED, f"{type(error).__name__}: {error}")
+        os.write(write, json.dumps((outcome[0], outcome[1][:4000])).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if text:
+        outcome, detail = json.loads(text)
+        return outcome, detail
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if number == signal.SIGALRM:
+        return SLOW, f"more than {seconds:.0f} s"
+    return CRASHED, signal.Signals(number).name if number else f"exit status {os.WEXITSTATUS(status)}"
+
+
+# --- generating
+
+
+def generate(sample: Any, folder: Path) -> tuple[str, str]:
+    """Writes the sources of one sample, and its call with eager's result, to ``folder``. The outcome "" is success."""
+    import torch
+    from sweep_samples import NotASampleError
+
+    from aotbuild import capture, emit
+    from aotbuild.errors import AotbuildError
+    from aotbuild.inductor import lowering
+    from aotbuild.program import CompiledModel, EmitOptions
+    from aotbuild.target import cpu_isa
+
+    warnings.simplefilter("ignore")
+    try:
+        with torch.no_grad():
+            model = sample.make()
+    except NotASampleError as error:
+        return NONE, str(error)
+    except Exception as error:
+        return NONE, f"it does not run eagerly: {type(error).__name__}: {error}"
+    try:
+        captured = capture.capture(capture.Source(model, None, ()), (), sample.id)
+        lowered = lowering.lower(captured, [cpu_isa("x86-64-v3")], target=sample.id, shard_count=1)
+    except AotbuildError as error:
+        by_export = "cannot be exported by torch.export" in str(error)
+        return EXPORT if by_export else REFUSED, str(error)
+    compiled = CompiledModel(
+        captured.signature,
+        lowered.weights,
+        lowered.variants,
+        lowered.linears,
+        lowered.mlps,
+        lowered.convolutions,
+        rtol=captured.rtol,
+        atol=captured.atol,
+    )
+    try:
+        files = emit.render(compiled, EmitOptions(sample.id, test=False))
+    except AotbuildError as error:
+        return REFUSED, str(error)
+    emit.write(files, folder, folder / "stamp", None, ())
+    golden = captured.golden[0]
+    call = {
+        "args": model.example_inputs,
+        "kwargs": dict(model.example_kwargs),
+        "outputs": [(data.dtype, data.shape, data.data.tobytes()) for data in golden.outputs],
+        "tolerance": (captured.rtol, captured.atol),
+        "random": _is_random(model, golden.outputs),
+    }
+    (folder / "call.pickle").write_bytes(pickle.dumps(call))
+    return "", ""
+
+
+def _is_random(model: Any, recorded: Sequence[Any]) -> bool:
+    """Whether another seed gives other results."""
+    import torch
+    from model_builds import leaves
+
+    from aotbuild.capture import tensor_data
+
+    torch.manual_seed(1)
+    with torch.no_grad():
+        again = leaves(model.module(*model.example_inputs, **model.example_kwargs))
+    return any(tensor_data(leaf).data.tobytes() != data.data.tobytes() for leaf, data in zip(again, recorded))
+
+
+# --- compiling
+
+
+CMAKE = """\
+cmake_minimum_required(VERSION 3.24)
+project(sweep LANGUAGES CXX)
+find_package(aotbuild REQUIRED)
+_aotbuild_python()
+_aotbuild_runtime(SHARED runtime)
+# sweep_batch(<name> <target>...): the models as one library, and a small library for each that aotbuild.load() opens.
+function(sweep_batch name)
+  set(sources "${name}/kernels.cpp" "${name}/run.cpp")
+  _aotbuild_set_kernel_properties(x86-64-v3 debug "${sources}")
+  add_library(${name} SHARED ${sources})
+  target_link_libraries(${name} PRIVATE ${runtime} aotbuild::openmp aotbuild::sleef)
+  foreach(target IN LISTS ARGN)
+    set(folder "${CMAKE_CURRENT_SOURCE_DIR}/${name}/${target}")
+    _aotbuild_set_binary_properties("${folder}/src/${target}_weights.cpp" "${folder}/${target}.weights.bin")
+    set_source_files_properties("${folder}/src/${target}.cpp" "${folder}/src/${target}_api.cpp" PROPERTIES
+      COMPILE_OPTIONS -O0)
+    target_sources(${name} PRIVATE "${folder}/src/${target}.cpp" "${folder}/src/${target}_weights.cpp")
+    target_include_directories(${name} PRIVATE "${folder}/include")
+    add_library(${target} SHARED "${folder}/src/${target}_api.cpp")
+    target_include_directories(${target} PRIVATE "${folder}/include")
+    target_link_libraries(${target} PRIVATE ${name} ${runtime})
+  endforeach()
+  set_target_properties(${name} ${ARGN} PROPERTIES CXX_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
+endfunction()
+include(batches.cmake)
+"""
+
+
+def write_batch(folder: Path, targets: Sequence[str]) -> None:
+    """The two sources of a batch. Only the first shard of each model holds kernels."""
+    for stem, pattern in (("kernels", "{0}_kernels_x86_64_v3_0.cpp"), ("run", "{0}_run_x86_64_v3.cpp")):
+        includes = [f'#include "{target}/src/{pattern.format(target)}"\n' for target in targets]
+        (folder / f"{stem}.cpp").write_text("".join(includes))
+
+
+def configure(folder: Path, batches: dict[str, Sequence[str]]) -> None:
+    (folder / "CMakeLists.txt").write_text(CMAKE)
+    lines = [f"sweep_batch({name} {' '.join(targets)})\n" for name, targets in batches.items()]
+    (folder / "batches.cmake").write_text("".join(lines))
+    run(
+        "cmake", "-S", folder, "-B", folder / "build", "-G", "Ninja", "-DCMAKE_CXX_FLAGS=-O1",
+        f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}",
+        *(["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []),
+    )  # fmt: skip
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def compile_batch(folder: Path, name: str, targets: Sequence[str], jobs: int) -> dict[str, str]:
+    """Compiles a batch. The targets that do not compile are left out of it and returned, each with the error."""
+    broken: dict[str, str] = {}
+    remaining = list(targets)
+    while remaining:
+        write_batch(folder / name, remaining)
+        configure(folder, {name: remaining})
+        try:
+            run("cmake", "--build", folder / "build", "--parallel", str(jobs))
+            return broken
+        except RuntimeError as error:
+            found = re.search(r"(\w+)/src/\w+\.[ch]pp:\d+:\d+: (?:fatal )?error: .*", str(error))
+            text = found[0] if found else str(error)[-1500:]
+            culprit = found[1] if found and found[1] in remaining else None
+            for target in [culprit] if culprit else remaining:
+                broken[target] = text
+            remaining = [target for target in remaining if target not in broken]
+    return broken
+
+
+# --- running
+
+
+def call(target: str, build: Path, folder: Path) -> tuple[str, str]:
+    """Runs a built sample and compares it with eager's result."""
+    import numpy as np
+    import torch
+    from model_builds import leaves
+
+    import aotbuild
+
+    recorded = pickle.loads((folder / "call.pickle").read_bytes())
+    expected = [
+        torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(getattr(torch, dtype)).reshape(shape)
+        for dtype, shape, data in recorded["outputs"]
+    ]
+    library = aotbuild.load(build / f"lib{target}.so", num_threads=2)
+    try:
+        result = library(*_positional(recorded["args"]), **_named(recorded["kwargs"]))
+    except Exception as error:
+        return WRONG, f"the call fails: {type(error).__name__}: {error}"
+    actual = [torch.as_tensor(leaf) for leaf in leaves(result)]
+    if len(actual) != len(expected):
+        return WRONG, f"{len(actual)} outputs, expected {len(expected)}"
+    rtol, atol = recorded["tolerance"]
+    for index, (got, want) in enumerate(zip(actual, expected)):
+        if recorded["random"]:
+            if (got.shape, got.dtype) != (want.shape, want.dtype):
+                return WRONG, f"output {index} is {got.dtype}{list(got.shape)}, eager's {want.dtype}{list(want.shape)}"
+            continue
+        exact = not (want.dtype.is_floating_point or want.dtype.is_complex)
+        try:
+            torch.testing.assert_close(
+                got, want, rtol=0 if exact else rtol, atol=0 if exact else atol, equal_nan=True, check_stride=False
+            )
+        except AssertionError as error:
+            return WRONG, f"output {index}: {error}"
+    return PASSES, "only sizes and types are compared: its values are random" if recorded["random"] else ""
+
+
+def _positional(args: Iterable[Any]) -> list[Any]:
+    """Positional inputs as libraries have them: parts of a list are inputs of their own, constants are none."""
+    import torch
+
+    result: list[Any] = []
+    for arg in args:
+        if isinstance(arg, tuple | list):
+            result += _positional(arg)
+        elif isinstance(arg, torch.Tensor | dict):
+            result.append(arg)
+    return result
+
+
+def _named(kwargs: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    return {name: value for name, value in kwargs.items() if isinstance(value, torch.Tensor | dict)}
+
+
+# --- the sweep
+
+
+class Log:
+    """The results so far: a JSON line for each sample, so that an interrupted sweep goes on where it stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> dict[str, Result]:
+        if not self._path.exists():
+            return {}
+        results = (Result(**json.loads(line)) for line in self._path.read_text().splitlines())
+        return {result.id: result for result in results}
+
+    def add(self, sample: Any, outcome: tuple[str, str]) -> None:
+        result = Result(sample.id, sample.kind, sample.name, sample.dtype, *outcome)
+        with self._path.open("a") as file:
+            file.write(json.dumps(asdict(result)) + "\n")
+        print(
+            f"{result.outcome:24} {result.id}  {result.detail.strip().splitlines()[0] if result.detail else ''}"[:240]
+        )
+        sys.stdout.flush()
+
+
+def batches(samples: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
+
+
+def sweep(samples: Sequence[Any], folder: Path, log: Log, *, seconds: float, batch: int, jobs: int) -> None:
+    """Runs the samples that the log has no result of."""
+    _warm_up()
+    done = log.read()
+    for number, part in enumerate(batches([sample for sample in samples if sample.id not in done], batch)):
+        name = f"batch{number}"
+        shutil.rmtree(folder / name, ignore_errors=True)
+        generated = []
+        for sample in part:
+            target = folder / name / sample.id
+            outcome = in_child(functools.partial(generate, sample, target), seconds)
+            if outcome[0]:
+                log.add(sample, outcome)
+            else:
+                generated.append(sample)
+        broken = compile_batch(folder, name, [sample.id for sample in generated], jobs) if generated else {}
+        for sample in generated:
+            if sample.id in broken:
+                log.add(sample, (COMPILER, broken[sample.id]))
+                continue
+            target = folder / name / sample.id
+            run_it = functools.partial(call, sample.id, folder / "build", target)
+            log.add(sample, in_child(run_it, seconds))
+
+
+def _warm_up() -> None:
+    """Loads and sets up TorchInductor once, so that forks need not. No parallel loop may have run before a fork."""
+    import torch
+    from sweep_samples import Sample
+
+    from aotbuild import capture
+    from aotbuild.inductor import lowering
+    from aotbuild.model import Model
+    from aotbuild.target import cpu_isa
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    sample = Sample("op", "warm_up", "float32", 0, lambda: Model(torch.nn.ReLU(), (torch.ones(2),)))
+    captured = capture.capture(capture.Source(sample.make(), None, ()), (), sample.id)
+    lowering.lower(captured, [cpu_isa("x86-64-v3")], target=sample.id, shard_count=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", action="append", choices=("op", "module", "example"))
+    parser.add_argument("--dtype", action="append", help="element types of operators' and modules' samples")
+    parser.add_argument("--only", nargs="+", help="entries of the databases by name")
+    parser.add_argument("--samples", type=int, default=1, help="how many of each entry and element type")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "sweep")
+    parser.add_argument("--seconds", type=float, default=60, help="limit of each stage of a sample")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--jobs", type=int, default=1, help="compilations at a time")
+    parser.add_argument("--again", action="append", choices=OUTCOMES, help="runs samples with this outcome again")
+    arguments = parser.parse_args()
+    from sweep_samples import all_samples
+
+    folder: Path = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = tuple(arguments.kind or ("op", "module", "example"))
+    samples = list(all_samples(kinds, tuple(arguments.dtype or ("float32",)), arguments.samples))
+    if arguments.only:
+        samples = [sample for sample in samples if sample.name in arguments.only]
+    log_path = folder / "results.jsonl"
+    if arguments.again:
+        kept = [result for result in Log(log_path).read().values() if result.outcome not in arguments.again]
+        log_path.write_text("".join(json.dumps(asdict(result)) + "\n" for result in kept))
+    start = time.monotonic()
+    sweep(samples, folder, Log(log_path), seconds=arguments.seconds, batch=arguments.batch, jobs=arguments.jobs)
+    print(f"{time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
