@@ -57,15 +57,22 @@ def test_a_sanitizer_build_is_one(tmp_path: Path) -> None:
     """The flags of the presets make a program that fails: a typo in them would switch the sanitizer off."""
     source = tmp_path / "bad.cpp"
     source.write_text(
-        "#include <thread>\n#include <climits>\nint shared = INT_MAX;\n"
-        "int main(int argc, char**) {\n"
-        "  int* freed = new int(argc);\n  delete freed;\n"
-        "  std::thread other([] { ++shared; });\n  shared = *freed;\n  other.join();\n  return 0;\n}\n"
+        "#include <climits>\n#include <cstring>\n#include <thread>\nint shared = 0;\n"
+        "int main(int argc, char** argv) {\n"
+        '  if (std::strcmp(argv[1], "freed") == 0) {\n    int* freed = new int(argc);\n    delete freed;\n'
+        "    shared = *freed;\n  }\n"
+        '  if (std::strcmp(argv[1], "overflow") == 0) shared = INT_MAX - 1 + argc;\n'
+        '  if (std::strcmp(argv[1], "race") == 0) {\n    std::thread other([] { ++shared; });\n    ++shared;\n'
+        "    other.join();\n  }\n  return 0;\n}\n"
     )
-    for sanitizer, report in (("asan", "heap-use-after-free"), ("tsan", "data race")):
+    for sanitizer, fault, report in (
+        ("asan", "freed", "heap-use-after-free"),
+        ("asan", "overflow", "signed integer overflow"),
+        ("tsan", "race", "data race"),
+    ):
         flags = preset("configurePresets", sanitizer)["environment"]["SANITIZER_FLAGS"].split()
         program = tmp_path / sanitizer
         subprocess.run(["c++", *flags, "-g", "-pthread", source, "-o", program], check=True)
-        done = subprocess.run([program], capture_output=True, text=True, check=False)
+        done = subprocess.run([program, fault], capture_output=True, text=True, check=False)
         assert done.returncode != 0
         assert report in done.stderr
