@@ -7,12 +7,13 @@ Adds the target `<module>`, an extension module that makes the model of the libr
 The module's name is that of `PYTHON_MODULE`, with which the model was made. Needs pybind11 in the Python environment,
 or where CMake finds it. Beside the module lies `<module>.pyi`, its types, made from the model's manifest. With `EXCLUDE_FROM_ALL` it is built only on demand.
 #]=]
-function(add_aot_python_extension target)
+function(add_aot_python_extension)
   set(options EXCLUDE_FROM_ALL)
   set(one "")
   set(multi "")
-  set(arguments "${ARGN}")
+  set(arguments "${ARGV}")
   set(problems "")
+  _aotbuild_take_target(options one multi)
   _aotbuild_parse(arg options one multi arguments)
   _aotbuild_check_model_library("${target}" PYTHON_SOURCE "the model was made without PYTHON_MODULE; add it there")
   if(problems STREQUAL "")

@@ -6,12 +6,13 @@
 Adds the executable `<target>_benchmark`, which times the library with Google Benchmark. `<target>` is a library of a
 model that was made with `BENCHMARK`. With `EXCLUDE_FROM_ALL` it is built only on demand.
 #]=]
-function(aotbuild_add_model_benchmark target)
+function(aotbuild_add_model_benchmark)
   set(options EXCLUDE_FROM_ALL)
   set(one "")
   set(multi "")
-  set(arguments "${ARGN}")
+  set(arguments "${ARGV}")
   set(problems "")
+  _aotbuild_take_target(options one multi)
   _aotbuild_parse(arg options one multi arguments)
   _aotbuild_check_model_library("${target}" BENCHMARK_SOURCE "the model was made without BENCHMARK; add it there")
   _aotbuild_report_problems("aotbuild_add_model_benchmark(${target})" "${options};${one};${multi}")

@@ -15,14 +15,15 @@ generating and compares its outputs with eager PyTorch's. `<target>` is a librar
 Cross-compiled tests run through `CMAKE_CROSSCOMPILING_EMULATOR`. The test of a model for CUDA is skipped on a machine
 without a driver or a device that loads it; the executable says why and returns 77.
 #]=]
-function(aotbuild_add_model_test target)
+function(aotbuild_add_model_test)
   set(options EXCLUDE_FROM_ALL)
   set(one "")
   set(multi LABELS)
-  set(arguments "${ARGN}")
+  set(arguments "${ARGV}")
   set(problems "")
+  _aotbuild_take_target(options one multi)
   _aotbuild_parse(arg options one multi arguments)
-  _aotbuild_check_model_library("${target}" TEST_SOURCE "the model was made with NO_TEST, which leaves out its test")
+  _aotbuild_check_model_library("${target}" TEST_SOURCE "the model was made with NO_TEST, which leaves out its test; remove it there")
   _aotbuild_report_problems("aotbuild_add_model_test(${target})" "${options};${one};${multi}")
 
   if(NOT TARGET GTest::gtest)
@@ -41,7 +42,8 @@ endfunction()
 
 # Checks that <target> is a library of a model with the generated source <property>. Problems go to the caller.
 function(_aotbuild_check_model_library target property missing)
-  if(NOT TARGET "${target}" OR NOT TARGET "${target}.generate")
+  if(target STREQUAL "")  # a problem of its own
+  elseif(NOT TARGET "${target}" OR NOT TARGET "${target}.generate")
     _aotbuild_problem("\"${target}\" is no model; make it with add_aot_model before this call")
   else()
     get_target_property(source ${target}.generate AOTBUILD_${property})

@@ -50,7 +50,7 @@ function(_aotbuild_check_cuda prefix)
       _aotbuild_problem("${keyword} \"${architecture}\": PTX from 90 on loads on no later GPU; write ${number}, and "
                         "80-virtual for later ones")
     elseif(suffix IN_LIST seen)
-      _aotbuild_problem("${keyword} names ${suffix} more than once")
+      _aotbuild_problem("${keyword} names ${suffix} more than once; keep one of them")
     endif()
     list(APPEND seen "${suffix}")
   endforeach()

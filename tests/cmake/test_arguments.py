@@ -30,20 +30,23 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("NAMSPACE a", 'unknown keyword "NAMSPACE"; did you mean NAMESPACE?'),
         ("PARAMS a=1 NAMESPCE foo", 'unknown keyword "NAMESPCE"; did you mean NAMESPACE?'),
         ("DEPENDS a.txt CPU_IAS avx2", 'unknown keyword "CPU_IAS"; did you mean CPU_ISA?'),
-        ("STATIC QUUX", 'unknown keyword "QUUX"'),
-        ("STATIC yes", 'STATIC takes no value, got "yes"'),
-        ("CLASS_NAME A B_", 'unknown keyword "B_"'),
-        ("CLASS_NAME A b", 'CLASS_NAME takes one value, got also "b"'),
-        ("NAMESPACE a NAMESPACE b", "NAMESPACE is given more than once"),
-        ("NO_TEST NO_TEST", "NO_TEST is given more than once"),
-        ('NAMESPACE ""', "NAMESPACE has an empty value"),
-        ('PARAMS a=1 ""', "PARAMS has an empty value"),
-        ("NAMESPACE STATIC", "NAMESPACE needs a value"),
-        ("PARAMS", "PARAMS needs a value"),
-        ("STATIC SHARED", "STATIC and SHARED exclude each other"),
-        ("PARAMS layers", 'PARAMS entry "layers" is not key=value'),
-        ("PARAMS a=1 a=2", 'PARAMS sets "a" more than once'),
-        ("OPTIONS freezing", 'OPTIONS entry "freezing" is not key=value'),
+        ("STATIC QUUX", 'unknown keyword "QUUX"; use one of the keywords below'),
+        ("static", 'unknown keyword "static"; did you mean STATIC?'),
+        ("PARAMS a=1 namespace", 'PARAMS entry "namespace" is not key=value; did you mean the keyword NAMESPACE?'),
+        ("STATIC yes", 'STATIC takes no value, got "yes"; remove it, or write its keyword'),
+        ("CLASS_NAME A B_", 'unknown keyword "B_"; use one of the keywords below'),
+        ("CLASS_NAME A b", 'CLASS_NAME takes one value, got also "b"; keep one of them, or write its keyword'),
+        ("NAMESPACE a NAMESPACE b", "NAMESPACE is given more than once; keep one of them"),
+        ("NO_TEST NO_TEST", "NO_TEST is given more than once; keep one of them"),
+        ('NAMESPACE ""', "NAMESPACE has an empty value; give it one, or leave it out (a variable without a value?)"),
+        ('PARAMS a=1 ""', "PARAMS has an empty value; give it one, or leave it out (a variable without a value?)"),
+        ('STATIC ""', "unexpected empty argument after STATIC; remove it (a variable without a value?)"),
+        ("NAMESPACE STATIC", "NAMESPACE needs a value; give it one, or leave it out"),
+        ("PARAMS", "PARAMS needs a value; give it one, or leave it out"),
+        ("STATIC SHARED", "STATIC and SHARED exclude each other; keep one of them"),
+        ("PARAMS layers", 'PARAMS entry "layers" is not key=value; as in PARAMS name=value'),
+        ("PARAMS a=1 a=2", 'PARAMS sets "a" more than once; keep one of them'),
+        ("OPTIONS freezing", 'OPTIONS entry "freezing" is not key=value; as in OPTIONS name=value'),
         ("NAMESPACE a:b", 'NAMESPACE "a:b" is not a C++ namespace such as a::b'),
         ("CLASS_NAME a::B", 'CLASS_NAME "a::B" is not a C++ identifier (the namespace goes into NAMESPACE)'),
         ("SYMBOL_PREFIX 1a", 'SYMBOL_PREFIX "1a" is not a C identifier'),
@@ -52,8 +55,17 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("HEADER ../a.hpp", 'HEADER "../a.hpp" leaves the include folder; write it without . and ..'),
         ("HEADER encoder.h", 'HEADER "encoder.h" is the name of the generated C header; use encoder.hpp'),
         ("DYNAMIC_SHAPES ids=1..4", 'DYNAMIC_SHAPES entry "ids=1..4" is not input:dim=min..max, as in ids:1=1..512'),
-        ("DYNAMIC_SHAPES ids:1=4..4", 'DYNAMIC_SHAPES entry "ids:1=4..4": the minimum 4 is not below the maximum 4'),
-        ("DYNAMIC_SHAPES x:0=1..4 x:0=1..8", 'DYNAMIC_SHAPES sets "x:0" more than once'),
+        (
+            "DYNAMIC_SHAPES ids:1=4..4",
+            'DYNAMIC_SHAPES entry "ids:1=4..4": the minimum 4 is not below the maximum 4; leave it out where the '
+            "size is fixed",
+        ),
+        (
+            "DYNAMIC_SHAPES ids:1=1..1000000000000000000",
+            'DYNAMIC_SHAPES entry "ids:1=1..1000000000000000000": the maximum is no size of a tensor; '
+            "write a smaller one",
+        ),
+        ("DYNAMIC_SHAPES x:0=1..4 x:0=1..8", 'DYNAMIC_SHAPES sets "x:0" more than once; keep one of them'),
         ("DEVICE gpu", 'DEVICE "gpu" is none of cpu, cuda'),
         (
             "DEVICE cuda",
@@ -70,14 +82,17 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
             'CUDA_ARCHITECTURES "90-virtual": PTX from 90 on loads on no later GPU; write 90, and 80-virtual for later '
             "ones",
         ),
-        ("DEVICE cuda CUDA_ARCHITECTURES 80-virtual 90 90-real", "CUDA_ARCHITECTURES names sm_90 more than once"),
-        ("DEVICE cuda CUDA_ARCHITECTURES 90 CPU_ISA avx2", "CPU_ISA is for DEVICE cpu"),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 80-virtual 90 90-real",
+            "CUDA_ARCHITECTURES names sm_90 more than once; keep one of them",
+        ),
+        ("DEVICE cuda CUDA_ARCHITECTURES 90 CPU_ISA avx2", "CPU_ISA is for DEVICE cpu; leave it out"),
         ("RUNTIME torch", "RUNTIME torch is not supported yet; use RUNTIME standalone"),
-        ("METHODS encode", "METHODS is not supported yet"),
+        ("METHODS encode", "METHODS is not supported yet; leave it out"),
         ("CUDA_ARCHITECTURES 80 90", "CUDA_ARCHITECTURES needs DEVICE cuda"),
-        ("CONFIG a.toml", "CONFIG is not supported yet"),
-        ("TUNE OFF", "TUNE is not supported yet"),
-        ("TUNING_DATABASE a.db", "TUNING_DATABASE is not supported yet"),
+        ("CONFIG a.toml", "CONFIG is not supported yet; leave it out"),
+        ("TUNE OFF", "TUNE is not supported yet; leave it out"),
+        ("TUNING_DATABASE a.db", "TUNING_DATABASE is not supported yet; leave it out"),
         ("WEIGHTS embed", 'WEIGHTS "embed" is none of EMBED, FILE, EXTERNAL; did you mean EMBED?'),
         ("WEIGHTS_FILE a.safetensors", "WEIGHTS_FILE needs WEIGHTS FILE"),
         ("WEIGHTS FILE WEIGHTS_FILE a/b", 'WEIGHTS_FILE "a/b" is not a file name: the file lies beside the library'),
@@ -90,14 +105,15 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
             "CPU_ISA avx512f",
             'CPU_ISA "avx512f" is none of x86-64-v3, x86-64-v2, avx2, avx512, native; did you mean avx512?',
         ),
-        ("CPU_ISA avx2 avx2", 'CPU_ISA names "avx2" more than once'),
+        ("CPU_ISA avx2 avx2", 'CPU_ISA names "avx2" more than once; keep one of them'),
+        ("CPU_ISA avx2 x86-64-v3", "CPU_ISA avx2 and x86-64-v3 are the same; keep one of them"),
         (
             "CPU_ISA native avx2",
             "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't choose "
-            "between it and others at load",
+            "between it and others at load; leave out the others",
         ),
         ("RTOL small", 'RTOL "small" is not a number such as 1e-4'),
-        ("NO_TEST ATOL 1e-4", "ATOL is for the test that NO_TEST leaves out"),
+        ("NO_TEST ATOL 1e-4", "ATOL is for the test that NO_TEST leaves out; keep one of the two"),
     ],
 )
 def test_problem_is_named(problems: Callable[[str], list[str]], arguments: str, problem: str) -> None:
@@ -108,13 +124,20 @@ def test_problem_is_named(problems: Callable[[str], list[str]], arguments: str, 
     ("model", "problem"),
     [
         ("", "MODEL is missing; write MODEL file.py:callable, package.module:callable or file.pt2"),
-        ("MODEL", "MODEL needs a value"),
+        ("MODEL", "MODEL needs a value; give it one, or leave it out"),
         ("MODEL model.py", 'MODEL "model.py" names no callable; write model.py:callable'),
         ("MODEL model", 'MODEL "model" is not file.py:callable, package.module:callable or file.pt2'),
     ],
 )
 def test_model_is_checked(problems: Callable[..., list[str]], model: str, problem: str) -> None:
     assert problems("NO_TEST", model) == [problem]
+
+
+def test_model_that_is_a_folder_is_refused(make_project: Callable[..., CMakeProject]) -> None:
+    project = make_project("", {"net.py/encoder.py": ""})
+    assert f'MODEL "net.py:build": {project.source}/net.py is a folder; name a file' in project.check_errors(
+        "add_aot_model(encoder MODEL net.py:build)"
+    )
 
 
 def test_missing_model_file_is_named(
@@ -131,11 +154,11 @@ def test_all_problems_come_in_one_message(problems: Callable[[str], list[str]]) 
         'unknown keyword "NAMSPACE"; did you mean NAMESPACE?',
         "RUNTIME torch is not supported yet; use RUNTIME standalone",
         'RTOL "y" is not a number such as 1e-4',
-        'PARAMS entry "x" is not key=value',
+        'PARAMS entry "x" is not key=value; as in PARAMS name=value',
     ]
 
 
-def test_unknown_keyword_lists_the_keywords(make_project: Callable[..., CMakeProject]) -> None:
+def test_message_names_the_call_and_the_keywords(make_project: Callable[..., CMakeProject]) -> None:
     text = make_project("").check_errors("aotbuild_add_model_test(encoder LABLES a)")
     assert text == (
         'aotbuild_add_model_test(encoder):\n  - unknown keyword "LABLES"; did you mean LABELS?\n'
@@ -157,19 +180,64 @@ def test_architectures_default_to_the_projects(make_project: Callable[..., CMake
 
 
 @pytest.mark.parametrize(
-    ("call", "problem"),
+    ("call", "text"),
     [
+        (
+            "add_aot_model()",
+            "add_aot_model():\n  - the target's name is missing; write it first\n  - MODEL is missing; ",
+        ),
+        (
+            "add_aot_model(MODEL model.py:build)",
+            "add_aot_model():\n  - the target's name is missing before MODEL; write it first\nKeywords: VERBOSE NO_",
+        ),
+        ("aotbuild_generate()", "aotbuild_generate():\n  - the target's name is missing; write it first\n"),
+        (
+            "aotbuild_add_model_test(LABELS a)",
+            "aotbuild_add_model_test():\n  - the target's name is missing before LABELS; write it first\n"
+            "Keywords: EXCLUDE_FROM_ALL LABELS",
+        ),
+        (
+            "aotbuild_add_model_benchmark()",
+            "aotbuild_add_model_benchmark():\n  - the target's name is missing; write it first\n"
+            "Keywords: EXCLUDE_FROM_ALL",
+        ),
+        (
+            "add_aot_python_extension(x y)",
+            'add_aot_python_extension(x):\n  - unexpected argument "y" before the first keyword; remove it, or write '
+            'its keyword\n  - "x" is no model; make it with add_aot_model before this call\nKeywords: EXCLUDE_FROM_ALL',
+        ),
+        (
+            "aotbuild_embed_binary()",
+            "aotbuild_embed_binary():\n  - the target's name is missing; write it first\n"
+            "  - FILE is missing; write FILE file SYMBOL name\n",
+        ),
+        (
+            "aotbuild_install(TARGETS a b a PACKAGE 1)",
+            'aotbuild_install(a b a):\n  - "a" is no model; make it with add_aot_model before this call\n'
+            '  - "b" is no model; make it with add_aot_model before this call\n'
+            '  - "a" is no model; make it with add_aot_model before this call\n'
+            '  - TARGETS names "a" more than once; keep one of them\n'
+            '  - PACKAGE "1" is not a package name\n'
+            "Keywords: PACKAGE NAMESPACE VERSION PYTHON_PACKAGE COMPONENT TARGETS",
+        ),
+        ("aotbuild_install(VERSION one)", 'VERSION "one" is not a version such as 1.2.3'),
+        (
+            "aotbuild_install(PYTHON_PACKAGE /p VERSION 1)",
+            "  - PYTHON_PACKAGE and VERSION exclude each other; leave out one of them\n"
+            '  - PYTHON_PACKAGE "/p" is not a folder below the install prefix\n',
+        ),
         ("aotbuild_install()", "TARGETS is missing; name the libraries to install"),
         ("aotbuild_install(TARGETS x)", '"x" is no model; make it with add_aot_model before this call'),
-        ("aotbuild_install(encoder)", 'unexpected argument "encoder" before the first keyword'),
+        ("aotbuild_install(encoder)", 'unexpected argument "encoder" before the first keyword; remove it'),
         ("aotbuild_install(NAMESPACE a)", 'NAMESPACE "a" is not a prefix that ends in ::'),
         ("aotbuild_add_model_benchmark(x)", '"x" is no model; make it with add_aot_model before this call'),
         ("add_aot_python_extension(x)", '"x" is no model; make it with add_aot_model before this call'),
-        ("aotbuild_generate(x MODEL model.py:build STATIC)", 'unknown keyword "STATIC"'),
-        ("aotbuild_generate(a/b MODEL model.py:build)", '"a/b" is no target name that files can be named after'),
+        ("aotbuild_generate(x MODEL model.py:build STATIC)", 'unknown keyword "STATIC"; use one of the keywords below'),
+        (
+            "aotbuild_generate(a/b MODEL model.py:build)",
+            '"a/b" is no target name that files can be named after; use letters, digits and _ . + -',
+        ),
     ],
 )
-def test_other_functions_check_their_arguments(
-    make_project: Callable[..., CMakeProject], call: str, problem: str
-) -> None:
-    assert problem in make_project("").check_errors(call)
+def test_other_functions_check_their_arguments(make_project: Callable[..., CMakeProject], call: str, text: str) -> None:
+    assert text in make_project("").check_errors(call)

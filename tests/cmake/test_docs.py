@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
+from pathlib import Path
 
 import pytest
 from cmake_project import PACKAGE, REPOSITORY
@@ -25,3 +27,24 @@ def test_every_keyword_is_in_the_reference() -> None:
             if re.fullmatch(r"[A-Z][A-Z_]+", keyword):
                 documented = (PACKAGE / "AddAotModel.cmake").read_text() if keyword != "SOURCES_VAR" else reference
                 assert keyword in reference or keyword in documented, f"{path.name}: {keyword}"
+
+
+def test_text_of_every_error_is_in_a_test() -> None:
+    """Of each message that a function of cmake/ can end with, the longest part without a variable."""
+    strings = []
+    for path in Path(__file__).parent.glob("test_*.py"):
+        tree = ast.parse(path.read_text())
+        strings += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is str]
+    tested = " ".join(" ".join(strings).split())
+    literal = r'"(?:[^"\\]|\\.)*"'
+    call = rf"(?:_aotbuild_problem\(|message\(FATAL_ERROR)\s*((?:{literal}\s*)+)\)"
+    untested = []
+    for path in sorted(PACKAGE.glob("**/*.cmake")):
+        for match in re.finditer(call, path.read_text()):
+            text = "".join(part[1:-1] for part in re.findall(literal, match[1]))
+            text = text.replace('\\"', '"').replace("\\n", "\n")
+            parts = [" ".join(part.split()) for part in re.split(r"\$\{(?:\$\{\w+\}|\w)+\}|\n", text)]
+            longest = max(parts, key=len)
+            if longest not in tested:
+                untested.append(f"{path.name}: {longest}")
+    assert not untested, "\n".join(untested)

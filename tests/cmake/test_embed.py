@@ -72,5 +72,8 @@ def test_every_problem_is_reported(make_project: MakeProject) -> None:
     ) in output
     project.write("CMakeLists.txt", HEAD + "aotbuild_embed_binary(nothing FILE none.bin)\n")
     output = " ".join(project.configure(error=True).split())
-    assert '- there is no target "nothing"; make it before this call - SYMBOL is missing - FILE "none.bin": ' in output
+    assert (
+        '- there is no target "nothing"; make it before this call - SYMBOL is missing; write FILE file SYMBOL name '
+        '- FILE "none.bin": '
+    ) in output
     assert f"{project.source}/none.bin does not exist, and no rule of this directory makes it" in output
