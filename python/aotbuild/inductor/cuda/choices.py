@@ -13,6 +13,7 @@ import torch
 from torch._inductor import select_algorithm
 from torch._inductor.virtualized import V
 
+from aotbuild.inductor.cuda.templates import adaptable
 from aotbuild.target import CudaArchitecture
 
 # Times in microseconds, fitted to the timings of all configurations of 9 matrix products and 6 convolutions in float16
@@ -39,7 +40,8 @@ def one_choice(gpu: CudaArchitecture) -> Iterator[None]:
     before = list(cache.preprocessing_fns)
     cache.preprocessing_fns.append(choose)
     try:
-        yield
+        with adaptable():
+            yield
     finally:
         cache.preprocessing_fns[:] = before
 

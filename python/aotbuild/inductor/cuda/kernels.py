@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor.cuda import cubin
+from aotbuild.inductor.cuda import cubin, templates
 from aotbuild.target import CudaTarget
 
 # What one process may allocate, and how much of the machine's free memory is counted for each. A compilation takes 0.3
@@ -220,7 +220,7 @@ def _compile(job: _Job) -> CompiledKernel:
     gpu = job.target.architecture
     with tempfile.TemporaryDirectory(prefix="aotbuild-") as scratch, declared(gpu), triton.knobs.cache.scope():
         triton.knobs.cache.dir = scratch
-        autotuner = _load(job.kernel)
+        autotuner = _load(_configured(job))
         candidates = _candidates(autotuner, job)
         reasons = []
         for config in candidates:
@@ -253,9 +253,16 @@ def _load(kernel: TritonKernel) -> Any:
     return getattr(module, kernel.name)
 
 
+def _configured(job: _Job) -> TritonKernel:
+    """A template has its configuration in its source."""
+    if not templates.is_template(job.kernel.source):
+        return job.kernel
+    return dataclasses.replace(job.kernel, source=templates.with_config(job.kernel.source, job.config or {}))
+
+
 def _candidates(autotuner: Any, job: _Job) -> list[Any]:
     """The chosen configuration, or all in the order of the heuristics."""
-    if job.config is None:
+    if job.config is None or templates.is_template(job.kernel.source):
         return list(autotuner.configs)
     from torch._inductor.runtime.triton_heuristics import config_from_dict
 
@@ -286,6 +293,8 @@ def _result(job: _Job, autotuner: Any, config: Any, binary: Any) -> CompiledKern
         raise _DoesNotCompileError(f"parameters of these types are not supported: {', '.join(unknown)}")
     inductor_meta = autotuner.inductor_meta
     settings = config_to_dict(config)
+    if templates.is_template(job.kernel.source):
+        settings = {**templates.config_of(job.kernel.source), **settings, **(job.config or {})}
     constants = {*settings, *inductor_meta.get("declared_constexpr_names", [])}
     names = [name for name in autotuner.fn.arg_names if name in signature]
     parameters = tuple(name for name in names if signature[name] != "constexpr")
@@ -344,7 +353,7 @@ def _key(job: _Job) -> str:
     import torch
     import triton
 
-    own = Path(__file__).read_bytes()
+    own = Path(__file__).read_bytes() + Path(templates.__file__).read_bytes()
     parts = (job.kernel.source, job.kernel.name, job.target.name, job.config, torch.__version__, triton.__version__)
     return hashlib.sha256(own + repr(parts).encode()).hexdigest()
 

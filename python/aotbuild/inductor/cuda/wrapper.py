@@ -10,22 +10,28 @@ from typing import Any
 
 import sympy
 import torch
-from torch._inductor import ir
+from torch._inductor import config, ir
 from torch._inductor.codegen.cpp_utils import cexpr
 from torch._inductor.codegen.wrapper import SymbolicCallArg
 from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
+from aotbuild.inductor.cuda.hints import Case, cases
 from aotbuild.inductor.cuda.kernels import SCALARS, CompiledKernel, TritonKernel
+from aotbuild.inductor.cuda.templates import grid_sizes, is_open
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A call of a kernel: C++ expressions for its parameters, those of the grid of a hand-written kernel included."""
+    """A call of a kernel: C++ expressions for its parameters, those of the grid of a hand-written kernel included.
+
+    Sizes of a template's grid are expressions of its tile sizes. ``cases``: values of the arguments to tune with.
+    """
 
     kernel: str
-    arguments: tuple[str, ...]
+    arguments: tuple[str | sympy.Expr, ...]
+    cases: tuple[Case, ...]
 
 
 @dataclass
@@ -122,28 +128,43 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
         _, source = (ast.literal_eval(argument) for argument in call.args)
         self.code.triton_kernels.append(TritonKernel(kernel_name, source))
 
+    def define_user_defined_triton_kernel(self, *args: Any, **kwargs: Any) -> Any:
+        """A Python number is a float32 parameter of a hand-written kernel, as where Triton itself launches it."""
+        with config.patch(_use_fp64_for_unbacked_floats=False):
+            return super().define_user_defined_triton_kernel(*args, **kwargs)
+
     def _generate_kernel_call_helper(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
         if kwargs["device"].type == "cpu":
             super()._generate_kernel_call_helper(kernel_name, call_args, **kwargs)
             return
         arguments = tuple(self._argument(argument) for argument in call_args)
-        self.writeline(f"launch@{len(self.code.launches)}@ {' '.join(arguments)}")
-        self.code.launches.append(Launch(kernel_name, arguments))
+        self.writeline(f"launch@{len(self.code.launches)}@ {' '.join(map(str, arguments))}")
+        self.code.launches.append(Launch(kernel_name, arguments, cases(call_args, kwargs.get("raw_args") or ())))
 
-    def _argument(self, argument: Any) -> str:
+    def _argument(self, argument: Any) -> str | sympy.Expr:
         if isinstance(argument, (str, SymbolicCallArg)):
             return str(argument)
         if isinstance(argument, bool):
             return str(argument).lower()
         if isinstance(argument, float):
             return str(self.generate_float_value(argument))
-        return str(cexpr(V.graph.sizevars.simplify(sympy.sympify(argument))))
+        expression = V.graph.sizevars.simplify(sympy.sympify(argument))
+        return expression if is_open(expression) else str(cexpr(expression))
 
 
 def _launch_line(launch: Launch, kernel: CompiledKernel, indent: str) -> str:
-    values = dict(zip(kernel.wrapper_parameters, launch.arguments, strict=True))
+    values = argument_values(launch, kernel)
     arguments = [_typed(values[name], kernel.signature[name]) for name in kernel.parameters]
     return f"{indent}launch({', '.join(['context', kernel.name, _grid(kernel, values), *arguments])});"
+
+
+def argument_values(launch: Launch, kernel: CompiledKernel) -> dict[str, str]:
+    """The launch's arguments by the names that the kernel's grid refers to."""
+    texts = (
+        str(cexpr(grid_sizes(argument, kernel.config))) if isinstance(argument, sympy.Expr) else argument
+        for argument in launch.arguments
+    )
+    return dict(zip(kernel.wrapper_parameters, texts, strict=True))
 
 
 def _grid(kernel: CompiledKernel, values: Mapping[str, str]) -> str:
