@@ -21,7 +21,7 @@ assemble() {
   mkdir -p "$package"
   cp tests/gpu/run.sh "$package"
   local program
-  for program in "$build"/programs/*_test "$build"/programs/*_bench; do
+  for program in "$build"/programs/*_test "$build"/programs/*_bench "$build"/programs/libkernel_timer.so; do
     strip -o "$package/${program##*/}" "$program"
   done
   # Everything but the C library, which is every machine's own.

@@ -1,4 +1,11 @@
 // Times a model with its inputs and outputs on the GPU: microseconds a call, with CUDA graphs and without.
+//
+//   <model>_bench [golden file] [--json] [--started <ns>]
+//   <model>_bench [golden file] --kernels
+//
+// --kernels: instead, the time of each kernel of one call, by libkernel_timer.so beside the program.
+// --json: one JSON object a line instead of a table. --started: when the process was started, by CLOCK_MONOTONIC, so
+// that loading the program counts as well.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -11,6 +18,7 @@
 #include <vector>
 
 #include "aotbuild/testing.hpp"
+#include "kernel_timer.hpp"
 #include MODEL_HEADER
 
 namespace {
@@ -19,8 +27,9 @@ using Clock = std::chrono::steady_clock;
 using aotbuild::AnyTensorView;
 using aotbuild::testing::GoldenFile;
 
-constexpr int kWarmUp = 20;
-constexpr int kCalls = 1000;
+// Until the clocks of the GPU have risen.
+constexpr std::chrono::milliseconds kWarmUp{500};
+constexpr std::size_t kCalls = 1000;
 
 // The few functions of the driver that a program with its own tensors on the GPU needs.
 class Driver {
@@ -79,42 +88,92 @@ class Bench {
     }
   }
 
-  void run(int cuda_graphs, Clock::time_point start) {
-    aotbuild_options options{};
-    options.struct_size = sizeof(options);
-    options.cuda_graphs = cuda_graphs;
-    aotbuild_model* model = nullptr;
-    check(api_.create(&options, &model));
+  // Needs AOTBUILD_CUDA_DRIVER to be `library`.
+  void time_kernels(const char* library) {
+    void* const handle = dlopen(library, RTLD_NOW);
+    if (handle == nullptr) throw std::runtime_error(dlerror());
+    const auto start = reinterpret_cast<decltype(&kernel_timer_start)>(dlsym(handle, "kernel_timer_start"));
+    const auto stop = reinterpret_cast<decltype(&kernel_timer_stop)>(dlsym(handle, "kernel_timer_stop"));
+    aotbuild_model* const model = create(-1);
+    warm_up(model);
+    start();
+    call(model);
+    const KernelTime* times = nullptr;
+    const std::size_t count = stop(&times);
+    double total = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const KernelTime& time = times[i];
+      total += time.microseconds;
+      std::printf("%-12s %8.2f us  %6u x %4u x %u blocks of %4u threads, %6u bytes  %s\n", MODEL_NAME,
+                  time.microseconds, time.grid[0], time.grid[1], time.grid[2], time.threads, time.shared_bytes,
+                  time.name);
+    }
+    std::printf("%-12s %8.2f us  all %zu kernels\n", MODEL_NAME, total, count);
+    api_.destroy(model);
+  }
+
+  // `cuda_graphs`: as aotbuild_options::cuda_graphs.
+  void run(int cuda_graphs, Clock::time_point start, bool json) {
+    aotbuild_model* const model = create(cuda_graphs);
     call(model);
     driver_.synchronize();
     const double first = microseconds(Clock::now() - start) / 1000;
-    for (int i = 0; i < kWarmUp; ++i) call(model);
-    driver_.synchronize();
+    warm_up(model);
     aotbuild_statistics before{};
     aotbuild_statistics after{};
     check(api_.statistics(model, &before));
     std::vector<double> times;
-    for (int i = 0; i < kCalls; ++i) {
+    for (std::size_t i = 0; i < kCalls; ++i) {
       const auto begin = Clock::now();
       call(model);
       driver_.synchronize();
       times.push_back(microseconds(Clock::now() - begin));
     }
     const auto begin = Clock::now();
-    for (int i = 0; i < kCalls; ++i) call(model);
+    for (std::size_t i = 0; i < kCalls; ++i) call(model);
     driver_.synchronize();
     const double queued = microseconds(Clock::now() - begin) / kCalls;
     check(api_.statistics(model, &after));
-    std::nth_element(times.begin(), times.begin() + kCalls / 2, times.end());
-    std::printf("%-12s %-8s first %7.1f ms  median %8.1f us  back to back %8.1f us  driver allocations %llu%s%s\n",
-                MODEL_NAME, cuda_graphs < 0 ? "launches" : "graph", first, times[kCalls / 2], queued,
-                static_cast<unsigned long long>(after.driver_allocations - before.driver_allocations),
-                cuda_graphs >= 0 && after.graph_obstacle != nullptr ? "  no graph: " : "",
-                cuda_graphs >= 0 && after.graph_obstacle != nullptr ? after.graph_obstacle : "");
     api_.destroy(model);
+    std::sort(times.begin(), times.end());
+    const double median = times[kCalls / 2];
+    const double low = times[kCalls / 10];
+    const double high = times[kCalls - kCalls / 10];
+    const auto allocations = static_cast<unsigned long long>(after.driver_allocations - before.driver_allocations);
+    const char* const kind = cuda_graphs < 0 ? "launches" : "graph";
+    const char* const obstacle = cuda_graphs >= 0 ? after.graph_obstacle : nullptr;
+    if (json) {
+      const nlohmann::json result = {
+          {"model", MODEL_NAME}, {"kind", kind},   {"first_ms", first},         {"median_us", median},
+          {"p10_us", low},       {"p90_us", high}, {"back_to_back_us", queued}, {"driver_allocations", allocations}};
+      std::printf("%s\n", result.dump().c_str());
+    } else {
+      std::printf(
+          "%-12s %-8s first %7.1f ms  median %8.1f us (10%% %.1f, 90%% %.1f)  back to back %8.1f us  "
+          "driver allocations %llu%s%s\n",
+          MODEL_NAME, kind, first, median, low, high, queued, allocations, obstacle != nullptr ? "  no graph: " : "",
+          obstacle != nullptr ? obstacle : "");
+    }
   }
 
  private:
+  aotbuild_model* create(int cuda_graphs) const {
+    aotbuild_options options{};
+    options.struct_size = sizeof(options);
+    options.cuda_graphs = cuda_graphs;
+    aotbuild_model* model = nullptr;
+    check(api_.create(&options, &model));
+    return model;
+  }
+
+  void warm_up(aotbuild_model* model) {
+    const auto start = Clock::now();
+    while (Clock::now() - start < kWarmUp) {
+      call(model);
+      driver_.synchronize();
+    }
+  }
+
   void add(const GoldenFile& golden, const std::string& prefix, const aotbuild_tensor_info& info,
            std::vector<aotbuild_tensor>* tensors) {
     const AnyTensorView view = golden.get(prefix + info.name, info.dtype);
@@ -151,11 +210,35 @@ class Bench {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const auto start = Clock::now();
-  const GoldenFile golden(aotbuild::testing::find_golden_file(argc, argv, MODEL_NAME ".golden.safetensors"));
+  Clock::time_point start = Clock::now();
+  bool json = false;
+  bool kernels = false;
+  std::vector<char*> rest;
+  for (int i = 0; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "--json") {
+      json = true;
+    } else if (argument == "--kernels") {
+      kernels = true;
+    } else if (argument == "--started" && i + 1 < argc) {
+      start = Clock::time_point(std::chrono::nanoseconds(std::atoll(argv[++i])));  // CLOCK_MONOTONIC is this clock
+    } else {
+      rest.push_back(argv[i]);
+    }
+  }
+  const int rest_count = static_cast<int>(rest.size());
+  const GoldenFile golden(
+      aotbuild::testing::find_golden_file(rest_count, rest.data(), MODEL_NAME ".golden.safetensors"));
+  if (kernels) {
+    const std::string program = argv[0];
+    const std::string library = program.substr(0, program.rfind('/') + 1) + "libkernel_timer.so";
+    setenv("AOTBUILD_CUDA_DRIVER", library.c_str(), 1);
+    Bench(golden, "example").time_kernels(library.c_str());
+    return 0;
+  }
   Bench bench(golden, "example");
-  bench.run(0, start);
-  bench.run(-1, Clock::now());
+  bench.run(0, start, json);
+  bench.run(-1, Clock::now(), json);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s: %s\n", MODEL_NAME, error.what());
   return 1;
