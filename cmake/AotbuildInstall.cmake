@@ -20,8 +20,7 @@ tree is relocatable: it names no path outside itself.
 Installed below the prefix: the libraries and the runtime, with oneDNN and Sleef, in `lib`; the models' headers and
 aotbuild's in `include`; weights files of `WEIGHTS FILE` beside the libraries; manifests in `share/<package>`;
 `lib/cmake/<package>` and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
-copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`. An OBJECT library has no
-pkg-config file.
+copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`.
 
 With `PYTHON_PACKAGE dir` it installs what a Python package needs to run the models, all into `dir`, and nothing else: the
 extension modules of targets with `PYTHON_MODULE` and their type stubs, shared libraries of models, weights files, and
@@ -137,6 +136,10 @@ function(aotbuild_install)
     ${component})
   cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/pkgconfig"
     OUTPUT_VARIABLE prefix_from_pkgconfig)
+  set(pkg_config_version "${arg_VERSION}")
+  if(pkg_config_version STREQUAL "")  # pkg-config wants one
+    set(pkg_config_version 0)
+  endif()
   set(weights_properties "")
   foreach(target IN LISTS arg_TARGETS)
     foreach(property IN ITEMS HEADER_DIR MANIFEST WEIGHTS_FILE)
@@ -152,15 +155,19 @@ function(aotbuild_install)
         "AOTBUILD_WEIGHTS_FILE \"\${PACKAGE_PREFIX_DIR}/${CMAKE_INSTALL_LIBDIR}/${file_name}\")\n")
     endif()
     get_target_property(type ${target} TYPE)
-    if(type STREQUAL "STATIC_LIBRARY")
-      set(libraries "-l${target} -laotbuild_runtime${imported_flags} -fopenmp -ldl -lstdc++ -lm")
-    elseif(type STREQUAL "SHARED_LIBRARY")
+    set(libraries "-l${target} -laotbuild_runtime${imported_flags} -fopenmp -ldl -lstdc++ -lm")
+    if(type STREQUAL "SHARED_LIBRARY")
       set(libraries "-l${target} -laotbuild_runtime_shared")
-    else()
-      continue()
+    elseif(type STREQUAL "OBJECT_LIBRARY")
+      string(REPLACE "-l${target} " "@objects@ " libraries "${libraries}")
     endif()
     configure_file("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/model.pc.in" "${package_dir}/${target}.pc" @ONLY)
     install(FILES "${package_dir}/${target}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" ${component})
+    if(type STREQUAL "OBJECT_LIBRARY")
+      install(CODE "set(AOTBUILD_TARGET \"${target}\")" ${component})
+      install(CODE "set(AOTBUILD_LIBDIR \"${CMAKE_INSTALL_LIBDIR}\")" ${component})
+      install(SCRIPT "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/list_objects.cmake" ${component})
+    endif()
   endforeach()
 
   # The CMake package.

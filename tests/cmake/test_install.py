@@ -12,9 +12,11 @@ from cmake_project import HEAD, CMakeProject
 MakeProject = Callable[..., CMakeProject]
 
 LISTS = """
+install(CODE "message(FATAL_ERROR \\"another component\\")" COMPONENT other)
 add_aot_model(encoder STATIC MODEL model.py:build)
 add_aot_model(decoder SHARED MODEL model.py:build WEIGHTS FILE PARAMS add=1)
-aotbuild_install(TARGETS encoder decoder PACKAGE models VERSION 2.1)
+add_aot_model(scorer OBJECT MODEL model.py:build PARAMS add=2)
+aotbuild_install(TARGETS encoder decoder scorer PACKAGE models VERSION 2.1 COMPONENT nets)
 """
 
 # The real runtime's libraries need oneDNN and Sleef; the empty runtime needs nothing, and neither does the stand-in.
@@ -23,7 +25,7 @@ cmake_minimum_required(VERSION 3.24)
 project(consumer LANGUAGES CXX)
 find_package(models 2.0 REQUIRED)
 add_executable(app main.cpp)
-target_link_libraries(app PRIVATE models::encoder models::decoder)
+target_link_libraries(app PRIVATE models::encoder models::decoder models::scorer)
 get_target_property(weights models::decoder AOTBUILD_WEIGHTS_FILE)
 if(NOT EXISTS "${weights}")
   message(FATAL_ERROR "no weights: ${weights}")
@@ -35,36 +37,33 @@ MAIN = """\
 #include <aotbuild/c_api.h>
 #include <encoder.hpp>
 #include <decoder.hpp>
-int main() { std::printf("%d %d", encoder()(), decoder()()); }
+#include <scorer.hpp>
+int main() { std::printf("%d %d %d", encoder()(), decoder()(), scorer()()); }
 """
 
 
-@pytest.fixture
-def installed(make_project: MakeProject, tmp_path: Path) -> tuple[CMakeProject, Path]:
-    """A project whose models are installed, then moved to another folder; its source and build trees are gone."""
-    project = make_project(HEAD + LISTS)
-    project.configure("-DCMAKE_INSTALL_LIBDIR=lib")
+@pytest.fixture(scope="module", params=["Ninja", "Unix Makefiles"])
+def prefix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Installed models, moved to another folder; the source and build trees that they came from are gone."""
+    folder = tmp_path_factory.mktemp("install")
+    project = CMakeProject(folder, HEAD + LISTS, {}, request.param)
+    project.configure("-DCMAKE_INSTALL_LIBDIR=lib", "-DCMAKE_BUILD_TYPE=Release")
     project.build()
-    project.run("cmake", "--install", project.build_dir, "--prefix", tmp_path / "first")
-    prefix = tmp_path / "moved"
-    (tmp_path / "first").rename(prefix)
+    project.run("cmake", "--install", project.build_dir, "--prefix", folder / "first", "--component", "nets")
     shutil.rmtree(project.source)
     shutil.rmtree(project.build_dir)
-    project.write("main.cpp", MAIN)
-    return project, prefix
+    return (folder / "first").rename(folder / "moved")
 
 
-def test_installed_tree_holds_what_is_needed_and_no_more(installed: tuple[CMakeProject, Path]) -> None:
-    _, prefix = installed
+def test_installed_tree_holds_what_is_needed_and_no_more(prefix: Path) -> None:
     files = {path.relative_to(prefix).as_posix() for path in prefix.rglob("*") if path.is_file()}
     assert {name for name in files if not name.startswith("include/aotbuild/")} == {
-        "include/decoder.h",
-        "include/decoder.hpp",
-        "include/encoder.h",
-        "include/encoder.hpp",
+        *(f"include/{model}.{extension}" for model in ("decoder", "encoder", "scorer") for extension in ("h", "hpp")),
+        *(f"lib/pkgconfig/{model}.pc" for model in ("decoder", "encoder", "scorer")),
+        *(f"share/models/{model}.manifest.json" for model in ("decoder", "encoder", "scorer")),
         "lib/cmake/models/modelsConfig.cmake",
         "lib/cmake/models/modelsConfigVersion.cmake",
-        "lib/cmake/models/modelsTargets-noconfig.cmake",
+        "lib/cmake/models/modelsTargets-release.cmake",
         "lib/cmake/models/modelsTargets.cmake",
         "lib/decoder.safetensors",
         "lib/libaotbuild_runtime.a",
@@ -73,23 +72,21 @@ def test_installed_tree_holds_what_is_needed_and_no_more(installed: tuple[CMakeP
         "lib/libdnnl.so.3",
         "lib/libencoder.a",
         "lib/libsleef.so.3",
-        "lib/pkgconfig/decoder.pc",
-        "lib/pkgconfig/encoder.pc",
-        "share/models/decoder.manifest.json",
-        "share/models/encoder.manifest.json",
+        *(
+            f"lib/objects-Release/scorer/scorer.aotbuild/src/scorer{part}.cpp.o"
+            for part in ("", "_run_x86_64_v3", "_weights", *(f"_kernels_x86_64_v3_{n}" for n in range(4)))
+        ),
     }
 
 
-def test_installed_text_files_name_no_path_outside(installed: tuple[CMakeProject, Path]) -> None:
-    project, prefix = installed
+def test_installed_text_files_name_no_path_outside(prefix: Path) -> None:
     for path in [*prefix.rglob("*.cmake"), *prefix.rglob("*.pc"), *prefix.rglob("*.json"), *prefix.rglob("*.h*")]:
-        assert str(project.source.parent) not in path.read_text(), path
+        assert str(prefix.parent) not in path.read_text(), path
 
 
 @pytest.mark.quick
-def test_find_package_uses_the_installed_models(installed: tuple[CMakeProject, Path]) -> None:
-    project, prefix = installed
-    project.write("CMakeLists.txt", CONSUMER)
+def test_find_package_uses_the_installed_models(make_project: MakeProject, prefix: Path) -> None:
+    project = make_project(CONSUMER, {"main.cpp": MAIN})
     project.configure(
         f"-DCMAKE_PREFIX_PATH={prefix}",
         "-DCMAKE_DISABLE_FIND_PACKAGE_Python3=ON",
@@ -98,36 +95,21 @@ def test_find_package_uses_the_installed_models(installed: tuple[CMakeProject, P
         package=False,
     )
     project.build()
-    assert project.program() == "12 8"
+    assert project.program() == "12 8 14"
+    project.write("CMakeLists.txt", CONSUMER.replace("2.0", "3.0"))
+    output = project.configure(f"-DCMAKE_PREFIX_PATH={prefix}", standin=False, package=False, error=True)
+    assert 'compatible with requested version "3.0"' in " ".join(output.split())
 
 
-def test_pkg_config_uses_the_installed_models(installed: tuple[CMakeProject, Path]) -> None:
-    project, prefix = installed
-    flags = project.run(
-        "pkg-config", "--cflags", "--libs", "encoder", "decoder",
-        environment={"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")},
-    ).split()  # fmt: skip
+def test_pkg_config_uses_the_installed_models(make_project: MakeProject, prefix: Path) -> None:
+    project = make_project("", {"main.cpp": MAIN})
+    names = ("encoder", "decoder", "scorer")
+    environment = {"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+    flags = project.run("pkg-config", "--cflags", "--libs", *names, environment=environment).split()
+    assert project.run("pkg-config", "--modversion", *names, environment=environment).split() == ["2.1"] * 3
     project.build_dir.mkdir()
     project.run("c++", project.source / "main.cpp", "-o", project.build_dir / "app", *flags)
-    assert project.program() == "12 8"
-
-
-def test_object_library_installs(make_project: MakeProject, tmp_path: Path) -> None:
-    project = make_project(
-        HEAD + "add_aot_model(encoder OBJECT MODEL model.py:build)\naotbuild_install(TARGETS encoder PACKAGE models)\n"
-    )
-    project.configure("-DCMAKE_INSTALL_LIBDIR=lib")
-    project.build()
-    project.run("cmake", "--install", project.build_dir, "--prefix", tmp_path / "prefix")
-    consumer = CMakeProject(
-        tmp_path / "consumer",
-        CONSUMER[: CONSUMER.index("get_target")].replace(" models::decoder", "").replace(" 2.0", ""),
-        {},
-        "Ninja",
-    )
-    consumer.configure(f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}", standin=False, package=False)
-    consumer.build()
-    assert consumer.program() == "12"
+    assert project.program() == "12 8 14"
 
 
 def test_projects_own_export_set_takes_the_output_targets(make_project: MakeProject) -> None:

@@ -141,10 +141,10 @@ def test_installed_models_need_neither_python_nor_torch(project: CMakeProject, t
         pytest.skip("this machine allows no mount namespaces")
     project.run("cmake", "--install", project.build_dir, "--prefix", tmp_path / "first")
     prefix = (tmp_path / "first").rename(tmp_path / "moved")
-    source = tmp_path / "consumer"
-    source.mkdir()
+    folder = tmp_path / "consumer"
+    folder.mkdir()
     for name, text in {"CMakeLists.txt": CONSUMER, "main.cpp": MAIN, "objects.cpp": OBJECTS}.items():
-        (source / name).write_text(text)
+        (folder / name).write_text(text)
     build = tmp_path / "build"
 
     def run(*command: str | Path, expected: int = 0) -> str:
@@ -154,12 +154,12 @@ def test_installed_models_need_neither_python_nor_torch(project: CMakeProject, t
 
     for module in ("torch", "aotbuild"):
         run("sh", "-c", f"python3 -c 'import {module}' || python -c 'import {module}'", expected=127)
-    run("cmake", "-S", source, "-B", build, "-G", "Unix Makefiles", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "-S", folder, "-B", build, "-G", "Unix Makefiles", f"-DCMAKE_PREFIX_PATH={prefix}")
     run("cmake", "--build", build)
     run(build / "app")
     run(build / "objects")
     if system_has("pkg-config"):
-        names = ("as_static", "as_shared")
-        flags = run("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "pkg-config", "--cflags", "--libs", *names)
-        run("c++", "-std=c++17", source / "main.cpp", "-o", build / "by_pkg_config", *flags.split())
-        run(build / "by_pkg_config")
+        for source, names in {"main.cpp": ("as_static", "as_shared"), "objects.cpp": ("as_object",)}.items():
+            flags = run("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "pkg-config", "--cflags", "--libs", *names)
+            run("c++", "-std=c++17", folder / source, "-o", build / "by_pkg_config", *flags.split())
+            run(build / "by_pkg_config")
