@@ -438,10 +438,15 @@ def foreign_reads(reads: Iterable[str], is_project_file: Callable[[str], bool]) 
 
 
 def graph_key(captured: Any, settings: Mapping[str, Any], toolchain: Sequence[Path]) -> str:
-    """The key of an exported program without the values of its weights."""
+    """The key of an exported program without the values of its weights; empty where the program does not say it all.
+
+    It calls code of the user's then: what an operator of another library or a Triton kernel does is not in the graph.
+    """
     import torch
 
     program = captured.program
+    if not all(map(_is_pytorchs, itertools.chain.from_iterable(map(_calls, program.graph_module.modules())))):
+        return ""
     lines = []
     for name, module in sorted(program.graph_module.named_modules()):
         if isinstance(module, torch.fx.GraphModule):
@@ -469,6 +474,21 @@ def graph_key(captured: Any, settings: Mapping[str, Any], toolchain: Sequence[Pa
         [[path.name, _hash_file(path)] for path in toolchain],
         _processor() if "native" in settings.get("cpu_isa", ()) else "",
     )
+
+
+def _calls(module: Any) -> Iterator[Any]:
+    import torch
+
+    if isinstance(module, torch.fx.GraphModule):
+        yield from (node.target for node in module.graph.nodes if node.op == "call_function")
+
+
+def _is_pytorchs(operator: Any) -> bool:
+    import torch
+
+    if isinstance(operator, torch._ops.OpOverload):
+        return operator.namespace in ("aten", "prim", "prims")
+    return not str(operator).startswith("triton_kernel_wrapper")
 
 
 def _node_text(node: Any) -> str:

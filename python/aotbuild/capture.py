@@ -320,7 +320,12 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
     args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
     shapes = _dynamic_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
     printed = io.StringIO()  # a failing export prints its graph
-    with _contiguous_parameters(module), torch.no_grad(), contextlib.redirect_stderr(printed), triton_kernels.recorded():
+    with (
+        _contiguous_parameters(module),
+        torch.no_grad(),
+        contextlib.redirect_stderr(printed),
+        triton_kernels.recorded(),
+    ):
         try:
             program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
         except Exception as error:

@@ -99,13 +99,13 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             captured = capture.capture(source, dynamic, request.emit.target)
     lowered: Any = None
     graph_key = cache.graph_key(captured, _lowering_settings(request), toolchain) if store else ""
-    if store:
+    if store and graph_key:
         kept = store.find_graph(graph_key, [*lowered_classes, *_plain_classes()])
         lowered = None if kept is None else cache.join_weights(kept, captured.program)
     if lowered is None:
         with progress.stage("lowered it in"):
             lowered = lower(captured)
-        without_weights = cache.split_weights(lowered, captured.program) if store else None
+        without_weights = cache.split_weights(lowered, captured.program) if graph_key else None
         if store and without_weights is not None:
             store.store_graph(graph_key, without_weights)
     compiled = CompiledModel(

@@ -10,7 +10,11 @@ import inspect
 import sys
 import unittest.mock
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+    from torch.fx import Node
 
 
 @contextlib.contextmanager
@@ -62,3 +66,18 @@ def interpreted() -> Iterator[None]:
         unittest.mock.patch.object(Autotuner, "run", run_first),
     ):
         yield
+
+
+def calls(program: ExportedProgram) -> Iterator[tuple[Node, str]]:
+    """The calls of hand-written kernels in a program, with the name of the kernel or of its ``triton_op``."""
+    import torch
+    from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
+    from torch._library.triton import triton_ops_to_kernels
+
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            if "kernel_idx" in node.kwargs:
+                kernel: Any = kernel_side_table.get_kernel(node.kwargs["kernel_idx"])
+                yield node, str(getattr(kernel, "fn", kernel).__name__)
+            elif isinstance(node.target, torch._ops.OpOverload) and node.target._schema.name in triton_ops_to_kernels:
+                yield node, str(node.target._schema.name)

@@ -17,12 +17,13 @@ from aotbuild import capture
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 from aotbuild.paths import include_directory
-from aotbuild.target import CUDA_ARCHITECTURES, cuda_target
+from aotbuild.target import CUDA_ARCHITECTURES, cpu_isa, cuda_target
 
 pytest.importorskip("triton")
 
 from aotbuild.inductor.cuda import cubin, sort
 from aotbuild.inductor.cuda.lowering import CudaVariant, LoweredCuda, lower_cuda
+from aotbuild.inductor.lowering import lower
 
 
 class Function(nn.Module):
@@ -158,6 +159,12 @@ def lowered(build: Callable[[], Model], *architectures: str) -> LoweredCuda:
     return lower_cuda(captured, architectures or ("90",), target=build.__name__)
 
 
+def captured_gpu_model(name: str) -> capture.Captured:
+    """A model of tests/gpu, from its file."""
+    source = capture.load_source(f"gpu_models.py:{name}", {}, Path(__file__).parents[1] / "gpu")
+    return capture.capture(source, (), name)
+
+
 def launches(variant: CudaVariant) -> list[tuple[str, str, list[str]]]:
     """(kernel, grid, arguments) of each launch in the run function."""
     found = re.findall(r"^ *launch\(context, (\w+), (\{.*?\}), (.*)\);$", variant.run_source, re.MULTILINE)
@@ -188,6 +195,34 @@ def test_model_becomes_cubins_and_launches(build: Callable[[], Model], tmp_path:
         [compiler, *flags, f"-I{include_directory()}", f"-I{tmp_path}", str(source)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_hand_written_kernels() -> None:
+    captured = captured_gpu_model("hand_written")
+    for case in captured.golden:
+        x, expected = (
+            torch.frombuffer(data.data, dtype=torch.float32).reshape(data.shape)
+            for data in (*case.inputs, *case.outputs)
+        )
+        sums = x + 0.3 * x.sin() + captured.program.state_dict["row"]
+        torch.testing.assert_close(expected, 2 * sums.relu().transpose(1, 2))
+    (variant,) = lower_cuda(captured, ["90"], target="hand_written").variants
+    grids = {kernel: (grid, arguments) for kernel, grid, arguments in launches(variant)}
+    (one, two, three) = (
+        next(name for name in grids if name.startswith(start)) for start in ("add_scaled", "add_row", "transpose")
+    )
+    assert re.fullmatch(r"\{.*120L\*s\d+.*, 1L, 1L\}", grids[one][0])
+    assert grids[one][1][-1] == "float(0.3)"
+    assert re.fullmatch(r"\{.*, 2L, 1L\}", grids[two][0])
+    assert re.fullmatch(r"\{.*, 2L, 3L\}", grids[three][0])
+    assert {kernel.name: kernel.config for kernel in variant.kernels}[one]["block"] == 256
+
+
+def test_hand_written_kernels_are_refused_for_the_cpu() -> None:
+    captured = captured_gpu_model("hand_written")
+    message = r"^net: the model calls hand-written Triton kernels, .*:\n  add_scaled\n    at .*gpu_models.py:"
+    with pytest.raises(AotbuildError, match=message):
+        lower(captured, [cpu_isa("x86-64-v3")], target="net")
 
 
 def test_every_architecture() -> None:

@@ -20,7 +20,7 @@ from torch._inductor.debug import DebugContext
 from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 
-from aotbuild import capture
+from aotbuild import capture, triton_kernels
 from aotbuild.capture import Captured, tensor_data
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import kernels
@@ -106,6 +106,7 @@ def lower(
         AotbuildError: for an unknown option, or operators that the standalone runtime lacks (all of them at once).
     """
     counters = Counters()
+    _refuse_triton_kernels(captured, target)
     prepared = prepare(captured.program)
     counters.decompositions += 1
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
@@ -264,6 +265,19 @@ def supported_shim_functions() -> frozenset[str]:
     """The shim functions that the standalone runtime has: those that its own header declares."""
     text = (include_directory() / "aotbuild" / "detail" / "shim.h").read_text()
     return frozenset(re.findall(r"^#define (aoti_torch_\w+) aotbuild_torch_\w+$", text, re.MULTILINE))
+
+
+def _refuse_triton_kernels(captured: Captured, target: str) -> None:
+    found = {
+        name: capture.user_frame(node.meta.get("stack_trace")) for node, name in triton_kernels.calls(captured.program)
+    }
+    if found:
+        places = "".join(f"  {name}\n" + (f"    at {place}\n" if place else "") for name, place in found.items())
+        raise AotbuildError(
+            f"{target}: the model calls hand-written Triton kernels, which run on GPUs alone:\n{places}"
+            "  Use DEVICE cuda, or call PyTorch's operators when the model is built for the CPU (a value of PARAMS can "
+            "say which)."
+        )
 
 
 def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: str) -> None:

@@ -31,7 +31,7 @@ def prepare(program: ExportedProgram) -> PreparedGraph:
     table = cpu_graph.decomposition_table(())
     decompositions.extend(table)
     with torch.no_grad():
-        decomposed = moved.run_decompositions(table)
+        decomposed = moved.run_decompositions(table, decompose_custom_triton_ops=True)
     # Weights are found by name, and shared ones by their storage, which fake tensors have not.
     decomposed._state_dict = dict(program.state_dict)
     decomposed._constants = {**decomposed.constants, **program.constants}
