@@ -102,6 +102,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--weights-file", default="")
     add("--preset", default="default")
     add("--option", action="append", default=[], metavar="KEY=VALUE")
+    add("--tuning-database", type=Path, help="configurations to replay; it need not exist")
     add("--rtol", type=float)
     add("--atol", type=float)
     add("--shards", type=int, default=4, help="number of kernel sources, fixed so that CMake knows their names")
@@ -149,6 +150,7 @@ def _generate(args: argparse.Namespace) -> int:
         runtime=args.runtime,
         preset=args.preset,
         options=_pairs(args.option, "OPTIONS"),
+        tuning_database=args.tuning_database,
         rtol=args.rtol,
         atol=args.atol,
         shards=args.shards,

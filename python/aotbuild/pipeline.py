@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from aotbuild import cache, emit, program
 from aotbuild.errors import AotbuildError
 from aotbuild.program import CompiledModel, EmitOptions, Signature, TensorSpec
+from aotbuild.tuning.replay import Replay, Tuned
 
 if TYPE_CHECKING:
     from aotbuild.capture import Captured
@@ -38,6 +39,7 @@ class GenerateRequest:
     runtime: str = "standalone"
     preset: str = "default"
     options: Mapping[str, str] = field(default_factory=dict)
+    tuning_database: Path | None = None
     rtol: float | None = None
     atol: float | None = None
     shards: int = 4
@@ -60,6 +62,10 @@ class Progress:
             seconds = time.perf_counter() - start
             print(f"aotbuild: {self._target}: {name} {seconds:.1f} s", file=self._stream, flush=True)
 
+    def note(self, line: str) -> None:
+        if not self._quiet:
+            print(f"aotbuild: {line}", file=self._stream, flush=True)
+
 
 def generate(request: GenerateRequest, progress: Progress | None = None) -> list[str]:
     """Runs the whole pipeline and writes what differs.
@@ -75,19 +81,21 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     store = cache.enabled()
     toolchain = cache.toolchain_files()
     base = request.source_dir or Path.cwd()
-    settings = _settings(request)
+    replay = Replay(request.tuning_database)
+    toolchain_and_tuning = [*toolchain, *([replay.path] if replay.path else [])]
+    settings = {**_settings(request), "tuning": replay.settings}
     source_key = cache.source_key(settings, request.model, base, toolchain) if store else None
     if store and source_key:
         with progress.stage("looked in the cache in"):
             hit = store.find(source_key)
         if hit:
             with progress.stage("took the sources from the cache in"):
-                dependencies = [*hit.dependencies, *toolchain]
+                dependencies = [*hit.dependencies, *toolchain_and_tuning]
                 return emit.write(hit.files, request.output_dir, request.stamp, request.depfile, dependencies)
     with progress.stage("imported torch in"):
         import torch
 
-        lower, lowered_classes = _lowering(request)
+        lower, lowered_classes = _lowering(request, replay)
     from aotbuild import capture
 
     torch.set_num_threads(max(1, torch.get_num_threads()))
@@ -98,7 +106,11 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
             captured = capture.capture(source, dynamic, request.emit.target)
     lowered: Any = None
-    graph_key = cache.graph_key(captured, _lowering_settings(request), toolchain) if store else ""
+    graph_key = (
+        cache.graph_key(captured, {**_lowering_settings(request), "tuning": replay.settings}, toolchain)
+        if store
+        else ""
+    )
     if store and graph_key:
         kept = store.find_graph(graph_key, [*lowered_classes, *_plain_classes()])
         lowered = None if kept is None else cache.join_weights(kept, captured.program)
@@ -108,6 +120,9 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
         without_weights = cache.split_weights(lowered, captured.program) if graph_key else None
         if store and without_weights is not None:
             store.store_graph(graph_key, without_weights)
+    tuning = getattr(lowered, "tuning", ())
+    for line in replay.report(request.emit.target, tuning):
+        progress.note(line)
     compiled = CompiledModel(
         _on_device(captured.signature, request.device),
         lowered.weights,
@@ -123,11 +138,12 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             "preset": request.preset,
             "options": dict(sorted(request.options.items())),
             "counters": lowered.counters,
+            **({"tuning": _tuning_summary(tuning)} if tuning else {}),
         },
     )
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
-        dependencies = [*captured.files, *toolchain]
+        dependencies = [*captured.files, *toolchain_and_tuning]
         changed = emit.write(files, request.output_dir, request.stamp, request.depfile, dependencies)
     if store and source_key:
         with progress.stage("kept it in the cache in"):
@@ -135,18 +151,30 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     return changed
 
 
-def _lowering(request: GenerateRequest) -> tuple[Callable[[Captured], Any], list[type]]:
+def _tuning_summary(kernels: Sequence[Tuned]) -> dict[str, Any]:
+    """For the manifest: by their keys `aotbuild tune prune` knows which lines of a database are in use."""
+    return {
+        "kernels": len(kernels),
+        "measured": sum(kernel.measured for kernel in kernels),
+        "keys": sorted({f"{kernel.architecture} {kernel.key}" for kernel in kernels}),
+    }
+
+
+def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured], Any], list[type]]:
     """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
     target, preset, options = request.emit.target, request.preset, _option_values(request.options)
     if request.device == "cuda":
-        from aotbuild.inductor.cuda import kernels
+        from aotbuild.inductor.cuda import kernels, tunable
         from aotbuild.inductor.cuda import lowering as cuda
 
         def lower_cuda(captured: Captured) -> cuda.LoweredCuda:
             architectures = request.cuda_architectures
-            return cuda.lower_cuda(captured, architectures, target=target, preset=preset, options=options)
+            return cuda.lower_cuda(
+                captured, architectures, target=target, preset=preset, options=options, measured=replay.measured
+            )
 
-        return lower_cuda, [cuda.LoweredCuda, cuda.CudaVariant, kernels.CompiledKernel, kernels.GridExpressions]
+        plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning]
+        return lower_cuda, [*plain, kernels.CompiledKernel, kernels.GridExpressions]
     from aotbuild.inductor import lowering as cpu
     from aotbuild.target import cpu_isa
 
@@ -172,7 +200,7 @@ def _on_device(signature: Signature, device: str) -> Signature:
 
 def _settings(request: GenerateRequest) -> dict[str, Any]:
     """All that the result depends on beside the model, without paths of the build."""
-    apart = ("model", "output_dir", "stamp", "depfile", "source_dir", "verbose")
+    apart = ("model", "output_dir", "stamp", "depfile", "source_dir", "verbose", "tuning_database")
     return {name: value for name, value in dataclasses.asdict(request).items() if name not in apart}
 
 

@@ -34,7 +34,7 @@ def one_choice(gpu: CudaArchitecture) -> Iterator[None]:
         templates = [candidate for candidate in candidates if "tile_shape" in getattr(candidate, "log_info", {})]
         if not templates:
             return candidates[:1]
-        return [min(templates, key=lambda candidate: _time(_problem(candidate), _tiles(candidate), gpu))]
+        return [min(templates, key=lambda candidate: estimated_time(_problem(candidate), _tiles(candidate), gpu))]
 
     cache = select_algorithm.get_algorithm_selector_cache()
     before = list(cache.preprocessing_fns)
@@ -47,7 +47,7 @@ def one_choice(gpu: CudaArchitecture) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Problem:
     """``batch`` products [m, k] @ [k, n], each summed over ``taps`` of them."""
 
     batch: int
@@ -59,7 +59,7 @@ class _Problem:
 
 
 @dataclass(frozen=True)
-class _Tiles:
+class Tiles:
     """What one block of threads computes at a time."""
 
     m: int
@@ -69,27 +69,27 @@ class _Tiles:
     warps: int
 
 
-def _problem(candidate: Any) -> _Problem:
+def _problem(candidate: Any) -> Problem:
     sizes = [_hint(size) for size in candidate.layout.size]
     if "convolution" in candidate.name:
         weight = [_hint(size) for size in candidate.input_nodes[1].get_size()]
         pixels = sizes[0] * math.prod(sizes[2:])
-        return _Problem(1, pixels, sizes[1], weight[1], math.prod(weight[2:]), candidate.layout.dtype)
+        return Problem(1, pixels, sizes[1], weight[1], math.prod(weight[2:]), candidate.layout.dtype)
     k = _hint(candidate.input_nodes[-1].get_size()[-2])
-    return _Problem(math.prod(sizes[:-2]), sizes[-2], sizes[-1], k, 1, candidate.layout.dtype)
+    return Problem(math.prod(sizes[:-2]), sizes[-2], sizes[-1], k, 1, candidate.layout.dtype)
 
 
 def _hint(size: Any) -> int:
     return max(1, int(V.graph.sizevars.optimization_hint(size, fallback=128)))
 
 
-def _tiles(candidate: Any) -> _Tiles:
+def _tiles(candidate: Any) -> Tiles:
     info = candidate.log_info
     m, k, n = ast.literal_eval(info["tile_shape"])
-    return _Tiles(m, n, k, info["num_stages"], info["num_warps"])
+    return Tiles(m, n, k, info["num_stages"], info["num_warps"])
 
 
-def _time(problem: _Problem, tiles: _Tiles, gpu: CudaArchitecture) -> float:
+def estimated_time(problem: Problem, tiles: Tiles, gpu: CudaArchitecture) -> float:
     """An estimate in microseconds: blocks run in waves, a step takes as long as its slowest part."""
     size = problem.dtype.itemsize
     tensor_cores = problem.dtype in (torch.float16, torch.bfloat16)

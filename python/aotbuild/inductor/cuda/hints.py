@@ -12,6 +12,8 @@ import torch
 from torch._inductor.codegen.wrapper import SymbolicCallArg
 from torch._inductor.virtualized import V
 
+from aotbuild.inductor.cuda.templates import is_open
+
 # Of a dimension without an upper bound, sizes up to this many times the example's are looked at.
 _UNBOUNDED = 16
 
@@ -25,7 +27,8 @@ class BufferHint:
     name: str
 
 
-ArgumentHint = BufferHint | int | float | None
+# Sizes of a template's grid stay expressions of its tile sizes.
+ArgumentHint = BufferHint | int | float | object
 
 # The values of all arguments of one launch, in its order.
 Case = tuple[ArgumentHint, ...]
@@ -55,6 +58,8 @@ def _hint(argument: Any, node: Any, sizes: Mapping[sympy.Symbol, int]) -> Argume
         return argument
     if isinstance(argument, sympy.Expr) and argument.is_Float:
         return float(argument)
+    if is_open(argument):
+        return argument.subs(sizes)  # type: ignore[no-any-return]
     return _evaluated(argument, sizes)
 
 

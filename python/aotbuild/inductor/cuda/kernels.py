@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -117,9 +117,12 @@ class CompiledKernel:
 
 @dataclass(frozen=True)
 class _Job:
+    """``only``: the configuration or nothing; else the heuristics' choice where it does not compile."""
+
     kernel: TritonKernel
     target: CudaTarget
     config: Config | None
+    only: bool = False
 
 
 def compile_kernels(
@@ -141,18 +144,23 @@ def compile_kernels(
         AotbuildError: a kernel does not compile, or needs more shared memory than the GPU has in every configuration;
             all such kernels at once.
     """
-    folder = cache or default_cache()
     jobs = [_Job(kernel, target, choose(kernel, target) if choose is not None else None) for kernel in kernels]
-    results: dict[int, CompiledKernel] = {}
-    for index, job in enumerate(jobs):
-        found = _read(folder, job)
-        if found is not None:
-            results[index] = found
-    missing = [index for index in range(len(jobs)) if index not in results]
-    for index, compiled in zip(missing, _compile_all([jobs[index] for index in missing], processes)):
-        results[index] = compiled
-        _write(folder, jobs[index], compiled)
-    return [results[index] for index in range(len(jobs))]
+    results = _compile_jobs(jobs, processes, cache)
+    problems = [f"  {job.kernel.name}: {result}" for job, result in zip(jobs, results) if isinstance(result, str)]
+    if problems:
+        raise AotbuildError("\n".join([f"{len(problems)} kernel(s) do not compile for {target.name}:", *problems]))
+    return [result for result in results if isinstance(result, CompiledKernel)]
+
+
+def compile_configs(
+    pairs: Sequence[tuple[TritonKernel, Config]],
+    target: CudaTarget,
+    *,
+    processes: int | None = None,
+    cache: Path | None = None,
+) -> list[CompiledKernel | str]:
+    """Compiles each kernel with the configuration beside it; the result is a text where that cannot be done."""
+    return _compile_jobs([_Job(kernel, target, config, True) for kernel, config in pairs], processes, cache)
 
 
 def default_cache() -> Path:
@@ -167,30 +175,38 @@ def default_cache() -> Path:
 # --- processes
 
 
-def _compile_all(jobs: Sequence[_Job], processes: int | None) -> Iterable[CompiledKernel]:
+def _compile_jobs(jobs: Sequence[_Job], processes: int | None, cache: Path | None) -> list[CompiledKernel | str]:
+    folder = cache or default_cache()
+    results: dict[int, CompiledKernel | str] = {}
+    for index, job in enumerate(jobs):
+        found = _read(folder, job)
+        if found is not None:
+            results[index] = found
+    missing = [index for index in range(len(jobs)) if index not in results]
+    for index, compiled in zip(missing, _compile_all([jobs[index] for index in missing], processes)):
+        results[index] = compiled
+        if isinstance(compiled, CompiledKernel):
+            _write(folder, jobs[index], compiled)
+    return [results[index] for index in range(len(jobs))]
+
+
+def _compile_all(jobs: Sequence[_Job], processes: int | None) -> Iterator[CompiledKernel | str]:
+    """Results in the order of the jobs; a text says why a kernel did not compile."""
     if not jobs:
-        return []
+        return
     count = min(len(jobs), processes or _process_count())
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, *_PRELOADED])
     with concurrent.futures.ProcessPoolExecutor(count, context, _limit_memory) as pool:
-        futures = [pool.submit(_compile, job) for job in jobs]
-        problems: list[str] = []
-        results = []
-        for job, future in zip(jobs, futures):
+        for future in [pool.submit(_compile, job) for job in jobs]:
             try:
-                results.append(future.result())
+                yield future.result()
             except concurrent.futures.process.BrokenProcessPool:
-                problems.append(f"  {job.kernel.name}: the compiling process ended (out of memory?)")
+                yield "the compiling process ended (out of memory?)"
             except MemoryError:
-                problems.append(f"  {job.kernel.name}: needs more than {_MEMORY_LIMIT >> 30} GiB to compile")
+                yield f"needs more than {_MEMORY_LIMIT >> 30} GiB to compile"
             except _DoesNotCompileError as error:
-                problems.append(f"  {job.kernel.name}: {error}")
-    if problems:
-        raise AotbuildError(
-            "\n".join([f"{len(problems)} kernel(s) do not compile for {jobs[0].target.name}:", *problems])
-        )
-    return results
+                yield str(error)
 
 
 def _process_count() -> int:
@@ -220,10 +236,8 @@ def _compile(job: _Job) -> CompiledKernel:
     gpu = job.target.architecture
     with tempfile.TemporaryDirectory(prefix="aotbuild-") as scratch, declared(gpu), triton.knobs.cache.scope():
         triton.knobs.cache.dir = scratch
-        autotuner = _load(_configured(job))
-        candidates = _candidates(autotuner, job)
         reasons = []
-        for config in candidates:
+        for autotuner, config, settings in _attempts(job):
             try:
                 binary = _compile_config(autotuner, config, GPUTarget("cuda", gpu.capability, 32))
             except MemoryError:
@@ -234,7 +248,7 @@ def _compile(job: _Job) -> CompiledKernel:
             if binary.metadata.shared > gpu.shared_memory_per_block_optin:
                 reasons.append(f"needs {binary.metadata.shared} bytes of shared memory a block")
                 continue
-            return _result(job, autotuner, config, binary)
+            return _result(job, autotuner, config, settings, binary)
     raise _DoesNotCompileError(reasons[0])
 
 
@@ -253,20 +267,23 @@ def _load(kernel: TritonKernel) -> Any:
     return getattr(module, kernel.name)
 
 
-def _configured(job: _Job) -> TritonKernel:
-    """A template has its configuration in its source."""
-    if not templates.is_template(job.kernel.source):
-        return job.kernel
-    return dataclasses.replace(job.kernel, source=templates.with_config(job.kernel.source, job.config or {}))
+def _attempts(job: _Job) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+    """What to compile, best first: a ``CachingAutotuner``, one of its configurations, and all settings of that."""
+    from torch._inductor.runtime.triton_heuristics import config_from_dict, config_to_dict
 
-
-def _candidates(autotuner: Any, job: _Job) -> list[Any]:
-    """The chosen configuration, or all in the order of the heuristics."""
-    if job.config is None or templates.is_template(job.kernel.source):
-        return list(autotuner.configs)
-    from torch._inductor.runtime.triton_heuristics import config_from_dict
-
-    return [config_from_dict(dict(job.config))]
+    for config in [{}] if job.config is None else [job.config] if job.only else [job.config, {}]:
+        if templates.is_template(job.kernel.source):
+            source = templates.with_config(job.kernel.source, config)
+            autotuner = _load(dataclasses.replace(job.kernel, source=source))
+            yield (
+                autotuner,
+                autotuner.configs[0],
+                {**config_to_dict(autotuner.configs[0]), **templates.config_of(source)},
+            )
+            continue
+        autotuner = _load(job.kernel)
+        for candidate in [config_from_dict(dict(config))] if config else list(autotuner.configs):
+            yield autotuner, candidate, config_to_dict(candidate)
 
 
 def _compile_config(autotuner: Any, config: Any, target: Any) -> Any:
@@ -278,9 +295,7 @@ def _compile_config(autotuner: Any, config: Any, target: Any) -> Any:
     return triton.compile(source, target=target, options=autotuner._create_compile_options(config, meta))
 
 
-def _result(job: _Job, autotuner: Any, config: Any, binary: Any) -> CompiledKernel:
-    from torch._inductor.runtime.triton_heuristics import config_to_dict
-
+def _result(job: _Job, autotuner: Any, config: Any, settings: dict[str, Any], binary: Any) -> CompiledKernel:
     metadata = binary.metadata
     if metadata.global_scratch_size or metadata.profile_scratch_size:
         raise _DoesNotCompileError(
@@ -292,9 +307,6 @@ def _result(job: _Job, autotuner: Any, config: Any, binary: Any) -> CompiledKern
     if unknown:
         raise _DoesNotCompileError(f"parameters of these types are not supported: {', '.join(unknown)}")
     inductor_meta = autotuner.inductor_meta
-    settings = config_to_dict(config)
-    if templates.is_template(job.kernel.source):
-        settings = {**templates.config_of(job.kernel.source), **settings, **(job.config or {})}
     constants = {*settings, *inductor_meta.get("declared_constexpr_names", [])}
     names = [name for name in autotuner.fn.arg_names if name in signature]
     parameters = tuple(name for name in names if signature[name] != "constexpr")
@@ -354,7 +366,15 @@ def _key(job: _Job) -> str:
     import triton
 
     own = Path(__file__).read_bytes() + Path(templates.__file__).read_bytes()
-    parts = (job.kernel.source, job.kernel.name, job.target.name, job.config, torch.__version__, triton.__version__)
+    parts = (
+        job.kernel.source,
+        job.kernel.name,
+        job.target.name,
+        job.config,
+        job.only,
+        torch.__version__,
+        triton.__version__,
+    )
     return hashlib.sha256(own + repr(parts).encode()).hexdigest()
 
 

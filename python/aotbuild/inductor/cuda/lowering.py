@@ -24,7 +24,15 @@ from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
 from aotbuild.inductor.cuda.device import declared
 from aotbuild.inductor.cuda.graph import prepare
-from aotbuild.inductor.cuda.kernels import Choose, CompiledKernel, compile_kernels
+from aotbuild.inductor.cuda.kernels import CompiledKernel, compile_kernels
+from aotbuild.inductor.cuda.tunable import (
+    KernelTuning,
+    Measured,
+    TunableKernel,
+    choose_measured,
+    report,
+    tunable_kernels,
+)
 from aotbuild.inductor.cuda.wrapper import CudaWrapperCode, StandaloneCudaWrapper
 from aotbuild.inductor.graph import PreparedGraph
 from aotbuild.inductor.wrapper import StandaloneCppWrapper
@@ -61,6 +69,7 @@ class LoweredCuda:
     variants: tuple[CudaVariant, ...]
     weights: tuple[Weight, ...]
     counters: dict[str, int]
+    tuning: tuple[KernelTuning, ...] = ()
 
 
 def lower_cuda(
@@ -70,14 +79,14 @@ def lower_cuda(
     target: str,
     preset: str = "default",
     options: Mapping[str, Any] | None = None,
-    choose: Choose | None = None,
+    measured: Measured | None = None,
     processes: int | None = None,
 ) -> LoweredCuda:
     """Lowers a captured program for declared GPUs; this machine needs none.
 
     Args:
         architectures: values of CUDA_ARCHITECTURES ("90", "80-virtual").
-        choose: answers the configuration of each kernel, instead of the heuristics' first.
+        measured: answers what tuning found for a kernel; the heuristics choose where it does not know.
         processes: how many kernels compile at a time; None: as many as processors and memory allow.
 
     Raises:
@@ -88,11 +97,27 @@ def lower_cuda(
     with declared(targets[0].architecture):  # what a hand-written kernel writes to is read from its compiled form
         prepared = prepare(captured.program)
     variants = [
-        _variant(prepared, gpu, target, preset, options or {}, choose, processes)
+        _variant(prepared, gpu, target, preset, options or {}, measured, processes)
         for gpu in sorted(set(targets), key=lambda gpu: (gpu.ptx, -gpu.architecture.capability))
     ]
     counters = {"exports": 1, "decompositions": 1, "lowerings": len(variants)}
-    return LoweredCuda(tuple(variants), prepared.weights, counters)
+    tuning = tuple(kernel for _, kernels in variants for kernel in kernels)
+    return LoweredCuda(tuple(variant for variant, _ in variants), prepared.weights, counters, tuning)
+
+
+def kernels_to_tune(
+    captured: Captured,
+    architecture: str,
+    *,
+    target: str,
+    preset: str = "default",
+    options: Mapping[str, Any] | None = None,
+) -> tuple[PreparedGraph, list[TunableKernel]]:
+    """The graph that ``lower_cuda`` lowers for one architecture, and the kernels that it gets."""
+    gpu = cuda_target(architecture)
+    with declared(gpu.architecture):
+        prepared = prepare(captured.program)
+    return prepared, tunable_kernels(_code(prepared, gpu, target, preset, options or {}))
 
 
 def _variant(
@@ -101,18 +126,27 @@ def _variant(
     target: str,
     preset: str,
     options: Mapping[str, Any],
-    choose: Choose | None,
+    measured: Measured | None,
     processes: int | None,
-) -> CudaVariant:
+) -> tuple[CudaVariant, tuple[KernelTuning, ...]]:
+    code = _code(prepared, gpu, target, preset, options)
+    tunable = tunable_kernels(code)
+    choose = choose_measured(tunable, measured)
+    kernels = compile_kernels(code.triton_kernels, gpu, choose=choose, processes=processes)
+    return _rendered(code, kernels, gpu, target), report(tunable, kernels, choose, gpu)
+
+
+def _code(
+    prepared: PreparedGraph, gpu: CudaTarget, target: str, preset: str, options: Mapping[str, Any]
+) -> CudaWrapperCode:
+    """The model for one architecture: its only lowering and schedule, whatever its kernels' configurations will be."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(declared(gpu.architecture))
         stack.enter_context(_options(preset, options))
         stack.enter_context(_standalone_backend())
         stack.enter_context(one_choice(gpu.architecture))
         stack.enter_context(decompositions.triton_scatters())
-        code = _generate(prepared, target)
-    kernels = compile_kernels(code.triton_kernels, gpu, choose=choose, processes=processes)
-    return _rendered(code, kernels, gpu, target)
+        return _generate(prepared, target)
 
 
 @contextlib.contextmanager

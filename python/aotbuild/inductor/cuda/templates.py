@@ -74,7 +74,7 @@ def with_config(source: str, config: Mapping[str, Any]) -> str:
 
 def grid_sizes(expression: sympy.Expr, config: Mapping[str, Any]) -> sympy.Expr:
     """A size of a template's grid for a configuration."""
-    return expression.subs({symbol: config[name] for name, symbol in _SYMBOLS.items() if name in config})
+    return sympy.sympify(expression.subs({_SYMBOLS[name]: config[name] for name in TILES if name in config}))
 
 
 def is_open(expression: Any) -> bool:

@@ -1,0 +1,70 @@
+"""The kernels of a lowered model as tuning sees them: a key by content, and the ways that the model launches each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aotbuild.inductor.cuda.hints import Case
+from aotbuild.inductor.cuda.kernels import Choose, CompiledKernel, Config, TritonKernel
+from aotbuild.inductor.cuda.templates import TILES
+from aotbuild.inductor.cuda.wrapper import CudaWrapperCode
+from aotbuild.target import CudaTarget
+from aotbuild.tuning.keys import kernel_key
+
+# Answers the configuration that was measured for an architecture ("sm_90") and a kernel's key, or None.
+Measured = Callable[[str, str], Config | None]
+
+
+@dataclass(frozen=True)
+class TunableKernel:
+    """A kernel, and the distinct arguments that it is launched with."""
+
+    kernel: TritonKernel
+    key: str
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True)
+class KernelTuning:
+    """What tuning said about a kernel of the model. ``reason``: why the measured configuration is not used, or ""."""
+
+    architecture: str
+    key: str
+    kernel: str
+    measured: bool
+    reason: str = ""
+
+
+def tunable_kernels(code: CudaWrapperCode) -> list[TunableKernel]:
+    found = []
+    for kernel in code.triton_kernels:
+        cases = [case for launch in code.launches if launch.kernel == kernel.name for case in launch.cases]
+        unique = tuple(dict.fromkeys(cases))
+        sizes = dict.fromkeys(tuple(value for value in case if isinstance(value, (int, float))) for case in unique)
+        found.append(TunableKernel(kernel, kernel_key(kernel.name, kernel.source, sizes, TILES), unique))
+    return found
+
+
+def choose_measured(kernels: Sequence[TunableKernel], measured: Measured | None) -> Choose:
+    """The choice of a kernel's configuration by what was measured."""
+    keys = {tunable.kernel.name: tunable.key for tunable in kernels}
+
+    def choose(kernel: TritonKernel, target: CudaTarget) -> Config | None:
+        return None if measured is None else measured(target.name, keys[kernel.name])
+
+    return choose
+
+
+def report(
+    kernels: Sequence[TunableKernel], compiled: Sequence[CompiledKernel], choose: Choose, target: CudaTarget
+) -> tuple[KernelTuning, ...]:
+    """Which kernels have the configuration that was measured for them."""
+    result = []
+    for tunable, binary in zip(kernels, compiled, strict=True):
+        config = choose(tunable.kernel, target)
+        differs = config is not None and any(binary.config.get(name) != value for name, value in config.items())
+        reason = "that configuration does not compile here" if differs else ""
+        measured = config is not None and not differs
+        result.append(KernelTuning(target.name, tunable.key, tunable.kernel.name, measured, reason))
+    return tuple(result)

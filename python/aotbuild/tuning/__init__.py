@@ -1,0 +1,1 @@
+"""Tuning: the fastest configuration of each GPU kernel, measured once, kept in a text file, replayed by builds."""
