@@ -73,7 +73,7 @@ function(aotbuild_embed_binary)
   endforeach()
   # The assembler finds the file by its name alone, so that no path gets into the object file.
   set_source_files_properties("${source}" PROPERTIES
-    COMPILE_OPTIONS "-Wa,-I${file_dir}"
+    COMPILE_OPTIONS "-Xassembler;-I${file_dir}"
     OBJECT_DEPENDS "${file}"
     SKIP_PRECOMPILE_HEADERS ON
     SKIP_UNITY_BUILD_INCLUSION ON)

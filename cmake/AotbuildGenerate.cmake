@@ -22,7 +22,8 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
 
 Targets: `<target>.generate` runs the generator; `<target>.explain` prints what it would do and why, with the exact
 shell command, and writes the same as JSON to `<target>.explain.json`; `aotbuild_codegen` runs every generator of the
-build. `<target>.generate` carries what later helpers need as properties: `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
+build. Under Makefiles `<target>.check` looks before each build whether the generator has to run.
+`<target>.generate` carries what later helpers need as properties: `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
 `AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA`,
 `AOTBUILD_CUDA_ARCHITECTURES`, `AOTBUILD_API_SOURCE`, `AOTBUILD_TEST_SOURCE`, `AOTBUILD_GOLDEN`,
 `AOTBUILD_BENCHMARK_SOURCE`, `AOTBUILD_PYTHON_MODULE`, `AOTBUILD_PYTHON_SOURCE`, `AOTBUILD_PYTHON_STUB`.
@@ -314,20 +315,33 @@ function(aotbuild_generate)
     "${header}" "${dir}/include/${target}.h" ${plain_sources} "${api_source}" ${kernel_sources} ${kernel_headers}
     ${images} "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
     ${python_source} ${python_stub})
+  set(read_depfile DEPFILE "${depfile}")
+  set(outdated "")
+  if(CMAKE_GENERATOR MATCHES "Makefiles")
+    set(read_depfile "")
+    set(outdated "${dir}/${target}.outdated")
+  endif()
 
   _aotbuild_generator_jobs("${target}" "${arg_JOB_POOL}" pool slot)
   add_custom_command(
     OUTPUT "${stamp}"
-    BYPRODUCTS ${generated}
+    BYPRODUCTS ${generated} "${depfile}"
     COMMAND ${slot} ${command}
-    DEPENDS ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends}
-    DEPFILE "${depfile}"
+    DEPENDS ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends} ${outdated}
+    ${read_depfile}
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
     JOB_POOL ${pool}
     COMMENT "Generating ${target} from ${arg_MODEL}"
     VERBATIM)
   set_source_files_properties(${generated} PROPERTIES GENERATED TRUE)
   add_custom_target(${target}.generate DEPENDS "${stamp}")
+  if(NOT outdated STREQUAL "")
+    add_custom_target(${target}.check
+      COMMAND "${CMAKE_COMMAND}" "-DOUTDATED=${outdated}" "-DSTAMP=${stamp}" "-DDEPFILE=${depfile}"
+              "-DOUTPUTS=${generated}" -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/check_stamp.cmake"
+      VERBATIM)
+    add_dependencies(${target}.generate ${target}.check)
+  endif()
   if(NOT TARGET aotbuild_codegen)
     add_custom_target(aotbuild_codegen)
   endif()
@@ -419,7 +433,7 @@ function(_aotbuild_set_binary_properties source file)
   _aotbuild_prefix_maps(maps)
   cmake_path(GET file PARENT_PATH folder)
   set_source_files_properties("${source}" PROPERTIES
-    COMPILE_OPTIONS "${maps};-Wa,-I${folder}"
+    COMPILE_OPTIONS "${maps};-Xassembler;-I${folder}"  # with -Wa, a comma in the path would end it
     OBJECT_DEPENDS "${file}")
 endfunction()
 

@@ -91,6 +91,8 @@ def main() -> None:
     with open(os.environ.get("STANDIN_LOG", os.devnull), "a") as log:
         log.write(target + "\n")
     model, files = load_model(args.model)
+    if "STANDIN_FAIL" in os.environ:
+        sys.exit(f"stand-in generator: told to fail for {target}")
     value = model["value"]
     identifier = args.symbol_prefix or "".join(c if c.isalnum() else "_" for c in target)
     class_name = args.class_name or identifier
@@ -175,8 +177,6 @@ def main() -> None:
             f'PYBIND11_MODULE({args.python_module}, m) {{ m.def("run", &{identifier}_run); }}\n',
         )
         write(output / "python" / f"{args.python_module}.pyi", "def run() -> int: ...\n")
-    if "STANDIN_FAIL" in os.environ:
-        sys.exit(f"stand-in generator: told to fail for {target}")
     recorded = {
         key: entry for key, entry in vars(args).items() if key not in ("output_dir", "stamp", "depfile", "model")
     }

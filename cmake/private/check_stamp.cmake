@@ -1,0 +1,33 @@
+# Touches OUTDATED, which STAMP depends on, when an input that DEPFILE names is newer than STAMP or gone, or one of OUTPUTS
+# is missing, so that make runs the generator. CMake's own reading of depfiles keeps for ever what a Makefile project once
+# depended on: after the removal of one import the generator would run on every build.
+set(outdated FALSE)
+if(NOT EXISTS "${OUTDATED}")
+  set(outdated TRUE)
+endif()
+foreach(output IN LISTS OUTPUTS DEPFILE)
+  if(NOT EXISTS "${output}")
+    set(outdated TRUE)
+  endif()
+endforeach()
+if(NOT outdated AND EXISTS "${STAMP}")
+  file(READ "${DEPFILE}" inputs)
+  string(ASCII 1 space)
+  string(REGEX REPLACE "^([^:]|:[^ \\\n])*:" "" inputs "${inputs}")  # the target
+  string(REPLACE "\\\n" " " inputs "${inputs}")
+  string(REPLACE "\\ " "${space}" inputs "${inputs}")
+  string(REPLACE "\\#" "#" inputs "${inputs}")
+  string(REPLACE "$$" "$" inputs "${inputs}")
+  string(REPLACE ";" "\\;" inputs "${inputs}")
+  string(REGEX REPLACE "[ \n]+" ";" inputs "${inputs}")
+  foreach(input IN LISTS inputs)
+    string(REPLACE "${space}" " " input "${input}")
+    if(NOT input STREQUAL "" AND "${input}" IS_NEWER_THAN "${STAMP}")  # true of a file that is gone, too
+      set(outdated TRUE)
+      break()
+    endif()
+  endforeach()
+endif()
+if(outdated)
+  file(TOUCH "${OUTDATED}")
+endif()
