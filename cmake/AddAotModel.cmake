@@ -14,67 +14,69 @@
       [NO_TEST] [RTOL x] [ATOL x] [TEST_LABELS label ...] [BENCHMARK] [PYTHON_MODULE name])
 
 Makes the library `<target>` of a PyTorch model: exported and compiled by the generator while building, then compiled and
-linked like any other C++ target, with the project's compiler, flags and toolchain file.
+linked like any other C++ target, with the project's compiler, flags and toolchain file. Every problem of a call is
+reported in one message, while configuring except where the tables say otherwise: what they call refused, and unknown,
+misspelt, repeated and empty keywords.
 
 What is captured:
 
-| keyword | default | meaning |
-|---|---|---|
-| `MODEL` | required | a Python file and the callable in it that returns the model (relative to the current source folder), an importable module and callable, or a file that `torch.export.save` wrote. A file that the build itself makes has to be in `DEPENDS` |
-| `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range |
-| `PARAMS key=value ...` | none | keyword arguments of the callable |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `MODEL` | required | a Python file and the callable in it that returns the model (relative to the current source folder), an importable module and callable, or a file that `torch.export.save` wrote. What it imports of the project is tracked, and the `data_files` that it names. A file that the build itself makes has to be in `DEPENDS` | missing; of another form; a file that does not exist and that `DEPENDS` does not name; a folder |
+| `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range | another form; a minimum that is not below the maximum; the same size twice; with a `.pt2` file; together with `dynamic_shapes` of the model file (while building) |
+| `PARAMS key=value ...` | none | keyword arguments of the callable | an entry that is not `key=value`; the same key twice; with a `.pt2` file |
 
 The library and its C++ surface:
 
-| keyword | default | meaning |
-|---|---|---|
-| `STATIC`, `SHARED`, `OBJECT` | `SHARED` if `BUILD_SHARED_LIBS`, else `STATIC` | the kind of library |
-| `NAMESPACE a::b` | none | C++ namespace of the class |
-| `CLASS_NAME Name` | the target in CamelCase | name of the class |
-| `HEADER path/x.hpp` | `<target>.hpp` | what the program includes |
-| `SYMBOL_PREFIX prefix` | the target as a C identifier | prefix of the C functions |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `STATIC`, `SHARED`, `OBJECT` | `SHARED` if `BUILD_SHARED_LIBS`, else `STATIC` | the kind of library | more than one |
+| `NAMESPACE a::b` | none | C++ namespace of the class | no C++ name |
+| `CLASS_NAME Name` | the target in CamelCase | name of the class | no C++ identifier, as with `::` in it |
+| `HEADER path/x.hpp` | `<target>.hpp` | what the program includes | an absolute path; `.` or `..` in it; another ending than `.h`, `.hh`, `.hpp`, `.hxx`; `<target>.h`, the C header |
+| `SYMBOL_PREFIX prefix` | the target as a C identifier | prefix of the C functions | no C identifier |
 
 What it runs on:
 
-| keyword | default | meaning |
-|---|---|---|
-| `DEVICE cpu`, `DEVICE cuda` | `cpu` | `cuda`: every kernel is compiled to machine code while generating, on any machine. Neither the CUDA toolkit nor a GPU is needed to build, and only NVIDIA's driver (12.0 or later) to run: the program opens it when it creates the model |
-| `CPU_ISA isa ...` | `x86-64-v3`; on 64-bit Arm `aarch64` | `x86-64-v2`, `x86-64-v3`, `avx2` (the same as x86-64-v3), `avx512` (x86-64-v4), `aarch64`, or `native`: the machine that builds. With several, the library holds each and takes the best at load. `native` stands alone. It is declared, never probed, so that a library does not depend on the machine that built it |
-| `CUDA_ARCHITECTURES architecture ...` | `CMAKE_CUDA_ARCHITECTURES` | with `DEVICE cuda`: the GPUs, in CMake's notation: `75`, `80`, `86`, `89`, `90`, `100`, `120`, machine code for each; from 75 to 89 also `80-virtual`, PTX that the driver compiles for later GPUs. The library holds them all and takes the best at load. It is declared, never probed |
-| `RUNTIME standalone` | `standalone` | `torch` is not supported yet |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `DEVICE cpu`, `DEVICE cuda` | `cpu` | `cuda`: every kernel is compiled to machine code while generating, on any machine. Neither the CUDA toolkit nor a GPU is needed to build, and only NVIDIA's driver (12.0 or later) to run: the program opens it when it creates the model | another value; `cuda` without architectures |
+| `CPU_ISA isa ...` | `x86-64-v3`; on 64-bit Arm `aarch64` | `x86-64-v2`, `x86-64-v3`, `avx2` (the same as x86-64-v3), `avx512` (x86-64-v4), `aarch64`, or `native`: the machine that builds. With several, the library holds each and takes the best at load. `native` stands alone. It is declared, never probed, so that a library does not depend on the machine that built it | a name that the target processor does not have; one twice, also as `avx2` and `x86-64-v3`; `native` beside others; with `DEVICE cuda` |
+| `CUDA_ARCHITECTURES architecture ...` | `CMAKE_CUDA_ARCHITECTURES` | with `DEVICE cuda`: the GPUs, in CMake's notation: `75`, `80`, `86`, `89`, `90`, `100`, `120`, machine code for each; from 75 to 89 also `80-virtual`, PTX that the driver compiles for later GPUs. The library holds them all and takes the best at load. It is declared, never probed | another value, such as `native` or `all`; `-virtual` from 90 on; one twice; without `DEVICE cuda` |
+| `RUNTIME standalone` | `standalone` | `torch` is not supported yet | another value; `torch` |
 
 Weights and compiler settings:
 
-| keyword | default | meaning |
-|---|---|---|
-| `WEIGHTS EMBED` | `EMBED` | in the library |
-| `WEIGHTS FILE` | | in a safetensors file, which the build keeps beside the library; static models look beside the program |
-| `WEIGHTS EXTERNAL` | | given at run time by name |
-| `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` |
-| `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `max-performance`: longer compilation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says |
-| `OPTIONS key=value ...` | none | TorchInductor's settings; they win over `PRESET` |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `WEIGHTS EMBED` | `EMBED` | in the library | another value; lower case |
+| `WEIGHTS FILE` | | in a safetensors file, which the build keeps beside the library; static models look beside the program | |
+| `WEIGHTS EXTERNAL` | | given at run time by name | |
+| `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` | a path with folders; without `WEIGHTS FILE` |
+| `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `max-performance`: longer compilation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
+| `OPTIONS key=value ...` | none | TorchInductor's settings; they win over `PRESET` | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have (while building) |
 
 The build:
 
-| keyword | default | meaning |
-|---|---|---|
-| `DEPENDS file ...` | none | more files whose change runs the generator again. Imports of the model file are found by themselves |
-| `OUTPUT_DIR dir` | `<target>.aotbuild` | where generated files go, relative to the current binary folder; one model a folder |
-| `JOB_POOL pool` | `aotbuild_generate` | the Ninja pool of the generator. The default one holds a job for each 4 GiB of memory, at most one a core, under Makefiles too; the variable `AOTBUILD_GENERATOR_JOBS` sets another number |
-| `EXCLUDE_FROM_ALL` | | library, test, benchmark and module are built only on demand |
-| `VERBOSE` | | the generator prints what each stage does |
-| `OUTPUT_TARGETS var` | | the targets that an `install(EXPORT)` of the project's own has to hold: the library and the runtime |
-| `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the header and of the manifest |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `DEPENDS file ...` | none | more files whose change runs the generator again. Imports of the model file are found by themselves | a file that neither exists nor is made by a rule (while building) |
+| `OUTPUT_DIR dir` | `<target>.aotbuild` | where generated files go, relative to the current binary folder; one model a folder | the folder of another model |
+| `JOB_POOL pool` | `aotbuild_generate` | the Ninja pool of the generator. The default one holds a job for each 4 GiB of memory, at most one a core, under Makefiles too; the variable `AOTBUILD_GENERATOR_JOBS` sets another number | a pool that is not defined by the end of the configuration |
+| `EXCLUDE_FROM_ALL` | | library, test, benchmark and module are built only on demand | a value |
+| `VERBOSE` | | the generator prints what each stage does | a value |
+| `OUTPUT_TARGETS var` | | the targets that an `install(EXPORT)` of the project's own has to hold: the library and the runtime | more than one name |
+| `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the header and of the manifest | more than one name |
 
 Checks and extras:
 
-| keyword | default | meaning |
-|---|---|---|
-| `NO_TEST` | | no golden data and no test. Without it the ctest `<target>` compares the library with eager PyTorch, when the project has called `enable_testing()` or `include(CTest)` and `BUILD_TESTING` is not off |
-| `RTOL x`, `ATOL x` | what the model file says, else 1e-4 and 1e-5 | tolerances of the test |
-| `TEST_LABELS label ...` | none | labels of the ctest besides `aotbuild` |
-| `BENCHMARK` | | the executable `<target>_benchmark` |
-| `PYTHON_MODULE name` | | the extension module `name`, a target of that name |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `NO_TEST` | | no golden data and no test. Without it the ctest `<target>` compares the library with eager PyTorch, when the project has called `enable_testing()` or `include(CTest)` and `BUILD_TESTING` is not off | with `RTOL`, `ATOL` or `TEST_LABELS`; a value. Without it, a machine that has no GoogleTest |
+| `RTOL x`, `ATOL x` | what the model file says, else 1e-4 and 1e-5 | tolerances of the test | what is no number; with `NO_TEST` |
+| `TEST_LABELS label ...` | none | labels of the ctest besides `aotbuild` | with `NO_TEST` |
+| `BENCHMARK` | | the executable `<target>_benchmark` | a machine that has no Google Benchmark; a value |
+| `PYTHON_MODULE name` | | the extension module `name`, a target of that name | no Python identifier; the name of a target; a Python without pybind11 |
 
 `METHODS`, `CONFIG`, `TUNE` and `TUNING_DATABASE` are known and not supported yet: an error.
 
@@ -85,7 +87,7 @@ Targets besides the library: `<target>.generate`, `<target>.explain` and `aotbui
 `AOTBUILD_CUDA_ARCHITECTURES`.
 
 It is the sum of `aotbuild_generate`, `add_library`, `aotbuild_add_model_test`, `aotbuild_add_model_benchmark` and
-`add_aot_python_extension`; take it apart where it does not fit. Every problem of a call is reported in one message.
+`add_aot_python_extension`; take it apart where it does not fit.
 #]=]
 function(add_aot_model)
   _aotbuild_generate_keywords(options one multi)

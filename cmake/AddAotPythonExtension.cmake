@@ -5,7 +5,12 @@
 
 Adds the target `<module>`, an extension module that makes the model of the library `<target>` importable from Python.
 The module's name is that of `PYTHON_MODULE`, with which the model was made. Needs pybind11 in the Python environment,
-or where CMake finds it. Beside the module lies `<module>.pyi`, its types, made from the model's manifest. With `EXCLUDE_FROM_ALL` it is built only on demand.
+or where CMake finds it. Beside the module lies `<module>.pyi`, its types, made from the model's manifest.
+
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `<target>` | required | a library of a model that was made with `PYTHON_MODULE` | what is no model; a model without `PYTHON_MODULE`; a module with the name of a target |
+| `EXCLUDE_FROM_ALL` | | the module is built only on demand | a value |
 #]=]
 function(add_aot_python_extension)
   set(options EXCLUDE_FROM_ALL)

@@ -3,8 +3,12 @@
 
     aotbuild_add_model_benchmark(<target> [EXCLUDE_FROM_ALL])
 
-Adds the executable `<target>_benchmark`, which times the library with Google Benchmark. `<target>` is a library of a
-model that was made with `BENCHMARK`. With `EXCLUDE_FROM_ALL` it is built only on demand.
+Adds the executable `<target>_benchmark`, which times the library with Google Benchmark.
+
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `<target>` | required | a library of a model that was made with `BENCHMARK` | what is no model; a model without `BENCHMARK` |
+| `EXCLUDE_FROM_ALL` | | the executable is built only on demand | a value |
 #]=]
 function(aotbuild_add_model_benchmark)
   set(options EXCLUDE_FROM_ALL)

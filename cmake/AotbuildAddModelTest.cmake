@@ -7,10 +7,11 @@ Adds the executable `<target>_test` and the ctest `<target>`, which runs the lib
 generating and compares its outputs with eager PyTorch's. `<target>` is a library of a model that `aotbuild_generate` or
 `add_aot_model` made without `NO_TEST`. Needs GoogleTest: the project's own, or the one that `find_package(GTest)` finds.
 
-| | |
-|---|---|
-| `LABELS label ...` | labels of the ctest besides `aotbuild` |
-| `EXCLUDE_FROM_ALL` | the executable is built only on demand |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `<target>` | required | a library of a model | what is no model; a model with `NO_TEST` |
+| `LABELS label ...` | none | labels of the ctest besides `aotbuild` | no label |
+| `EXCLUDE_FROM_ALL` | | the executable is built only on demand | a value |
 
 Cross-compiled tests run through `CMAKE_CROSSCOMPILING_EMULATOR`. The test of a model for CUDA is skipped on a machine
 without a driver or a device that loads it; the executable says why and returns 77.

@@ -9,14 +9,14 @@ is made. C and C++ code of the target gets at it by the header `<name>.h`:
     extern const unsigned char name[];  // hidden: no other library sees it
     extern const size_t name_size;
 
-| | default | |
-|---|---|---|
-| `FILE file` | required | relative to the current source folder; it may be an output of a rule of this directory |
-| `SYMBOL name` | required | a C identifier, one of its kind in the program |
-| `ALIGNMENT bytes` | 64 | a power of 2 |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `<target>` | required | the library or program | what is no target, or compiles nothing |
+| `FILE file` | required | relative to the current source folder; it may be an output of a rule of this directory | a file that neither exists nor is made by a rule of this directory; a folder; a name with quotes or backslashes |
+| `SYMBOL name` | required | a C identifier, one of its kind in the program | no C identifier |
+| `ALIGNMENT bytes` | 64 | a power of 2 | no power of 2, or more than 4096 |
 
-A changed file is embedded and linked again, and nothing else is compiled. Error messages name a file that neither
-exists nor is made by a rule.
+A changed file is embedded and linked again, and nothing else is compiled.
 #]=]
 function(aotbuild_embed_binary)
   set(options "")

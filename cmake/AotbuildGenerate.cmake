@@ -14,11 +14,11 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
     target_link_libraries(encoder PUBLIC aotbuild::runtime PRIVATE aotbuild::sleef aotbuild::openmp)
     add_dependencies(encoder encoder.generate)
 
-| | |
-|---|---|
-| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` |
-| `SOURCES_VAR var` | the sources of the library, with their compile options set as source properties of this directory |
-| `HEADER_VAR var`, `MANIFEST_VAR var` | paths of the typed header and of the manifest |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` | as in `add_aot_model` | as in `add_aot_model` |
+| `SOURCES_VAR var` | | the sources of the library, with their compile options set as source properties of this directory | more than one name |
+| `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the typed header and of the manifest | more than one name |
 
 Targets: `<target>.generate` runs the generator; `<target>.explain` prints what it would do and why, with the exact
 shell command, and writes the same as JSON to `<target>.explain.json`; `aotbuild_codegen` runs every generator of the
@@ -66,6 +66,11 @@ function(_aotbuild_check_model prefix out_file out_argument)
     set(callable ":${CMAKE_MATCH_2}")
   elseif(model MATCHES "^.+\\.pt2$")
     set(file "${model}")
+    foreach(keyword IN ITEMS PARAMS DYNAMIC_SHAPES)
+      if(keyword IN_LIST ${prefix}_KEYWORDS)
+        _aotbuild_problem("${keyword} needs a callable, and \"${model}\" is exported already; leave it out")
+      endif()
+    endforeach()
   elseif(model MATCHES "\\.py$")
     _aotbuild_problem("MODEL \"${model}\" names no callable; write ${model}:callable")
   elseif(NOT model MATCHES "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$")

@@ -8,14 +8,14 @@ Installs libraries of models so that a machine with a C++ compiler, but no Pytho
 `find_package(<package>)` and `target_link_libraries(app <prefix>::<target>)`, or by `pkg-config <target>`. The installed
 tree is relocatable: it names no path outside itself.
 
-| | default | |
-|---|---|---|
-| `TARGETS target ...` | required | libraries made by `add_aot_model`: STATIC, SHARED or OBJECT |
-| `PACKAGE name` | `PROJECT_NAME` | the name for `find_package` |
-| `NAMESPACE prefix::` | `<package>::` | prefix of the imported targets |
-| `VERSION version` | `PROJECT_VERSION` | the package's version; any version of the same major one satisfies a request |
-| `PYTHON_PACKAGE dir` | | a folder below the prefix; not together with the three above |
-| `COMPONENT component` | `Unspecified` | the install component of everything |
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `TARGETS target ...` | required | libraries made by `add_aot_model`: STATIC, SHARED or OBJECT | what is no model; one twice |
+| `PACKAGE name` | `PROJECT_NAME` | the name for `find_package` | the package of a call before; a name with `/` or blanks |
+| `NAMESPACE prefix::` | `<package>::` | prefix of the imported targets | a prefix that does not end in `::` |
+| `VERSION version` | `PROJECT_VERSION` | the package's version; any version of the same major one satisfies a request | anything but numbers and dots |
+| `PYTHON_PACKAGE dir` | | a folder below the prefix | an absolute path; with one of the three above; a model that Python can't load: neither SHARED nor with `PYTHON_MODULE` |
+| `COMPONENT component` | `Unspecified` | the install component of everything | more than one |
 
 Installed below the prefix: the libraries and the runtime, with oneDNN and Sleef, in `lib`; the models' headers and
 aotbuild's in `include`; weights files of `WEIGHTS FILE` beside the libraries; manifests in `share/<package>`;
@@ -24,8 +24,7 @@ copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_F
 
 With `PYTHON_PACKAGE dir` it installs what a Python package needs to run the models, all into `dir`, and nothing else: the
 extension modules of targets with `PYTHON_MODULE` and their type stubs, shared libraries of models, weights files, and
-the libraries that those load. `examples/python_wheel` makes a wheel with it. Error messages name targets that a Python
-package can't use: neither SHARED nor with `PYTHON_MODULE`.
+the libraries that those load. `examples/python_wheel` makes a wheel with it.
 #]=]
 function(aotbuild_install)
   set(options "")

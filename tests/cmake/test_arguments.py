@@ -133,6 +133,18 @@ def test_model_is_checked(problems: Callable[..., list[str]], model: str, proble
     assert problems("NO_TEST", model) == [problem]
 
 
+def test_exported_program_takes_no_arguments(make_project: Callable[..., CMakeProject]) -> None:
+    call = "add_aot_model(encoder MODEL net.pt2 PARAMS a=1 DYNAMIC_SHAPES x:0=1..4)"
+    assert (
+        make_project("", {"net.pt2": b""})
+        .check_errors(call)
+        .startswith(
+            'add_aot_model(encoder):\n  - PARAMS needs a callable, and "net.pt2" is exported already; leave it out\n'
+            '  - DYNAMIC_SHAPES needs a callable, and "net.pt2" is exported already; leave it out\nKeywords: '
+        )
+    )
+
+
 def test_model_that_is_a_folder_is_refused(make_project: Callable[..., CMakeProject]) -> None:
     project = make_project("", {"net.py/encoder.py": ""})
     assert f'MODEL "net.py:build": {project.source}/net.py is a folder; name a file' in project.check_errors(

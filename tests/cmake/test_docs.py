@@ -29,6 +29,18 @@ def test_every_keyword_is_in_the_reference() -> None:
                 assert keyword in reference or keyword in documented, f"{path.name}: {keyword}"
 
 
+def test_every_keyword_has_its_default_its_meaning_and_what_is_refused() -> None:
+    for path in PACKAGE.glob("A*.cmake"):
+        reference, _, _ = path.read_text().partition("\n#]=]\n")
+        rows = [line for line in reference.splitlines() if line.startswith(("| `", "| keyword"))]
+        assert rows[0] == "| keyword | default | meaning | refused |", path.name
+        for row in rows:
+            cells = [cell.strip() for cell in row.strip("|").split(" |")]
+            assert len(cells) == 4, f"{path.name}: {row}"
+            assert cells[2], f"{path.name}: {row}"
+            assert cells[3] or cells[0].startswith("`WEIGHTS "), f"{path.name}: {row}"
+
+
 def test_text_of_every_error_is_in_a_test() -> None:
     """Of each message that a function of cmake/ can end with, the longest part without a variable."""
     strings = []
