@@ -26,7 +26,7 @@ function(_aotbuild_add_explain target model stamp depfile dir command_list depen
   foreach(name IN ITEMS command depends outputs)
     _aotbuild_json_strings(json_${name} ${${${name}_list}})
   endforeach()
-  set(request "${dir}/${target}.explain_request.json")
+  set(request "${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/${target}.explain_request.json")
   file(WRITE "${request}"
     "{\"target\": ${json_target}, \"model\": ${json_model}, \"directory\": ${json_CMAKE_CURRENT_SOURCE_DIR}, "
     "\"stamp\": ${json_stamp}, \"depfile\": ${json_depfile}, \"command\": ${json_command}, "

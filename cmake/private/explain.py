@@ -41,6 +41,7 @@ def main() -> None:
     why = reasons(request)
     command = shlex.join(request["command"])
     answer = {**request, "reasons": why, "shell": f"cd {shlex.quote(request['directory'])} && {command}"}
+    answer_file.parent.mkdir(parents=True, exist_ok=True)
     answer_file.write_text(json.dumps(answer, indent=2) + "\n")
 
     print(f"{request['target']}: from {request['model']}")

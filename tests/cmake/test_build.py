@@ -368,6 +368,7 @@ aotbuild_add_model_test(encoder LABELS parts)
 def test_explain_says_what_would_run_and_why(make_project: MakeProject) -> None:
     project = make_project(ENCODER)
     project.configure()
+    shutil.rmtree(project.build_dir / "encoder.aotbuild", ignore_errors=True)
     assert "because\n  it has not run, or did not finish\n" in project.build("encoder.explain")
     project.build()
     assert "encoder: from model.py:build\nup to date;" in project.build("encoder.explain")
