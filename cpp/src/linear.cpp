@@ -48,10 +48,45 @@ bool even_rows(const Tensor& tensor, std::int64_t* row_stride, std::int64_t* row
   return *row_stride >= tensor.sizes()[last] && (tensor.strides()[last] == 1 || tensor.sizes()[last] == 1);
 }
 
+// Of PackedMatrix.
+constexpr std::int64_t kRowBlock = 16;
+constexpr std::int64_t kColumnBlock = 64;
+
+dnnl::memory::desc embedded_layout(std::int64_t rows, std::int64_t columns) {
+  return {{rows, columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::BA16a64b};
+}
+
+// The weights [columns, rows] of a PackedMatrix, row-major.
+TensorPtr unpack(const char* data, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t sizes[] = {columns, rows};
+  TensorPtr weights = make_tensor(ScalarType::kFloat32, 2, sizes, nullptr);
+  const auto* from = reinterpret_cast<const float*>(data);
+  auto* to = weights->data_as<float>();
+  const std::int64_t row_blocks = (rows + kRowBlock - 1) / kRowBlock;
+  for (std::int64_t column = 0; column < columns; ++column) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const std::int64_t block = column / kColumnBlock * row_blocks + row / kRowBlock;
+      const std::int64_t place = row % kRowBlock * kColumnBlock + column % kColumnBlock;
+      to[column * rows + row] = from[block * kRowBlock * kColumnBlock + place];
+    }
+  }
+  return weights;
+}
+
 }  // namespace
 
+const char* PackedMatrices::take(std::int64_t rows, std::int64_t columns) {
+  const PackedMatrix* matrix = next_ < spec_.packed_count ? &spec_.packed[next_] : nullptr;
+  if (matrix == nullptr || matrix->rows != rows || matrix->columns != columns) {
+    fail("PackedMatrices", "packed matrix ", next_, " of ", spec_.packed_count, " is not [", rows, ", ", columns, "]");
+  }
+  ++next_;
+  return reinterpret_cast<const char*>(spec_.embedded_weights) + matrix->offset;
+}
+
 PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-                           const std::vector<const Tensor*>& biases, bool accumulate, Arena& arena)
+                           const std::vector<const Tensor*>& biases, bool accumulate, Arena& arena,
+                           PackedMatrices* embedded)
     : dtype_(weights.at(0)->dtype),
       accumulate_(accumulate),
       activation_(spec.activation),
@@ -84,25 +119,44 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
       at += part_nbytes;
     }
   }
-  pack(spec, weights, arena);
-  if (!is_packed()) {
-    for (const Tensor* weight : weights) {
-      parts_.push_back({weight->data(), weight->sizes()[0], weight->strides()[0], weight->strides()[1]});
+  const bool has_layout = choose_layout(spec);
+  std::vector<const Tensor*> parts = weights;
+  if (embedded != nullptr) {
+    const char* data = embedded->take(in_features_, out_features_);
+    if (has_layout && layout_ == embedded_layout(in_features_, out_features_)) {
+      packed_ = const_cast<char*>(data);
+      return;
     }
+    unpacked_ = unpack(data, in_features_, out_features_);
+    parts = {unpacked_.get()};
+  }
+  if (has_layout) {
+    pack(parts, arena);
+    unpacked_ = nullptr;
+    return;
+  }
+  for (const Tensor* part : parts) {
+    parts_.push_back({part->data(), part->sizes()[0], part->strides()[0], part->strides()[1]});
   }
 }
 
-void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>& weights, Arena& arena) {
+// Asks oneDNN for the layout of the weights. False: it has no implementation.
+bool PackedLinear::choose_layout(const LinearSpec& spec) {
   dnnl::memory::data_type type;
-  if (!onednn_dtype(dtype_, &type) || in_features_ == 0 || out_features_ == 0) return;
+  if (!onednn_dtype(dtype_, &type) || in_features_ == 0 || out_features_ == 0) return false;
   const std::int64_t rows = std::max<std::int64_t>(spec.m_hint, 1);
   const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{in_features_, 1});
   const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{out_features_, 1});
   const dnnl::memory::desc any({in_features_, out_features_}, type, dnnl::memory::format_tag::any);
   const auto description = describe(source, any, destination, bias_ != nullptr, accumulate_, activation_, alpha_);
-  if (!description) return;
+  if (!description) return false;
   layout_ = description.weights_desc();
   layout_id_ = layout_id(layout_);
+  return true;
+}
+
+void PackedLinear::pack(const std::vector<const Tensor*>& weights, Arena& arena) {
+  const dnnl::memory::data_type type = layout_.get_data_type();
   char* packed = arena.allocate(layout_.get_size());
   const std::size_t dense_size =
       static_cast<std::size_t>(in_features_) * static_cast<std::size_t>(out_features_) * element_size(dtype_);
@@ -142,9 +196,10 @@ void PackedLinear::pack(const LinearSpec& spec, const std::vector<const Tensor*>
         static_cast<char*>(allocate_aligned(row_nbytes * static_cast<std::size_t>(out_features_))));
     char* at = joined.get();
     for (const Tensor* weight : weights) {
-      const std::size_t nbytes = row_nbytes * static_cast<std::size_t>(weight->sizes()[0]);
-      std::memcpy(at, weight->data(), nbytes);
-      at += nbytes;
+      const std::int64_t stride = weight->strides()[0] * static_cast<std::int64_t>(element_size(dtype_));
+      for (std::int64_t row = 0; row < weight->sizes()[0]; ++row, at += row_nbytes) {
+        std::memcpy(at, static_cast<const char*>(weight->data()) + row * stride, row_nbytes);
+      }
     }
     const dnnl::memory::desc dense({in_features_, out_features_}, type, dnnl::memory::dims{1, in_features_});
     reorder(dense, joined.get(), layout_);
@@ -247,18 +302,20 @@ TensorPtr slice(const Tensor& tensor, int dim, std::int64_t first, std::int64_t 
   std::vector<std::int64_t> sizes(tensor.sizes(), tensor.sizes() + tensor.ndim);
   sizes.at(static_cast<std::size_t>(dim)) = count;
   const auto width = static_cast<std::int64_t>(tensor.element_size());
-  char* data = static_cast<char*>(tensor.data()) + first * tensor.strides()[dim] * width;
+  // Null: the values are a PackedMatrix.
+  char* data = static_cast<char*>(tensor.data());
+  if (data != nullptr) data += first * tensor.strides()[dim] * width;
   const std::size_t extent = extent_bytes(tensor.dtype, tensor.ndim, sizes.data(), tensor.strides());
   return make_borrowed(data, extent, tensor.dtype, tensor.ndim, sizes.data(), tensor.strides());
 }
 
 BlockedLinear::BlockedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-                             const std::vector<const Tensor*>& biases, Arena& arena) {
+                             const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded) {
   const Tensor& first_weight = *weights.at(0);
   const std::int64_t features = first_weight.ndim == 2 ? first_weight.sizes()[1] : 0;
   if (features < kMinBlockedFeatures || first_weight.dtype != ScalarType::kFloat32) {
     features_ = {features};
-    blocks_.emplace_back(spec, weights, biases, /*accumulate=*/false, arena);
+    blocks_.emplace_back(spec, weights, biases, /*accumulate=*/false, arena, embedded);
     return;
   }
   // Whole vectors of 16 in the first half.
@@ -279,7 +336,7 @@ BlockedLinear::BlockedLinear(const LinearSpec& spec, const std::vector<const Ten
     LinearSpec part = spec;
     if (!is_last) part.activation = Activation::kNone;
     const std::vector<const Tensor*> none(weights.size(), nullptr);
-    blocks_.emplace_back(part, operands, block == 0 ? biases : none, /*accumulate=*/block != 0, arena);
+    blocks_.emplace_back(part, operands, block == 0 ? biases : none, /*accumulate=*/block != 0, arena, embedded);
     first += features_[block];
   }
 }

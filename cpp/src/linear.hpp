@@ -14,12 +14,26 @@
 
 namespace aotbuild::detail {
 
+// The packed matrices in a model's blob, taken one after the other.
+class PackedMatrices {
+ public:
+  explicit PackedMatrices(const ModelSpec& spec) : spec_(spec) {}
+
+  // The data of the next one, which has to be [rows, columns].
+  const char* take(std::int64_t rows, std::int64_t columns);
+
+ private:
+  const ModelSpec& spec_;
+  std::size_t next_ = 0;
+};
+
 class PackedLinear {
  public:
   // `weights` and `biases` (null where a part has none) are read during the call, and later only when not
-  // `is_packed()`. `accumulate`: the product is added to what is in the output, before the activation.
+  // `is_packed()`. `accumulate`: the product is added to what is in the output, before the activation. `embedded`: has
+  // the values of the weights, whose tensors then have none; null: the tensors have them.
   PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-               const std::vector<const Tensor*>& biases, bool accumulate, Arena& arena);
+               const std::vector<const Tensor*>& biases, bool accumulate, Arena& arena, PackedMatrices* embedded);
 
   // Whether the weights were copied to a packed layout, so that the original is not read again.
   bool is_packed() const { return packed_ != nullptr; }
@@ -27,7 +41,8 @@ class PackedLinear {
   void run(Workspace& workspace, Tensor& input, Tensor& output) const;
 
  private:
-  void pack(const LinearSpec& spec, const std::vector<const Tensor*>& weights, Arena& arena);
+  void pack(const std::vector<const Tensor*>& weights, Arena& arena);
+  bool choose_layout(const LinearSpec& spec);
   void run_rows(Workspace& workspace, void* input, std::int64_t input_stride, void* output, std::int64_t output_stride,
                 std::int64_t rows) const;
 
@@ -47,7 +62,8 @@ class PackedLinear {
   AlignedBuffer bias_;  // null when no part has one
   dnnl::memory::desc layout_;
   std::int64_t layout_id_ = -1;
-  char* packed_ = nullptr;   // the arena's
+  char* packed_ = nullptr;   // the arena's, or the library's
+  TensorPtr unpacked_;       // of what the library holds packed, where this machine wants no such layout
   std::vector<Part> parts_;  // not packed
 };
 
@@ -59,7 +75,7 @@ TensorPtr slice(const Tensor& tensor, int dim, std::int64_t first, std::int64_t 
 class BlockedLinear {
  public:
   BlockedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
-                const std::vector<const Tensor*>& biases, Arena& arena);
+                const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded);
 
   bool is_packed() const;
 

@@ -16,7 +16,7 @@ constexpr std::int64_t kBlockFeatures = 256;
 }  // namespace
 
 PackedMlp::PackedMlp(const MlpSpec& spec, const Tensor& first_weight, const Tensor* first_bias,
-                     const Tensor& second_weight, const Tensor* second_bias, Arena& arena)
+                     const Tensor& second_weight, const Tensor* second_bias, Arena& arena, PackedMatrices* embedded)
     : is_packed_(true) {
   if (first_weight.ndim != 2 || second_weight.ndim != 2 || first_weight.sizes()[0] != second_weight.sizes()[1]) {
     fail("PackedMlp", "weights of sizes ", format_dims(first_weight.ndim, first_weight.sizes()), " and ",
@@ -32,8 +32,9 @@ PackedMlp::PackedMlp(const MlpSpec& spec, const Tensor& first_weight, const Tens
     const TensorPtr columns = slice(second_weight, 1, first, features);
     LinearSpec second = spec.second;
     if (!is_last) second.activation = Activation::kNone;
-    blocks_.push_back({features, BlockedLinear(spec.first, {rows.get()}, {rows_bias.get()}, arena),
-                       PackedLinear(second, {columns.get()}, {is_first ? second_bias : nullptr}, !is_first, arena)});
+    blocks_.push_back(
+        {features, BlockedLinear(spec.first, {rows.get()}, {rows_bias.get()}, arena, embedded),
+         PackedLinear(second, {columns.get()}, {is_first ? second_bias : nullptr}, !is_first, arena, embedded)});
     is_packed_ = is_packed_ && blocks_.back().first.is_packed() && blocks_.back().second.is_packed();
   }
 }

@@ -16,7 +16,7 @@ class PackedMlp {
  public:
   // Operands as for PackedLinear; the biases may be null.
   PackedMlp(const MlpSpec& spec, const Tensor& first_weight, const Tensor* first_bias, const Tensor& second_weight,
-            const Tensor* second_bias, Arena& arena);
+            const Tensor* second_bias, Arena& arena, PackedMatrices* embedded);
 
   bool is_packed() const { return is_packed_; }
 

@@ -119,6 +119,11 @@ class WeightSet::Loader {
         continue;
       }
       if (spec_.weights_mode != WeightsMode::kEmbed && weight.required) continue;
+      if (weight.packed) {
+        const std::vector<std::int64_t> shape(info.shape, info.shape + info.ndim);
+        candidates.emplace(info.name, Candidate{info.dtype, dtype_name(info.dtype), shape, {}, nullptr, 0, false});
+        continue;
+      }
       candidates.emplace(info.name, Candidate{info.dtype,
                                               dtype_name(info.dtype),
                                               std::vector<std::int64_t>(info.shape, info.shape + info.ndim),
@@ -142,6 +147,7 @@ class WeightSet::Loader {
     switch (spec_.weights_mode) {
       case WeightsMode::kEmbed:
         description_ = "the embedded weights";
+        are_embedded_ = true;
         return from_blob();
       case WeightsMode::kFile: {
         const std::string path = default_file();
@@ -293,6 +299,11 @@ class WeightSet::Loader {
     std::vector<const Tensor*> biases;
   };
 
+  // Where the layer's weights are in the library's packed matrices; null: its tensors have them.
+  PackedMatrices* embedded(const LinearSpec& linear) {
+    return are_embedded_ && spec_.weights[linear.weights[0]].packed ? &packed_ : nullptr;
+  }
+
   Operands operands(const LinearSpec& linear) const {
     Operands result;
     for (int part = 0; part < linear.part_count; ++part) {
@@ -311,7 +322,7 @@ class WeightSet::Loader {
     for (std::size_t slot = 0; slot < spec_.linear_count; ++slot) {
       const LinearSpec& linear = spec_.linears[slot];
       const auto [weights, biases] = operands(linear);
-      set_.linears_.emplace_back(linear, weights, biases, set_.arena_);
+      set_.linears_.emplace_back(linear, weights, biases, set_.arena_, embedded(linear));
       if (set_.linears_.back().is_packed()) release_parts(linear);
     }
     set_.mlps_.reserve(spec_.mlp_count);
@@ -320,7 +331,7 @@ class WeightSet::Loader {
       const auto [first_weights, first_biases] = operands(mlp.first);
       const auto [second_weights, second_biases] = operands(mlp.second);
       set_.mlps_.emplace_back(mlp, *first_weights.at(0), first_biases.at(0), *second_weights.at(0), second_biases.at(0),
-                              set_.arena_);
+                              set_.arena_, embedded(mlp.first));
       if (!set_.mlps_.back().is_packed()) continue;
       release_parts(mlp.first);
       release_parts(mlp.second);
@@ -341,6 +352,8 @@ class WeightSet::Loader {
   const aotbuild_model_info& info_;
   DeviceModel* const device_;
   WeightSet& set_;
+  PackedMatrices packed_{spec_};
+  bool are_embedded_ = false;
   std::string description_;
   Candidates optional_;
   std::vector<bool> file_memory_;

@@ -378,6 +378,18 @@ def grouped_linears() -> Model:
 
 
 @model
+def packed_layers() -> Model:
+    """Layers that lie packed in the library, of sizes that fill no whole blocks: joined, halved, in pairs."""
+
+    def f(self: Any, x: Tensor) -> Any:
+        return self.q(x) * self.k(x), self.down(functional.gelu(self.up(x)))
+
+    parts = {"q": nn.Linear(272, 88), "k": nn.Linear(272, 88, bias=False)}
+    mlp = {"up": nn.Linear(272, 600), "down": nn.Linear(600, 250)}
+    return Model(Compute(f, **parts, **mlp), (randn(3, 272),), golden_inputs=calls((randn(3, 272),)))
+
+
+@model
 def linears_of_any_rank() -> Model:
     def f(self: Any, vector: Tensor, matrix: Tensor, block: Tensor, strided: Tensor) -> Any:
         computed = functional.linear(matrix, self.linear.weight * 2, self.linear.bias)

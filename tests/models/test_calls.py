@@ -14,7 +14,7 @@ import model_zoo
 import pytest
 import torch
 from model_builds import assert_same
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import aotbuild
 
@@ -38,6 +38,39 @@ def state_dict(name: str, offset: float = 0.0) -> dict[str, torch.Tensor]:
 
 
 # --- results
+
+
+# oneDNN wants another layout of weights for processors without AVX-512 than the library holds.
+@pytest.mark.parametrize("isa", ["AVX512_CORE", "AVX2"])
+def test_packed_weights_are_right_on_every_processor(zoo_build: Path, tmp_path: Path, isa: str) -> None:
+    model = model_zoo.MODELS["packed_layers"]()
+    assert "kPacked" in (zoo_build / "packed_layers.aotbuild" / "src" / "packed_layers.cpp").read_text()
+    module: Any = module_of("packed_layers")
+    with torch.no_grad():
+        expected = module(*model.example_inputs)
+    save_file({"x": model.example_inputs[0]}, tmp_path / "input.safetensors")
+    script = (
+        "import sys, aotbuild, torch\nfrom safetensors.torch import load_file, save_file\n"
+        "library, folder = aotbuild.load(sys.argv[1]), sys.argv[2]\n"
+        "outputs = library(load_file(folder + '/input.safetensors')['x'])\n"
+        "save_file({str(i): torch.as_tensor(y) for i, y in enumerate(outputs)}, folder + '/output.safetensors')\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, zoo_build / "libpacked_layers.so", tmp_path],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": isa},
+        check=True,
+    )
+    outputs = load_file(tmp_path / "output.safetensors")
+    assert_same([outputs["0"], outputs["1"]], list(expected))
+
+
+def test_checkpoints_replace_packed_weights(load: Load, tmp_path: Path) -> None:
+    library, x = load("packed_layers"), torch.randn(3, 272)
+    before = library(x)
+    save_file(state_dict("packed_layers"), tmp_path / "same.safetensors")
+    library.load_weights(tmp_path / "same.safetensors")
+    for same, y in zip(library(x), before):
+        assert torch.equal(torch.as_tensor(same), torch.as_tensor(y))
 
 
 def test_results_have_the_models_own_form(load: Load) -> None:

@@ -170,6 +170,43 @@ def test_embedded_weights_lie_at_multiples_of_64() -> None:
 
 
 @pytest.mark.quick
+def test_matrices_of_large_layers_lie_packed() -> None:
+    """Columns in blocks of 64, in each the rows in blocks of 16; sums over 256 features and more in two halves."""
+    generator = np.random.default_rng(0)
+    query, key = (generator.standard_normal((60, 300)).astype(np.float32) for _ in range(2))
+    model = replace(
+        encoder(),
+        weights=(encoder().weights[0], Weight("query", data(query)), Weight("key", data(key))),
+        linears=(Linear((1, 2), (None, None)),),
+    )
+    files = render(model)
+    source = files["src/encoder.cpp"].decode()
+    assert "kPacked[] = {\n    {64, 144, 120},\n    {73792, 156, 120},\n}" in source
+    assert source.count("nullptr, true}") == 2
+    packed = np.frombuffer(files["encoder.weights.bin"], np.float32, offset=73792)
+    blocks = packed.reshape(2, 10, 16, 64).transpose(1, 2, 0, 3).reshape(160, 128)
+    np.testing.assert_array_equal(blocks[:156, :120], np.concatenate([query, key]).T[144:])
+    assert not blocks[156:].any()
+    assert not blocks[:, 120:].any()
+    assert "kPacked" not in render(model, weights="file")["src/encoder.cpp"].decode()
+
+
+@pytest.mark.quick
+def test_layers_that_would_grow_or_are_read_elsewhere_lie_as_they_are() -> None:
+    matrix = Weight("matrix", data(np.ones((128, 64), np.float32)))
+    model = replace(encoder(), weights=(encoder().weights[0], matrix), linears=(Linear((1,), (0,)),))
+    assert "kPacked" in render(model)["src/encoder.cpp"].decode()
+    small = replace(matrix, tensor=data(np.ones((10, 64), np.float32)))
+    reads = replace(model.variants[0], run_source="context_weight(context, 1)")
+    for other in (
+        replace(model, weights=(model.weights[0], small)),
+        replace(model, variants=(reads,)),
+        replace(model, linears=model.linears * 2),
+    ):
+        assert "kPacked" not in render(other)["src/encoder.cpp"].decode()
+
+
+@pytest.mark.quick
 def test_the_weights_file_is_safetensors_without_holes_and_aligned(tmp_path: Path) -> None:
     reader = pytest.importorskip("safetensors.numpy")
     path = tmp_path / "encoder.safetensors"

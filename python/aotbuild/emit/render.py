@@ -12,7 +12,7 @@ import jinja2
 from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
 from aotbuild.errors import AotbuildError
-from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, TensorSpec, Variant, Weight
+from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, TensorSpec, Variant
 
 _WIDTH = 120
 
@@ -79,7 +79,7 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     for variant in model.variants:
         files |= _variant_files(options.target, variant)
     if options.weights != "file":
-        files[f"{options.target}.weights.bin"] = weights.blob(_embedded(model, options))
+        files[f"{options.target}.weights.bin"] = weights.blob(model, options)
     else:
         files[names.weights_file] = weights.file(model.weights)
     if options.test or options.benchmark:
@@ -168,9 +168,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
     inputs = struct_of("Inputs", model.signature.inputs)
     # Two structures have the fields of the outputs; a field may have the name of neither.
     outputs = struct_of("Outputs", model.signature.outputs, taken=("OutputViews",))
-    embedded = _embedded(model, options)
-    blob = weights.layout(embedded)
-    offsets = dict(zip((weight.name for weight in embedded), blob.offsets))
+    blob = weights.layout(model, options)
     shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
     dtypes = {spec.dtype for spec in (*model.signature.inputs, *model.signature.outputs)}
     return {
@@ -190,8 +188,10 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "max_input_rank": max((len(spec.dims) for spec in model.signature.inputs), default=0),
         "max_output_rank": max((len(spec.dims) for spec in model.signature.outputs), default=0),
         "weights": model.weights,
-        "weight_offsets": [offsets.get(weight.name, 0) for weight in model.weights],
+        "weight_offsets": [blob.offsets.get(index, 0) for index in range(len(model.weights))],
         "weights_size": blob.size,
+        "packed_weights": blob.packed_weights,
+        "packed_matrices": blob.packed,
         "shapes": shapes,
         "linears": model.linears,
         "mlps": model.mlps,
@@ -203,13 +203,6 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "atol": model.atol,
         "stateful": any(weight.mutated for weight in model.weights),
     }
-
-
-def _embedded(model: CompiledModel, options: EmitOptions) -> tuple[Weight, ...]:
-    """What the library holds itself. With EXTERNAL weights that is the constants that no ``state_dict`` has."""
-    if options.weights == "embed":
-        return model.weights
-    return tuple(weight for weight in model.weights if options.weights == "external" and not weight.required)
 
 
 def _symbols(model: CompiledModel) -> list[tuple[str, int, int]]:

@@ -1,44 +1,187 @@
-"""Where weights go: the embedded blob with its offsets, or the safetensors file beside the library."""
+"""Where weights go: the embedded blob with its layout, or the safetensors file beside the library."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from aotbuild.emit import safetensors
-from aotbuild.program import Weight
+from aotbuild.program import CompiledModel, EmitOptions, Mlp, Weight
 
 _ALIGNMENT = 64
+
+# Blocks of ``PackedMatrix`` (detail/spec.h), and how much larger a matrix may get by the zeros that fill them.
+_ROW_BLOCK = 16
+_COLUMN_BLOCK = 64
+_MAX_GROWTH = 1.25
+
+# How the runtime cuts layers: BlockedLinear of linear.cpp, PackedMlp of mlp.cpp.
+_MIN_BLOCKED_FEATURES = 256
+_MLP_BLOCK_FEATURES = 256
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows and columns of a weight [N, K]."""
+
+    weight: int
+    rows: slice
+    columns: slice
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """[K, N] of a packed layer: columns are the rows of its parts, one after another."""
+
+    rows: int
+    columns: int
+    parts: tuple[_Part, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * (self.rows + -self.rows % _ROW_BLOCK) * (self.columns + -self.columns % _COLUMN_BLOCK)
+
+
+@dataclass(frozen=True)
+class PackedMatrix:
+    """``PackedMatrix`` of detail/spec.h."""
+
+    offset: int
+    rows: int
+    columns: int
 
 
 @dataclass(frozen=True)
 class Blob:
-    """Weights one after another, each at a multiple of 64 bytes."""
+    """The embedded blob, each entry at a multiple of 64 bytes: weights by their indices, then matrices of layers.
 
-    offsets: tuple[int, ...]
+    ``packed_weights``: those that the matrices hold, and that have no place of their own.
+    """
+
+    offsets: dict[int, int]
+    packed: tuple[PackedMatrix, ...]
+    packed_weights: frozenset[int]
     size: int
 
 
-def layout(weights: Sequence[Weight]) -> Blob:
+def layout(model: CompiledModel, options: EmitOptions) -> Blob:
     """The layout of the embedded blob: it depends on the sizes alone, so new values change no source file."""
-    offsets = []
+    matrices = _matrices(model, options)
+    packed_weights = frozenset(part.weight for matrix in matrices for part in matrix.parts)
+    offsets: dict[int, int] = {}
     end = 0
-    for weight in weights:
-        begin = end + -end % _ALIGNMENT
-        offsets.append(begin)
-        end = begin + weight.tensor.data.nbytes
-    return Blob(tuple(offsets), end)
+    for index, weight in enumerate(model.weights):
+        if index in packed_weights or not _is_embedded(weight, options):
+            continue
+        offsets[index] = end + -end % _ALIGNMENT
+        end = offsets[index] + weight.tensor.data.nbytes
+    packed = []
+    for matrix in matrices:
+        packed.append(PackedMatrix(end + -end % _ALIGNMENT, matrix.rows, matrix.columns))
+        end = packed[-1].offset + matrix.nbytes
+    return Blob(offsets, tuple(packed), packed_weights, end)
 
 
-def blob(weights: Sequence[Weight]) -> bytes:
+def blob(model: CompiledModel, options: EmitOptions) -> bytes:
     """The bytes of ``layout``, the gaps zero."""
-    placed = layout(weights)
+    placed = layout(model, options)
     data = bytearray(placed.size)
-    for offset, weight in zip(placed.offsets, weights, strict=True):
-        data[offset : offset + weight.tensor.data.nbytes] = weight.tensor.data.tobytes()
+    for index, offset in placed.offsets.items():
+        tensor = model.weights[index].tensor
+        data[offset : offset + tensor.data.nbytes] = tensor.data.tobytes()
+    for matrix, entry in zip(_matrices(model, options), placed.packed, strict=True):
+        data[entry.offset : entry.offset + matrix.nbytes] = _pack(matrix, model.weights)
     return bytes(data)
 
 
 def file(weights: Sequence[Weight]) -> bytes:
     """The safetensors file of ``weights``, by their names in the ``state_dict``."""
     return safetensors.encode((weight.name, weight.tensor) for weight in weights)
+
+
+def _is_embedded(weight: Weight, options: EmitOptions) -> bool:
+    """With EXTERNAL weights the library holds the constants that no ``state_dict`` has."""
+    return options.weights == "embed" or (options.weights == "external" and not weight.required)
+
+
+# --- packed layers
+
+
+def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
+    """The matrices that the runtime would pack when it loads the embedded weights, in its order."""
+    if options.weights != "embed":
+        return []
+    uses = Counter(weight for linear in model.linears for weight in linear.weights)
+    uses.update(mlp.first.weights[0] for mlp in model.mlps)
+    uses.update(mlp.second.weights[0] for mlp in model.mlps)
+    # What other code reads has to lie as PyTorch has it.
+    read = {
+        int(index) for v in model.variants for index in re.findall(r"context_weight\(context, (\d+)\)", v.run_source)
+    }
+    for convolution in model.convolutions:
+        read.add(convolution.weight)
+
+    def is_packable(index: int) -> bool:
+        weight = model.weights[index]
+        return (
+            uses[index] == 1
+            and index not in read
+            and weight.tensor.dtype == "float32"
+            and weight.required
+            and not weight.mutated
+        )
+
+    layers = [list(_linear_matrices(model, linear.weights)) for linear in model.linears]
+    layers += [list(_mlp_matrices(model, mlp)) for mlp in model.mlps]
+    result = []
+    for matrices in layers:
+        dense = 4 * sum(matrix.rows * matrix.columns for matrix in matrices)
+        fits = sum(matrix.nbytes for matrix in matrices) <= _MAX_GROWTH * dense
+        if dense and fits and all(is_packable(part.weight) for matrix in matrices for part in matrix.parts):
+            result += matrices
+    return result
+
+
+def _linear_matrices(model: CompiledModel, weights: Sequence[int], rows: slice = slice(None)) -> Iterator[_Matrix]:
+    features = model.weights[weights[0]].tensor.shape[1]
+    for columns in _halves(features):
+        parts = tuple(_Part(weight, rows, columns) for weight in weights)
+        sizes = [len(range(model.weights[weight].tensor.shape[0])[rows]) for weight in weights]
+        yield _Matrix(columns.stop - columns.start, sum(sizes), parts)
+
+
+def _halves(features: int) -> list[slice]:
+    if features < _MIN_BLOCKED_FEATURES:
+        return [slice(0, features)]
+    middle = features // 2 // 16 * 16
+    return [slice(0, middle), slice(middle, features)]
+
+
+def _mlp_matrices(model: CompiledModel, mlp: Mlp) -> Iterator[_Matrix]:
+    first, second = mlp.first.weights[0], mlp.second.weights[0]
+    hidden = model.weights[first].tensor.shape[0]
+    for begin in range(0, hidden, _MLP_BLOCK_FEATURES):
+        block = slice(begin, min(begin + _MLP_BLOCK_FEATURES, hidden))
+        yield from _linear_matrices(model, (first,), block)
+        outputs = model.weights[second].tensor.shape[0]
+        yield _Matrix(block.stop - block.start, outputs, (_Part(second, slice(None), block),))
+
+
+def _pack(matrix: _Matrix, weights: Sequence[Weight]) -> bytes:
+    rows = matrix.rows + -matrix.rows % _ROW_BLOCK
+    columns = matrix.columns + -matrix.columns % _COLUMN_BLOCK
+    padded: npt.NDArray[np.float32] = np.zeros((rows, columns), np.float32)
+    begin = 0
+    for part in matrix.parts:
+        tensor = weights[part.weight].tensor
+        values = tensor.data.view(np.float32).reshape(tensor.shape)[part.rows, part.columns]
+        padded[: matrix.rows, begin : begin + len(values)] = values.T
+        begin += len(values)
+    blocks = padded.reshape(rows // _ROW_BLOCK, _ROW_BLOCK, columns // _COLUMN_BLOCK, _COLUMN_BLOCK)
+    data: bytes = blocks.transpose(2, 0, 1, 3).tobytes()
+    return data

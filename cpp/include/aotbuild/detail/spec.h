@@ -26,6 +26,16 @@ struct WeightSpec {
   bool mutated;                // a buffer that the model writes: each model object keeps its own copy
   bool required;               // false: a constant with no name in the state_dict; a checkpoint may leave it out
   const char* const* aliases;  // other state_dict names of the same tensor, null-terminated; may be null
+  bool packed = false;         // the blob has it only as part of ModelSpec::packed
+};
+
+// A matrix [rows, columns] of a packed layer as the embedded blob holds it, in the layout that oneDNN calls BA16a64b
+// and wants on processors with AVX-512: columns in blocks of 64, in each block the rows in blocks of 16, zeros beyond
+// the matrix. There the layer reads it in place, so that a program starts without copying its weights.
+struct PackedMatrix {
+  std::uint64_t offset;  // as in WeightSpec
+  std::int64_t rows;
+  std::int64_t columns;
 };
 
 enum class Activation : int { kNone = 0, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid, kHardswish, kLeakyRelu };
@@ -106,6 +116,9 @@ struct ModelSpec {
   // Null: the CPU. Only through this pointer do programs refer to the CUDA runtime, so those without CUDA models are
   // linked without it.
   DeviceFactory make_device_model = nullptr;
+  // The matrices of all layers whose weights are `packed`, in the order in which layers are made: linears, then mlps.
+  std::size_t packed_count = 0;
+  const PackedMatrix* packed = nullptr;
 };
 
 }  // namespace aotbuild::detail
