@@ -79,6 +79,19 @@ def test_package_without_torch_says_what_to_do(make_project: MakeProject, enviro
     assert re.search(rf"aotbuild: {bare} has no package \w+\. {remedy}", " ".join(output.split()))
 
 
+def test_interpreter_with_another_aotbuild_is_refused(make_project: MakeProject, environment: Path) -> None:
+    shutil.copy(REPOSITORY / "python/aotbuild/cli.py", environment / "cli.py")
+    output = make_project(HEAD + MODEL).configure(
+        f"-Daotbuild_DIR={environment / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}", standin=False, error=True
+    )
+    assert (
+        f"aotbuild: this CMake package belongs to {environment}, but {sys.executable} imports another aotbuild, "
+        f"{REPOSITORY}/python/aotbuild. Use its CMake package "
+        f'(-Daotbuild_DIR="$({sys.executable} -m aotbuild --cmakedir)"), or set AOTBUILD_PYTHON to the interpreter '
+        "that this one belongs to."
+    ) in " ".join(output.split())
+
+
 def test_missing_interpreter_is_named(make_project: MakeProject) -> None:
     output = make_project(HEAD + MODEL).configure("-DAOTBUILD_PYTHON=/nowhere/python", standin=False, error=True)
     text = "AOTBUILD_PYTHON names the interpreter /nowhere/python, which does not exist; name another, or unset it."

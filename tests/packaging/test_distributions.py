@@ -119,12 +119,14 @@ def path_without_environments() -> str:
     return ":".join(["/usr/local/bin", "/usr/bin", "/bin", *sorted(tools)])
 
 
-@pytest.mark.parametrize("active", [True, False])
-def test_find_package(environment: Path, project: Path, active: bool) -> None:
+@pytest.mark.parametrize("how", ["active", "prefix", "aotbuild_DIR"])
+def test_find_package(environment: Path, project: Path, how: str) -> None:
     path = path_without_environments()
     options = []
-    if active:
+    if how == "active":
         path = f"{environment / 'bin'}:{path}"
+    elif how == "prefix":
+        options = [f"-DCMAKE_PREFIX_PATH={environment}"]
     else:
         cmake_dir = run([environment / "bin/python", "-m", "aotbuild", "--cmakedir"]).strip()
         assert Path(cmake_dir).is_relative_to(environment)
