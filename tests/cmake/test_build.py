@@ -211,6 +211,80 @@ file(APPEND "${CMAKE_BINARY_DIR}/variables.txt" "${dir}\\n")
     ]
 
 
+def test_properties_and_variables_for_further_helpers(make_project: MakeProject) -> None:
+    lists = (
+        HEAD
+        + """
+add_aot_model(encoder MODEL model.py:build WEIGHTS FILE CPU_ISA avx2 avx512 BENCHMARK PYTHON_MODULE enc
+  HEADER_VAR header MANIFEST_VAR manifest OUTPUT_TARGETS targets)
+aotbuild_generate(decoder MODEL model.py:build DEVICE cuda CUDA_ARCHITECTURES 80-virtual 90 NO_TEST
+  SOURCES_VAR sources HEADER_VAR decoder_header MANIFEST_VAR decoder_manifest)
+function(show target)
+  foreach(name IN LISTS ARGN)
+    get_target_property(value ${target} AOTBUILD_${name})
+    file(APPEND "${CMAKE_BINARY_DIR}/shown.txt" "${target} ${name} ${value}\\n")
+  endforeach()
+endfunction()
+set(shared OUTPUT_DIR HEADER HEADER_DIR MANIFEST WEIGHTS WEIGHTS_FILE CPU_ISA CUDA_ARCHITECTURES)
+set(generated API_SOURCE TEST_SOURCE GOLDEN BENCHMARK_SOURCE PYTHON_MODULE PYTHON_SOURCE PYTHON_STUB)
+show(encoder ${shared})
+show(encoder.generate ${shared} ${generated})
+show(decoder.generate ${shared} ${generated})
+foreach(name IN ITEMS header manifest targets sources decoder_header decoder_manifest)
+  file(APPEND "${CMAKE_BINARY_DIR}/shown.txt" "${name} ${${name}}\\n")
+endforeach()
+"""
+    )
+    project = make_project(lists)
+    project.configure()
+    text = (project.build_dir / "shown.txt").read_text()
+    shown = text.replace(f"{project.build_dir}/encoder.aotbuild/", "E/").replace(
+        f"{project.build_dir}/decoder.aotbuild/", "D/"
+    )
+    shared = [
+        f"OUTPUT_DIR {project.build_dir}/encoder.aotbuild",
+        "HEADER E/include/encoder.hpp",
+        "HEADER_DIR E/include",
+        "MANIFEST E/encoder.manifest.json",
+        "WEIGHTS FILE",
+        "WEIGHTS_FILE E/encoder.safetensors",
+        "CPU_ISA avx2;avx512",
+        "CUDA_ARCHITECTURES ",
+    ]
+    assert shown.splitlines() == [
+        *(f"encoder {line}" for line in shared),
+        *(f"encoder.generate {line}" for line in shared),
+        "encoder.generate API_SOURCE E/src/encoder_api.cpp",
+        "encoder.generate TEST_SOURCE E/test/encoder_test.cpp",
+        "encoder.generate GOLDEN E/test/encoder.golden.safetensors",
+        "encoder.generate BENCHMARK_SOURCE E/test/encoder_benchmark.cpp",
+        "encoder.generate PYTHON_MODULE enc",
+        "encoder.generate PYTHON_SOURCE E/python/enc.cpp",
+        "encoder.generate PYTHON_STUB E/python/enc.pyi",
+        f"decoder.generate OUTPUT_DIR {project.build_dir}/decoder.aotbuild",
+        "decoder.generate HEADER D/include/decoder.hpp",
+        "decoder.generate HEADER_DIR D/include",
+        "decoder.generate MANIFEST D/decoder.manifest.json",
+        "decoder.generate WEIGHTS EMBED",
+        "decoder.generate WEIGHTS_FILE ",
+        "decoder.generate CPU_ISA ",
+        "decoder.generate CUDA_ARCHITECTURES 80-virtual;90",
+        "decoder.generate API_SOURCE D/src/decoder_api.cpp",
+        *(f"decoder.generate {name} " for name in ("TEST_SOURCE", "GOLDEN", "BENCHMARK_SOURCE")),
+        *(f"decoder.generate {name} " for name in ("PYTHON_MODULE", "PYTHON_SOURCE", "PYTHON_STUB")),
+        "header E/include/encoder.hpp",
+        "manifest E/encoder.manifest.json",
+        "targets encoder;aotbuild_runtime",
+        "sources "
+        + ";".join(
+            f"D/src/decoder{part}.cpp"
+            for part in ("", "_run_compute_80", "_images_compute_80", "_run_sm_90", "_images_sm_90", "_weights")
+        ),
+        "decoder_header D/include/decoder.hpp",
+        "decoder_manifest D/decoder.manifest.json",
+    ]
+
+
 def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
     keywords = (
         "DYNAMIC_SHAPES ids:0=1..8 ids:1=1..512 PARAMS add=1 name=x DEVICE cpu CPU_ISA avx2 avx512 RUNTIME standalone "
