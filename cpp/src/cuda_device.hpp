@@ -22,7 +22,9 @@ class CudaDevice {
   CudaDevice& operator=(const CudaDevice&) = delete;
 
   const Driver& driver() const { return driver_; }
+  Device handle() const { return handle_; }
   Context context() const { return context_; }
+  const std::string& name() const { return name_; }
   int index() const { return index_; }
   int capability() const { return capability_; }  // 10 * major + minor
   int max_shared_bytes() const { return max_shared_bytes_; }

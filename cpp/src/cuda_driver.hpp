@@ -56,6 +56,7 @@ using DevicePointer = unsigned long long;  // NOLINT: CUdeviceptr is this type
 
 inline DevicePointer device_pointer(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
 
+inline constexpr int kAttributeL2CacheSize = 38;
 inline constexpr int kAttributeCapabilityMajor = 75;
 inline constexpr int kAttributeCapabilityMinor = 76;
 inline constexpr int kAttributeCooperativeLaunch = 95;
@@ -164,7 +165,8 @@ struct LaunchConfig {  // CUlaunchConfig
   F(cuEventDestroy_v2, event_destroy, (Event))                                                                     \
   F(cuEventRecord, event_record, (Event, Stream))                                                                  \
   F(cuEventQuery, event_query, (Event))                                                                            \
-  F(cuEventSynchronize, event_synchronize, (Event))
+  F(cuEventSynchronize, event_synchronize, (Event))                                                                \
+  F(cuEventElapsedTime, event_elapsed_time, (float*, Event, Event))
 
 // The functions of an opened driver library.
 struct Driver {

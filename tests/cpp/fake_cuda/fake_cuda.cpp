@@ -114,6 +114,7 @@ struct Stream {
   std::deque<Operation> queue;
   std::uint64_t issued = 0;
   std::uint64_t executed = 0;
+  std::vector<double> times;  // of the device's clock, in milliseconds, when each operation ended
   bool is_capturing = false;
   bool is_invalidated = false;
   int capture_mode = 0;
@@ -168,6 +169,7 @@ struct State {
   std::vector<std::string> violations;
   std::map<int, std::unique_ptr<Context>> contexts;  // primary, by device
   std::vector<std::unique_ptr<Context>> dead_contexts;
+  double milliseconds = 0;  // the device's clock, which moves with the kernels that ask for it
   std::map<int, int> lost;  // devices that this process can use no more, with the error
   std::set<Module*> modules;
   std::set<Stream*> streams;
@@ -237,6 +239,7 @@ void execute(Stream* stream, std::uint64_t position) {
     stream->queue.pop_front();
     ++stream->executed;
     run_operation(stream->context, operation);
+    stream->times.push_back(state().milliseconds);
   }
 }
 
@@ -471,6 +474,11 @@ void add_kernel(const std::string& name, Kernel kernel, const std::vector<std::s
   state().kernels[name] = {kernel, parameter_sizes};
 }
 
+void advance(double microseconds) {
+  LOCK;
+  state().milliseconds += microseconds / 1e3;
+}
+
 std::vector<unsigned char> make_image(int architecture, const std::vector<std::string>& kernels) {
   std::string text = kMagic + std::to_string(architecture);
   for (const std::string& kernel : kernels) text += " " + kernel;
@@ -565,6 +573,9 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
   ENTER(cuDeviceGetAttribute);
   const fake_cuda::Device& properties = state().devices.at(static_cast<std::size_t>(device));
   switch (attribute) {
+    case 38:
+      *value = 1 << 20;
+      return kSuccess;
     case 75:
       *value = properties.capability / 10;
       return kSuccess;
@@ -1064,6 +1075,20 @@ int cuEventQuery(Event* event) {
   if (event->stream == nullptr || event->stream->executed >= event->position) return kSuccess;
   execute(event->stream, event->stream->executed + 1);  // work goes on while others look
   return kNotReady;
+}
+
+int cuEventElapsedTime(float* milliseconds, Event* begin, Event* end) {
+  ENTER_CONTEXT(cuEventElapsedTime);
+  FORBID_WHILE_CAPTURING;
+  double times[2] = {};
+  for (Event* event : {begin, end}) {
+    CHECK_HANDLE(state().events, event, "event");
+    if (event->stream == nullptr) return kInvalidHandle;
+    if (event->stream->executed < event->position) return kNotReady;
+    times[event == end] = event->position == 0 ? 0 : event->stream->times[event->position - 1];
+  }
+  *milliseconds = static_cast<float>(times[1] - times[0]);
+  return current_context()->error;
 }
 
 int cuEventSynchronize(Event* event) {

@@ -35,6 +35,8 @@ void set_devices(const std::vector<Device>& devices);
 void set_driver_version(int version);
 
 void add_kernel(const std::string& name, Kernel kernel, const std::vector<std::size_t>& parameter_sizes);
+// Moves the device's clock, which events read: what a kernel calls to take time.
+void advance(double microseconds);
 // What cuModuleLoadData takes here: an image with the named kernels for one architecture. 0: PTX.
 std::vector<unsigned char> make_image(int architecture, const std::vector<std::string>& kernels);
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import unittest.mock
 from collections.abc import Iterator, Sequence
@@ -133,18 +134,22 @@ def _launch(arguments: dict[str, Any], heads: Any, queries: Any, dtype: torch.dt
 
 
 def _candidates(queries: int, dtype: torch.dtype, head_dim: int) -> Sequence[tuple[int, int, int, int]]:
-    """(rows, keys, warps, stages) of a block, best first; the first whose shared memory fits is taken."""
+    """(rows, keys, warps, stages) of a block: the first whose shared memory fits is taken; the rest is for tuning."""
     if dtype == torch.float32:
         # Without tensor cores, registers are what runs out.
         sizes = [(32, 32, 4, 2), (16, 32, 4, 1)]
+        more = [(32, 32, 8, 2), (64, 32, 8, 2), (16, 64, 4, 2), (32, 16, 4, 2)]
     elif head_dim > 128:
         sizes = [(64, 64, 8, 2), (64, 32, 4, 2), (32, 32, 4, 1)]
     elif head_dim > 64:
         sizes = [(128, 64, 8, 3), (64, 64, 4, 2), (32, 32, 4, 2)]
     else:
         sizes = [(128, 64, 4, 3), (64, 64, 4, 2), (64, 32, 4, 2)]
+    if dtype != torch.float32:
+        tiles = itertools.product((16, 32, 64, 128), (32, 64, 128), (4, 8), (2, 3))
+        more = [(m, n, warps, stages) for m, n, warps, stages in tiles if warps == 4 or m == 128]
     rows = max(16, 1 << (queries - 1).bit_length()) if queries > 1 else 16
-    return list(dict.fromkeys((min(m, rows), n, warps, stages) for m, n, warps, stages in sizes))
+    return list(dict.fromkeys((min(m, rows), n, warps, stages) for m, n, warps, stages in [*sizes, *more]))
 
 
 def _block(size: int) -> int:

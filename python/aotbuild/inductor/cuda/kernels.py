@@ -252,7 +252,7 @@ def _compile(job: _Job) -> CompiledKernel:
     raise _DoesNotCompileError(reasons[0])
 
 
-def _load(kernel: TritonKernel) -> Any:
+def load_kernel(kernel: TritonKernel) -> Any:
     """Executes the source; the ``CachingAutotuner`` has the function, its signature and its candidates.
 
     The file has no folder: messages of device-side assertions name it, and they are part of the machine code.
@@ -274,14 +274,14 @@ def _attempts(job: _Job) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
     for config in [{}] if job.config is None else [job.config] if job.only else [job.config, {}]:
         if templates.is_template(job.kernel.source):
             source = templates.with_config(job.kernel.source, config)
-            autotuner = _load(dataclasses.replace(job.kernel, source=source))
+            autotuner = load_kernel(dataclasses.replace(job.kernel, source=source))
             yield (
                 autotuner,
                 autotuner.configs[0],
                 {**config_to_dict(autotuner.configs[0]), **templates.config_of(source)},
             )
             continue
-        autotuner = _load(job.kernel)
+        autotuner = load_kernel(job.kernel)
         for candidate in [config_from_dict(dict(config))] if config else list(autotuner.configs):
             yield autotuner, candidate, config_to_dict(candidate)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aotbuild.inductor.cuda.hints import Case
+from aotbuild.inductor.cuda.hints import BufferHint, Case
 from aotbuild.inductor.cuda.kernels import Choose, CompiledKernel, Config, TritonKernel
 from aotbuild.inductor.cuda.templates import TILES
 from aotbuild.inductor.cuda.wrapper import CudaWrapperCode
@@ -40,10 +40,15 @@ def tunable_kernels(code: CudaWrapperCode) -> list[TunableKernel]:
     found = []
     for kernel in code.triton_kernels:
         cases = [case for launch in code.launches if launch.kernel == kernel.name for case in launch.cases]
-        unique = tuple(dict.fromkeys(cases))
+        unique = tuple({_content(case): case for case in reversed(cases)}.values())[::-1]
         sizes = dict.fromkeys(tuple(value for value in case if isinstance(value, (int, float))) for case in unique)
         found.append(TunableKernel(kernel, kernel_key(kernel.name, kernel.source, sizes, TILES), unique))
     return found
+
+
+def _content(case: Case) -> tuple[object, ...]:
+    """What two launches have to share to take the same time: which buffers they get does not matter."""
+    return tuple((value.nbytes, value.dtype) if isinstance(value, BufferHint) else value for value in case)
 
 
 def choose_measured(kernels: Sequence[TunableKernel], measured: Measured | None) -> Choose:

@@ -169,18 +169,28 @@ def argument_values(launch: Launch, kernel: CompiledKernel) -> dict[str, str]:
 
 def _grid(kernel: CompiledKernel, values: Mapping[str, str]) -> str:
     """The grid as a braced initializer: numbers where the sizes are known, else expressions."""
-    numbers: dict[str, Any] = {name: int(value.rstrip("L")) for name, value in values.items() if _is_integer(value)}
-    numbers["max"] = max
     try:
-        for name, expression in kernel.python_grid.temporaries:
-            numbers[name] = eval(expression, {"__builtins__": {}}, numbers)
-        sizes = [str(eval(expression, {"__builtins__": {}}, numbers)) for expression in kernel.python_grid.sizes]
+        known = {name: int(value.rstrip("L")) for name, value in values.items() if _is_integer(value)}
+        sizes = [str(size) for size in grid_numbers(kernel, known)]
     except NameError:
         texts = dict(values)
         for name, expression in kernel.cpp_grid.temporaries:
             texts[name] = _substituted(expression, texts)
         sizes = [_substituted(expression, texts) for expression in kernel.cpp_grid.sizes]
     return f"{{{', '.join(sizes)}}}"
+
+
+def grid_numbers(kernel: CompiledKernel, values: Mapping[str, int]) -> tuple[int, int, int]:
+    """The grid for parameters whose values are known.
+
+    Raises:
+        NameError: it depends on one that is not.
+    """
+    numbers: dict[str, Any] = {**values, "max": max}
+    for name, expression in kernel.python_grid.temporaries:
+        numbers[name] = eval(expression, {"__builtins__": {}}, numbers)
+    x, y, z = (int(eval(expression, {"__builtins__": {}}, numbers)) for expression in kernel.python_grid.sizes)
+    return x, y, z
 
 
 def _substituted(expression: str, values: Mapping[str, str]) -> str:

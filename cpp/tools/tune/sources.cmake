@@ -1,0 +1,14 @@
+set(AOTBUILD_TUNE_SOURCES
+    bundle.cpp
+    compare.cpp
+    main.cpp
+    measure.cpp
+    results.cpp
+    run.cpp
+)
+# Of the runtime, what opens the driver.
+set(AOTBUILD_TUNE_RUNTIME_SOURCES
+    cuda_device.cpp
+    cuda_driver.cpp
+    error.cpp
+)

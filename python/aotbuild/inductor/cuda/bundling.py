@@ -1,0 +1,114 @@
+"""From a captured program to a tuning bundle: all candidates compiled, each launch with its sizes and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import sympy
+import torch
+
+from aotbuild.capture import Captured
+from aotbuild.inductor.cuda.candidates import all_candidates
+from aotbuild.inductor.cuda.hints import BufferHint, Case
+from aotbuild.inductor.cuda.kernels import CompiledKernel, Config, compile_configs
+from aotbuild.inductor.cuda.lowering import kernels_to_tune
+from aotbuild.inductor.cuda.templates import grid_sizes
+from aotbuild.inductor.cuda.tunable import TunableKernel
+from aotbuild.inductor.cuda.wrapper import grid_numbers
+from aotbuild.program import TensorData
+from aotbuild.target import cuda_target
+from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Kernel
+
+# Floating-point values are random but for what is small: variances have to be positive, say.
+_REAL_BYTES = 1 << 16
+
+
+def bundle(
+    captured: Captured,
+    architecture: str,
+    *,
+    target: str,
+    versions: str,
+    preset: str = "default",
+    options: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    processes: int | None = None,
+) -> Bundle:
+    """Compiles every candidate of every kernel for one architecture.
+
+    Args:
+        architecture: a value of CUDA_ARCHITECTURES.
+        limit: at most so many candidates a kernel.
+    """
+    gpu = cuda_target(architecture)
+    prepared, tunable = kernels_to_tune(captured, architecture, target=target, preset=preset, options=options)
+    pairs = list(all_candidates(tunable, gpu.architecture, limit))
+    compiled = compile_configs([(kernel.kernel, config) for kernel, config in pairs], gpu, processes=processes)
+    values = dict(zip(prepared.input_names, captured.golden[0].inputs)) if captured.golden else {}
+    values.update({name: prepared.weights[index].tensor for name, index in prepared.weight_index.items()})
+    kernels = []
+    for kernel in tunable:
+        results = [(config, result) for (owner, config), result in zip(pairs, compiled) if owner is kernel]
+        kernels.append(_kernel(kernel, results, values))
+    unique = {kernel.key: kernel for kernel in kernels if kernel.candidates}
+    return Bundle(target, gpu.name, versions, list(unique.values()))
+
+
+def _kernel(
+    tunable: TunableKernel, results: Sequence[tuple[Config, CompiledKernel | str]], values: Mapping[str, TensorData]
+) -> Kernel:
+    failures = [f"{dict(config)}: {result}" for config, result in results if isinstance(result, str)]
+    binaries = [(config, result) for config, result in results if isinstance(result, CompiledKernel)]
+    if not binaries:
+        return Kernel(tunable.key, tunable.kernel.name, (), (), (), failures)
+    first = binaries[0][1]
+    named = [dict(zip(first.wrapper_parameters, case, strict=True)) for case in tunable.cases]
+    cases = [[_argument(case[name], first.signature[name], values) for name in first.parameters] for case in named]
+    parameters = [_kind(first.signature[name]) for name in first.parameters]
+    nulls = ["null"] * (first.parameter_count - len(parameters))
+    candidates = [
+        Candidate(
+            config,
+            binary.image,
+            binary.symbol,
+            binary.threads,
+            binary.shared_bytes,
+            binary.cluster_blocks,
+            binary.cooperative,
+            [_grid(binary, case) for case in tunable.cases],
+        )
+        for config, binary in binaries
+        if (binary.parameters, binary.signature) == (first.parameters, first.signature)
+    ]
+    return Kernel(tunable.key, tunable.kernel.name, [*parameters, *nulls], cases, candidates, failures)
+
+
+def _kind(triton_type: str) -> str:
+    return "pointer" if triton_type.startswith("*") else triton_type
+
+
+def _grid(kernel: CompiledKernel, case: Case) -> tuple[int, int, int]:
+    return grid_numbers(kernel, dict(_numbers(kernel, case)))
+
+
+def _numbers(kernel: CompiledKernel, case: Case) -> Iterator[tuple[str, int]]:
+    for name, value in zip(kernel.wrapper_parameters, case, strict=True):
+        if isinstance(value, sympy.Expr):
+            yield name, int(grid_sizes(value, kernel.config))
+        elif isinstance(value, int):
+            yield name, value
+
+
+def _argument(value: object, triton_type: str, values: Mapping[str, TensorData]) -> Buffer | int | float:
+    if not isinstance(value, BufferHint):
+        assert isinstance(value, (int, float)), f"a parameter of type {triton_type} has no value to tune with"
+        return value
+    known = values.get(value.name)
+    if known is None or known.dtype != value.dtype or known.data.size == 0:
+        return Buffer(value.nbytes, value.dtype, known is not None)
+    if getattr(torch, value.dtype).is_floating_point and value.nbytes > _REAL_BYTES:
+        return Buffer(value.nbytes, value.dtype, True)
+    data = known.data.tobytes()
+    # At larger sizes the example's values are repeated: indices stay in range.
+    return Buffer(value.nbytes, value.dtype, True, (data * (value.nbytes // len(data) + 1))[: value.nbytes])

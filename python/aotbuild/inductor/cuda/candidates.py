@@ -1,0 +1,142 @@
+"""The configurations of a kernel that are worth measuring: the heuristics' choice first."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from aotbuild.inductor.cuda import templates
+from aotbuild.inductor.cuda.choices import Problem, Tiles, estimated_time
+from aotbuild.inductor.cuda.hints import Case
+from aotbuild.inductor.cuda.kernels import Config, TritonKernel, load_kernel
+from aotbuild.inductor.cuda.tunable import TunableKernel
+from aotbuild.target import CudaArchitecture
+
+# Of templates, how many of those that the estimate holds to be the fastest, and how many of them may share BLOCK_M and
+# BLOCK_N: it tells tiles apart better than stages and warps.
+TEMPLATE_CANDIDATES = 36
+_SAME_TILE = 4
+_BLOCKS = (16, 32, 64, 128, 256)
+_REDUCED_BLOCKS = (16, 32, 64, 128)
+_STAGES = (2, 3, 4, 5)
+# Of other kernels.
+_CANDIDATES = 12
+_MAX_WARPS = 16
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def candidates(tunable: TunableKernel, gpu: CudaArchitecture, limit: int | None = None) -> list[Config]:
+    """Configurations for ``compile_configs``; that which is used without tuning comes first.
+
+    Args:
+        limit: at most so many.
+    """
+    source = tunable.kernel.source
+    found = _template_configs(tunable, gpu) if templates.is_template(source) else _heuristic_configs(tunable.kernel)
+    unique = list({repr(sorted(config.items())): config for config in found}.values())
+    return unique[:limit]
+
+
+def _heuristic_configs(kernel: TritonKernel) -> list[Config]:
+    """What TorchInductor would measure with ``max_autotune``, with half and twice the warps too."""
+    from torch._inductor.runtime.triton_heuristics import config_to_dict
+
+    given: list[Config] = [config_to_dict(config) for config in load_kernel(kernel).configs]
+    if "@triton_heuristics.user_autotune" in kernel.source:
+        return given
+    wide = dataclasses.replace(kernel, source=kernel.source.replace("'max_autotune': False", "'max_autotune': True"))
+    more: list[Config] = [config_to_dict(config) for config in load_kernel(wide).configs]
+    warps: list[Config] = [
+        {**config, "num_warps": count}
+        for config in [*given, *more]
+        for count in (config["num_warps"] // 2, config["num_warps"] * 2)
+        if 1 <= count <= _MAX_WARPS
+    ]
+    return [*given, *more, *warps][: max(_CANDIDATES, len(given))]
+
+
+def _template_configs(tunable: TunableKernel, gpu: CudaArchitecture) -> list[Config]:
+    source = tunable.kernel.source
+    first = templates.config_of(source)
+    problems = [_problem(source, case) for case in tunable.cases]
+    rows, columns, depth = (max(getattr(problem, name) for problem in problems) for name in ("m", "n", "k"))
+    ranked: list[tuple[float, tuple[int, ...]]] = []
+    for m, n, k, stages in itertools.product(_BLOCKS, _BLOCKS, _REDUCED_BLOCKS, _STAGES):
+        if m > _covering(rows) or n > _covering(columns) or k > _covering(depth):
+            continue
+        for warps in _warps(m * n):
+            tiles = Tiles(m, n, k, stages, warps)
+            time = math.prod(estimated_time(problem, tiles, gpu) for problem in problems)
+            if math.isfinite(time):
+                ranked.append((time, (m, n, k, stages, warps)))
+    same: dict[tuple[int, ...], int] = {}
+    result: list[Config] = [first]
+    for _, (m, n, k, stages, warps) in sorted(ranked):
+        same[m, n] = same.get((m, n), 0) + 1
+        if same[m, n] <= _SAME_TILE and len(result) < TEMPLATE_CANDIDATES:
+            tile = {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "num_stages": stages, "num_warps": warps}
+            result.append({**first, **tile})
+    return result
+
+
+def _warps(accumulators: int) -> Iterator[int]:
+    """Warps for a tile: 4 work together on Hopper's tensor cores, and a thread holds at most 256 accumulators."""
+    if accumulators <= 32 * 64:
+        yield 2
+    if accumulators <= 4 * 32 * 256:
+        yield 4
+    if accumulators >= 64 * 128:
+        yield 8
+
+
+def _covering(size: int) -> int:
+    return max(16, 1 << (size - 1).bit_length())
+
+
+def _problem(source: str, case: Case) -> Problem:
+    """The size of a template's product, from the sizes that its source gives by number or by parameter."""
+    parameters = re.search(r"^def \w+\((.*)\):$", source, re.MULTILINE)
+    assert parameters is not None
+    values = dict(zip(parameters[1].split(", "), case))
+    sizes = {
+        name: int(eval(expression, {"__builtins__": {}}, dict(values)))
+        for name, expression in re.findall(
+            r"^    ([A-Z][A-Z0-9_]*)(?: : tl\.constexpr)? = ([\w+*/ ()-]+)$", source, re.M
+        )
+        if _is_known(expression, values)
+    }
+    kind = re.search(r"'arg_[AX]': '\*(\w+)'", source)
+    dtype = _DTYPES.get(kind[1] if kind else "", torch.float32)
+    if "OUT_C" in sizes:
+        spatial = [name for name in ("D", "H", "W") if f"OUT_{name}" in sizes]
+        pixels = sizes.get("BATCH", 1) * math.prod(sizes[f"OUT_{name}"] for name in spatial)
+        taps = math.prod(sizes[f"KERNEL_{name}"] for name in spatial)
+        groups = sizes["GROUPS"]
+        return Problem(groups, pixels, sizes["OUT_C"] // groups, max(1, sizes["IN_C"] // groups), taps, dtype)
+    depth = sizes.get("K", sizes.get("K1", 1))
+    return Problem(sizes.get("BATCH", 1), sizes.get("M", 1), sizes.get("N", 1), max(1, depth), 1, dtype)
+
+
+def _is_known(expression: str, values: Mapping[str, Any]) -> bool:
+    names = {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}
+    return all(isinstance(values.get(name), int) for name in names)
+
+
+def all_candidates(
+    kernels: Sequence[TunableKernel], gpu: CudaArchitecture, limit: int | None = None
+) -> Iterator[tuple[TunableKernel, Config]]:
+    """Every pair of a kernel and a configuration to compile."""
+    from aotbuild.inductor.cuda.device import declared
+
+    with declared(gpu):
+        for tunable in kernels:
+            for config in candidates(tunable, gpu, limit):
+                yield tunable, config
