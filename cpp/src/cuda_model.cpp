@@ -430,6 +430,19 @@ const ShapeEntry* CudaModel::graph_for(CudaWorkspace& workspace, const CheckedCa
   return entry->graph != nullptr ? entry : nullptr;
 }
 
+void CudaModel::capture_graph(const CheckedCall& call) {
+  const ContextScope scope(*device_);
+  WorkspaceLease lease(*this, nullptr);
+  CudaWorkspace& workspace = *lease;
+  workspace.keeps_graphs = true;
+  workspace.memory.reserve_pinned(false);
+  // The first time that sizes come they are remembered alone.
+  if (graph_for(workspace, call) != nullptr || graph_for(workspace, call) != nullptr) return;
+  const char* obstacle = graph_obstacle_.load(std::memory_order_acquire);
+  fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": no CUDA graph was captured: ",
+       obstacle != nullptr ? obstacle : "the driver or the device's memory did not allow it");
+}
+
 void CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {
   CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, workspace.own_stream(), nullptr);
   workspace.memory.begin_pinning(&entry->blocks);

@@ -30,6 +30,7 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) override;
   void run(const CheckedCall& call) override;
   void statistics(aotbuild_statistics* statistics) const override;
+  void capture_graph(const CheckedCall& call) override;
 
   // Gives the workspaces that no call uses and the memory of old results back to the driver.
   void reclaim() noexcept override;

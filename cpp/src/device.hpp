@@ -52,6 +52,8 @@ class DeviceModel {
   virtual std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) = 0;
   virtual void run(const CheckedCall& call) = 0;
   virtual void statistics(aotbuild_statistics* statistics) const = 0;
+  // Captures the graph for the sizes of the call's inputs, whose data is not there. Throws Error if there is none.
+  virtual void capture_graph(const CheckedCall& call) = 0;
 };
 
 }  // namespace aotbuild::detail

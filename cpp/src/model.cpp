@@ -102,6 +102,7 @@ struct aotbuild_model {
   void run(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs, std::size_t output_count,
            aotbuild_result** result, void* stream);
   void run_on_cpu(const CheckedCall& call);
+  void capture_graph(const aotbuild_tensor* inputs, std::size_t input_count);
 
   const ModelSpec& spec;
   const std::unique_ptr<DeviceModel> device;  // null: the CPU
@@ -253,6 +254,33 @@ void aotbuild_model::run(const aotbuild_tensor* inputs, std::size_t input_count,
   }
 }
 
+void aotbuild_model::capture_graph(const aotbuild_tensor* inputs, std::size_t input_count) {
+  const char* name = spec.info->name;
+  if (device == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for the CPU, it has no CUDA graphs");
+  check_count(name, "input", input_count, signature.inputs.size(), inputs);
+  SymbolValues symbols;
+  signature.reset(&symbols);
+  std::vector<aotbuild_tensor> sized(inputs, inputs + input_count);
+  for (std::size_t i = 0; i < input_count; ++i) {
+    // Nobody reads it, so it may lie anywhere.
+    sized[i].data = &symbols;
+    sized[i].byte_offset = 0;
+    sized[i].device = device->device();
+    signature.inputs[i].check(sized[i], &symbols);
+  }
+  std::vector<aotbuild_tensor> outputs(signature.outputs.size());
+  SmallArray<bool, 16> in_place(outputs.size());
+  std::shared_ptr<const WeightSet> current;
+  {
+    const std::lock_guard<std::mutex> lock(weights_mutex);
+    current = weights;
+  }
+  BorrowedWorkspace workspace(workspaces);
+  const WorkspaceScope workspace_scope(*workspace);
+  device->capture_graph(
+      {signature, std::move(current), sized.data(), outputs.data(), in_place.data(), false, nullptr, nullptr});
+}
+
 void aotbuild_model::run_on_cpu(const CheckedCall& call) {
   OwnedHandles input_handles(signature.inputs.size());
   for (std::size_t i = 0; i < input_handles.size(); ++i) {
@@ -348,6 +376,17 @@ aotbuild_status aotbuild_model_statistics(const aotbuild_model* model, aotbuild_
     }
     *statistics = {};
     if (model->device != nullptr) model->device->statistics(statistics);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs,
+                                             std::size_t input_count) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_capture_graph: the model is null");
+    model->capture_graph(inputs, input_count);
     return AOTBUILD_OK;
   } catch (...) {
     return report_current_exception();

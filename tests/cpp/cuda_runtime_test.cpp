@@ -709,6 +709,44 @@ TEST_F(CudaMemory, CachesAreGivenUpBeforeACallFails) {
   }
 }
 
+TEST_F(CudaGraphs, AreCapturedAheadForSizesThatAreSaid) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  std::int64_t shape[] = {3};
+  const aotbuild_tensor sized{nullptr, {AOTBUILD_CUDA, 0}, 1, kFloat, shape, nullptr, 0};
+  const long launches = fake_cuda::calls("cuGraphLaunch");
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(aotbuild_model_capture_graph(model.handle, &sized, 1), AOTBUILD_OK) << aotbuild_last_error();
+  }
+  EXPECT_EQ(statistics_of(model).graph_captures, 1U);
+  EXPECT_EQ(statistics_of(model).calls, 0U);
+  EXPECT_EQ(fake_cuda::calls("cuGraphLaunch"), launches) << "nothing runs";
+  EXPECT_EQ(call(model, {1, 2, 3}), (std::vector<float>{21, 22, 23}));
+  EXPECT_EQ(statistics_of(model).graph_replays, 1U);
+}
+
+TEST_F(CudaGraphs, ThatCannotBeCapturedAheadSayWhy) {
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options(-1));
+  std::int64_t shape[] = {3};
+  aotbuild_tensor sized{nullptr, {AOTBUILD_CPU, 0}, 1, kFloat, shape, nullptr, 0};
+  EXPECT_EQ(aotbuild_model_capture_graph(model.handle, &sized, 1), AOTBUILD_RUNTIME_ERROR);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: no CUDA graph was captured: aotbuild_options::cuda_graphs is -1");
+  shape[0] = 5000;
+  EXPECT_EQ(aotbuild_model_capture_graph(model.handle, &sized, 1), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: input 'x' dimension 0 is 5000, allowed range is 0..4096 (symbol 'n')");
+  Model many(builder.spec(), cuda_options());
+  shape[0] = 2;
+  fake_cuda::fail("cuGraphInstantiateWithFlags", 400, 0, 3);
+  for (const char* reason :
+       {"the driver or the device's memory did not allow it", "the driver or the device's memory did not allow it",
+        "encoder: cuGraphInstantiate failed: CUDA_ERROR_INVALID_HANDLE (invalid resource handle)"}) {
+    EXPECT_EQ(aotbuild_model_capture_graph(many.handle, &sized, 1), AOTBUILD_RUNTIME_ERROR);
+    EXPECT_EQ(aotbuild_last_error(), std::string("encoder: no CUDA graph was captured: ") + reason);
+  }
+  EXPECT_EQ(call(many, {1, 2}), (std::vector<float>{21, 22}));
+}
+
 TEST_F(CudaErrors, AMachineWithoutADriver) {
   setenv("AOTBUILD_CUDA_DRIVER", "/nowhere/libcuda.so.1", 1);
   CudaModelBuilder builder = adder();

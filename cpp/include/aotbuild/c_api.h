@@ -7,6 +7,7 @@
 //   aotbuild_status encoder_run(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
 //                               aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
 //   aotbuild_status encoder_run_on_stream(aotbuild_model* model, void* stream, ...as above...);
+//   aotbuild_status encoder_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count);
 //   const aotbuild_model_info* encoder_describe(void);
 //   void encoder_destroy(aotbuild_model* model);
 //   const char* encoder_last_error(void);
@@ -175,6 +176,7 @@ typedef struct aotbuild_api {
                                    size_t input_count, aotbuild_tensor* outputs, size_t output_count,
                                    aotbuild_result** result);
   aotbuild_status (*statistics)(const aotbuild_model* model, aotbuild_statistics* statistics);
+  aotbuild_status (*capture_graph)(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count);
 } aotbuild_api;
 
 #ifdef __cplusplus

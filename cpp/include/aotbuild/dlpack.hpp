@@ -10,14 +10,22 @@
 #include <string>
 #include <utility>
 
+#include "aotbuild/cuda.hpp"
 #include "aotbuild/tensor.hpp"
 
 namespace aotbuild {
 
-// A view of the memory of a DLTensor: `auto ids = from_dlpack<const std::int64_t, 2>(managed->dl_tensor)`.
-// Throws Error when element type or rank differ.
+namespace detail {
+
+inline constexpr std::int32_t kDlCudaHost = 3;  // DLPack's kDLCUDAHost
+
+}  // namespace detail
+
+// A view of the memory of a DLTensor, of the host or of a CUDA device, as CUDA models take it:
+// `auto ids = from_dlpack_anywhere<const std::int64_t, 2>(managed->dl_tensor)`.
+// Throws Error when element type or rank differ, or the memory is of another kind of device.
 template <typename T, std::size_t Rank, typename DLTensor>
-TensorView<T, Rank> from_dlpack(const DLTensor& tensor) {
+HostOrDeviceView<T, Rank> from_dlpack_anywhere(const DLTensor& tensor) {
   const aotbuild_dtype dtype{static_cast<std::uint8_t>(tensor.dtype.code), tensor.dtype.bits, tensor.dtype.lanes};
   if (dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
     throw Error(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: expected " + dtype_name(dtype_v<T>) + " of rank " +
@@ -32,28 +40,46 @@ TensorView<T, Rank> from_dlpack(const DLTensor& tensor) {
   }
   using Byte = std::conditional_t<std::is_const_v<T>, const unsigned char, unsigned char>;
   auto* const bytes = static_cast<Byte*>(tensor.data) + tensor.byte_offset;
-  const aotbuild_device device{static_cast<std::int32_t>(tensor.device.device_type), tensor.device.device_id};
-  return {reinterpret_cast<T*>(bytes), sizes, strides, device};
+  const auto type = static_cast<std::int32_t>(tensor.device.device_type);
+  T* const data = reinterpret_cast<T*>(bytes);
+  if (type == AOTBUILD_CPU || type == detail::kDlCudaHost) return TensorView<T, Rank>(data, sizes, strides);
+  if (type == AOTBUILD_CUDA) return DeviceView<T, Rank>(data, sizes, strides, tensor.device.device_id);
+  throw Error(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on DLPack's device type " + std::to_string(type) +
+                                             ", expected 1 (CPU), 2 (CUDA) or 3 (CUDA's pinned host memory)");
+}
+
+// A view of the host memory of a DLTensor: `auto ids = from_dlpack<const std::int64_t, 2>(managed->dl_tensor)`.
+// Throws Error when element type or rank differ, or the memory is not the host's.
+template <typename T, std::size_t Rank, typename DLTensor>
+TensorView<T, Rank> from_dlpack(const DLTensor& tensor) {
+  const HostOrDeviceView<T, Rank> view = from_dlpack_anywhere<T, Rank>(tensor);
+  if (view.device().type != AOTBUILD_CPU) {
+    throw Error(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on CUDA device " +
+                                               std::to_string(view.device().index) +
+                                               ", expected host memory; CUDA models take from_dlpack_anywhere()");
+  }
+  return {view.data(), view.sizes(), view.strides()};
 }
 
 namespace detail {
 
 // What a DLManagedTensor made by to_dlpack() points to.
-template <typename DLManagedTensor, typename T, std::size_t Rank>
+template <typename DLManagedTensor, typename Owning>
 struct ManagedTensor {
-  Tensor<T, Rank> tensor;
-  Extents<Rank> sizes;
-  Extents<Rank> strides;
+  Owning tensor;
+  Extents<Owning::rank> sizes;
+  Extents<Owning::rank> strides;
   DLManagedTensor managed;
 };
 
 }  // namespace detail
 
-// Hands a result over as a DLPack tensor: `DLManagedTensor* managed = to_dlpack<DLManagedTensor>(std::move(output))`.
-// The receiver calls its `deleter`, as DLPack has it.
-template <typename DLManagedTensor, typename T, std::size_t Rank>
-DLManagedTensor* to_dlpack(Tensor<T, Rank> tensor) {
-  using Owner = detail::ManagedTensor<DLManagedTensor, T, Rank>;
+// Hands a result over as a DLPack tensor: `DLManagedTensor* managed = to_dlpack<DLManagedTensor>(std::move(output))`,
+// for a Tensor or a DeviceTensor. The receiver calls its `deleter`, as DLPack has it.
+template <typename DLManagedTensor, typename Owning>
+DLManagedTensor* to_dlpack(Owning tensor) {
+  using T = typename Owning::value_type;
+  using Owner = detail::ManagedTensor<DLManagedTensor, Owning>;
   auto owner = std::make_unique<Owner>();
   owner->sizes = tensor.sizes();
   owner->strides = tensor.strides();
@@ -62,7 +88,7 @@ DLManagedTensor* to_dlpack(Tensor<T, Rank> tensor) {
   out.data = owner->tensor.data();
   out.device.device_type = static_cast<decltype(out.device.device_type)>(owner->tensor.device().type);
   out.device.device_id = owner->tensor.device().index;
-  out.ndim = static_cast<std::int32_t>(Rank);
+  out.ndim = static_cast<std::int32_t>(Owning::rank);
   out.dtype.code = dtype_v<T>.code;
   out.dtype.bits = dtype_v<T>.bits;
   out.dtype.lanes = dtype_v<T>.lanes;

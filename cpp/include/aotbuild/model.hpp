@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -54,8 +55,9 @@ class Results {
   Results(const std::array<aotbuild_tensor, Count>& tensors, std::shared_ptr<void> owner)
       : tensors_(tensors), owner_(std::move(owner)) {}
 
-  template <typename T, std::size_t Rank>
-  Tensor<T, Rank> get(std::size_t index) const {
+  // `Owning` is Tensor or DeviceTensor, as the call asked for.
+  template <typename T, std::size_t Rank, template <typename, std::size_t> class Owning = Tensor>
+  Owning<T, Rank> get(std::size_t index) const {
     const aotbuild_tensor& tensor = tensors_[index];
     if (tensor.dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
       throw Error(AOTBUILD_RUNTIME_ERROR, "output " + std::to_string(index) + " is " + dtype_name(tensor.dtype) +
@@ -69,7 +71,12 @@ class Results {
       strides[i] = tensor.strides[i];
     }
     auto* const bytes = static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
-    return {TensorView<T, Rank>(reinterpret_cast<T*>(bytes), sizes, strides, tensor.device), owner_};
+    using View = typename Owning<T, Rank>::View;
+    if constexpr (std::is_same_v<View, TensorView<T, Rank>>) {
+      return {View(reinterpret_cast<T*>(bytes), sizes, strides), owner_};
+    } else {
+      return {View(reinterpret_cast<T*>(bytes), sizes, strides, tensor.device.index), owner_};
+    }
   }
 
  private:
@@ -96,26 +103,52 @@ class Model {
     handle_ = Handle(model, functions_->destroy);
   }
 
-  // Runs into memory that the library allocates.
+  // Runs into host memory that the library allocates.
   template <std::size_t Count>
   Results<Count> run(std::initializer_list<aotbuild_tensor> inputs) const {
-    std::array<aotbuild_tensor, Count> outputs{};
-    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count);
-    return {outputs, std::move(owner)};
+    return run<Count>(nullptr, inputs);
+  }
+
+  // For CUDA: the same on a stream (`<prefix>_run_on_stream` of the C ABI), null for none.
+  template <std::size_t Count>
+  Results<Count> run(void* stream, std::initializer_list<aotbuild_tensor> inputs) const {
+    return run_allocating<Count>(stream, inputs, kCpuDevice);
+  }
+
+  // For CUDA: the same into memory of the model's device.
+  template <std::size_t Count>
+  Results<Count> run_on_device(void* stream, std::initializer_list<aotbuild_tensor> inputs) const {
+    return run_allocating<Count>(stream, inputs, {AOTBUILD_CUDA, 0});
   }
 
   // Runs into the caller's memory.
   void run(std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs) const {
-    check(functions_->run(handle_.get(), inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
+    run(nullptr, inputs, std::move(outputs));
+  }
+
+  void run(void* stream, std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs) const {
+    check(call(stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
   }
 
   // Runs and allocates each output whose `data` is null. The tensors' memory lives as long as what is returned.
   std::shared_ptr<void> run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                                       std::size_t output_count) const {
+                                       std::size_t output_count, void* stream = nullptr) const {
     aotbuild_result* result = nullptr;
-    check(functions_->run(handle_.get(), inputs, input_count, outputs, output_count, &result));
+    check(call(stream, inputs, input_count, outputs, output_count, &result));
     return {result,
             [destroy = functions_->destroy_result](void* memory) { destroy(static_cast<aotbuild_result*>(memory)); }};
+  }
+
+  // For CUDA: captures the graph for inputs of these sizes, whose data is not read, instead of in the second call.
+  void capture_graph(std::initializer_list<aotbuild_tensor> inputs) const {
+    check(functions_->capture_graph(handle_.get(), inputs.begin(), inputs.size()));
+  }
+
+  // For CUDA: what the model has done so far.
+  aotbuild_statistics statistics() const {
+    aotbuild_statistics statistics{};
+    check(functions_->statistics(handle_.get(), &statistics));
+    return statistics;
   }
 
   void load_weights(const std::string& path) const { check(functions_->load_weights(handle_.get(), path.c_str())); }
@@ -133,6 +166,23 @@ class Model {
     tensors.reserve(weights.size());
     for (const auto& [name, tensor] : weights) tensors.push_back({name.c_str(), tensor.c_tensor()});
     return tensors;
+  }
+
+  template <std::size_t Count>
+  Results<Count> run_allocating(void* stream, std::initializer_list<aotbuild_tensor> inputs,
+                                aotbuild_device device) const {
+    std::array<aotbuild_tensor, Count> outputs{};
+    for (aotbuild_tensor& output : outputs) output.device = device;
+    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, stream);
+    return {outputs, std::move(owner)};
+  }
+
+  aotbuild_status call(void* stream, const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
+                       std::size_t output_count, aotbuild_result** result) const {
+    if (stream == nullptr) {
+      return functions_->run(handle_.get(), inputs, input_count, outputs, output_count, result);
+    }
+    return functions_->run_on_stream(handle_.get(), stream, inputs, input_count, outputs, output_count, result);
   }
 
   void check(aotbuild_status status) const {

@@ -184,38 +184,15 @@ Extents<Rank> contiguous_strides(const Extents<Rank>& sizes) {
 
 }  // namespace detail
 
-// A tensor in somebody else's memory, `T const` for one that is only read. Copying copies the view, not the elements.
-// Strides count elements.
+namespace detail {
+
+// What the views of host and of device memory have in common: everything but the elements.
 template <typename T, std::size_t Rank>
-class TensorView {
+class ViewBase {
  public:
   using element_type = T;
   using value_type = std::remove_const_t<T>;
   static constexpr std::size_t rank = Rank;
-
-  TensorView() = default;
-
-  // Contiguous (row-major) memory.
-  TensorView(T* data, const Extents<Rank>& sizes) : TensorView(data, sizes, detail::contiguous_strides<Rank>(sizes)) {}
-
-  TensorView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides, aotbuild_device device = kCpuDevice)
-      : data_(data), sizes_(sizes), strides_(strides), device_(device) {}
-
-  // One value, for rank 0.
-  template <std::size_t R = Rank, typename = std::enable_if_t<R == 0>>
-  TensorView(T& value) : TensorView(&value, Extents<Rank>()) {}
-
-  // std::vector, std::array, std::span and the like, for rank 1.
-  template <typename Container, std::size_t R = Rank,
-            typename =
-                std::enable_if_t<R == 1 && std::is_convertible_v<decltype(std::data(std::declval<Container&>())), T*> &&
-                                 std::is_integral_v<std::decay_t<decltype(std::size(std::declval<Container&>()))>>>>
-  TensorView(Container&& container) : TensorView(std::data(container), Extents<1>(std::size(container))) {}
-
-  // A read-only view of the same elements.
-  template <typename U, typename = std::enable_if_t<std::is_same_v<const U, T>>>
-  TensorView(const TensorView<U, Rank>& other)
-      : TensorView(other.data(), other.sizes(), other.strides(), other.device()) {}
 
   T* data() const { return data_; }
   const Extents<Rank>& sizes() const { return sizes_; }
@@ -231,49 +208,13 @@ class TensorView {
   }
 
   bool is_contiguous() const {
-    const Extents<Rank> expected = detail::contiguous_strides<Rank>(sizes_);
+    const Extents<Rank> expected = contiguous_strides<Rank>(sizes_);
     for (std::size_t i = 0; i < Rank; ++i) {
       if (sizes_[i] == 0) return true;
       if (sizes_[i] != 1 && strides_[i] != expected[i]) return false;
     }
     return true;
   }
-
-  // view(i, j, ...): one element. Indices are not checked.
-  template <typename... Indices>
-  T& operator()(Indices... indices) const {
-    static_assert(sizeof...(Indices) == Rank, "give one index for each dimension");
-    const std::array<std::int64_t, Rank> index{{static_cast<std::int64_t>(indices)...}};
-    std::int64_t offset = 0;
-    for (std::size_t i = 0; i < Rank; ++i) offset += index[i] * strides_[i];
-    return data_[offset];
-  }
-
-  // view[i]: the i-th slice along the first dimension; an element for rank 1. The index is not checked.
-  decltype(auto) operator[](std::int64_t index) const {
-    static_assert(Rank > 0, "a tensor of rank 0 has one element: use view()");
-    T* const slice = data_ + index * strides_[0];
-    if constexpr (Rank == 1) {
-      return static_cast<T&>(*slice);
-    } else {
-      Extents<Rank - 1> sizes;
-      Extents<Rank - 1> strides;
-      for (std::size_t i = 1; i < Rank; ++i) {
-        sizes[i - 1] = sizes_[i];
-        strides[i - 1] = strides_[i];
-      }
-      return TensorView<T, Rank - 1>(slice, sizes, strides, device_);
-    }
-  }
-
-  // All elements in row-major order; only a contiguous view has them in one run.
-  T* begin() const {
-    if (!is_contiguous()) {
-      throw Error(AOTBUILD_INVALID_ARGUMENT, "begin(): the tensor is not contiguous; index it with operator()");
-    }
-    return data_;
-  }
-  T* end() const { return begin() + numel(); }
 
   // The same view for the C ABI; it points into this object.
   aotbuild_tensor c_tensor() const {
@@ -287,6 +228,11 @@ class TensorView {
     return tensor;
   }
 
+ protected:
+  ViewBase() = default;
+  ViewBase(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides, aotbuild_device device)
+      : data_(data), sizes_(sizes), strides_(strides), device_(device) {}
+
  private:
   T* data_ = nullptr;
   Extents<Rank> sizes_;
@@ -294,10 +240,80 @@ class TensorView {
   aotbuild_device device_ = kCpuDevice;
 };
 
-// A tensor that owns its memory, or a share of it: what a model returns. It outlives the model that made it.
+}  // namespace detail
+
+// A tensor in somebody else's host memory, `T const` for one that is only read. Copying copies the view, not the
+// elements. Strides count elements.
+template <typename T, std::size_t Rank>
+class TensorView : public detail::ViewBase<T, Rank> {
+  using Base = detail::ViewBase<T, Rank>;
+
+ public:
+  TensorView() = default;
+
+  // Contiguous (row-major) memory.
+  TensorView(T* data, const Extents<Rank>& sizes) : TensorView(data, sizes, detail::contiguous_strides<Rank>(sizes)) {}
+
+  TensorView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides)
+      : Base(data, sizes, strides, kCpuDevice) {}
+
+  // One value, for rank 0.
+  template <std::size_t R = Rank, typename = std::enable_if_t<R == 0>>
+  TensorView(T& value) : TensorView(&value, Extents<Rank>()) {}
+
+  // std::vector, std::array, std::span and the like, for rank 1.
+  template <typename Container, std::size_t R = Rank,
+            typename =
+                std::enable_if_t<R == 1 && std::is_convertible_v<decltype(std::data(std::declval<Container&>())), T*> &&
+                                 std::is_integral_v<std::decay_t<decltype(std::size(std::declval<Container&>()))>>>>
+  TensorView(Container&& container) : TensorView(std::data(container), Extents<1>(std::size(container))) {}
+
+  // A read-only view of the same elements.
+  template <typename U, typename = std::enable_if_t<std::is_same_v<const U, T>>>
+  TensorView(const TensorView<U, Rank>& other) : TensorView(other.data(), other.sizes(), other.strides()) {}
+
+  // view(i, j, ...): one element. Indices are not checked.
+  template <typename... Indices>
+  T& operator()(Indices... indices) const {
+    static_assert(sizeof...(Indices) == Rank, "give one index for each dimension");
+    const std::array<std::int64_t, Rank> index{{static_cast<std::int64_t>(indices)...}};
+    std::int64_t offset = 0;
+    for (std::size_t i = 0; i < Rank; ++i) offset += index[i] * this->stride(i);
+    return this->data()[offset];
+  }
+
+  // view[i]: the i-th slice along the first dimension; an element for rank 1. The index is not checked.
+  decltype(auto) operator[](std::int64_t index) const {
+    static_assert(Rank > 0, "a tensor of rank 0 has one element: use view()");
+    T* const slice = this->data() + index * this->stride(0);
+    if constexpr (Rank == 1) {
+      return static_cast<T&>(*slice);
+    } else {
+      Extents<Rank - 1> sizes;
+      Extents<Rank - 1> strides;
+      for (std::size_t i = 1; i < Rank; ++i) {
+        sizes[i - 1] = this->size(i);
+        strides[i - 1] = this->stride(i);
+      }
+      return TensorView<T, Rank - 1>(slice, sizes, strides);
+    }
+  }
+
+  // All elements in row-major order; only a contiguous view has them in one run.
+  T* begin() const {
+    if (!this->is_contiguous()) {
+      throw Error(AOTBUILD_INVALID_ARGUMENT, "begin(): the tensor is not contiguous; index it with operator()");
+    }
+    return this->data();
+  }
+  T* end() const { return begin() + this->numel(); }
+};
+
+// A tensor that owns its host memory, or a share of it: what a model returns. It outlives the model that made it.
 template <typename T, std::size_t Rank>
 class Tensor {
  public:
+  using View = TensorView<T, Rank>;
   using value_type = T;
   static constexpr std::size_t rank = Rank;
 

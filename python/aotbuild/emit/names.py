@@ -140,7 +140,7 @@ class TargetNames:
                     f"target {options.target!r}: {keyword} {whole!r} is not a C++ name: {part!r} "
                     "has to be letters, digits and underscores, not begin with a digit, and be no keyword"
                 )
-        if names.class_name in ("Inputs", "Outputs", "OutputViews"):
+        if names.class_name in ("Inputs", "Outputs", "DeviceOutputs", "OutputViews"):
             raise AotbuildError(
                 f"target {options.target!r}: CLASS_NAME {names.class_name!r} is the name of a structure inside every "
                 "model class; choose another"

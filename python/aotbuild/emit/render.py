@@ -166,8 +166,8 @@ def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
 
 def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> dict[str, Any]:
     inputs = struct_of("Inputs", model.signature.inputs)
-    # Two structures have the fields of the outputs; a field may have the name of neither.
-    outputs = struct_of("Outputs", model.signature.outputs, taken=("OutputViews",))
+    # Several structures have the fields of the outputs; a field may have the name of none.
+    outputs = struct_of("Outputs", model.signature.outputs, taken=("DeviceOutputs", "OutputViews"))
     blob = weights.layout(model, options)
     shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
     dtypes = {spec.dtype for spec in (*model.signature.inputs, *model.signature.outputs)}

@@ -136,6 +136,8 @@ AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_on_stream(aotbuild_model
                                                                   std::size_t output_count, aotbuild_result** result);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_statistics(const aotbuild_model* model,
                                                                aotbuild_statistics* statistics);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs,
+                                                                  std::size_t input_count);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_set_weights(aotbuild_model* model,
                                                                 const aotbuild_named_tensor* weights,

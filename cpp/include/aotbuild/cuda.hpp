@@ -1,0 +1,132 @@
+// What the classes of CUDA models take and give beside tensor.hpp: memory of a device, and streams. It needs no header
+// of CUDA.
+#ifndef AOTBUILD_CUDA_HPP_
+#define AOTBUILD_CUDA_HPP_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "aotbuild/tensor.hpp"
+
+namespace aotbuild {
+
+// A tensor in somebody else's memory on a CUDA device, which the host cannot read. Strides count elements.
+template <typename T, std::size_t Rank>
+class DeviceView : public detail::ViewBase<T, Rank> {
+  using Base = detail::ViewBase<T, Rank>;
+
+ public:
+  DeviceView() : DeviceView(nullptr, Extents<Rank>()) {}
+
+  // Contiguous (row-major) memory of device 0.
+  DeviceView(T* data, const Extents<Rank>& sizes) : DeviceView(data, sizes, 0) {}
+
+  // Contiguous memory of device `index`, as CUDA counts devices in this process.
+  DeviceView(T* data, const Extents<Rank>& sizes, int index)
+      : DeviceView(data, sizes, detail::contiguous_strides<Rank>(sizes), index) {}
+
+  DeviceView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides, int index = 0)
+      : Base(data, sizes, strides, {AOTBUILD_CUDA, index}) {}
+
+  // A read-only view of the same elements.
+  template <typename U, typename = std::enable_if_t<std::is_same_v<const U, T>>>
+  DeviceView(const DeviceView<U, Rank>& other)
+      : DeviceView(other.data(), other.sizes(), other.strides(), other.device().index) {}
+};
+
+// A tensor that owns its memory on a CUDA device, or a share of it: what a model returns there. It outlives the model
+// that made it. Destroy it when nothing that reads it is queued on another stream than the one it was made on.
+template <typename T, std::size_t Rank>
+class DeviceTensor {
+ public:
+  using View = DeviceView<T, Rank>;
+  using value_type = T;
+  static constexpr std::size_t rank = Rank;
+
+  DeviceTensor() = default;
+  // `owner` keeps the memory of `view` alive.
+  DeviceTensor(const View& view, std::shared_ptr<void> owner) : view_(view), owner_(std::move(owner)) {}
+  DeviceTensor(DeviceTensor&&) noexcept = default;
+  DeviceTensor& operator=(DeviceTensor&&) noexcept = default;
+  DeviceTensor(const DeviceTensor&) = delete;
+  DeviceTensor& operator=(const DeviceTensor&) = delete;
+
+  View view() { return view_; }
+  DeviceView<const T, Rank> view() const { return view_; }
+  operator View() { return view_; }
+  operator DeviceView<const T, Rank>() const { return view_; }
+
+  T* data() { return view_.data(); }
+  const T* data() const { return view_.data(); }
+  const Extents<Rank>& sizes() const { return view_.sizes(); }
+  const Extents<Rank>& strides() const { return view_.strides(); }
+  std::int64_t size(std::size_t dim) const { return view_.size(dim); }
+  std::int64_t stride(std::size_t dim) const { return view_.stride(dim); }
+  aotbuild_device device() const { return view_.device(); }
+  std::int64_t numel() const { return view_.numel(); }
+  bool is_contiguous() const { return view_.is_contiguous(); }
+
+ private:
+  View view_;
+  std::shared_ptr<void> owner_;
+};
+
+// A tensor in somebody else's memory, of the host or of a device: what a CUDA model reads, and what it writes to.
+// Made from whatever a TensorView or a DeviceView can be made from.
+template <typename T, std::size_t Rank>
+class HostOrDeviceView : public detail::ViewBase<T, Rank> {
+  using Base = detail::ViewBase<T, Rank>;
+
+  template <typename From, typename To>
+  static constexpr bool converts =
+      !std::is_base_of_v<HostOrDeviceView, std::decay_t<From>> && std::is_convertible_v<From&&, To>;
+
+ public:
+  HostOrDeviceView() = default;
+
+  // Contiguous (row-major) host memory.
+  HostOrDeviceView(T* data, const Extents<Rank>& sizes)
+      : HostOrDeviceView(data, sizes, detail::contiguous_strides<Rank>(sizes)) {}
+
+  // Host memory.
+  HostOrDeviceView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides)
+      : Base(data, sizes, strides, kCpuDevice) {}
+
+  // Tensors, containers and values of the host.
+  template <typename From, std::enable_if_t<converts<From, TensorView<T, Rank>>, int> = 0>
+  HostOrDeviceView(From&& from) : Base(TensorView<T, Rank>(std::forward<From>(from))) {}
+
+  // Tensors of a device.
+  template <typename From, std::enable_if_t<converts<From, DeviceView<T, Rank>>, int> = 0>
+  HostOrDeviceView(From&& from) : Base(DeviceView<T, Rank>(std::forward<From>(from))) {}
+
+  // A read-only view of the same elements.
+  template <typename U, typename = std::enable_if_t<std::is_same_v<const U, T>>>
+  HostOrDeviceView(const HostOrDeviceView<U, Rank>& other)
+      : Base(other.data(), other.sizes(), other.strides(), other.device()) {}
+};
+
+// Where a call's work is queued: a cudaStream_t or CUstream of the model's device. A default-constructed one stands for
+// none: the call runs on a stream of the model's own, and its results are there when it returns.
+class CudaStream {
+ public:
+  CudaStream() = default;
+
+  // The null handle is the legacy default stream, as CUDA has it.
+  template <typename Stream>
+  CudaStream(Stream* handle) : handle_(handle != nullptr ? static_cast<void*>(handle) : legacy_default()) {}
+
+  void* handle() const { return handle_; }
+
+ private:
+  static void* legacy_default() { return reinterpret_cast<void*>(std::uintptr_t{1}); }  // CU_STREAM_LEGACY
+
+  void* handle_ = nullptr;
+};
+
+}  // namespace aotbuild
+
+#endif  // AOTBUILD_CUDA_HPP_
