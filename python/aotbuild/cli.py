@@ -10,6 +10,7 @@ from pathlib import Path
 from aotbuild.errors import AotbuildError
 from aotbuild.paths import cmake_directory
 from aotbuild.program import EmitOptions
+from aotbuild.tuning.commands import add_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     _add_generate(commands.add_parser("generate", help="write the C++ sources of a model (what CMake runs)"))
     _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
+    tune = commands.add_parser("tune", help="find the fastest configurations of a CUDA model's kernels")
+    add_commands(tune, _add_model, _pairs)
     doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
     doctor.set_defaults(function=_doctor)
     return parser
@@ -80,11 +83,22 @@ def _bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(function=_generate)
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which model is meant, and how its kernels come out."""
     add = parser.add_argument
     add("--target", required=True, help="name of the CMake target")
     add("--model", required=True, help="file.py:callable, package.module:callable or file.pt2")
+    add("--dynamic-shapes", action="append", default=[], metavar="INPUT:DIM=MIN..MAX")
+    add("--param", action="append", default=[], metavar="KEY=VALUE")
+    add("--cuda-architecture", action="append", default=[], metavar="ARCHITECTURE")
+    add("--preset", default="default")
+    add("--option", action="append", default=[], metavar="KEY=VALUE")
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_generate)
+    _add_model(parser)
+    add = parser.add_argument
     add("--output-dir", required=True, type=Path)
     add("--stamp", type=Path, help="file to touch last; default <output-dir>/<target>.stamp")
     add("--depfile", type=Path, help="Makefile-syntax list of what the stamp depends on")
@@ -92,16 +106,11 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--class-name", default="")
     add("--header", default="")
     add("--symbol-prefix", default="")
-    add("--dynamic-shapes", action="append", default=[], metavar="INPUT:DIM=MIN..MAX")
-    add("--param", action="append", default=[], metavar="KEY=VALUE")
     add("--device", default="cpu", choices=["cpu", "cuda"])
     add("--cpu-isa", action="append", default=[], metavar="ISA")
-    add("--cuda-architecture", action="append", default=[], metavar="ARCHITECTURE")
     add("--runtime", default="standalone")
     add("--weights", default="embed", choices=["embed", "file", "external"])
     add("--weights-file", default="")
-    add("--preset", default="default")
-    add("--option", action="append", default=[], metavar="KEY=VALUE")
     add("--tuning-database", type=Path, help="configurations to replay; it need not exist")
     add("--rtol", type=float)
     add("--atol", type=float)

@@ -162,7 +162,7 @@ def _tuning_summary(kernels: Sequence[Tuned]) -> dict[str, Any]:
 
 def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured], Any], list[type]]:
     """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
-    target, preset, options = request.emit.target, request.preset, _option_values(request.options)
+    target, preset, options = request.emit.target, request.preset, option_values(request.options)
     if request.device == "cuda":
         from aotbuild.inductor.cuda import kernels, tunable
         from aotbuild.inductor.cuda import lowering as cuda
@@ -221,7 +221,7 @@ def _refuse_unbuilt(request: GenerateRequest) -> None:
         raise AotbuildError(f"{request.emit.target}: RUNTIME {request.runtime} is not supported yet; use standalone")
 
 
-def _option_values(options: Mapping[str, str]) -> dict[str, object]:
+def option_values(options: Mapping[str, str]) -> dict[str, object]:
     """Values of OPTIONS as Python literals where they read as such ("True", "3", "0.5"), else as text."""
     import ast
 

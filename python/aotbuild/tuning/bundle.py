@@ -53,8 +53,8 @@ class Candidate:
 class Kernel:
     """A kernel to tune.
 
-    ``parameters``: "pointer", "null" or Triton's type of each parameter of a launch. ``cases``: values of those that are
-    not null. ``failures``: why configurations are not among the candidates.
+    ``parameters``: "pointer", "null" or Triton's type of each parameter of a launch. ``cases``: values of those that
+    are not null. ``failures``: why configurations are not among the candidates.
     """
 
     key: str

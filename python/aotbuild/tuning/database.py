@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_HEADER = "# aotbuild tuning database, a sorted line a kernel: see `aotbuild tune --help`. Any line may go."
+_HEADER = "# aotbuild tuning database, a sorted line a kernel: see docs/tuning.md of aotbuild. Any line may go."
 _KEY = re.compile(r"(sm_\d+|compute_\d+) ([0-9a-f]{16})")
-_TIMES = re.compile(r"(\d+(?:\.\d+)?) us, heuristics (\d+(?:\.\d+)?) us")
+_TIMES = re.compile(r"(\d+(?:\.\d+)?) us, heuristics (?:(\d+(?:\.\d+)?) us|fails)")
 _SETTING = re.compile(r"([A-Za-z_]\w*)=(\S+)")
 
 
@@ -20,7 +20,8 @@ _SETTING = re.compile(r"([A-Za-z_]\w*)=(\S+)")
 class Entry:
     """One line: the fastest configuration that was measured for a kernel on a device.
 
-    ``key``: of ``keys.kernel_key``. Times in microseconds; ``heuristics``: of the choice without tuning.
+    ``key``: of ``keys.kernel_key``. Times in microseconds; ``heuristics``: of the choice without tuning,
+    None if that does not run.
     ``kernel``: the name that it had, for those who read the file.
     """
 
@@ -29,13 +30,14 @@ class Entry:
     device: str
     config: Mapping[str, Any]
     time: float
-    heuristics: float
+    heuristics: float | None
     versions: str
     kernel: str
 
     def line(self) -> str:
         config = " ".join(f"{name}={_written(value)}" for name, value in sorted(self.config.items()))
-        times = f"{self.time:.2f} us, heuristics {self.heuristics:.2f} us"
+        heuristics = "fails" if self.heuristics is None else f"{self.heuristics:.2f} us"
+        times = f"{self.time:.2f} us, heuristics {heuristics}"
         return " | ".join([f"{self.architecture} {self.key}", self.device, config, times, self.versions, self.kernel])
 
 
@@ -118,7 +120,8 @@ def _parse_line(line: str) -> Entry | str:
     numbers = _TIMES.fullmatch(times)
     if numbers is None:
         return f"'{times}' is not of the form '1.23 us, heuristics 4.56 us'"
-    return Entry(key[1], key[2], device, config, float(numbers[1]), float(numbers[2]), versions, kernel)
+    heuristics = None if numbers[2] is None else float(numbers[2])
+    return Entry(key[1], key[2], device, config, float(numbers[1]), heuristics, versions, kernel)
 
 
 def _written(value: Any) -> str:

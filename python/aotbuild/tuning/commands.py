@@ -1,0 +1,137 @@
+"""The commands `aotbuild tune bundle`, `run`, `merge` and `prune`."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from aotbuild.errors import AotbuildError
+from aotbuild.tuning import bundle, database, merge
+
+
+def add_commands(
+    parser: argparse.ArgumentParser,
+    add_model: Callable[[argparse.ArgumentParser], None],
+    pairs: Callable[[list[str], str], Mapping[str, str]],
+) -> None:
+    """Adds the commands.
+
+    Args:
+        add_model: adds the arguments that say which model is meant, as `aotbuild generate` has them.
+        pairs: parses KEY=VALUE arguments.
+    """
+    commands = parser.add_subparsers(dest="tune_command", metavar="command", required=True)
+
+    making = commands.add_parser("bundle", help="compile every candidate of a model's kernels; no GPU is needed")
+    add_model(making)
+    making.add_argument("--bundle", required=True, type=Path, help="the folder to write")
+    making.add_argument("--program", type=Path, help="aotbuild-tune, to put into the folder")
+    making.add_argument("--candidates", type=int, help="at most so many of each kernel")
+    making.set_defaults(function=lambda args: _bundle(args, pairs))
+
+    running = commands.add_parser("run", help="time the candidates of a bundle, here or through a runner")
+    running.add_argument("bundle", type=Path)
+    running.add_argument("--runner", default="", help='a command to put before aotbuild-tune, such as "srun --gpus=1"')
+    running.add_argument("--shards", type=int, default=1, help="parts that run at the same time, on a device each")
+    running.add_argument("--time-limit", type=float, help="seconds")
+    running.set_defaults(function=_run)
+
+    merging = commands.add_parser("merge", help="put the results of a bundle into a database")
+    merging.add_argument("database", type=Path)
+    merging.add_argument("bundle", type=Path)
+    merging.add_argument("results", type=Path, nargs="*", help="default: the bundle's results*.jsonl")
+    merging.set_defaults(function=_merge)
+
+    pruning = commands.add_parser("prune", help="drop the lines of a database that no model uses")
+    pruning.add_argument("database", type=Path)
+    pruning.add_argument("manifests", type=Path, nargs="+", help="<target>.manifest.json of all models that use it")
+    pruning.add_argument("--check", action="store_true", help="print such lines, change nothing, and exit with 1")
+    pruning.set_defaults(function=_prune)
+
+
+def _bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[str, str]]) -> int:
+    from aotbuild.pipeline import option_values
+
+    if len(args.cuda_architecture) != 1:
+        raise AotbuildError(f"{args.target}: a bundle is for one architecture; pass --cuda-architecture once")
+    import torch
+
+    from aotbuild import __version__, capture
+    from aotbuild.inductor.cuda import bundling
+
+    source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
+    dynamic = [capture.parse_dynamic_shape(text) for text in args.dynamic_shapes]
+    made = bundling.bundle(
+        capture.capture(source, dynamic, args.target),
+        args.cuda_architecture[0],
+        target=args.target,
+        versions=f"torch {torch.__version__.partition('+')[0]}, triton {metadata.version('triton')}, "
+        f"aotbuild {__version__}",
+        preset=args.preset,
+        options=option_values(pairs(args.option, "OPTIONS")),
+        limit=args.candidates,
+    )
+    bundle.write(made, args.bundle, args.program)
+    candidates = sum(len(kernel.candidates) for kernel in made.kernels)
+    failures = sum(len(kernel.failures) for kernel in made.kernels)
+    print(
+        f"{args.bundle}: {len(made.kernels)} kernels, {candidates} candidates for {made.architecture}; "
+        f"{failures} more do not compile or need too much shared memory"
+    )
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    bundle.read_description(args.bundle)
+    program = args.bundle / "aotbuild-tune"
+    if not program.is_file():
+        raise AotbuildError(f"{program} is missing; pass --program to `aotbuild tune bundle`")
+    commands = []
+    for shard in range(args.shards):
+        command = [*shlex.split(args.runner), str(program.absolute()), str(args.bundle.absolute())]
+        if args.shards > 1:
+            command += ["--shard", f"{shard}/{args.shards}"]
+            # A runner gives each part a device of its own, which is that part's first.
+            command += [] if args.runner else ["--device", str(shard)]
+        command += [] if args.time_limit is None else ["--time-limit", str(args.time_limit)]
+        commands.append(command)
+    with concurrent.futures.ThreadPoolExecutor(args.shards) as pool:
+        results = list(pool.map(subprocess.call, commands))
+    for command, result in zip(commands, results):
+        if result != 0:
+            print(f"aotbuild: error: {shlex.join(command)} ended with {result}", file=sys.stderr)
+    return 1 if any(results) else 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    print("\n".join(merge.merge(args.database, args.bundle, args.results)))
+    return 0
+
+
+def _prune(args: argparse.Namespace) -> int:
+    used: set[str] = set()
+    for path in args.manifests:
+        try:
+            used.update(json.loads(path.read_text()).get("tuning", {}).get("keys", ()))
+        except (OSError, ValueError) as error:
+            raise AotbuildError(f"{path} is no manifest: {error}; build the model first") from None
+    try:
+        found = database.read(args.database)
+    except OSError as error:
+        raise AotbuildError(f"{args.database}: {error.strerror}") from None
+    stale = [entry for entry in found.entries if f"{entry.architecture} {entry.key}" not in used]
+    for problem in found.problems:
+        print(f"{args.database}:{problem.number}: {problem.reason}")
+    for entry in stale:
+        print(f"no kernel has {entry.line()}")
+    if args.check:
+        return 1 if stale or found.problems else 0
+    args.database.write_text(database.text_of(entry for entry in found.entries if entry not in stale), encoding="utf-8")
+    return 0

@@ -1,0 +1,134 @@
+"""From the results of `aotbuild-tune` to lines of a tuning database: the fastest right candidate of each kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aotbuild.errors import AotbuildError
+from aotbuild.tuning import database
+from aotbuild.tuning.bundle import FORMAT, read_description
+from aotbuild.tuning.database import Database, Entry
+
+# A configuration has to be so much faster than the heuristics' choice to take its place: less is noise.
+_GAIN = 1.02
+
+
+@dataclass
+class Results:
+    """What a run has written: times of each candidate that was measured to the end, and what went wrong."""
+
+    device: str
+    times: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    problems: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+def read_results(path: Path, bundle_id: str) -> Results:
+    """Reads a file of results; lines that a kill has cut off are none.
+
+    Raises:
+        AotbuildError: it cannot be read, or belongs to another bundle.
+    """
+    results = Results("")
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise AotbuildError(f"{path}: {error.strerror}; run aotbuild-tune over the bundle first") from None
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if "bundle" in record:
+            if (record["bundle"], record["format"]) != (bundle_id, FORMAT):
+                raise AotbuildError(f"{path} holds results of another bundle; run aotbuild-tune over this one")
+            results.device = record["device"]
+        elif "candidate" in record:
+            place = (record["kernel"], record["candidate"])
+            results.times.pop(place, None)
+            if record["status"] == "measured":
+                results.times[place] = record["times"]
+            elif record["status"] in ("wrong", "failed"):
+                results.problems[place] = f"{record['status']}: {record.get('message', '')}"
+    if not results.device:
+        raise AotbuildError(f"{path} names no device; run aotbuild-tune over the bundle again")
+    return results
+
+
+def entries(description: dict[str, Any], results: Results) -> list[Entry]:
+    """A line for each kernel that has a time for the heuristics' choice or for another that is right."""
+    found = []
+    for kernel in description["kernels"]:
+        measured = {
+            number: results.times[kernel["key"], number]
+            for number in range(len(kernel["candidates"]))
+            if (kernel["key"], number) in results.times
+        }
+        if not measured:
+            continue
+        reference = measured.get(0, min(measured.values()))
+        best = min(measured, key=lambda number: (_ratio(measured[number], reference), number))
+        if 0 in measured and _ratio(measured[best], reference) > 1 / _GAIN:
+            best = 0
+        found.append(
+            Entry(
+                description["architecture"],
+                kernel["key"],
+                results.device,
+                kernel["candidates"][best]["config"],
+                measured[best][0],
+                measured[0][0] if 0 in measured else None,
+                description["versions"],
+                kernel["name"],
+            )
+        )
+    return found
+
+
+def _ratio(times: Sequence[float], reference: Sequence[float]) -> float:
+    """Time relative to another's, as the mean over the sizes that were looked at."""
+    return sum(one / other for one, other in zip(times, reference)) / len(reference)
+
+
+def merge(path: Path, bundle: Path, files: Sequence[Path]) -> list[str]:
+    """Puts a bundle's results into the database at ``path``, which need not exist.
+
+    Args:
+        files: files of results; empty for those that lie in the bundle.
+
+    Returns:
+        Lines that say what was found.
+    """
+    description = read_description(bundle)
+    files = files or sorted(bundle.glob("results*.jsonl"))
+    if not files:
+        raise AotbuildError(f"{bundle} holds no results; run aotbuild-tune over it first")
+    measured: list[Entry] = []
+    lines = []
+    names = {kernel["key"]: kernel for kernel in description["kernels"]}
+    for file in files:
+        results = read_results(file, description["id"])
+        measured += entries(description, results)
+        for (key, number), problem in results.problems.items():
+            kernel = names[key]
+            lines.append(f"{kernel['name']} with {json.dumps(kernel['candidates'][number]['config'])} {problem}")
+    before = database.read(path) if path.is_file() else Database(())
+    lines += [f"{path.name}:{problem.number}: {problem.reason}; the line is dropped" for problem in before.problems]
+    path.write_text(database.text_of(database.merged(before, measured).entries), encoding="utf-8")
+    return [*lines, *_summary(measured, len(description["kernels"]), path)]
+
+
+def _summary(measured: Iterable[Entry], kernels: int, path: Path) -> list[str]:
+    measured = sorted(measured, key=lambda entry: -(entry.heuristics or entry.time))
+    lines = [f"{'tuned':>10}  {'heuristics':>10}  kernel"]
+    for entry in measured:
+        before = f"{entry.heuristics:10.2f}" if entry.heuristics is not None else f"{'fails':>10}"
+        lines.append(f"{entry.time:10.2f}  {before}  {entry.kernel}")
+    known = [entry for entry in measured if entry.heuristics is not None]
+    total, before_total = sum(entry.time for entry in known), sum(entry.heuristics or 0 for entry in known)
+    lines.append(f"{total:10.2f}  {before_total:10.2f}  us, each kernel once")
+    lines.append(f"{path}: {len(measured)} of {kernels} kernels")
+    return lines
