@@ -170,6 +170,19 @@ void dispatch(ScalarType dtype, const char* function, Body&& body) {
   }
 }
 
+// Like `dispatch`, for real floating-point types only.
+template <typename Body>
+void dispatch_real(ScalarType dtype, const char* function, Body&& body) {
+  dispatch(dtype, function, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_floating_point_v<T> || is_half<T>) {
+      body(tag);
+    } else {
+      fail(function, "element type ", dtype_name(dtype), " is not supported, expected a real floating-point type");
+    }
+  });
+}
+
 }  // namespace aotbuild::detail
 
 #endif  // AOTBUILD_SRC_DTYPE_HPP_

@@ -23,8 +23,14 @@ set(AOTBUILD_RUNTIME_SOURCES
     safetensors.cpp
     shim_constants.cpp
     shim_cpu_convolution.cpp
+    shim_cpu_distance.cpp
     shim_cpu_indexing.cpp
     shim_cpu_matmul.cpp
+    shim_cpu_pool.cpp
+    shim_cpu_random.cpp
+    shim_cpu_scan.cpp
+    shim_cpu_select.cpp
+    shim_cpu_sort.cpp
     shim_scalar.cpp
     shim_tensor.cpp
     signature.cpp

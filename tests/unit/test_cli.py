@@ -40,12 +40,12 @@ class Branching(torch.nn.Module):
 def branching():
     return Branching(), (torch.ones(2),)
 
-class Sorting(torch.nn.Module):
+class Inverting(torch.nn.Module):
     def forward(self, x):
-        return torch.linalg.inv(x), x.cumsum(0)
+        return torch.linalg.inv(x), torch.linalg.matrix_exp(x)
 
-def sorting():
-    return Sorting(), (torch.eye(2),)
+def inverting():
+    return Inverting(), (torch.eye(2),)
 
 VALUE = 3
 """
@@ -86,10 +86,10 @@ def generate(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
             ["net: the model cannot be exported by torch.export", "model.py:21 in forward: return x if x.sum() > 0"],
         ),
         (
-            ["model.py:sorting"],
+            ["model.py:inverting"],
             [
                 "no kernel for 3 operator(s)",
-                "  cumsum (1 call)",
+                "  aten.linalg_matrix_exp.default (1 call)",
                 "  aten.linalg_inv_ex.default (1 call)",
                 "model.py:28",
             ],

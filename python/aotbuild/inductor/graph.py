@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 from aotbuild import capture
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import activation
+from aotbuild.inductor import activation, decompositions
 from aotbuild.inductor.attention import is_supported
 from aotbuild.program import Weight
 
@@ -67,6 +67,7 @@ def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
 
     table: dict[Any, Any] = {op: _get_decomp_for_cia(op) for op in _collect_all_valid_cia_ops()}
     table.update(select_decomp_table())
+    table.update(decompositions.TABLE)
     attention = aten._scaled_dot_product_flash_attention_for_cpu.default
     table[attention] = full_table[attention]
     for op in preserved:

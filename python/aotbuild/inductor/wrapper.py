@@ -247,6 +247,18 @@ class StandaloneCppWrapper(CppWrapperCpu):
         self.code.shim_functions.add(function)
         self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
 
+    def _codegen_unbacked_symbol_defs_for_outputs(self, output_name: str, outputs: Any, unbacked_bindings: Any) -> None:
+        """Also what follows every library kernel: the runtime's results are contiguous, and others may be expected."""
+        super()._codegen_unbacked_symbol_defs_for_outputs(output_name, outputs, unbacked_bindings)
+        for output in outputs if isinstance(outputs, list | tuple) else [outputs]:
+            kernel = output.inputs[0] if isinstance(output, ir.MultiOutput) else None
+            if not isinstance(kernel, ir.FallbackKernel) or kernel.get_inputs_that_alias_output():
+                continue
+            layout = output.get_layout()
+            if not _is_contiguous(layout.size, layout.stride):
+                strides = ", ".join(map(self.codegen_sizevar, layout.stride))
+                self.writeline(f"match_strides({output.get_name()}, {{{strides}}});")
+
     def generate_fallback_kernel_with_runtime_lookup(
         self,
         buf_name: str,
@@ -272,6 +284,17 @@ class StandaloneCppWrapper(CppWrapperCpu):
             self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL))
         arguments = [ATTENTION_NAME, query, key, value, mask, causal, repr(node.scale), node.get_name()]
         self.writeline(f"attention({', '.join(arguments)});")
+
+
+def _is_contiguous(sizes: Sequence[Any], strides: Sequence[Any]) -> bool:
+    """Whether the strides are those of a row-major tensor, whatever values symbols take."""
+    known_equal = V.graph.sizevars.statically_known_equals
+    expected: Any = 1
+    for size, stride in zip(reversed(sizes), reversed(strides)):
+        if not known_equal(size, 1) and not known_equal(stride, expected):
+            return False
+        expected = expected * size
+    return True
 
 
 def _format(body: str) -> str:

@@ -195,6 +195,135 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_scatter_reduce_two_out(
     AtenTensorHandle out, AtenTensorHandle self, std::int64_t dim, AtenTensorHandle index, AtenTensorHandle source,
     const char* reduce, std::int32_t include_self);
 
+// Running sums and the like.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_cumsum(AtenTensorHandle self, std::int64_t dim,
+                                                              std::int32_t* dtype, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_cumprod(AtenTensorHandle self, std::int64_t dim,
+                                                               std::int32_t* dtype, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_logcumsumexp(AtenTensorHandle self, std::int64_t dim,
+                                                                    AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_cummax(AtenTensorHandle self, std::int64_t dim,
+                                                              AtenTensorHandle* values, AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_cummin(AtenTensorHandle self, std::int64_t dim,
+                                                              AtenTensorHandle* values, AtenTensorHandle* indices);
+
+// Sorting and searching.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_sort(AtenTensorHandle self, std::int64_t dim,
+                                                            std::int32_t descending, AtenTensorHandle* values,
+                                                            AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_sort_stable(AtenTensorHandle self, std::int32_t*,
+                                                                   std::int64_t dim, std::int32_t descending,
+                                                                   AtenTensorHandle* values, AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_topk(AtenTensorHandle self, std::int64_t k, std::int64_t dim,
+                                                            std::int32_t largest, std::int32_t sorted,
+                                                            AtenTensorHandle* values, AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_kthvalue(AtenTensorHandle self, std::int64_t k, std::int64_t dim,
+                                                                std::int32_t keepdim, AtenTensorHandle* values,
+                                                                AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_mode(AtenTensorHandle self, std::int64_t dim,
+                                                            std::int32_t keepdim, AtenTensorHandle* values,
+                                                            AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_median(AtenTensorHandle self, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_nanmedian(AtenTensorHandle self, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_searchsorted_Tensor(AtenTensorHandle sorted_sequence,
+                                                                           AtenTensorHandle self,
+                                                                           std::int32_t out_int32, std::int32_t right,
+                                                                           const char** side, AtenTensorHandle* sorter,
+                                                                           AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_searchsorted_Scalar(AtenTensorHandle sorted_sequence,
+                                                                           double self, std::int32_t out_int32,
+                                                                           std::int32_t right, const char** side,
+                                                                           AtenTensorHandle* sorter,
+                                                                           AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bucketize_Tensor(AtenTensorHandle self,
+                                                                        AtenTensorHandle boundaries,
+                                                                        std::int32_t out_int32, std::int32_t right,
+                                                                        AtenTensorHandle* ret);
+
+// Results of sizes that depend on values; reductions into indexed places.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_nonzero(AtenTensorHandle self, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_nonzero_static(AtenTensorHandle self, std::int64_t size,
+                                                                      std::int64_t fill_value, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_masked_select(AtenTensorHandle self, AtenTensorHandle mask,
+                                                                     AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_masked_scatter(AtenTensorHandle self, AtenTensorHandle mask,
+                                                                      AtenTensorHandle source, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_index_reduce(AtenTensorHandle self, std::int64_t dim,
+                                                                    AtenTensorHandle index, AtenTensorHandle source,
+                                                                    const char* reduce, std::int32_t include_self,
+                                                                    AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_repeat_interleave_Tensor(AtenTensorHandle repeats,
+                                                                                std::int64_t* output_size,
+                                                                                AtenTensorHandle* ret);
+
+// Pooling and sampling in space.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__adaptive_avg_pool2d(AtenTensorHandle self,
+                                                                            const std::int64_t* output_size,
+                                                                            std::int64_t output_size_len,
+                                                                            AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__adaptive_avg_pool3d(AtenTensorHandle self,
+                                                                            const std::int64_t* output_size,
+                                                                            std::int64_t output_size_len,
+                                                                            AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_adaptive_max_pool2d(AtenTensorHandle self,
+                                                                           const std::int64_t* output_size,
+                                                                           std::int64_t output_size_len,
+                                                                           AtenTensorHandle* values,
+                                                                           AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_adaptive_max_pool3d(AtenTensorHandle self,
+                                                                           const std::int64_t* output_size,
+                                                                           std::int64_t output_size_len,
+                                                                           AtenTensorHandle* values,
+                                                                           AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_fractional_max_pool2d(
+    AtenTensorHandle self, const std::int64_t* kernel_size, std::int64_t kernel_size_len,
+    const std::int64_t* output_size, std::int64_t output_size_len, AtenTensorHandle random_samples,
+    AtenTensorHandle* values, AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_fractional_max_pool3d(
+    AtenTensorHandle self, const std::int64_t* kernel_size, std::int64_t kernel_size_len,
+    const std::int64_t* output_size, std::int64_t output_size_len, AtenTensorHandle random_samples,
+    AtenTensorHandle* values, AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_grid_sampler_3d(AtenTensorHandle input, AtenTensorHandle grid,
+                                                                       std::int64_t interpolation_mode,
+                                                                       std::int64_t padding_mode,
+                                                                       std::int32_t align_corners,
+                                                                       AtenTensorHandle* ret);
+
+// Distances, histograms, bags of embeddings, segments.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__cdist_forward(AtenTensorHandle x1, AtenTensorHandle x2,
+                                                                      double p, std::int64_t*, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__pdist_forward(AtenTensorHandle self, double p,
+                                                                      AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_histc(AtenTensorHandle self, std::int64_t bins, double min,
+                                                             double max, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_histogram_bin_ct(AtenTensorHandle self, std::int64_t bins,
+                                                                        const double** range, std::int64_t,
+                                                                        AtenTensorHandle* weight, std::int32_t density,
+                                                                        AtenTensorHandle* hist,
+                                                                        AtenTensorHandle* edges);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__embedding_bag(
+    AtenTensorHandle weight, AtenTensorHandle indices, AtenTensorHandle offsets, std::int32_t, std::int64_t mode,
+    std::int32_t, AtenTensorHandle* per_sample_weights, std::int32_t include_last_offset, std::int64_t padding_idx,
+    AtenTensorHandle* output, AtenTensorHandle* offset2bag, AtenTensorHandle* bag_size, AtenTensorHandle* max_indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__embedding_bag_forward_only(
+    AtenTensorHandle weight, AtenTensorHandle indices, AtenTensorHandle offsets, std::int32_t, std::int64_t mode,
+    std::int32_t, AtenTensorHandle* per_sample_weights, std::int32_t include_last_offset, std::int64_t padding_idx,
+    AtenTensorHandle* output, AtenTensorHandle* offset2bag, AtenTensorHandle* bag_size, AtenTensorHandle* max_indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_segment_reduce(AtenTensorHandle data, const char* reduce,
+                                                                      AtenTensorHandle* lengths, AtenTensorHandle*,
+                                                                      AtenTensorHandle* offsets, std::int64_t axis,
+                                                                      std::int32_t, double* initial,
+                                                                      AtenTensorHandle* ret);
+
+// Random numbers. The generator is the process's own, so the handle is not read.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_randint_low_out(AtenTensorHandle out, std::int64_t low,
+                                                                       std::int64_t high, const std::int64_t*,
+                                                                       std::int64_t);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_uniform(AtenTensorHandle self, double from, double to, void**,
+                                                               AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_normal_functional(AtenTensorHandle self, double mean, double std,
+                                                                         void**, AtenTensorHandle* ret);
+
 }  // extern "C"
 
 #define aoti_torch_device_type_cpu aotbuild_torch_device_type_cpu
@@ -309,5 +438,43 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_scatter_reduce_two_out(
 #define aoti_torch_cpu_scatter_src_out aotbuild_torch_cpu_scatter_src_out
 #define aoti_torch_cpu_scatter_value_out aotbuild_torch_cpu_scatter_value_out
 #define aoti_torch_cpu_scatter_reduce_two_out aotbuild_torch_cpu_scatter_reduce_two_out
+#define aoti_torch_cpu_cumsum aotbuild_torch_cpu_cumsum
+#define aoti_torch_cpu_cumprod aotbuild_torch_cpu_cumprod
+#define aoti_torch_cpu_logcumsumexp aotbuild_torch_cpu_logcumsumexp
+#define aoti_torch_cpu_cummax aotbuild_torch_cpu_cummax
+#define aoti_torch_cpu_cummin aotbuild_torch_cpu_cummin
+#define aoti_torch_cpu_sort aotbuild_torch_cpu_sort
+#define aoti_torch_cpu_sort_stable aotbuild_torch_cpu_sort_stable
+#define aoti_torch_cpu_topk aotbuild_torch_cpu_topk
+#define aoti_torch_cpu_kthvalue aotbuild_torch_cpu_kthvalue
+#define aoti_torch_cpu_mode aotbuild_torch_cpu_mode
+#define aoti_torch_cpu_median aotbuild_torch_cpu_median
+#define aoti_torch_cpu_nanmedian aotbuild_torch_cpu_nanmedian
+#define aoti_torch_cpu_searchsorted_Tensor aotbuild_torch_cpu_searchsorted_Tensor
+#define aoti_torch_cpu_searchsorted_Scalar aotbuild_torch_cpu_searchsorted_Scalar
+#define aoti_torch_cpu_bucketize_Tensor aotbuild_torch_cpu_bucketize_Tensor
+#define aoti_torch_cpu_nonzero aotbuild_torch_cpu_nonzero
+#define aoti_torch_cpu_nonzero_static aotbuild_torch_cpu_nonzero_static
+#define aoti_torch_cpu_masked_select aotbuild_torch_cpu_masked_select
+#define aoti_torch_cpu_masked_scatter aotbuild_torch_cpu_masked_scatter
+#define aoti_torch_cpu_index_reduce aotbuild_torch_cpu_index_reduce
+#define aoti_torch_cpu_repeat_interleave_Tensor aotbuild_torch_cpu_repeat_interleave_Tensor
+#define aoti_torch_cpu__adaptive_avg_pool2d aotbuild_torch_cpu__adaptive_avg_pool2d
+#define aoti_torch_cpu__adaptive_avg_pool3d aotbuild_torch_cpu__adaptive_avg_pool3d
+#define aoti_torch_cpu_adaptive_max_pool2d aotbuild_torch_cpu_adaptive_max_pool2d
+#define aoti_torch_cpu_adaptive_max_pool3d aotbuild_torch_cpu_adaptive_max_pool3d
+#define aoti_torch_cpu_fractional_max_pool2d aotbuild_torch_cpu_fractional_max_pool2d
+#define aoti_torch_cpu_fractional_max_pool3d aotbuild_torch_cpu_fractional_max_pool3d
+#define aoti_torch_cpu_grid_sampler_3d aotbuild_torch_cpu_grid_sampler_3d
+#define aoti_torch_cpu__cdist_forward aotbuild_torch_cpu__cdist_forward
+#define aoti_torch_cpu__pdist_forward aotbuild_torch_cpu__pdist_forward
+#define aoti_torch_cpu_histc aotbuild_torch_cpu_histc
+#define aoti_torch_cpu_histogram_bin_ct aotbuild_torch_cpu_histogram_bin_ct
+#define aoti_torch_cpu__embedding_bag aotbuild_torch_cpu__embedding_bag
+#define aoti_torch_cpu__embedding_bag_forward_only aotbuild_torch_cpu__embedding_bag_forward_only
+#define aoti_torch_cpu_segment_reduce aotbuild_torch_cpu_segment_reduce
+#define aoti_torch_cpu_randint_low_out aotbuild_torch_cpu_randint_low_out
+#define aoti_torch_cpu_uniform aotbuild_torch_cpu_uniform
+#define aoti_torch_cpu_normal_functional aotbuild_torch_cpu_normal_functional
 
 #endif  // AOTBUILD_DETAIL_SHIM_H_

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -82,6 +83,8 @@ class BorrowedTensor {
     check_shim(aoti_torch_get_strides(handle_, &strides));
     return strides;
   }
+  std::int64_t size(std::int64_t dim) const { return sizes()[dim]; }
+  std::int64_t stride(std::int64_t dim) const { return strides()[dim]; }
 
  protected:
   AtenTensorHandle handle_;
@@ -129,6 +132,24 @@ inline RAIIAtenTensorHandle new_handle(AtenTensorHandle self) {
   AtenTensorHandle handle = nullptr;
   check_shim(aoti_torch_new_tensor_handle(self, &handle));
   return handle;
+}
+
+// Lays a result out with these strides, where it has others.
+inline void match_strides(RAIIAtenTensorHandle& tensor, std::initializer_list<std::int64_t> strides) {
+  const auto rank = static_cast<std::int64_t>(strides.size());
+  const std::int64_t* const sizes = tensor.sizes();
+  bool same = true;
+  for (std::int64_t dim = 0; dim < rank; ++dim) {
+    same = same && (sizes[dim] == 1 || tensor.strides()[dim] == strides.begin()[dim]);
+  }
+  if (same) return;
+  std::int32_t dtype = 0;
+  check_shim(aoti_torch_get_dtype(tensor, &dtype));
+  AtenTensorHandle handle = nullptr;
+  check_shim(aoti_torch_empty_strided(rank, sizes, strides.begin(), dtype, kCpu, 0, &handle));
+  RAIIAtenTensorHandle copy(handle);
+  check_shim(aoti_torch_copy_(copy, tensor, 0));
+  tensor = std::move(copy);
 }
 
 template <typename T>

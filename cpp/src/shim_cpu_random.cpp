@@ -1,0 +1,154 @@
+// The C shim: random numbers from the generator that torch has on the CPU, in the order in which torch draws them.
+#include <array>
+#include <cmath>
+#include <mutex>
+#include <random>
+
+#include "aotbuild/detail/shim.h"
+#include "copy.hpp"
+#include "lines.hpp"
+#include "shim_check.hpp"
+
+using namespace aotbuild::detail;  // NOLINT: this file implements the C functions of the runtime
+
+namespace {
+
+// torch's default seed (c10::detail default_rng_seed_val); its engine takes the lower 32 bits.
+constexpr std::uint64_t kDefaultSeed = 67280421310721;
+
+class Generator {
+ public:
+  std::uint32_t draw32() { return static_cast<std::uint32_t>(engine_()); }
+  std::uint64_t draw64() {
+    const std::uint64_t high = draw32();
+    return high << 32 | draw32();
+  }
+
+  // In [0, 1), with as many random bits as the type's fraction has.
+  template <typename T>
+  T uniform() {
+    if constexpr (std::is_same_v<T, double>) {
+      return static_cast<double>(draw64() & ((std::uint64_t{1} << 53) - 1)) * 0x1p-53;
+    } else {
+      return static_cast<float>(draw32() & ((1U << 24) - 1)) * 0x1p-24F;
+    }
+  }
+
+  // From the standard normal distribution by Box and Muller's method, which makes two at a time.
+  double normal() {
+    if (has_next_normal_) {
+      has_next_normal_ = false;
+      return next_normal_;
+    }
+    const double angle = 2 * kPi * uniform<double>();
+    const double radius = std::sqrt(-2 * std::log1p(-uniform<double>()));
+    next_normal_ = radius * std::sin(angle);
+    has_next_normal_ = true;
+    return radius * std::cos(angle);
+  }
+
+  static constexpr double kPi = 3.14159265358979323846;
+
+ private:
+  std::mt19937 engine_{static_cast<std::uint32_t>(kDefaultSeed)};
+  bool has_next_normal_ = false;
+  double next_normal_ = 0;
+};
+
+// One generator for the process, as torch has; calls take turns.
+template <typename Body>
+void with_generator(Body&& body) {
+  static std::mutex mutex;
+  static Generator generator;
+  const std::lock_guard<std::mutex> lock(mutex);
+  body(generator);
+}
+
+template <typename T>
+using DrawType = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// Sixteen uniform numbers become sixteen normal ones: the first eight give radii, the others angles.
+template <typename T>
+void normal_block(T* block) {
+  for (int i = 0; i < 8; ++i) {
+    const T radius = std::sqrt(-2 * std::log(1 - block[i]));
+    const T angle = static_cast<T>(2 * Generator::kPi) * block[i + 8];
+    block[i] = radius * std::cos(angle);
+    block[i + 8] = radius * std::sin(angle);
+  }
+}
+
+// torch draws 16 or more numbers in blocks, with an overlapping one at the end, and fewer one by one.
+template <typename T>
+void draw_normal(Generator& generator, T* out, std::int64_t count) {
+  if (count < 16) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(generator.normal());
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) out[i] = generator.uniform<T>();
+  for (std::int64_t i = 0; i + 16 <= count; i += 16) normal_block(out + i);
+  if (count % 16 == 0) return;
+  T* const last = out + count - 16;
+  for (int i = 0; i < 16; ++i) last[i] = generator.uniform<T>();
+  normal_block(last);
+}
+
+}  // namespace
+
+AOTITorchError aotbuild_torch_cpu_randint_low_out(AtenTensorHandle out, std::int64_t low, std::int64_t high,
+                                                  const std::int64_t*, std::int64_t) {
+  constexpr const char* function = "aoti_torch_cpu_randint_low_out";
+  return guarded([&] {
+    Tensor& target = checked(out, function, "out");
+    if (low >= high) fail(function, "low is ", low, " and high is ", high);
+    const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
+    const TensorPtr drawn = make_contiguous(target, ScalarType::kInt64);
+    with_generator([&](Generator& generator) {
+      for (std::int64_t i = 0; i < drawn->numel(); ++i) {
+        const std::uint64_t bits = range >= std::uint64_t{1} << 32 ? generator.draw64() : generator.draw32();
+        drawn->data_as<std::int64_t>()[i] = static_cast<std::int64_t>(bits % range + static_cast<std::uint64_t>(low));
+      }
+    });
+    copy(target, *drawn, function);
+  });
+}
+
+AOTITorchError aotbuild_torch_cpu_uniform(AtenTensorHandle self, double from, double to, void**,
+                                          AtenTensorHandle* ret) {
+  constexpr const char* function = "aoti_torch_cpu_uniform";
+  return guarded([&] {
+    const Tensor& given = checked(self, function, "self");
+    TensorPtr out = make_contiguous(given, given.dtype);
+    dispatch_real(given.dtype, function, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      using Draw = DrawType<T>;
+      with_generator([&](Generator& generator) {
+        for (std::int64_t i = 0; i < out->numel(); ++i) {
+          const Draw value = generator.uniform<Draw>() * static_cast<Draw>(to - from) + static_cast<Draw>(from);
+          out->data_as<T>()[i] = convert<T>(value);
+        }
+      });
+    });
+    checked_result(ret, function) = out.release();
+  });
+}
+
+AOTITorchError aotbuild_torch_cpu_normal_functional(AtenTensorHandle self, double mean, double std, void**,
+                                                    AtenTensorHandle* ret) {
+  constexpr const char* function = "aoti_torch_cpu_normal_functional";
+  return guarded([&] {
+    const Tensor& given = checked(self, function, "self");
+    if (!(std >= 0)) fail(function, "the standard deviation is ", std);
+    TensorPtr out = make_contiguous(given, given.dtype);
+    dispatch_real(given.dtype, function, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      using Draw = DrawType<T>;
+      std::vector<Draw> drawn(static_cast<std::size_t>(out->numel()));
+      with_generator([&](Generator& generator) { draw_normal(generator, drawn.data(), out->numel()); });
+      for (std::size_t i = 0; i < drawn.size(); ++i) {
+        out->data_as<T>()[i] = convert<T>(drawn[i] * static_cast<Draw>(std) + static_cast<Draw>(mean));
+      }
+    });
+    checked_result(ret, function) = out.release();
+  });
+}
