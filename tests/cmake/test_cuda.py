@@ -6,26 +6,33 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cmake_project import REPOSITORY, CMakeProject
-
-MakeProject = Callable[..., CMakeProject]
+from without_python import system_has, without_python
 
 LISTS = """\
 cmake_minimum_required(VERSION 3.24)
 project(user LANGUAGES CXX)
 find_package(aotbuild REQUIRED)
 set(CMAKE_CUDA_ARCHITECTURES 90)
-add_aot_model(net MODEL net.py:build DEVICE cuda CUDA_ARCHITECTURES 80-virtual 90 NO_TEST)
+add_aot_model(net MODEL net.py:build DEVICE cuda CUDA_ARCHITECTURES 80-virtual 90 NO_TEST PYTHON_MODULE net_py)
+aotbuild_install(TARGETS net PACKAGE nets)
 add_executable(app main.cpp)
 target_link_libraries(app PRIVATE net)
 
 add_library(fake_cuda SHARED "${FAKE_CUDA}/fake_cuda.cpp" kernels.cpp)
 target_include_directories(fake_cuda PRIVATE "${FAKE_CUDA}")
 target_compile_features(fake_cuda PRIVATE cxx_std_17)
+"""
+
+CONSUMER = """\
+cmake_minimum_required(VERSION 3.24)
+project(consumer LANGUAGES CXX)
+find_package(nets REQUIRED)
+add_executable(app main.cpp)
+target_link_libraries(app PRIVATE nets::net)
 """
 
 NET = """\
@@ -71,46 +78,114 @@ int nothing(const fake_cuda::Launch&, void**) { return 0; }
 """
 
 
-@pytest.mark.slow
-def test_model_without_a_gpu_builds_and_launches(make_project: MakeProject) -> None:
-    project = make_project(LISTS, {"net.py": NET, "main.cpp": MAIN, "kernels.cpp": KERNELS % ""})
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
+    folder = tmp_path_factory.mktemp("cuda")
+    files: dict[str, str | bytes] = {"net.py": NET, "main.cpp": MAIN, "kernels.cpp": KERNELS % ""}
+    project = CMakeProject(folder, LISTS, files, "Ninja")
+    configure(project)
+    output = project.build()
+    assert "aotbuild: net: lowered it in" in output
+    return project
+
+
+def configure(project: CMakeProject) -> None:
     project.configure(
-        "-DCMAKE_BUILD_TYPE=Release",
+        "-DCMAKE_BUILD_TYPE=Debug",  # without optimisation it compiles in half the time
+        "-DCMAKE_CXX_FLAGS_DEBUG=",
+        "-DCMAKE_INSTALL_LIBDIR=lib",
         "-DAOTBUILD_ONEDNN=OFF",
         f"-DAOTBUILD_PYTHON={sys.executable}",
+        f"-DAOTBUILD_CACHE_DIR={project.source.parent / 'cache'}",
         f"-DFAKE_CUDA={REPOSITORY / 'tests' / 'cpp' / 'fake_cuda'}",
         standin=False,
     )
-    project.build()
+
+
+@pytest.fixture(scope="module")
+def launchable(project: CMakeProject) -> CMakeProject:
+    """The project with images of the stand-in's own kind, where the tables say that kernels lie."""
     output = project.build_dir / "net.aotbuild"
-    manifest = json.loads((output / "net.manifest.json").read_text())
+    names = _replace_images(output / "src" / "net_run_sm_90.cpp", output / "net.images_sm_90.bin")
+    project.write("kernels.cpp", KERNELS % ", ".join(f'"{name}"' for name in names))
+    ran = project.ran(project.build())
+    assert ran["compiled"] == ["kernels.cpp", "net_images_sm_90.cpp"]
+    return project
+
+
+def run_app(project: CMakeProject, driver: Path | str) -> str:
+    return project.run(project.build_dir / "app", environment={"AOTBUILD_CUDA_DRIVER": str(driver)})
+
+
+def test_model_builds_without_a_gpu(project: CMakeProject) -> None:
+    manifest = json.loads((project.build_dir / "net.aotbuild/net.manifest.json").read_text())
     assert manifest["cuda_architectures"] == ["sm_90", "compute_80"]
     assert {spec["device"] for spec in manifest["inputs"] + manifest["outputs"]} == {"cuda"}
     needed = subprocess.run(["ldd", project.build_dir / "app"], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"cuda|torch|cublas|dnnl", needed)
     assert "ninja: no work to do" in project.build()
+    missing = r"^3: net: built for CUDA, but this machine has no NVIDIA driver \(.*\); install"
+    assert re.search(missing, run_app(project, "/nowhere.so"))
 
-    driver = project.build_dir / "libfake_cuda.so"
-    run = _runner(project)
-    assert re.search(
-        r"^3: net: built for CUDA, but this machine has no NVIDIA driver \(.*\); install", run("/nowhere.so")
+
+def test_python_module_imports_without_a_driver(project: CMakeProject) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(project.build_dir)!r})\nimport net_py\n"
+        "try:\n    net_py.Net()\nexcept net_py.Error as error:\n    print(error)\n"
     )
-    # The stand-in knows real machine code when it sees it, and refuses.
-    assert re.search(r"^3: net: cuModuleLoadData failed for kernel 'triton_\w+'", run(driver))
-
-    # Images of the stand-in's own kind, where the tables say that kernels lie.
-    names = _replace_images(output / "src" / "net_run_sm_90.cpp", output / "net.images_sm_90.bin")
-    project.write("kernels.cpp", KERNELS % ", ".join(f'"{name}"' for name in names))
-    ran = project.ran(project.build())
-    assert ran["compiled"] == ["kernels.cpp", "net_images_sm_90.cpp"]
-    assert run(driver) == "3 x 32"
+    shown = project.run(sys.executable, "-c", code, environment={"AOTBUILD_CUDA_DRIVER": "/nowhere.so"})
+    assert re.search(r"^net: built for CUDA, but this machine has no NVIDIA driver \(.*\); install", shown)
 
 
-def _runner(project: CMakeProject) -> Callable[[Path | str], str]:
-    def run(driver: Path | str) -> str:
-        return project.run(project.build_dir / "app", environment={"AOTBUILD_CUDA_DRIVER": str(driver)})
+def test_clean_build_of_the_model_comes_from_the_cache(project: CMakeProject, tmp_path: Path) -> None:
+    other = CMakeProject(tmp_path, LISTS, {"net.py": NET, "kernels.cpp": ""}, "Unix Makefiles")
+    (tmp_path / "cache").symlink_to(project.source.parent / "cache")
+    configure(other)
+    output = other.build("net.generate")
+    assert "aotbuild: net: took the sources from the cache in" in output
+    assert "imported torch" not in output
+    folders = [each.build_dir / "net.aotbuild" for each in (project, other)]
+    first, second = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.suffix in (".cpp", ".json")}
+        for folder in folders
+    )
+    assert first == second
+    images = "net.images_compute_80.bin"
+    assert (folders[0] / images).read_bytes() == (folders[1] / images).read_bytes()
 
-    return run
+
+def test_launches_over_the_stand_in_driver(project: CMakeProject, request: pytest.FixtureRequest) -> None:
+    driver = project.build_dir / "libfake_cuda.so"
+    # It knows real machine code when it sees it, and refuses.
+    assert re.search(r"^3: net: cuModuleLoadData failed for kernel 'triton_\w+'", run_app(project, driver))
+    assert run_app(request.getfixturevalue("launchable"), driver) == "3 x 32"
+
+
+@pytest.mark.skipif(not (system_has("cmake") and system_has("make")), reason="cmake or make are in no system folder")
+def test_installed_model_needs_neither_python_nor_cuda(launchable: CMakeProject, tmp_path: Path) -> None:
+    if without_python("true").returncode != 0:
+        pytest.skip("this machine allows no mount namespaces")
+    prefix = tmp_path / "prefix"
+    launchable.run("cmake", "--install", launchable.build_dir, "--prefix", prefix)
+    source = tmp_path / "consumer"
+    source.mkdir()
+    (source / "CMakeLists.txt").write_text(CONSUMER)
+    (source / "main.cpp").write_text(MAIN)
+
+    def run(*command: str | Path) -> str:
+        done = without_python(*map(str, command))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    build = tmp_path / "build"
+    run("cmake", "-S", source, "-B", build, "-G", "Unix Makefiles", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", build)
+    driver = launchable.build_dir / "libfake_cuda.so"
+    assert run("env", f"AOTBUILD_CUDA_DRIVER={driver}", build / "app") == "3 x 32"
+    if system_has("pkg-config"):
+        flags = run("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "pkg-config", "--cflags", "--libs", "net")
+        run("c++", "-std=c++17", source / "main.cpp", "-o", build / "by_pkg_config", *flags.split())
+        assert run("env", f"AOTBUILD_CUDA_DRIVER={driver}", build / "by_pkg_config") == "3 x 32"
 
 
 def _replace_images(source: Path, images: Path) -> list[str]:
