@@ -1,7 +1,8 @@
 """MiniLM, 1x128 tokens: aotbuild against eager PyTorch, ONNX Runtime and AOTInductor.
 
-Latency and errors on one thread, in one process; start of a C++ program to its first embedding, and its memory; time to
-build from nothing. Run alone on the machine: ``make bench``, or ``python benchmarks/minilm.py latency`` for one part.
+Latency and errors on one thread, in one process; start of a C++ program to its first embedding, of 128 tokens and of
+16, and its memory; time to build from nothing. Run alone on the machine: ``make bench``, or
+``python benchmarks/minilm.py latency`` for one part.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 BUILD = ROOT / "build" / "bench"
 # Kept between runs, as it takes minutes to make.
-PACKAGE = BUILD / f"minilm-max-autotune-torch-{torch.__version__}.pt2"
+PACKAGES = {
+    "build": BUILD / f"minilm-max-autotune-torch-{torch.__version__}.pt2",
+    "build_query": BUILD / f"minilm-query-max-autotune-torch-{torch.__version__}.pt2",
+}
 AOTINDUCTOR_OPTIONS = ["freezing=true", "max_autotune=true"]
 OUR_DEFINITIONS = (f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}")
 ERROR_SAMPLES = 8
@@ -67,24 +71,25 @@ def configure(
     run(f"configure {project}", command, environment)
 
 
-def build_library() -> tuple[Path, Path]:
-    """Our library and its cold-start program."""
+def build_library() -> tuple[Path, dict[str, Path]]:
+    """Our library, and the cold-start program for each of the two lengths."""
     folder = BUILD / "aotbuild"
     configure("aotbuild", folder, *OUR_DEFINITIONS)
     run("build our library", ["cmake", "--build", folder])
-    return folder / "libminilm.so", folder / "minilm_cold"
+    return folder / "libminilm.so", {"build": folder / "minilm_cold", "build_query": folder / "minilm_query_cold"}
 
 
-def build_package() -> Path:
+def build_package(model: str = "build") -> Path:
     """AOTInductor's package with its best CPU options."""
-    if not PACKAGE.exists():
+    package = PACKAGES[model]
+    if not package.exists():
         BUILD.mkdir(parents=True, exist_ok=True)
-        unfinished = PACKAGE.with_name(f"unfinished-{PACKAGE.name}")
-        command = [sys.executable, BENCHMARKS / "minilm_aotinductor.py", unfinished, *AOTINDUCTOR_OPTIONS]
+        unfinished = package.with_name(f"unfinished-{package.name}")
+        command = [sys.executable, BENCHMARKS / "minilm_aotinductor.py", model, unfinished, *AOTINDUCTOR_OPTIONS]
         # AOTInductor compiles the number of threads in: with one, it leaves the parallel regions out.
         run("build with AOTInductor (freezing, max_autotune)", command, ONE_THREAD_ENVIRONMENT)
-        unfinished.rename(PACKAGE)
-    return PACKAGE
+        unfinished.rename(package)
+    return package
 
 
 def build_loader() -> Path:
@@ -158,12 +163,18 @@ def latency() -> dict[str, Any]:
 
 def cold_starts(runs: int = 11) -> dict[str, Any]:
     """Seconds from process start to the first embedding, and peak memory: medians of runs in turn, the first unused."""
-    _, ours = build_library()
+    programs = build_library()[1]
+    paragraph = _cold_starts("build", minilm_model.LENGTH, programs["build"], runs)
+    query = _cold_starts("build_query", minilm_model.QUERY_LENGTH, programs["build_query"], runs)
+    return paragraph | {f"{name}, {minilm_model.QUERY_LENGTH} tokens": values for name, values in query.items()}
+
+
+def _cold_starts(model: str, length: int, ours: Path, runs: int) -> dict[str, Any]:
     loader = build_loader()
-    package = build_package()
+    package = build_package(model)
     with tempfile.TemporaryDirectory() as folder:
         tokens = Path(folder) / "tokens.bin"
-        tokens.write_bytes(b"".join(part.numpy().tobytes() for part in minilm_model.tokens(0)))
+        tokens.write_bytes(b"".join(part.numpy().tobytes() for part in minilm_model.tokens(0, length)))
         commands = {"aotbuild": [str(ours), str(tokens)], "AOTInductor": [str(loader), str(tokens), str(package)]}
         starts: dict[str, list[ColdStart]] = {name: [] for name in commands}
         for _ in range(runs + 1):
@@ -198,7 +209,7 @@ def build_times() -> dict[str, Any]:
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / "inductor-aotinductor")
         peer = run(
             "export and aoti_compile_and_package",
-            [sys.executable, BENCHMARKS / "minilm_aotinductor.py", scratch / "minilm.pt2"],
+            [sys.executable, BENCHMARKS / "minilm_aotinductor.py", "build", scratch / "minilm.pt2"],
             environment,
         )
     return {

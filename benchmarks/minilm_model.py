@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 BATCH, LENGTH = 1, 128
+QUERY_LENGTH = 16
 
 
 class SentenceEncoder(torch.nn.Module):
@@ -34,12 +35,17 @@ class SentenceEncoder(torch.nn.Module):
         return torch.nn.functional.normalize(mean, dim=-1)
 
 
-def tokens(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def tokens(seed: int, length: int = LENGTH) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids that differ with ``seed``, and a mask without padding."""
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(1000, 30000, (BATCH, LENGTH), generator=generator)
-    return ids, torch.ones(BATCH, LENGTH, dtype=torch.int64)
+    ids = torch.randint(1000, 30000, (BATCH, length), generator=generator)
+    return ids, torch.ones(BATCH, length, dtype=torch.int64)
 
 
 def build() -> tuple[torch.nn.Module, tuple[torch.Tensor, torch.Tensor]]:
     return SentenceEncoder().eval(), tokens(0)
+
+
+def build_query() -> tuple[torch.nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+    """For a question of a dozen words."""
+    return SentenceEncoder().eval(), tokens(0, QUERY_LENGTH)

@@ -12,17 +12,20 @@
 namespace cold_start {
 
 constexpr std::int64_t kBatch = 1;
-constexpr std::int64_t kLength = 128;
 
 struct Tokens {
   std::vector<std::int64_t> ids;
   std::vector<std::int64_t> mask;
+
+  std::int64_t length() const { return static_cast<std::int64_t>(ids.size()) / kBatch; }
 };
 
 // The file holds the ids and then the mask, int64.
 inline Tokens read_tokens(const char* path) {
-  Tokens tokens{std::vector<std::int64_t>(kBatch * kLength), std::vector<std::int64_t>(kBatch * kLength)};
-  std::ifstream file(path, std::ios::binary);
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  const auto count = static_cast<std::size_t>(file.tellg()) / sizeof(std::int64_t) / 2;
+  file.seekg(0);
+  Tokens tokens{std::vector<std::int64_t>(count), std::vector<std::int64_t>(count)};
   for (std::vector<std::int64_t>* part : {&tokens.ids, &tokens.mask}) {
     file.read(reinterpret_cast<char*>(part->data()), static_cast<std::streamsize>(part->size() * sizeof(std::int64_t)));
   }

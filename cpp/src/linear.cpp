@@ -145,14 +145,39 @@ bool PackedLinear::choose_layout(const LinearSpec& spec) {
   dnnl::memory::data_type type;
   if (!onednn_dtype(dtype_, &type) || in_features_ == 0 || out_features_ == 0) return false;
   const std::int64_t rows = std::max<std::int64_t>(spec.m_hint, 1);
+  // The layers of a transformer's blocks are alike, and each question costs 20 microseconds.
+  PrimitiveKey key(kLinearLayoutKey);
+  add_to(&key);
+  key.add(rows);
+  if (const auto known = PrimitiveCache::instance().find(key)) {
+    if (known->arguments.empty()) return false;
+    layout_ = known->arguments[0].second;
+    layout_id_ = layout_id(layout_);
+    return true;
+  }
+  auto answer = std::make_shared<Primitive>();
   const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{in_features_, 1});
   const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{out_features_, 1});
   const dnnl::memory::desc any({in_features_, out_features_}, type, dnnl::memory::format_tag::any);
   const auto description = describe(source, any, destination, bias_ != nullptr, accumulate_, activation_, alpha_);
-  if (!description) return false;
-  layout_ = description.weights_desc();
-  layout_id_ = layout_id(layout_);
-  return true;
+  if (description) {
+    layout_ = description.weights_desc();
+    layout_id_ = layout_id(layout_);
+    answer->arguments = {{DNNL_ARG_WEIGHTS, layout_}};
+  }
+  PrimitiveCache::instance().insert(key, answer);
+  return static_cast<bool>(description);
+}
+
+// All that the primitives of the layer depend on, beside its rows and the layouts of its matrices.
+void PackedLinear::add_to(PrimitiveKey* key) const {
+  key->add(static_cast<std::int64_t>(dtype_));
+  key->add(static_cast<std::int64_t>(activation_));
+  key->add(alpha_);
+  key->add(std::int64_t{bias_ != nullptr});
+  key->add(std::int64_t{accumulate_});
+  key->add(in_features_);
+  key->add(out_features_);
 }
 
 void PackedLinear::pack(const std::vector<const Tensor*>& weights, Arena& arena) {
@@ -247,13 +272,7 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
     return;
   }
   PrimitiveKey key(kLinearKey);
-  key.add(static_cast<std::int64_t>(dtype_));
-  key.add(static_cast<std::int64_t>(activation_));
-  key.add(alpha_);
-  key.add(std::int64_t{bias_ != nullptr});
-  key.add(std::int64_t{accumulate_});
-  key.add(in_features_);
-  key.add(out_features_);
+  add_to(&key);
   key.add(layout_id_);
   key.add(rows);
   key.add(input_stride);

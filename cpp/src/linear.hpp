@@ -27,6 +27,8 @@ class PackedMatrices {
   std::size_t next_ = 0;
 };
 
+class PrimitiveKey;
+
 class PackedLinear {
  public:
   // `weights` and `biases` (null where a part has none) are read during the call, and later only when not
@@ -43,6 +45,7 @@ class PackedLinear {
  private:
   void pack(const std::vector<const Tensor*>& weights, Arena& arena);
   bool choose_layout(const LinearSpec& spec);
+  void add_to(PrimitiveKey* key) const;
   void run_rows(Workspace& workspace, void* input, std::int64_t input_stride, void* output, std::int64_t output_stride,
                 std::int64_t rows) const;
 
