@@ -16,6 +16,7 @@ constexpr std::size_t kDefaultGraphs = 16;
 // After so many captures that the driver refused, with other work in the process as a possible reason, none is tried.
 constexpr int kMaxFailedCaptures = 3;
 constexpr std::size_t kStagingAlignment = 64;
+constexpr std::size_t kDerivedAlignment = 256;  // of cuMemAlloc, which kernels may count on
 
 std::size_t staged_size(std::size_t nbytes) {
   return (nbytes + kStagingAlignment - 1) / kStagingAlignment * kStagingAlignment;
@@ -104,6 +105,62 @@ std::shared_ptr<void> CudaModel::upload(const std::vector<UploadRegion>& regions
   return {buffer, buffer->data()};
 }
 
+bool CudaModel::reads_weight(std::size_t index) const noexcept {
+  const CudaDerivedSpec* const derived = variant_->cuda->derived;
+  if (derived == nullptr) return true;
+  const int* const end = derived->unread + derived->unread_count;
+  return std::find(derived->unread, end, static_cast<int>(index)) == end;
+}
+
+std::size_t CudaModel::derived_count() const noexcept {
+  return variant_->cuda->derived == nullptr ? 0 : variant_->cuda->derived->count;
+}
+
+std::shared_ptr<void> CudaModel::derive(const WeightSet& weights, Storage* storages, Tensor* tensors) {
+  const CudaDerivedSpec* const spec = variant_->cuda->derived;
+  if (spec == nullptr) return nullptr;
+  const ContextScope scope(*device_);
+  Workspace host_workspace;
+  const WorkspaceScope workspace_scope(host_workspace);
+  CudaWorkspace workspace(device_, *this, graph_limit_);
+  const Stream stream = workspace.own_stream();
+  try {
+    CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, stream, nullptr, false);
+    OwnedHandles made(spec->count);
+    CallContext context(weights, host_workspace, nullptr, nullptr, 0, &cuda_call);
+    spec->derive(context, nullptr, made.data());
+    std::vector<std::size_t> offsets;
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < made.size(); ++i) {
+      if (made[i] == nullptr || !made[i]->on_device()) {
+        fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": tensor ", i, " that is derived from the weights is not made");
+      }
+      offsets.push_back(end);
+      const std::size_t nbytes = extent_bytes(made[i]->dtype, made[i]->ndim, made[i]->sizes(), made[i]->strides());
+      end += (nbytes + kDerivedAlignment - 1) / kDerivedAlignment * kDerivedAlignment;
+    }
+    auto buffer = std::make_shared<DeviceBuffer>(device_, std::max<std::size_t>(end, 1), "weights");
+    for (std::size_t i = 0; i < made.size(); ++i) {
+      const Tensor& source = *made[i];
+      Storage& storage = storages[i];
+      storage.references = Storage::kImmortal;
+      storage.data = static_cast<char*>(buffer->data()) + offsets[i];
+      storage.nbytes = extent_bytes(source.dtype, source.ndim, source.sizes(), source.strides());
+      storage.device = device();
+      tensors[i].storage = &storage;
+      tensors[i].dtype = source.dtype;
+      tensors[i].set_dims(source.ndim, source.sizes(), source.strides());
+      cuda_call.copy_bytes(storage.data, source.data(), storage.nbytes, "derive");
+    }
+    device_->check(device_->driver().stream_synchronize(stream), "cuStreamSynchronize",
+                   " for what is derived from the weights");
+    return {buffer, buffer->data()};
+  } catch (...) {
+    device_->driver().stream_synchronize(stream);  // what is queued uses the workspace
+    throw;
+  }
+}
+
 void CudaModel::statistics(aotbuild_statistics* statistics) const {
   statistics->calls = calls_.load(std::memory_order_relaxed);
   statistics->graph_captures = captures_.load(std::memory_order_relaxed);
@@ -111,6 +168,12 @@ void CudaModel::statistics(aotbuild_statistics* statistics) const {
   statistics->driver_allocations = device_->allocations();
   statistics->device_bytes = device_->allocated_bytes();
   statistics->graph_obstacle = graph_obstacle_.load(std::memory_order_acquire);
+}
+
+void CudaModel::synchronize(void* stream) {
+  const ContextScope scope(*device_);
+  check_stream(static_cast<Stream>(stream));
+  device_->check(device_->driver().stream_synchronize(static_cast<Stream>(stream)), "cuStreamSynchronize");
 }
 
 void CudaModel::reclaim() noexcept {
@@ -347,7 +410,7 @@ void CudaModel::run_in(CudaWorkspace& workspace, Stream stream, const CheckedCal
   const ShapeEntry* graph = graph_for(workspace, call);
   workspace.keeps_graphs = graph != nullptr;
   workspace.memory.reserve_pinned(graph != nullptr);
-  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, stream, &call);
+  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, stream, &call, false);
   if (graph != nullptr) {
     replay(cuda_call, workspace, stream, call, *graph);
   } else {
@@ -403,8 +466,11 @@ void CudaModel::run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Strea
   OutputDelivery(*this, cuda_call, workspace, stream, call, outputs).deliver();
 }
 
-const ShapeEntry* CudaModel::graph_for(CudaWorkspace& workspace, const CheckedCall& call) {
-  if (graph_obstacle_.load(std::memory_order_relaxed) != nullptr) return nullptr;
+const ShapeEntry* CudaModel::graph_for(CudaWorkspace& workspace, const CheckedCall& call, std::string* failure) {
+  if (const char* obstacle = graph_obstacle_.load(std::memory_order_acquire)) {
+    if (failure != nullptr) *failure = obstacle;
+    return nullptr;
+  }
   if (workspace.graphs_weights != call.weights->id()) {
     workspace.graphs.clear();
     workspace.graphs_weights = call.weights->id();
@@ -425,8 +491,14 @@ const ShapeEntry* CudaModel::graph_for(CudaWorkspace& workspace, const CheckedCa
     }
   }
   ShapeEntry* entry = workspace.graphs.find(key);
+  if (failure != nullptr) {
+    if (entry == nullptr) entry = workspace.graphs.find(key);
+    entry->blocked = false;
+  }
   if (entry == nullptr || entry->blocked) return nullptr;
-  if (entry->graph == nullptr) capture(workspace, call, entry);
+  if (entry->graph != nullptr) return entry;
+  const std::string problem = capture(workspace, call, entry);
+  if (failure != nullptr) *failure = problem;
   return entry->graph != nullptr ? entry : nullptr;
 }
 
@@ -436,15 +508,14 @@ void CudaModel::capture_graph(const CheckedCall& call) {
   CudaWorkspace& workspace = *lease;
   workspace.keeps_graphs = true;
   workspace.memory.reserve_pinned(false);
-  // The first time that sizes come they are remembered alone.
-  if (graph_for(workspace, call) != nullptr || graph_for(workspace, call) != nullptr) return;
-  const char* obstacle = graph_obstacle_.load(std::memory_order_acquire);
-  fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": no CUDA graph was captured: ",
-       obstacle != nullptr ? obstacle : "the driver or the device's memory did not allow it");
+  std::string failure;
+  if (graph_for(workspace, call, &failure) == nullptr) {
+    fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": no CUDA graph was captured: ", failure);
+  }
 }
 
-void CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {
-  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, workspace.own_stream(), nullptr);
+std::string CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {
+  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, workspace.own_stream(), nullptr, true);
   workspace.memory.begin_pinning(&entry->blocks);
   bool no_memory = false;
   std::string failure;
@@ -460,7 +531,7 @@ void CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, Shape
   if (entry->graph != nullptr) {
     captures_.fetch_add(1, std::memory_order_relaxed);
     workspace.graphs.bound();
-    return;
+    return {};
   }
   workspace.memory.unpin(entry->blocks);
   entry->blocks.clear();
@@ -470,10 +541,12 @@ void CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, Shape
   if (no_memory) {
     entry->blocked = true;
   } else if (!cuda_call.obstacle().empty()) {
-    set_obstacle(cuda_call.obstacle());
+    failure = cuda_call.obstacle();
+    set_obstacle(failure);
   } else if (++failed_captures_ >= kMaxFailedCaptures) {
     set_obstacle(failure);
   }
+  return failure;
 }
 
 void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {

@@ -28,9 +28,13 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
 
   aotbuild_device device() const noexcept override { return {AOTBUILD_CUDA, device_->index()}; }
   std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) override;
+  bool reads_weight(std::size_t index) const noexcept override;
+  std::size_t derived_count() const noexcept override;
+  std::shared_ptr<void> derive(const WeightSet& weights, Storage* storages, Tensor* tensors) override;
   void run(const CheckedCall& call) override;
   void statistics(aotbuild_statistics* statistics) const override;
   void capture_graph(const CheckedCall& call) override;
+  void synchronize(void* stream) override;
 
   // Gives the workspaces that no call uses and the memory of old results back to the driver.
   void reclaim() noexcept override;
@@ -43,9 +47,11 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   void check_stream(Stream stream) const;
 
   void run_in(CudaWorkspace& workspace, Stream stream, const CheckedCall& call);
-  // The graph for the call's sizes, captured now if they come for the second time; null: launch the kernels.
-  const ShapeEntry* graph_for(CudaWorkspace& workspace, const CheckedCall& call);
-  void capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
+  // The graph for the call's sizes, captured now if they come for the second time; null: launch the kernels. With
+  // `failure` it is captured at the first time, or that says what is wrong.
+  const ShapeEntry* graph_for(CudaWorkspace& workspace, const CheckedCall& call, std::string* failure = nullptr);
+  // What is wrong, if anything.
+  std::string capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
   void record(CudaCall& cuda_call, CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
   void run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Stream stream, const CheckedCall& call);
   void replay(CudaCall& cuda_call, CudaWorkspace& workspace, Stream stream, const CheckedCall& call,
