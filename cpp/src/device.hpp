@@ -14,6 +14,7 @@
 namespace aotbuild::detail {
 
 struct CheckedCall;
+class WeightSet;
 
 // The memory and the copies of one call. Used by the thread that makes the call; all work is in one order.
 class DeviceCall {
@@ -42,7 +43,7 @@ struct UploadRegion {
   std::size_t offset;
 };
 
-// One model on one device. Any number of threads may call `run`, `upload` and `statistics`.
+// One model on one device. Any number of threads may call its functions.
 class DeviceModel {
  public:
   virtual ~DeviceModel() = default;
@@ -50,10 +51,18 @@ class DeviceModel {
   virtual aotbuild_device device() const noexcept = 0;
   // One block of `nbytes`, filled from `regions` when this returns, freed with the result.
   virtual std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) = 0;
+  // Whether the run function reads weight `index`; otherwise only `derive` does.
+  virtual bool reads_weight(std::size_t index) const noexcept = 0;
+  // What the run function reads beside the weights: `derived_count()` tensors computed from them. Their memory is the
+  // result's; null when there are none.
+  virtual std::size_t derived_count() const noexcept = 0;
+  virtual std::shared_ptr<void> derive(const WeightSet& weights, Storage* storages, Tensor* tensors) = 0;
   virtual void run(const CheckedCall& call) = 0;
   virtual void statistics(aotbuild_statistics* statistics) const = 0;
   // Captures the graph for the sizes of the call's inputs, whose data is not there. Throws Error if there is none.
   virtual void capture_graph(const CheckedCall& call) = 0;
+  // Waits for all work that is queued on a stream of the caller's.
+  virtual void synchronize(void* stream) = 0;
 };
 
 }  // namespace aotbuild::detail

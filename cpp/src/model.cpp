@@ -187,6 +187,8 @@ class OutputWriter {
   OwnedHandles& handles_;
 };
 
+constexpr const char* kNoStream = ": built for the CPU, it cannot run on a CUDA stream; pass a null stream";
+
 void check_count(const char* model, const char* kind, std::size_t given, std::size_t expected, const void* array) {
   if (given != expected) {
     fail(AOTBUILD_INVALID_ARGUMENT, model, ": got ", given, " ", kind, "s, expected ", expected);
@@ -200,7 +202,7 @@ void aotbuild_model::run(const aotbuild_tensor* inputs, std::size_t input_count,
                          std::size_t output_count, aotbuild_result** result, void* stream) {
   const char* name = spec.info->name;
   if (stream != nullptr && device == nullptr) {
-    fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for the CPU, it cannot run on a CUDA stream; pass a null stream");
+    fail(AOTBUILD_INVALID_ARGUMENT, name, kNoStream);
   }
   check_count(name, "input", input_count, signature.inputs.size(), inputs);
   check_count(name, "output", output_count, signature.outputs.size(), outputs);
@@ -387,6 +389,18 @@ aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbui
   try {
     if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_capture_graph: the model is null");
     model->capture_graph(inputs, input_count);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_synchronize(aotbuild_model* model, void* stream) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_synchronize: the model is null");
+    if (stream == nullptr) return AOTBUILD_OK;
+    if (model->device == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name, kNoStream);
+    model->device->synchronize(stream);
     return AOTBUILD_OK;
   } catch (...) {
     return report_current_exception();

@@ -17,6 +17,8 @@ def load(
     *,
     weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     num_threads: int = 0,
+    device: int | None = None,
+    cuda_graphs: int = 0,
 ) -> Runner:
     """Load a model that ``add_aot_model(<target> SHARED ...)`` built.
 
@@ -25,12 +27,18 @@ def load(
         weights: a safetensors file, or arrays by their names in the ``state_dict``; None takes the embedded weights or
             the file beside the library.
         num_threads: threads of one call; 0 is what OpenMP says (``OMP_NUM_THREADS``, else all cores).
+        device: of a CUDA model: the index of the device; None is device 0.
+        cuda_graphs: of a CUDA model: how many captured graphs are kept; 0 is the default, -1 none.
 
     Returns:
         A callable with the model's signature. It takes arrays in position or by name, nested ones as mappings or
         objects with attributes, and returns what the model returned: a tensor, a tuple of tensors, or tensors by name
         as items and attributes. Outputs are torch tensors if the first input is one, else NumPy arrays. The GIL is
         released, and any number of threads may call one object at the same time.
+
+        A CUDA model also takes tensors on its device, and returns its outputs there if it is given any: torch tensors
+        if the first tensor on the device is one, else objects with ``__dlpack__``. The call is then queued on PyTorch's
+        current stream, or on the legacy default stream for tensors of other libraries, and does not wait.
 
     Raises:
         FileNotFoundError: if there is no such library.
@@ -39,4 +47,4 @@ def load(
     library = Path(path).absolute()
     if not library.exists():
         raise FileNotFoundError(f"there is no model library {os.fspath(path)!r}; build its target first")
-    return Runner(str(library), weights=weights, num_threads=num_threads)
+    return Runner(str(library), weights=weights, num_threads=num_threads, device=device, cuda_graphs=cuda_graphs)

@@ -8,6 +8,7 @@
 //                               aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
 //   aotbuild_status encoder_run_on_stream(aotbuild_model* model, void* stream, ...as above...);
 //   aotbuild_status encoder_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count);
+//   aotbuild_status encoder_synchronize(aotbuild_model* model, void* stream);
 //   const aotbuild_model_info* encoder_describe(void);
 //   void encoder_destroy(aotbuild_model* model);
 //   const char* encoder_last_error(void);
@@ -177,6 +178,7 @@ typedef struct aotbuild_api {
                                    aotbuild_result** result);
   aotbuild_status (*statistics)(const aotbuild_model* model, aotbuild_statistics* statistics);
   aotbuild_status (*capture_graph)(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count);
+  aotbuild_status (*synchronize)(aotbuild_model* model, void* stream);
 } aotbuild_api;
 
 #ifdef __cplusplus

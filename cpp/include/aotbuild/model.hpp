@@ -144,6 +144,9 @@ class Model {
     check(functions_->capture_graph(handle_.get(), inputs.begin(), inputs.size()));
   }
 
+  // For CUDA: waits for the work that is queued on a stream.
+  void synchronize(void* stream) const { check(functions_->synchronize(handle_.get(), stream)); }
+
   // For CUDA: what the model has done so far.
   aotbuild_statistics statistics() const {
     aotbuild_statistics statistics{};

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -115,11 +116,35 @@ inline Array from_numpy(const py::array& array, const std::string& what) {
   return result;
 }
 
-inline Array from_dlpack_object(py::object object) {
+// Whether an object is a tensor on a CUDA device.
+inline bool is_on_cuda(py::handle object) {
+  if (!py::hasattr(object, "__dlpack_device__")) return false;
+  const auto device = py::tuple(object.attr("__dlpack_device__")());
+  return py::int_(device[0]).cast<int>() == AOTBUILD_CUDA;
+}
+
+// As DLPack numbers streams: 1 is the legacy default stream, which frameworks call 0.
+inline void* stream_of(std::uintptr_t handle) { return reinterpret_cast<void*>(handle == 0 ? 1 : handle); }
+
+// The stream on which what a tensor on a CUDA device holds is to be used: PyTorch's current one, else the legacy
+// default stream.
+inline void* current_stream(py::handle tensor) {
+  if (!is_torch_tensor(tensor)) return stream_of(0);
+  const py::object stream = py::module_::import("torch").attr("cuda").attr("current_stream")(tensor.attr("device"));
+  return stream_of(stream.attr("cuda_stream").cast<std::uintptr_t>());
+}
+
+// `stream`: where a tensor on a CUDA device will be read; its owner makes that wait for what it has queued elsewhere.
+inline Array from_dlpack_object(py::object object, void* stream) {
   // A tensor that requires gradients refuses to be exported.
   if (is_torch_tensor(object)) object = object.attr("detach")();
   Array result;
-  result.owner = object.attr("__dlpack__")();  // the capsule owns the tensor, because nobody renames it
+  // The capsule owns the tensor, because nobody renames it.
+  if (stream != nullptr && is_on_cuda(object)) {
+    result.owner = object.attr("__dlpack__")(py::arg("stream") = reinterpret_cast<std::uintptr_t>(stream));
+  } else {
+    result.owner = object.attr("__dlpack__")();
+  }
   const auto capsule = py::reinterpret_borrow<py::capsule>(result.owner);
   const aotbuild_tensor& tensor = capsule.get_pointer<ManagedTensor>()->tensor;
   result.data = static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
@@ -136,9 +161,9 @@ inline Array from_dlpack_object(py::object object) {
 }
 
 // The tensor of a NumPy array, torch tensor or other object with `__dlpack__`. `what` names it in errors.
-inline Array to_array(const py::object& object, const std::string& what) {
+inline Array to_array(const py::object& object, const std::string& what, void* stream = nullptr) {
   if (py::isinstance<py::array>(object)) return from_numpy(py::reinterpret_borrow<py::array>(object), what);
-  if (py::hasattr(object, "__dlpack__")) return from_dlpack_object(object);
+  if (py::hasattr(object, "__dlpack__")) return from_dlpack_object(object, stream);
   throw py::type_error(what + " is of type " + type_name(object) +
                        "; pass a NumPy array, a torch tensor or an object with __dlpack__");
 }
@@ -207,17 +232,72 @@ inline Returns returns_of(const Node& outputs) {
   return Returns::kTuple;
 }
 
+// A capsule as `__dlpack__` returns it. `owner` keeps the tensor's memory, sizes and strides alive.
+inline py::object to_capsule(const aotbuild_tensor& tensor, std::shared_ptr<void> owner) {
+  struct Export {
+    ManagedTensor managed;
+    std::shared_ptr<void> owner;
+  };
+  auto exported = std::make_unique<Export>();
+  exported->owner = std::move(owner);
+  exported->managed.tensor = tensor;
+  exported->managed.context = exported.get();
+  exported->managed.deleter = [](ManagedTensor* self) { delete static_cast<Export*>(self->context); };
+  // A consumer renames the capsule and takes the deleter over; until then the capsule has it.
+  const auto capsule =
+      py::reinterpret_steal<py::object>(PyCapsule_New(&exported->managed, "dltensor", [](PyObject* object) {
+        if (PyCapsule_IsValid(object, "dltensor") == 0) return;
+        auto* const managed = static_cast<ManagedTensor*>(PyCapsule_GetPointer(object, "dltensor"));
+        managed->deleter(managed);
+      }));
+  if (!capsule) throw py::error_already_set();
+  static_cast<void>(exported.release());
+  return capsule;
+}
+
+// A result on a CUDA device for whoever takes DLPack: made on `stream`, for which `wait` waits.
+struct DeviceArray {
+  aotbuild_tensor tensor;
+  std::shared_ptr<void> owner;
+  void* stream;
+  std::function<void()> wait;
+
+  py::tuple shape() const {
+    py::tuple sizes(static_cast<std::size_t>(tensor.ndim));
+    for (std::int32_t i = 0; i < tensor.ndim; ++i) sizes[static_cast<std::size_t>(i)] = tensor.shape[i];
+    return sizes;
+  }
+  std::string dtype() const { return dtype_name(tensor.dtype); }
+  py::tuple dlpack_device() const { return py::make_tuple(tensor.device.type, tensor.device.index); }
+
+  // DLPack's streams: None is the legacy default one, -1 asks for no waiting.
+  py::object dlpack(const py::object& consumer) const {
+    const auto number = consumer.is_none() ? std::intptr_t{1} : consumer.cast<std::intptr_t>();
+    if (number != -1 && number != reinterpret_cast<std::intptr_t>(stream)) {
+      const py::gil_scoped_release release;
+      wait();
+    }
+    return to_capsule(tensor, owner);
+  }
+
+  std::string repr() const {
+    return "<" + dtype() + " tensor of shape " + std::string(py::str(shape())) + " on CUDA device " +
+           std::to_string(tensor.device.index) + ">";
+  }
+};
+
 // A loaded model. Calls release the GIL; any number of threads may call one object at the same time.
 class Runner {
  public:
   // `outputs_type` is the class for outputs with names.
-  Runner(const aotbuild_api& functions, const py::object& weights, int num_threads, py::object outputs_type)
+  Runner(const aotbuild_api& functions, const py::object& weights, int num_threads, const py::object& device,
+         int cuda_graphs, py::object outputs_type)
       : info_(*functions.describe()),
         inputs_(tree_of(info_.inputs, info_.input_count)),
         outputs_(tree_of(info_.outputs, info_.output_count)),
         returns_(returns_of(outputs_)),
         outputs_type_(std::move(outputs_type)),
-        model_(make_model(functions, weights, num_threads)) {}
+        model_(std::make_shared<Model>(make_model(functions, weights, num_threads, device, cuda_graphs))) {}
 
   std::string name() const { return info_.name; }
 
@@ -245,37 +325,62 @@ class Runner {
     if (is_path(weights)) {
       const std::string path = path_of(weights);
       const py::gil_scoped_release release;
-      model_.load_weights(path);
+      model_->load_weights(path);
     } else {
       const std::map<std::string, AnyTensorView> tensors = borrow_weights(weights);
       const py::gil_scoped_release release;
-      model_.set_weights(tensors);
+      model_->set_weights(tensors);
     }
+  }
+
+  py::dict statistics() const {
+    const aotbuild_statistics values = model_->statistics();
+    py::dict result;
+    result["calls"] = values.calls;
+    result["graph_captures"] = values.graph_captures;
+    result["graph_replays"] = values.graph_replays;
+    result["driver_allocations"] = values.driver_allocations;
+    result["device_bytes"] = values.device_bytes;
+    result["graph_obstacle"] = values.graph_obstacle;
+    return result;
   }
 
   py::object call(const py::args& args, const py::kwargs& kwargs) const {
     std::vector<py::object> leaves(info_.input_count);
     bind(args, kwargs, leaves);
-    const bool torch = !leaves.empty() && is_torch_tensor(leaves[0]);
+    // What comes on the device is answered there, in the kind of the first tensor that is.
+    const auto on_device = std::find_if(leaves.begin(), leaves.end(),
+                                        [&](const py::object& leaf) { return is_for_cuda() && is_on_cuda(leaf); });
+    void* const stream = on_device != leaves.end() ? current_stream(*on_device) : nullptr;
+    const bool torch =
+        on_device != leaves.end() ? is_torch_tensor(*on_device) : !leaves.empty() && is_torch_tensor(leaves[0]);
 
     std::vector<Array> arrays;
     arrays.reserve(leaves.size());
     std::vector<aotbuild_tensor> inputs;
     inputs.reserve(leaves.size());
     for (std::size_t i = 0; i < leaves.size(); ++i) {
-      arrays.push_back(input(leaves[i], info_.inputs[i]));
+      arrays.push_back(input(leaves[i], info_.inputs[i], stream));
       inputs.push_back(arrays.back().c_tensor());
     }
     std::vector<aotbuild_tensor> outputs(info_.output_count);
+    for (aotbuild_tensor& output : outputs) output.device.type = stream != nullptr ? AOTBUILD_CUDA : AOTBUILD_CPU;
     std::shared_ptr<void> owner;
     {
       const py::gil_scoped_release release;
-      owner = model_.run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size());
+      owner = model_->run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size(), stream);
     }
     std::vector<py::object> results;
     results.reserve(outputs.size());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      results.push_back(torch ? to_torch(outputs[i], owner) : to_numpy(outputs[i], owner, info_.outputs[i].name));
+      if (torch) {
+        results.push_back(py::module_::import("torch.utils.dlpack").attr("from_dlpack")(to_capsule(outputs[i], owner)));
+      } else if (stream != nullptr) {
+        results.push_back(
+            py::cast(DeviceArray{outputs[i], owner, stream, [model = model_, stream] { model->synchronize(stream); }}));
+      } else {
+        results.push_back(to_numpy(outputs[i], owner, info_.outputs[i].name));
+      }
     }
     switch (returns_) {
       case Returns::kTensor:
@@ -291,9 +396,14 @@ class Runner {
   }
 
  private:
-  Model make_model(const aotbuild_api& functions, const py::object& weights, int num_threads) {
+  bool is_for_cuda() const { return info_.output_count > 0 && info_.outputs[0].device.type == AOTBUILD_CUDA; }
+
+  Model make_model(const aotbuild_api& functions, const py::object& weights, int num_threads, const py::object& device,
+                   int cuda_graphs) {
     Options options;
     options.num_threads = num_threads;
+    if (!device.is_none()) options.device = {AOTBUILD_CUDA, device.cast<int>()};
+    options.cuda_graphs = cuda_graphs;
     if (is_path(weights)) {
       options.weights_file = path_of(weights);
     } else if (!weights.is_none()) {
@@ -370,13 +480,13 @@ class Runner {
     }
   }
 
-  Array input(const py::object& value, const aotbuild_tensor_info& info) const {
+  Array input(const py::object& value, const aotbuild_tensor_info& info, void* stream) const {
     const std::string what = name() + ": input '" + info.name + "'";
     const bool number = py::isinstance<py::float_>(value) || PyLong_Check(value.ptr()) != 0;
     if (info.ndim == 0 && number) {
       return from_numpy(py::module_::import("numpy").attr("asarray")(value, to_numpy_dtype(info.dtype, what)), what);
     }
-    return to_array(value, what);
+    return to_array(value, what, stream);
   }
 
   static py::object to_numpy(const aotbuild_tensor& tensor, const std::shared_ptr<void>& owner, const char* name) {
@@ -387,28 +497,6 @@ class Runner {
     const py::capsule base(new std::shared_ptr<void>(owner),
                            [](void* memory) { delete static_cast<std::shared_ptr<void>*>(memory); });
     return py::array(dtype, sizes, strides, static_cast<unsigned char*>(tensor.data) + tensor.byte_offset, base);
-  }
-
-  static py::object to_torch(const aotbuild_tensor& tensor, const std::shared_ptr<void>& owner) {
-    struct Export {
-      ManagedTensor managed;
-      std::shared_ptr<void> owner;  // also of the shape and strides
-    };
-    auto exported = std::make_unique<Export>();
-    exported->owner = owner;
-    exported->managed.tensor = tensor;
-    exported->managed.context = exported.get();
-    exported->managed.deleter = [](ManagedTensor* self) { delete static_cast<Export*>(self->context); };
-    // A consumer renames the capsule and takes the deleter over; until then the capsule has it.
-    const auto capsule =
-        py::reinterpret_steal<py::object>(PyCapsule_New(&exported->managed, "dltensor", [](PyObject* object) {
-          if (PyCapsule_IsValid(object, "dltensor") == 0) return;
-          auto* const managed = static_cast<ManagedTensor*>(PyCapsule_GetPointer(object, "dltensor"));
-          managed->deleter(managed);
-        }));
-    if (!capsule) throw py::error_already_set();
-    static_cast<void>(exported.release());
-    return py::module_::import("torch.utils.dlpack").attr("from_dlpack")(capsule);
   }
 
   py::object assemble(const Node& node, const std::vector<py::object>& results) const {
@@ -424,7 +512,7 @@ class Runner {
   Returns returns_;
   py::object outputs_type_;
   std::vector<py::object> weights_;
-  Model model_;
+  std::shared_ptr<Model> model_;  // also of results on a device
 };
 
 // A dict whose items are attributes too: `outputs.logits` is `outputs["logits"]`.
@@ -468,11 +556,21 @@ inline void bind_error(py::module_& module, const char* qualified_name) {
 
 // Adds what every model object has to the class of `Runner`.
 inline void bind_runner(py::class_<Runner>& type) {
+  py::class_<DeviceArray>(type, "DeviceArray", py::module_local(), "A result on a CUDA device, for __dlpack__.")
+      .def(
+          "__dlpack__",
+          [](const DeviceArray& self, const py::object& stream, const py::kwargs&) { return self.dlpack(stream); },
+          py::arg("stream") = py::none())
+      .def("__dlpack_device__", &DeviceArray::dlpack_device)
+      .def("__repr__", &DeviceArray::repr)
+      .def_property_readonly("shape", &DeviceArray::shape)
+      .def_property_readonly("dtype", &DeviceArray::dtype);
   type.def("__call__", &Runner::call, "Run the model on NumPy arrays, torch tensors or objects with __dlpack__.")
       .def("__repr__", &Runner::repr)
       .def("load_weights", &Runner::load_weights, py::arg("weights"),
            "Swap the weights: the path of a safetensors file, or a mapping from state_dict names to arrays.")
       .def_property_readonly("name", &Runner::name, "The CMake target.")
+      .def_property_readonly("statistics", &Runner::statistics, "What a model on a GPU has done so far.")
       .def_property_readonly("signature", &Runner::signature, "Inputs and outputs with their types.")
       .def_property_readonly("manifest", &Runner::manifest,
                              "Versions, options and signature that the library was built with.");
@@ -482,10 +580,12 @@ inline void bind_runner(py::class_<Runner>& type) {
 inline void bind_model(py::module_& module, const char* name, const aotbuild_api& functions) {
   const py::object outputs_type = make_outputs_type(module);
   py::class_<Runner> type(module, name, py::module_local());
-  type.def(py::init([&functions, outputs_type](const py::object& weights, int num_threads) {
-             return std::make_unique<Runner>(functions, weights, num_threads, outputs_type);
+  type.def(py::init([&functions, outputs_type](const py::object& weights, int num_threads, const py::object& device,
+                                               int cuda_graphs) {
+             return std::make_unique<Runner>(functions, weights, num_threads, device, cuda_graphs, outputs_type);
            }),
-           py::kw_only(), py::arg("weights") = py::none(), py::arg("num_threads") = 0);
+           py::kw_only(), py::arg("weights") = py::none(), py::arg("num_threads") = 0, py::arg("device") = py::none(),
+           py::arg("cuda_graphs") = 0);
   bind_runner(type);
 }
 
