@@ -592,7 +592,9 @@ def _is_contiguous(value: Any) -> bool:
 def tensor_data(tensor: torch.Tensor) -> TensorData:
     """The values of a tensor as contiguous bytes."""
     detached = tensor.detach().cpu().contiguous()
-    raw = np.empty(0, np.uint8) if detached.numel() == 0 else detached.reshape(-1).view(torch.uint8).numpy().copy()
+    # A tensor of one element is contiguous with any stride, and only a stride of 1 can be viewed as bytes.
+    flat = detached.as_strided((detached.numel(),), (1,))
+    raw = np.empty(0, np.uint8) if flat.numel() == 0 else flat.view(torch.uint8).numpy().copy()
     return TensorData(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), raw)
 
 

@@ -129,16 +129,28 @@ def generate(sample: Any, folder: Path) -> tuple[str, str]:
     except AotbuildError as error:
         return REFUSED, str(error)
     emit.write(files, folder, folder / "stamp", None, ())
-    golden = captured.golden[0]
-    call = {
+    calls = {
         "args": model.example_inputs,
         "kwargs": dict(model.example_kwargs),
-        "outputs": [(data.dtype, data.shape, data.data.tobytes()) for data in golden.outputs],
+        "cases": [(list(map(_packed, case.inputs)), list(map(_packed, case.outputs))) for case in captured.golden],
         "tolerance": (captured.rtol, captured.atol),
-        "random": _is_random(model, golden.outputs),
+        "random": _is_random(model, captured.golden[0].outputs),
     }
-    (folder / "call.pickle").write_bytes(pickle.dumps(call))
+    (folder / "calls.pickle").write_bytes(pickle.dumps(calls))
     return "", ""
+
+
+def _packed(data: Any) -> tuple[str, tuple[int, ...], bytes]:
+    return data.dtype, data.shape, data.data.tobytes()
+
+
+def _unpacked(dtype: str, shape: tuple[int, ...], data: bytes) -> Any:
+    import numpy as np
+    import torch
+
+    if not data:
+        return torch.empty(shape, dtype=getattr(torch, dtype))
+    return torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(getattr(torch, dtype)).reshape(shape)
 
 
 def _is_random(model: Any, recorded: Sequence[Any]) -> bool:
@@ -235,42 +247,57 @@ def compile_batch(folder: Path, name: str, targets: Sequence[str], jobs: int) ->
 
 
 def call(target: str, build: Path, folder: Path) -> tuple[str, str]:
-    """Runs a built sample and compares it with eager's result."""
-    import numpy as np
+    """Runs a built sample on its example, and with each dynamic size at its extremes, and compares with eager."""
+    import aotbuild
+
+    recorded = pickle.loads((folder / "calls.pickle").read_bytes())
+    library = aotbuild.load(build / f"lib{target}.so", num_threads=2)
+    greatest = 0.0
+    for number, (inputs, outputs) in enumerate(recorded["cases"]):
+        tensors = [_unpacked(*packed) for packed in inputs]
+        sizes = f"with inputs of sizes {[list(tensor.shape) for tensor in tensors]} " if number else ""
+        try:
+            if number == 0:
+                result = library(*_positional(recorded["args"]), **_named(recorded["kwargs"]))
+            else:
+                result = library(*tensors)
+        except Exception as error:
+            return WRONG, f"the call {sizes}fails: {type(error).__name__}: {error}"
+        expected = [_unpacked(*packed) for packed in outputs]
+        problem, difference = _compare(result, expected, recorded["tolerance"], recorded["random"])
+        if problem:
+            return WRONG, sizes + problem
+        greatest = max(greatest, difference)
+    if recorded["random"]:
+        return PASSES, "only sizes and types are compared: its values are random"
+    return PASSES, f"error {greatest:.1e}"
+
+
+def _compare(result: Any, expected: Sequence[Any], tolerance: tuple[float, float], random: bool) -> tuple[str, float]:
+    """What is wrong, if anything, and the greatest error in parts of the greatest value."""
     import torch
     from model_builds import leaves
 
-    import aotbuild
-
-    recorded = pickle.loads((folder / "call.pickle").read_bytes())
-    expected = [
-        torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(getattr(torch, dtype)).reshape(shape)
-        if data
-        else torch.empty(shape, dtype=getattr(torch, dtype))
-        for dtype, shape, data in recorded["outputs"]
-    ]
-    library = aotbuild.load(build / f"lib{target}.so", num_threads=2)
-    try:
-        result = library(*_positional(recorded["args"]), **_named(recorded["kwargs"]))
-    except Exception as error:
-        return WRONG, f"the call fails: {type(error).__name__}: {error}"
     actual = [torch.as_tensor(leaf) for leaf in leaves(result)]
     if len(actual) != len(expected):
-        return WRONG, f"{len(actual)} outputs, expected {len(expected)}"
-    rtol, atol = recorded["tolerance"]
+        return f"{len(actual)} outputs, expected {len(expected)}", 0
+    greatest = 0.0
     for index, (got, want) in enumerate(zip(actual, expected)):
-        if recorded["random"]:
+        if random:
             if (got.shape, got.dtype) != (want.shape, want.dtype):
-                return WRONG, f"output {index} is {got.dtype}{list(got.shape)}, eager's {want.dtype}{list(want.shape)}"
+                return f"output {index} is {got.dtype}{list(got.shape)}, eager's {want.dtype}{list(want.shape)}", 0
             continue
         exact = not (want.dtype.is_floating_point or want.dtype.is_complex)
+        rtol, atol = (0.0, 0.0) if exact else tolerance
         try:
-            torch.testing.assert_close(
-                got, want, rtol=0 if exact else rtol, atol=0 if exact else atol, equal_nan=True, check_stride=False
-            )
+            torch.testing.assert_close(got, want, rtol=rtol, atol=atol, equal_nan=True, check_stride=False)
         except AssertionError as error:
-            return WRONG, f"output {index}: {error}"
-    return PASSES, "only sizes and types are compared: its values are random" if recorded["random"] else ""
+            return f"output {index}: {error}", 0
+        finite = want.isfinite()
+        if not exact and bool(finite.any()):
+            difference = (got - want)[finite].abs().max() / want[finite].abs().max().clamp(min=1e-30)
+            greatest = max(greatest, float(difference))
+    return "", greatest
 
 
 def _positional(args: Iterable[Any]) -> list[Any]:
@@ -281,7 +308,9 @@ def _positional(args: Iterable[Any]) -> list[Any]:
     for arg in args:
         if isinstance(arg, tuple | list):
             result += _positional(arg)
-        elif isinstance(arg, torch.Tensor | dict):
+        elif isinstance(arg, dict):
+            result.append({key if isinstance(key, str) else f"_{key}": value for key, value in arg.items()})
+        elif isinstance(arg, torch.Tensor):
             result.append(arg)
     return result
 
@@ -323,10 +352,9 @@ def batches(samples: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def sweep(samples: Sequence[Any], folder: Path, log: Log, *, seconds: float, batch: int, jobs: int) -> None:
-    """Runs the samples that the log has no result of."""
+    """Runs the samples; the log gets a result of each."""
     _warm_up()
-    done = log.read()
-    for number, part in enumerate(batches([sample for sample in samples if sample.id not in done], batch)):
+    for number, part in enumerate(batches(samples, batch)):
         name = f"batch{number}"
         shutil.rmtree(folder / name, ignore_errors=True)
         generated = []
@@ -366,21 +394,28 @@ def _warm_up() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", action="append", choices=("op", "module", "example"))
+    parser.add_argument("--kind", action="append", choices=("op", "module", "example", "architecture"))
     parser.add_argument("--dtype", action="append", help="element types of operators' and modules' samples")
     parser.add_argument("--only", nargs="+", help="entries of the databases by name")
     parser.add_argument("--samples", type=int, default=1, help="how many of each entry and element type")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "sweep")
     parser.add_argument("--seconds", type=float, default=60, help="limit of each stage of a sample")
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--limit", type=int, help="stops after so many samples; the next run goes on")
     parser.add_argument("--jobs", type=int, default=1, help="compilations at a time")
     parser.add_argument("--again", action="append", choices=OUTCOMES, help="runs samples with this outcome again")
+    parser.add_argument("--report", type=Path, help="writes the table of all results so far, and runs nothing")
     arguments = parser.parse_args()
-    from sweep_samples import all_samples
-
     folder: Path = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    kinds = tuple(arguments.kind or ("op", "module", "example"))
+    if arguments.report:
+        from sweep_report import report
+
+        arguments.report.write_text(report(Log(folder / "results.jsonl").read().values()))
+        return
+    from sweep_samples import all_samples
+
+    kinds = tuple(arguments.kind or ("op", "module", "example", "architecture"))
     samples = list(all_samples(kinds, tuple(arguments.dtype or ("float32",)), arguments.samples))
     if arguments.only:
         samples = [sample for sample in samples if sample.name in arguments.only]
@@ -389,7 +424,10 @@ def main() -> None:
         kept = [result for result in Log(log_path).read().values() if result.outcome not in arguments.again]
         log_path.write_text("".join(json.dumps(asdict(result)) + "\n" for result in kept))
     start = time.monotonic()
-    sweep(samples, folder, Log(log_path), seconds=arguments.seconds, batch=arguments.batch, jobs=arguments.jobs)
+    log = Log(log_path)
+    done = log.read()
+    samples = [sample for sample in samples if sample.id not in done][: arguments.limit]
+    sweep(samples, folder, log, seconds=arguments.seconds, batch=arguments.batch, jobs=arguments.jobs)
     print(f"{time.monotonic() - start:.0f} s")
 
 

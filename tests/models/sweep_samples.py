@@ -1,4 +1,4 @@
-"""The samples of the sweep: PyTorch's own databases of operators, of modules and of programs for torch.export."""
+"""The samples of the sweep: PyTorch's databases of operators, modules and programs for torch.export; architectures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from aotbuild.model import Model
 
-KINDS = ("op", "module", "example")
+KINDS = ("op", "module", "example", "architecture")
 
 
 @dataclass(frozen=True)
@@ -136,3 +136,8 @@ def all_samples(kinds: tuple[str, ...], dtypes: tuple[str, ...], count: int) -> 
         cases: dict[str, Any] = examples.all_examples()  # type: ignore[no-untyped-call]
         for name, case in cases.items():
             yield Sample("example", name, "any", 0, functools.partial(_example, case))
+    if "architecture" in kinds:
+        from architectures import ARCHITECTURES
+
+        for name, (_, make_model) in ARCHITECTURES.items():
+            yield Sample("architecture", name, "float32", 0, make_model)
