@@ -1,0 +1,83 @@
+"""The report of the sweep: how many samples of each kind and element type have each outcome, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweep import Result
+
+_TITLES = {"op": "operators", "module": "modules", "example": "export examples", "architecture": "architectures"}
+_HEAD = """\
+# Coverage
+
+What the sweep (`tests/models/sweep.py`) found on the CPU: samples of PyTorch's own databases of operators (`op_db`) and
+modules (`module_db`) and the examples of `torch._export.db`, each generated, compiled, run, and compared with eager
+PyTorch. The tolerance is that of a model's own test: 1e-4 and 1e-5 for float32, none for integers. What is random is
+compared by sizes and types. This page is written by `python tests/models/sweep.py --report docs/coverage.md`.
+
+"""
+_MISSING = re.compile(r"^  (\S+?)(?: \(\d+ calls?\))?$", re.MULTILINE)
+
+
+def report(results: Iterable[Result]) -> str:
+    """The whole page. Samples that the databases do not have are left out."""
+    found = [result for result in results if result.outcome != "no such sample"]
+    parts = [_HEAD, _counts(found), _missing(found), _reasons(found)]
+    return "".join(parts)
+
+
+def _counts(results: list[Result]) -> str:
+    outcomes = list(dict.fromkeys(["passes", *sorted({result.outcome for result in results})]))
+    rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for result in results:
+        rows[result.kind, result.dtype][result.outcome] += 1
+    lines = ["| samples | element type | " + " | ".join(outcomes) + " |", "|---|---|" + "---:|" * len(outcomes)]
+    for (kind, dtype), counts in sorted(rows.items(), key=lambda row: (list(_TITLES).index(row[0][0]), row[0][1])):
+        numbers = " | ".join(str(counts[outcome]) for outcome in outcomes)
+        lines.append(f"| {_TITLES[kind]} | {dtype} | {numbers} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _missing(results: list[Result]) -> str:
+    calls: dict[str, set[str]] = defaultdict(set)
+    for result in results:
+        if "has no kernel for" in result.detail:
+            for operator in _MISSING.findall(result.detail):
+                calls[operator].add(result.name)
+    if not calls:
+        return ""
+    lines = ["## Operators that the runtime lacks", "", "| operator | needed by |", "|---|---|"]
+    for operator, names in sorted(calls.items(), key=lambda item: (-len(item[1]), item[0])):
+        lines.append(f"| `{operator}` | {', '.join(sorted(names))} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _reasons(results: list[Result]) -> str:
+    rest: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for result in results:
+        if result.outcome != "passes" and "has no kernel for" not in result.detail:
+            rest[result.name, result.outcome, _first_reason(result.detail)].append(result.dtype)
+    if not rest:
+        return ""
+    lines = [
+        "## Everything else that does not pass",
+        "",
+        "| entry | element types | outcome | reason |",
+        "|---|---|---|---|",
+    ]
+    for (name, outcome, reason), dtypes in sorted(rest.items()):
+        lines.append(f"| {name} | {', '.join(dtypes)} | {outcome} | {reason} |")
+    return "\n".join(lines) + "\n"
+
+
+def _first_reason(detail: str) -> str:
+    """One line, without paths and the sample's own name."""
+    lines = [line.strip() for line in detail.splitlines() if line.strip() and not line.strip().startswith("at /")]
+    text = " ".join(lines[:2])
+    text = re.sub(r"\S*/\S*", "", text)
+    text = re.sub(r"\b(?:op|module|example)_\w+_\d+: ", "", text)
+    return text.replace("|", "\\|")[:200].strip()
