@@ -54,7 +54,7 @@ void for_each_rectangle(const StridedLoop<kOperands>& loop, std::array<char*, kO
 }  // namespace
 
 CudaCall::CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels& kernels, CudaWorkspace& workspace,
-                   ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call)
+                   ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call, bool captures)
     : device_(device),
       kernels_(kernels),
       workspace_(workspace),
@@ -62,6 +62,7 @@ CudaCall::CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels&
       seeds_(seeds),
       stream_(stream),
       call_(call),
+      captures_(captures),
       result_blocks_(call != nullptr ? call->signature.outputs.size() : 0) {
   aotbuild::detail::Workspace::current()->set_device_call(this);
 }
@@ -87,7 +88,7 @@ void* CudaCall::allocate_result(std::size_t i, std::size_t nbytes, bool on_host)
 
 TensorPtr CudaCall::allocate_output(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
                                     const std::int64_t* strides, int output_index) {
-  if (!is_capturing() && output_index >= 0 && static_cast<std::size_t>(output_index) < result_blocks_.size()) {
+  if (call_ != nullptr && output_index >= 0 && static_cast<std::size_t>(output_index) < result_blocks_.size()) {
     const auto i = static_cast<std::size_t>(output_index);
     const aotbuild_tensor& output = call_->outputs[i];
     const std::size_t nbytes = extent_bytes(dtype, ndim, sizes, strides);

@@ -30,9 +30,9 @@ class SeedGenerator {
 class CudaCall final : public DeviceCall {
  public:
   // The device's part of the thread's current workspace for as long as this lives, longer than all of the call's
-  // tensors. Null `call`: a graph is captured, whose outputs are its own.
+  // tensors. Null `call`: outputs are the pass's own. `captures`: the stream is being captured into a graph.
   CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels& kernels, CudaWorkspace& workspace,
-           ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call);
+           ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call, bool captures);
   ~CudaCall() override;
   CudaCall(const CudaCall&) = delete;
   CudaCall& operator=(const CudaCall&) = delete;
@@ -62,7 +62,7 @@ class CudaCall final : public DeviceCall {
   std::shared_ptr<void> take_result(std::size_t i) { return std::move(result_blocks_[i]); }
   const void* result_data(std::size_t i) const { return result_blocks_[i].get(); }
 
-  bool is_capturing() const { return call_ == nullptr; }
+  bool is_capturing() const { return captures_; }
   // Why the run function cannot be captured, when it has failed for that; else empty.
   const std::string& obstacle() const { return obstacle_; }
 
@@ -81,6 +81,7 @@ class CudaCall final : public DeviceCall {
   SeedGenerator& seeds_;
   const Stream stream_;
   const CheckedCall* const call_;
+  const bool captures_;
   std::vector<std::shared_ptr<void>> result_blocks_;
   std::vector<TensorPtr> kept_;  // until the run function has returned
   std::vector<SeedBlock> seed_blocks_;

@@ -12,6 +12,9 @@ namespace {
 constexpr std::size_t kSmallest = 512;                    // what cuMemAlloc aligns to at least twice over
 constexpr std::size_t kLargeUnit = std::size_t{1} << 21;  // the driver's pages of large blocks: 2 MiB
 
+// Sizes that come in turns find their blocks again.
+constexpr std::uint64_t kKeptCalls = 8;
+
 std::size_t round_up(std::size_t value, std::size_t unit) { return (value + unit - 1) / unit * unit; }
 
 // A size class may waste a quarter; of large blocks, at most a page is wasted.
@@ -70,6 +73,7 @@ Block* BlockCache::allocate(std::size_t nbytes) {
     if (made->data == 0) device_->fail_out_of_memory(made->capacity, "a tensor");
     block = made.release();
   }
+  block->last_call = calls_;
   live_bytes_ += block->capacity;
   peak_bytes_ = std::max(peak_bytes_, live_bytes_);
   if (pinning_ != nullptr) {
@@ -95,18 +99,22 @@ void BlockCache::unpin(const std::vector<Block*>& blocks) noexcept {
 }
 
 void BlockCache::trim() noexcept {
-  if (cached_bytes_ > 2 * peak_bytes_) release_free(2 * peak_bytes_);
+  if (cached_bytes_ > 2 * peak_bytes_) release_free(2 * peak_bytes_, kKeptCalls);
+  if (cached_bytes_ > 4 * peak_bytes_) release_free(4 * peak_bytes_, 1);
+  ++calls_;
 }
 
-void BlockCache::release_free(std::size_t keep_bytes) noexcept {
-  device_->driver().context_synchronize();  // queued work may use the blocks
+void BlockCache::release_free(std::size_t keep_bytes, std::uint64_t unused_calls) noexcept {
+  bool is_synchronized = false;
   for (std::size_t c = kSizeClassCount; c-- > 0 && cached_bytes_ > keep_bytes;) {
     std::vector<Block*>& blocks = free_blocks_[c];
     for (std::size_t i = 0; i < blocks.size() && cached_bytes_ > keep_bytes;) {
-      if (blocks[i]->pins != 0) {
+      if (blocks[i]->pins != 0 || blocks[i]->last_call + unused_calls > calls_) {
         ++i;
         continue;
       }
+      if (!is_synchronized) device_->driver().context_synchronize();  // queued work may use the blocks
+      is_synchronized = true;
       cached_bytes_ -= blocks[i]->capacity;
       release(blocks[i]);
       blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(i));

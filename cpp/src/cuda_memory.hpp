@@ -26,7 +26,8 @@ struct Block {
   DevicePointer data;
   std::size_t capacity;
   std::uint8_t size_class;
-  int pins = 0;  // captured graphs that have its address
+  int pins = 0;                 // captured graphs that have its address
+  std::uint64_t last_call = 0;  // that used it, counted by the cache
 };
 
 // The device memory of calls that run one after the other, in the order of their work on the device. A block that was
@@ -51,10 +52,12 @@ class BlockCache {
   // While a graph's memory holds what a call reads or makes, pinned blocks are not handed out.
   void reserve_pinned(bool reserve) noexcept { reserves_pinned_ = reserve; }
 
-  // After a call: gives unused blocks back to the driver while they are more than twice the largest need of any call.
+  // After a call: gives free blocks back to the driver while they are more than twice the largest need of any call, as
+  // long as there are some that the last calls did not use. (Blocks do not always fit what is asked for next, so one
+  // call may well use more than twice of what it needs at a time; the next call will use it again.)
   void trim() noexcept;
-  // Gives unused blocks back, down to `keep_bytes`.
-  void release_free(std::size_t keep_bytes) noexcept;
+  // Gives free blocks back, down to `keep_bytes`, that none of the last `unused_calls` calls has used.
+  void release_free(std::size_t keep_bytes, std::uint64_t unused_calls = 0) noexcept;
 
  private:
   Block* take_free(std::size_t nbytes, std::size_t size_class);
@@ -68,6 +71,7 @@ class BlockCache {
   std::size_t cached_bytes_ = 0;  // free and not pinned
   std::size_t live_bytes_ = 0;
   std::size_t peak_bytes_ = 0;
+  std::uint64_t calls_ = 0;
 };
 
 // Memory of outputs: taken by calls, given back when results are destroyed, whenever and by whatever thread that is.

@@ -64,8 +64,9 @@ class WeightSet::Loader {
     }
     std::vector<const Candidate*> chosen = choose(candidates);
     if (std::find(chosen.begin(), chosen.end(), nullptr) != chosen.end()) fill_optional(&chosen, source);
-    set_.storages_ = std::make_unique<Storage[]>(info_.weight_count);
-    set_.tensors_ = std::make_unique<Tensor[]>(info_.weight_count);
+    const std::size_t derived_count = device_ == nullptr ? 0 : device_->derived_count();
+    set_.storages_ = std::make_unique<Storage[]>(info_.weight_count + derived_count);
+    set_.tensors_ = std::make_unique<Tensor[]>(info_.weight_count + derived_count);
     file_memory_.resize(info_.weight_count);
     for (std::size_t i = 0; i < info_.weight_count; ++i) place(i, *chosen[i]);
     if (device_ != nullptr) upload();
@@ -258,25 +259,42 @@ class WeightSet::Loader {
     }
   }
 
-  // All weights in one block on the device; nothing of them stays in host memory.
+  // The weights that calls read in one block on the device, with what is derived from all of them in another; nothing
+  // of them stays in host memory.
   void upload() {
+    set_.device_memory_ = upload_those(true);
+    std::shared_ptr<void> others = upload_those(false);
+    set_.files_.clear();
+    set_.copies_.clear();
+    set_.derived_memory_ =
+        device_->derive(set_, set_.storages_.get() + info_.weight_count, set_.tensors_.get() + info_.weight_count);
+    set_.count_ += device_->derived_count();
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      if (!device_->reads_weight(i)) set_.storages_[i].data = nullptr;
+    }
+  }
+
+  std::shared_ptr<void> upload_those(bool that_calls_read) {
     constexpr std::size_t kDeviceAlignment = 256;  // of cuMemAlloc, which kernels may count on
     std::vector<UploadRegion> regions;
+    std::vector<std::size_t> indices;
     std::size_t end = 0;
     for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      if (device_->reads_weight(i) != that_calls_read) continue;
       const Storage& storage = set_.storages_[i];
+      indices.push_back(i);
       regions.push_back({storage.data, storage.nbytes, end});
       end += (storage.nbytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
     }
-    set_.device_memory_ = device_->upload(regions, end);
-    for (std::size_t i = 0; i < info_.weight_count; ++i) {
-      Storage& storage = set_.storages_[i];
-      if (file_memory_[i]) release_pages(storage.data, storage.nbytes);
-      storage.data = static_cast<char*>(set_.device_memory_.get()) + regions[i].offset;
+    if (indices.empty() && !that_calls_read) return nullptr;
+    std::shared_ptr<void> memory = device_->upload(regions, end);
+    for (std::size_t k = 0; k < indices.size(); ++k) {
+      Storage& storage = set_.storages_[indices[k]];
+      if (file_memory_[indices[k]]) release_pages(storage.data, storage.nbytes);
+      storage.data = static_cast<char*>(memory.get()) + regions[k].offset;
       storage.device = device_->device();
     }
-    set_.files_.clear();
-    set_.copies_.clear();
+    return memory;
   }
 
   const Tensor* constant(int index) const {

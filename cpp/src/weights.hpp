@@ -33,6 +33,7 @@ class WeightSet {
   // A number that no other set of the process has or had.
   std::uint64_t id() const { return id_; }
 
+  // The model's weights, and then what the device has derived from them.
   std::size_t size() const { return count_; }
   // The handle is shared by all calls. Only the data of mutated weights may be written, and they are this set's own.
   Tensor* tensor(std::size_t index) const { return &tensors_[index]; }
@@ -49,6 +50,7 @@ class WeightSet {
   std::uint64_t id_;
   std::size_t count_;
   std::shared_ptr<void> device_memory_;
+  std::shared_ptr<void> derived_memory_;
   std::vector<MappedFile> files_;
   std::vector<AlignedBuffer> copies_;
   std::unique_ptr<Storage[]> storages_;

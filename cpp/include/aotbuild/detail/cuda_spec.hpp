@@ -32,6 +32,17 @@ struct CudaKernelSpec {
   bool cooperative;          // all blocks must be resident at once
 };
 
+// Tensors that depend on weights alone, such as weights in the layout that a kernel reads best. They are computed when
+// weights are loaded; the run function reads them as further weights.
+struct CudaDerivedSpec {
+  // As VariantSpec::run, without inputs.
+  void (*derive)(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs);
+  std::size_t count;  // of outputs
+  // Weights that the run function does not read: they need not stay on the device.
+  std::size_t unread_count;
+  const int* unread;
+};
+
 // The kernels of one VariantSpec. A device serves it if it loads the images and allows `max_shared_bytes` a block: an
 // sm_80 image loads on capability 8.6, which has less shared memory.
 struct CudaVariantSpec {
@@ -40,6 +51,7 @@ struct CudaVariantSpec {
   unsigned max_shared_bytes;
   std::size_t kernel_count;
   const CudaKernelSpec* kernels;
+  const CudaDerivedSpec* derived = nullptr;  // null: nothing is derived
 };
 
 // ModelSpec::make_device_model of a model whose variants are all for CUDA.
