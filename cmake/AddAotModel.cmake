@@ -8,7 +8,8 @@
       [DYNAMIC_SHAPES input:dim=min..max ...] [PARAMS key=value ...]
       [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
-      [PRESET default|debug|max-performance|min-size] [OPTIONS key=value ...]
+      [TUNE CACHED|OFF] [TUNING_DATABASE file]
+      [PRESET default|debug|max-performance|min-size] [CONFIG file.toml] [OPTIONS key=value ...]
       [DEPENDS file ...] [OUTPUT_DIR dir] [JOB_POOL pool] [EXCLUDE_FROM_ALL] [VERBOSE]
       [OUTPUT_TARGETS var] [HEADER_VAR var] [MANIFEST_VAR var]
       [NO_TEST] [RTOL x] [ATOL x] [TEST_LABELS label ...] [BENCHMARK] [PYTHON_MODULE name])
@@ -45,6 +46,13 @@ What it runs on:
 | `CUDA_ARCHITECTURES architecture ...` | `CMAKE_CUDA_ARCHITECTURES` | with `DEVICE cuda`: the GPUs, in CMake's notation: `75`, `80`, `86`, `89`, `90`, `100`, `120`, machine code for each; from 75 to 89 also `80-virtual`, PTX that the driver compiles for later GPUs. The library holds them all and takes the best at load. It is declared, never probed | another value, such as `native` or `all`; `-virtual` from 90 on; one twice; without `DEVICE cuda` |
 | `RUNTIME standalone` | `standalone` | `torch` is not supported yet | another value; `torch` |
 
+Tuning of the kernels of `DEVICE cuda`, see [Tuning](tuning.md):
+
+| keyword | default | meaning | refused |
+|---|---|---|---|
+| `TUNE CACHED`, `TUNE OFF` | `CACHED` | `CACHED`: kernels get the configurations that the tuning database has for them, the others what the heuristics choose. `OFF`: the heuristics choose for all. A build never searches; the target `<target>.tune` does | another value; `SEARCH`; without `DEVICE cuda` |
+| `TUNING_DATABASE file` | the model's file with the extension `.tuning`, else `<target>.tuning` in the current source folder | the database, a text file to check in. It need not exist; a change of it runs the generator | with `TUNE OFF`; without `DEVICE cuda` |
+
 Weights and compiler settings:
 
 | keyword | default | meaning | refused |
@@ -54,7 +62,8 @@ Weights and compiler settings:
 | `WEIGHTS EXTERNAL` | | given at run time by name | |
 | `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` | a path with folders; without `WEIGHTS FILE` |
 | `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `max-performance`: longer compilation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
-| `OPTIONS key=value ...` | none | TorchInductor's settings; they win over `PRESET` | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have (while building) |
+| `CONFIG file.toml` | none | a TOML file of TorchInductor's settings, as in `[cpp]` with `simdlen = 8`; they win over `PRESET`, and `OPTIONS` over them. A change of the file runs the generator | a file that does not exist and that `DEPENDS` does not name; what is no TOML (while building) |
+| `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG` | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have (while building) |
 
 The build:
 
@@ -78,7 +87,7 @@ Checks and extras:
 | `BENCHMARK` | | the executable `<target>_benchmark` | a machine that has no Google Benchmark; a value |
 | `PYTHON_MODULE name` | | the extension module `name`, a target of that name | no Python identifier; the name of a target; a Python without pybind11 |
 
-`METHODS`, `CONFIG`, `TUNE` and `TUNING_DATABASE` are known and not supported yet: an error.
+`METHODS` is known and not supported yet: an error.
 
 Targets besides the library: `<target>.generate`, `<target>.explain` and `aotbuild_codegen` (see `aotbuild_generate`);
 `<target>_test`, `<target>_benchmark`; `aotbuild_runtime`, one static library for all static models of the build, and

@@ -16,13 +16,14 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` | as in `add_aot_model` | as in `add_aot_model` |
+| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `TUNE`, `TUNING_DATABASE`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `CONFIG`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` | as in `add_aot_model` | as in `add_aot_model` |
 | `SOURCES_VAR var` | | the sources of the library, with their compile options set as source properties of this directory | more than one name |
 | `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the typed header and of the manifest | more than one name |
 
 Targets: `<target>.generate` runs the generator; `<target>.explain` prints what it would do and why, with the exact
-shell command, and writes the same as JSON to `<target>.explain.json`; `aotbuild_codegen` runs every generator of the
-build. Under Makefiles `<target>.check` looks before each build whether the generator has to run.
+shell command, and writes the same as JSON to `<target>.explain.json`; with `DEVICE cuda`, `<target>.tune` measures the
+model's kernels and writes the tuning database, and `aotbuild_tune` does so for all models; `aotbuild_codegen` runs
+every generator of the build. Under Makefiles `<target>.check` looks before each build whether the generator has to run.
 `<target>.generate` carries what later helpers need as properties: `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
 `AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA`,
 `AOTBUILD_CUDA_ARCHITECTURES`, `AOTBUILD_API_SOURCE`, `AOTBUILD_TEST_SOURCE`, `AOTBUILD_GOLDEN`,
@@ -80,20 +81,36 @@ function(_aotbuild_check_model prefix out_file out_argument)
   if(NOT file STREQUAL "")
     cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE OUTPUT_VARIABLE path)
     set(argument "${path}${callable}")
-    set(made "")
-    foreach(dependency IN LISTS ${prefix}_DEPENDS)
-      cmake_path(ABSOLUTE_PATH dependency BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
-      list(APPEND made "${dependency}")
-    endforeach()
-    if(IS_DIRECTORY "${path}")
-      _aotbuild_problem("MODEL \"${model}\": ${path} is a folder; name a file")
-    elseif(NOT EXISTS "${path}" AND NOT path IN_LIST made)
-      _aotbuild_problem("MODEL \"${model}\": the file ${path} does not exist; if the build makes it, name it in DEPENDS")
-    endif()
+    _aotbuild_check_exists(${prefix} MODEL "${model}" "${path}")
     set(file "${path}")
   endif()
   set(${out_file} "${file}" PARENT_SCOPE)
   set(${out_argument} "${argument}" PARENT_SCOPE)
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
+
+# Checks that the file of a keyword exists, or that the build makes it. Problems go to the caller.
+function(_aotbuild_check_exists prefix keyword value path)
+  set(made "")
+  foreach(dependency IN LISTS ${prefix}_DEPENDS)
+    cmake_path(ABSOLUTE_PATH dependency BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
+    list(APPEND made "${dependency}")
+  endforeach()
+  if(IS_DIRECTORY "${path}")
+    _aotbuild_problem("${keyword} \"${value}\": ${path} is a folder; name a file")
+  elseif(NOT EXISTS "${path}" AND NOT path IN_LIST made)
+    _aotbuild_problem("${keyword} \"${value}\": the file ${path} does not exist; if the build makes it, name it in DEPENDS")
+  endif()
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
+
+# The same of a keyword whose whole value is a file, relative to the current source folder.
+function(_aotbuild_check_file prefix keyword)
+  set(value "${${prefix}_${keyword}}")
+  if(NOT value STREQUAL "")
+    cmake_path(ABSOLUTE_PATH value BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE OUTPUT_VARIABLE path)
+    _aotbuild_check_exists(${prefix} ${keyword} "${value}" "${path}")
+  endif()
   set(problems "${problems}" PARENT_SCOPE)
 endfunction()
 
@@ -106,7 +123,7 @@ function(_aotbuild_check_generate target prefix)
     _aotbuild_problem("a model named \"${target}\" already exists in this build; choose another name")
   endif()
 
-  foreach(keyword IN ITEMS METHODS CONFIG TUNE TUNING_DATABASE)
+  foreach(keyword IN ITEMS METHODS)
     if(keyword IN_LIST ${prefix}_KEYWORDS)
       _aotbuild_problem("${keyword} is not supported yet; leave it out")
     endif()
@@ -123,6 +140,7 @@ function(_aotbuild_check_generate target prefix)
       _aotbuild_problem("CUDA_ARCHITECTURES needs DEVICE cuda")
     endif()
   endif()
+  _aotbuild_check_tune("${target}" ${prefix})
   if("${${prefix}_RUNTIME}" STREQUAL "torch")
     _aotbuild_problem("RUNTIME torch is not supported yet; use RUNTIME standalone")
   else()
@@ -154,6 +172,7 @@ function(_aotbuild_check_generate target prefix)
   _aotbuild_check_dynamic_shapes(${prefix})
   _aotbuild_check_pairs(${prefix} PARAMS)
   _aotbuild_check_pairs(${prefix} OPTIONS)
+  _aotbuild_check_file(${prefix} CONFIG)
 
   set(output_dir "${${prefix}_OUTPUT_DIR}")
   if(NOT output_dir STREQUAL "")
@@ -231,11 +250,21 @@ function(aotbuild_generate)
   foreach(architecture IN LISTS arg_CUDA_ARCHITECTURES)
     list(APPEND command --cuda-architecture "${architecture}")
   endforeach()
+  _aotbuild_tuning_database("${target}" arg "${model_file}" database database_depends)
+  if(NOT database STREQUAL "")
+    list(APPEND command --tuning-database "${database}")
+  endif()
   list(APPEND command --runtime "${arg_RUNTIME}" --weights "${weights}")
   if(NOT arg_WEIGHTS_FILE STREQUAL "")
     list(APPEND command --weights-file "${arg_WEIGHTS_FILE}")
   endif()
   list(APPEND command --preset "${arg_PRESET}")
+  set(config_file "")
+  if(NOT arg_CONFIG STREQUAL "")
+    cmake_path(ABSOLUTE_PATH arg_CONFIG BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE
+      OUTPUT_VARIABLE config_file)
+    list(APPEND command --config "${config_file}")
+  endif()
   foreach(entry IN LISTS arg_OPTIONS)
     list(APPEND command --option "${entry}")
   endforeach()
@@ -332,7 +361,7 @@ function(aotbuild_generate)
     OUTPUT "${stamp}"
     BYPRODUCTS ${generated} "${depfile}"
     COMMAND ${slot} ${command}
-    DEPENDS ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends} ${outdated}
+    DEPENDS ${model_file} ${config_file} ${database_depends} ${arg_DEPENDS} ${aotbuild_generator_depends} ${outdated}
     ${read_depfile}
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
     JOB_POOL ${pool}
@@ -351,7 +380,10 @@ function(aotbuild_generate)
     add_custom_target(aotbuild_codegen)
   endif()
   add_dependencies(aotbuild_codegen ${target}.generate)
-  set(depends ${model_file} ${arg_DEPENDS} ${aotbuild_generator_depends})
+  if(NOT database STREQUAL "")
+    _aotbuild_add_tune("${target}" "${database}" "${dir}" command "${arg_CUDA_ARCHITECTURES}")
+  endif()
+  set(depends ${model_file} ${config_file} ${database_depends} ${arg_DEPENDS} ${aotbuild_generator_depends})
   _aotbuild_add_explain("${target}" "${arg_MODEL}" "${stamp}" "${depfile}" "${dir}" command depends generated)
 
   _aotbuild_prefix_maps(maps)

@@ -38,6 +38,9 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none; matrix products and convolutions are slow then |
 | `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
 | `AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR` | the folder of `nlohmann/json.hpp` |
+| `AOTBUILD_TUNE_RUNNER` | a command that runs what follows it on a machine with a GPU, such as `srun --gpus=1`, for `<target>.tune`; default: here |
+| `AOTBUILD_TUNE_SHARDS` | how many devices `<target>.tune` uses at a time; default 1 |
+| `AOTBUILD_TUNE_ARCHITECTURE` | the architecture that `<target>.tune` is for; default: the first of the model's |
 | `AOTBUILD_GENERATOR` | a script that stands in for `python -m aotbuild`, for tests of build systems; also an environment variable |
 
 ## The compile cache
@@ -92,6 +95,7 @@ include("${CMAKE_CURRENT_LIST_DIR}/private/Isa.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/JobPools.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Python.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Runtime.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/private/Tune.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Weights.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotbuildGenerate.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotbuildAddModelTest.cmake")

@@ -90,9 +90,18 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("RUNTIME torch", "RUNTIME torch is not supported yet; use RUNTIME standalone"),
         ("METHODS encode", "METHODS is not supported yet; leave it out"),
         ("CUDA_ARCHITECTURES 80 90", "CUDA_ARCHITECTURES needs DEVICE cuda"),
-        ("CONFIG a.toml", "CONFIG is not supported yet; leave it out"),
-        ("TUNE OFF", "TUNE is not supported yet; leave it out"),
-        ("TUNING_DATABASE a.db", "TUNING_DATABASE is not supported yet; leave it out"),
+        ("TUNE OFF", "TUNE needs DEVICE cuda"),
+        ("TUNING_DATABASE a.tuning", "TUNING_DATABASE needs DEVICE cuda"),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 90 TUNE SEARCH",
+            "TUNE SEARCH: a build never searches, so that it gives the same bytes everywhere; use TUNE CACHED, and build "
+            "the target encoder.tune to search",
+        ),
+        ("DEVICE cuda CUDA_ARCHITECTURES 90 TUNE cached", 'TUNE "cached" is none of OFF, CACHED; did you mean CACHED?'),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 90 TUNE OFF TUNING_DATABASE a.tuning",
+            "TUNING_DATABASE is not read with TUNE OFF; leave one of them out",
+        ),
         ("WEIGHTS embed", 'WEIGHTS "embed" is none of EMBED, FILE, EXTERNAL; did you mean EMBED?'),
         ("WEIGHTS_FILE a.safetensors", "WEIGHTS_FILE needs WEIGHTS FILE"),
         ("WEIGHTS FILE WEIGHTS_FILE a/b", 'WEIGHTS_FILE "a/b" is not a file name: the file lies beside the library'),
@@ -155,9 +164,13 @@ def test_model_that_is_a_folder_is_refused(make_project: Callable[..., CMakeProj
 def test_missing_model_file_is_named(
     problems: Callable[..., list[str]], make_project: Callable[..., CMakeProject]
 ) -> None:
-    path = make_project("").source / "modle.py"
+    source = make_project("").source
+    path = source / "modle.py"
     assert problems("", "MODEL modle.py:build") == [
         f'MODEL "modle.py:build": the file {path} does not exist; if the build makes it, name it in DEPENDS'
+    ]
+    assert problems("CONFIG a.toml") == [
+        f'CONFIG "a.toml": the file {source}/a.toml does not exist; if the build makes it, name it in DEPENDS'
     ]
 
 

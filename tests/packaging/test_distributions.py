@@ -82,7 +82,7 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
     (runner,) = [name for name in names if name.startswith("aotbuild/_runner.") and name.endswith(".so")]
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),
-        *(f"aotbuild/{name}" for name in sources("cmake", "cpp/include", "cpp/src")),
+        *(f"aotbuild/{name}" for name in sources("cmake", "cpp/include", "cpp/src", "cpp/tools")),
         *(f"aotbuild-{version}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")),
         f"aotbuild-{version}.dist-info/licenses/LICENSE",
         f"aotbuild-{version}.data/data/share/cmake/aotbuild/aotbuildConfig.cmake",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import fcntl
 import json
+import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -102,7 +105,11 @@ def _run(args: argparse.Namespace) -> int:
             command += [] if args.runner else ["--device", str(shard)]
         command += [] if args.time_limit is None else ["--time-limit", str(args.time_limit)]
         commands.append(command)
-    with concurrent.futures.ThreadPoolExecutor(args.shards) as pool:
+    # Two programs on one device would time each other.
+    lock = Path(tempfile.gettempdir()) / f"aotbuild-tune-{os.getuid()}.lock"
+    with lock.open("a") as held, concurrent.futures.ThreadPoolExecutor(args.shards) as pool:
+        if not args.runner:
+            fcntl.flock(held, fcntl.LOCK_EX)
         results = list(pool.map(subprocess.call, commands))
     for command, result in zip(commands, results):
         if result != 0:

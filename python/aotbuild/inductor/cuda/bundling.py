@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -47,24 +48,31 @@ def bundle(
     compiled = compile_configs([(kernel.kernel, config) for kernel, config in pairs], gpu, processes=processes)
     values = dict(zip(prepared.input_names, captured.golden[0].inputs)) if captured.golden else {}
     values.update({name: prepared.weights[index].tensor for name, index in prepared.weight_index.items()})
+    inputs = _Inputs(values, {node.name for node in prepared.module.graph.nodes if node.op == "placeholder"})
     kernels = []
     for kernel in tunable:
         results = [(config, result) for (owner, config), result in zip(pairs, compiled) if owner is kernel]
-        kernels.append(_kernel(kernel, results, values))
+        kernels.append(_kernel(kernel, results, inputs))
     unique = {kernel.key: kernel for kernel in kernels if kernel.candidates}
     return Bundle(target, gpu.name, versions, list(unique.values()))
 
 
-def _kernel(
-    tunable: TunableKernel, results: Sequence[tuple[Config, CompiledKernel | str]], values: Mapping[str, TensorData]
-) -> Kernel:
+@dataclass(frozen=True)
+class _Inputs:
+    """The graph's inputs: values of those that are known, by name, and the names of all, weights included."""
+
+    values: Mapping[str, TensorData]
+    names: set[str]
+
+
+def _kernel(tunable: TunableKernel, results: Sequence[tuple[Config, CompiledKernel | str]], inputs: _Inputs) -> Kernel:
     failures = [f"{dict(config)}: {result}" for config, result in results if isinstance(result, str)]
     binaries = [(config, result) for config, result in results if isinstance(result, CompiledKernel)]
     if not binaries:
         return Kernel(tunable.key, tunable.kernel.name, (), (), (), failures)
     first = binaries[0][1]
     named = [dict(zip(first.wrapper_parameters, case, strict=True)) for case in tunable.cases]
-    cases = [[_argument(case[name], first.signature[name], values) for name in first.parameters] for case in named]
+    cases = [[_argument(case[name], first.signature[name], inputs) for name in first.parameters] for case in named]
     parameters = [_kind(first.signature[name]) for name in first.parameters]
     nulls = ["null"] * (first.parameter_count - len(parameters))
     candidates = [
@@ -100,15 +108,16 @@ def _numbers(kernel: CompiledKernel, case: Case) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-def _argument(value: object, triton_type: str, values: Mapping[str, TensorData]) -> Buffer | int | float:
+def _argument(value: object, triton_type: str, inputs: _Inputs) -> Buffer | int | float:
     if not isinstance(value, BufferHint):
         assert isinstance(value, (int, float)), f"a parameter of type {triton_type} has no value to tune with"
         return value
-    known = values.get(value.name)
+    rotates = value.name in inputs.names
+    known = inputs.values.get(value.name)
     if known is None or known.dtype != value.dtype or known.data.size == 0:
-        return Buffer(value.nbytes, value.dtype, known is not None)
+        return Buffer(value.nbytes, value.dtype, rotates)
     if getattr(torch, value.dtype).is_floating_point and value.nbytes > _REAL_BYTES:
-        return Buffer(value.nbytes, value.dtype, True)
+        return Buffer(value.nbytes, value.dtype, rotates)
     data = known.data.tobytes()
     # At larger sizes the example's values are repeated: indices stay in range.
-    return Buffer(value.nbytes, value.dtype, True, (data * (value.nbytes // len(data) + 1))[: value.nbytes])
+    return Buffer(value.nbytes, value.dtype, rotates, (data * (value.nbytes // len(data) + 1))[: value.nbytes])
