@@ -92,6 +92,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--param", action="append", default=[], metavar="KEY=VALUE")
     add("--cuda-architecture", action="append", default=[], metavar="ARCHITECTURE")
     add("--preset", default="default")
+    add("--config", type=Path, metavar="FILE.toml", help="TorchInductor's settings; --option wins over them")
     add("--option", action="append", default=[], metavar="KEY=VALUE")
 
 
@@ -158,6 +159,7 @@ def _generate(args: argparse.Namespace) -> int:
         cuda_architectures=tuple(args.cuda_architecture),
         runtime=args.runtime,
         preset=args.preset,
+        config=args.config,
         options=_pairs(args.option, "OPTIONS"),
         tuning_database=args.tuning_database,
         rtol=args.rtol,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aotbuild import cache, emit, program
+from aotbuild.config import read_config
 from aotbuild.errors import AotbuildError
 from aotbuild.program import CompiledModel, EmitOptions, Signature, TensorSpec
 from aotbuild.tuning.replay import Replay, Tuned
@@ -38,6 +39,7 @@ class GenerateRequest:
     cuda_architectures: tuple[str, ...] = ()
     runtime: str = "standalone"
     preset: str = "default"
+    config: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     tuning_database: Path | None = None
     rtol: float | None = None
@@ -78,11 +80,13 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     """
     progress = progress or Progress(request.emit.target)
     _refuse_unbuilt(request)
+    if request.config is not None:
+        request = dataclasses.replace(request, options={**read_config(request.config), **request.options})
     store = cache.enabled()
     toolchain = cache.toolchain_files()
     base = request.source_dir or Path.cwd()
     replay = Replay(request.tuning_database)
-    toolchain_and_tuning = [*toolchain, *([replay.path] if replay.path else [])]
+    toolchain_and_tuning = [*toolchain, *filter(None, (replay.path, request.config))]
     settings = {**_settings(request), "tuning": replay.settings}
     source_key = cache.source_key(settings, request.model, base, toolchain) if store else None
     if store and source_key:
@@ -200,7 +204,7 @@ def _on_device(signature: Signature, device: str) -> Signature:
 
 def _settings(request: GenerateRequest) -> dict[str, Any]:
     """All that the result depends on beside the model, without paths of the build."""
-    apart = ("model", "output_dir", "stamp", "depfile", "source_dir", "verbose", "tuning_database")
+    apart = ("model", "output_dir", "stamp", "depfile", "source_dir", "verbose", "tuning_database", "config")
     return {name: value for name, value in dataclasses.asdict(request).items() if name not in apart}
 
 

@@ -25,7 +25,16 @@ def parse_arguments() -> argparse.Namespace:
     generate = commands.add_parser("generate", allow_abbrev=False)
     for required in ("target", "model", "output-dir", "stamp", "depfile", "device", "runtime", "weights", "preset"):
         generate.add_argument(f"--{required}", required=True)
-    for optional in ("namespace", "class-name", "symbol-prefix", "weights-file", "rtol", "atol", "python-module"):
+    for optional in (
+        "namespace",
+        "class-name",
+        "symbol-prefix",
+        "weights-file",
+        "config",
+        "rtol",
+        "atol",
+        "python-module",
+    ):
         generate.add_argument(f"--{optional}", default="")
     generate.add_argument("--header", default="")
     generate.add_argument("--shards", type=int, required=True)

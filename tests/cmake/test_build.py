@@ -92,13 +92,17 @@ def test_changed_argument_generates_again(make_project: MakeProject, generator: 
 
 
 def test_declared_dependency_generates_again(make_project: MakeProject) -> None:
-    project = make_project(ENCODER.replace("build)", "build DEPENDS vocabulary.txt)"), {"vocabulary.txt": "a"})
+    lists = ENCODER.replace("build)", "build DEPENDS vocabulary.txt CONFIG inductor.toml)")
+    project = make_project(lists, {"vocabulary.txt": "a", "inductor.toml": ""})
     project.configure()
     project.build()
+    manifest = json.loads((project.build_dir / "encoder.aotbuild/encoder.manifest.json").read_text())
+    assert manifest["config"] == str(project.source / "inductor.toml")
     project.generated()
-    project.touch("vocabulary.txt")
-    project.build()
-    assert project.generated() == ["encoder"]
+    for name in ("vocabulary.txt", "inductor.toml"):
+        project.touch(name)
+        project.build()
+        assert project.generated() == ["encoder"], name
 
 
 def test_failed_generator_leaves_the_last_good_state_and_is_run_again(
@@ -306,6 +310,7 @@ def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
         "class_name": "",
         "symbol_prefix": "",
         "weights_file": "w.safetensors",
+        "config": "",
         "rtol": "1e-3",
         "atol": ".5",
         "python_module": "",
