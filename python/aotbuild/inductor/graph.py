@@ -81,9 +81,9 @@ def prepare(program: ExportedProgram) -> PreparedGraph:
         program = program.run_decompositions(decomposition_table(_preserved(program)))
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
-    weights, weight_index = _lift_weights(program, gm)
-    input_names = _drop_unused_constant_inputs(program, gm)
-    _write_back_mutations(program, gm)
+    weights, weight_index = lift_weights(program, gm)
+    input_names = drop_unused_constant_inputs(program, gm)
+    write_back_mutations(program, gm)
     for node in list(gm.graph.nodes):
         if node.target is aten._assert_tensor_metadata.default:
             gm.graph.erase_node(node)
@@ -92,7 +92,7 @@ def prepare(program: ExportedProgram) -> PreparedGraph:
     return PreparedGraph(gm, fake_inputs, weights, weight_index, input_names)
 
 
-def _lift_weights(program: ExportedProgram, gm: GraphModule) -> tuple[tuple[Weight, ...], dict[str, int]]:
+def lift_weights(program: ExportedProgram, gm: GraphModule) -> tuple[tuple[Weight, ...], dict[str, int]]:
     """Parameters, persistent and mutated buffers become weights; other constants stay constants of the graph."""
     signature = program.graph_signature
     mutated = set(signature.buffers_to_mutate.values()) | set(getattr(signature, "parameters_to_mutate", {}).values())
@@ -142,7 +142,7 @@ def _make_constant(gm: GraphModule, node: Node, name: str, value: torch.Tensor) 
     gm.graph.erase_node(node)
 
 
-def _drop_unused_constant_inputs(program: ExportedProgram, gm: GraphModule) -> list[str]:
+def drop_unused_constant_inputs(program: ExportedProgram, gm: GraphModule) -> list[str]:
     """Python numbers and None in the example inputs are part of the program; their placeholders go."""
     placeholders = {node.name: node for node in gm.graph.nodes if node.op == "placeholder"}
     names = []
@@ -169,7 +169,7 @@ def _make_token(gm: GraphModule, placeholder: Node) -> None:
     gm.graph.erase_node(placeholder)
 
 
-def _write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
+def write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
     """Export returns the new value of each mutated input; here it is copied into the input instead."""
     placeholders = {node.name: node for node in gm.graph.nodes if node.op == "placeholder"}
     signature = program.graph_signature

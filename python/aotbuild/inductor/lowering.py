@@ -115,11 +115,11 @@ def lower(
     linears = pack_linears(prepared.module, prepared.weight_index, mutated)
     features = {index: (weight.tensor.shape or (1,))[0] for index, weight in enumerate(prepared.weights)}
     linears, mlps = join_mlps(prepared.module, linears, features)
-    fake_mode = _fake_mode(prepared)
+    fake_mode = fake_mode_of(prepared)
     with V.set_fake_mode(fake_mode):
         decompose_preserved(prepared.module)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_options(preset, options or {}))
+        stack.enter_context(inductor_options(preset, options or {}))
         stack.enter_context(_standalone_backend())
         stack.enter_context(kernels.checked_divisions())
         stack.enter_context(V.set_fake_mode(fake_mode))
@@ -150,7 +150,7 @@ def lower(
     )
 
 
-def _fake_mode(prepared: PreparedGraph) -> Any:
+def fake_mode_of(prepared: PreparedGraph) -> Any:
     for value in prepared.fake_inputs:
         if hasattr(value, "fake_mode"):
             return value.fake_mode
@@ -165,7 +165,7 @@ def _fake_mode(prepared: PreparedGraph) -> Any:
 
 
 @contextlib.contextmanager
-def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
+def inductor_options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
     if preset not in _PRESETS:
         raise AotbuildError(f"PRESET {preset!r} is unknown; use one of: {', '.join(_PRESETS)}")
     known = inductor_config._config  # type: ignore[attr-defined]
@@ -298,7 +298,7 @@ def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: s
     missing = sorted(code.shim_functions - supported_shim_functions()) + sorted(code.unreachable)
     if not missing:
         return
-    places = _origins(graph)
+    places = origins(graph)
     lines = [f"{target}: the standalone runtime has no kernel for {len(missing)} operator(s) that this model calls:"]
     for function in missing:
         calls = places.get(function, [])
@@ -312,7 +312,7 @@ def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: s
     raise AotbuildError("\n".join(lines))
 
 
-def _origins(graph: GraphLowering) -> dict[str, list[str]]:
+def origins(graph: GraphLowering) -> dict[str, list[str]]:
     """For each library call, by shim function and by operator name: the user's source lines that it comes from."""
     found: dict[str, list[str]] = {}
     graphs = [graph, *(subgraph.graph for subgraph in graph.seen_subgraphs.values() if subgraph.graph is not None)]

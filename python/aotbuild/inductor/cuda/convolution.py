@@ -20,7 +20,7 @@ _library.define(
     "bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor"
 )
 
-# What TorchInductor's templates take; they multiply on tensor cores.
+# What the templates take; they multiply on tensor cores.
 _TEMPLATE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # With fewer channels a group, tensor cores multiply mostly padding: depthwise convolutions.
 _MIN_TEMPLATE_CHANNELS = 3
@@ -56,8 +56,9 @@ def decompose(
     stride, padding, dilation, output_padding = (
         _spatial(values, rank) for values in (stride, padding, dilation, output_padding)
     )
-    simple = all(d == 1 for d in dilation) and not transposed and weight.shape[1] >= _MIN_TEMPLATE_CHANNELS
-    if simple and input.dtype in _TEMPLATE_DTYPES and rank in (1, 2, 3):
+    # Of three dimensions, TorchInductor's template serves; it knows no dilation.
+    simple = rank in (1, 2) or (rank == 3 and all(d == 1 for d in dilation))
+    if simple and not transposed and weight.shape[1] >= _MIN_TEMPLATE_CHANNELS and input.dtype in _TEMPLATE_DTYPES:
         if rank > 1:
             return NotImplemented
         row = torch.convolution(

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch._inductor.virtualized import V
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from aotbuild.capture import tensor_data
 from aotbuild.inductor import graph as cpu_graph
-from aotbuild.inductor.cuda import decompositions
-from aotbuild.inductor.graph import PreparedGraph
+from aotbuild.inductor.cuda import channels_last, decompositions
+from aotbuild.inductor.cuda.derived import SplitGraph, constant_weights, split
+from aotbuild.inductor.cuda.joining import join_products
+from aotbuild.inductor.graph import BATCH_NORM, PreparedGraph
 from aotbuild.program import Weight
 
 aten = torch.ops.aten
@@ -22,13 +25,13 @@ aten = torch.ops.aten
 DEVICE = torch.device("cuda", 0)
 
 
-def prepare(program: ExportedProgram) -> PreparedGraph:
+def prepare(program: ExportedProgram) -> SplitGraph:
     """Moves the program to the GPU, decomposes it (the one run of AOTAutograd) and reshapes it for ``GraphLowering``.
 
     Tensors are fake ones throughout: weights keep their values on the CPU, in the result's ``weights``.
     """
     moved = _moved(program)
-    table = cpu_graph.decomposition_table(())
+    table = cpu_graph.decomposition_table([BATCH_NORM])
     decompositions.extend(table)
     with torch.no_grad():
         decomposed = moved.run_decompositions(table, decompose_custom_triton_ops=True)
@@ -37,16 +40,25 @@ def prepare(program: ExportedProgram) -> PreparedGraph:
     decomposed._constants = {**decomposed.constants, **program.constants}
     gm = GraphModule(decomposed.graph_module, decomposed.graph_module.graph)
     gm.graph.eliminate_dead_code()
-    weights, weight_index = cpu_graph._lift_weights(decomposed, gm)
-    input_names = cpu_graph._drop_unused_constant_inputs(decomposed, gm)
+    weights, weight_index = cpu_graph.lift_weights(decomposed, gm)
+    input_names = cpu_graph.drop_unused_constant_inputs(decomposed, gm)
     weights = _lift_constants(gm, weights, weight_index)
-    cpu_graph._write_back_mutations(decomposed, gm)
+    cpu_graph.write_back_mutations(decomposed, gm)
     for node in list(gm.graph.nodes):
         if node.target is aten._assert_tensor_metadata.default:
             gm.graph.erase_node(node)
+    prepared = PreparedGraph(gm, [], weights, weight_index, input_names)
+    constants = constant_weights(prepared)
+    channels_last.fold_batch_norms(gm, constants)
+    with V.set_fake_mode(_fake_mode(moved)):
+        for module in gm.modules():
+            if isinstance(module, GraphModule):
+                cpu_graph.decompose_preserved(module)
+    channels_last.use_channels_last(gm)
+    join_products(gm, constants)
     gm.recompile()
-    fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
-    return PreparedGraph(gm, fake_inputs, weights, weight_index, input_names)
+    prepared.fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
+    return split(prepared)
 
 
 def _moved(program: ExportedProgram) -> ExportedProgram:

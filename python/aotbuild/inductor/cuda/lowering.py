@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from aotbuild.inductor.cuda import decompositions
 from aotbuild.inductor.cuda.attention import recognised_attention
 from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
+from aotbuild.inductor.cuda.derived import SplitGraph
 from aotbuild.inductor.cuda.device import declared
 from aotbuild.inductor.cuda.graph import prepare
 from aotbuild.inductor.cuda.kernels import CompiledKernel, compile_kernels
@@ -95,14 +97,16 @@ def lower_cuda(
     """
     targets = [cuda_target(text) for text in architectures]
     with declared(targets[0].architecture):  # what a hand-written kernel writes to is read from its compiled form
-        prepared = prepare(captured.program)
+        graphs = prepare(captured.program)
     variants = [
-        _variant(prepared, gpu, target, preset, options or {}, measured, processes)
+        _variant(graphs, gpu, target, preset, options or {}, measured, processes)
         for gpu in sorted(set(targets), key=lambda gpu: (gpu.ptx, -gpu.architecture.capability))
     ]
     counters = {"exports": 1, "decompositions": 1, "lowerings": len(variants)}
+    if graphs.derived is not None:
+        counters["lowerings_of_weights"] = len(variants)
     tuning = tuple(kernel for _, kernels in variants for kernel in kernels)
-    return LoweredCuda(tuple(variant for variant, _ in variants), prepared.weights, counters, tuning)
+    return LoweredCuda(tuple(variant for variant, _ in variants), graphs.main.weights, counters, tuning)
 
 
 def kernels_to_tune(
@@ -113,15 +117,20 @@ def kernels_to_tune(
     preset: str = "default",
     options: Mapping[str, Any] | None = None,
 ) -> tuple[PreparedGraph, list[TunableKernel]]:
-    """The graph that ``lower_cuda`` lowers for one architecture, and the kernels that it gets."""
+    """The graph that ``lower_cuda`` lowers for one architecture, and the kernels that it gets.
+
+    ``weight_index`` of the graph has the weights alone, and nothing that is derived from them.
+    """
     gpu = cuda_target(architecture)
     with declared(gpu.architecture):
-        prepared = prepare(captured.program)
-    return prepared, tunable_kernels(_code(prepared, gpu, target, preset, options or {}))
+        main = prepare(captured.program).main
+    tunable = tunable_kernels(_code(main, gpu, target, preset, options or {}))
+    index = {name: index for name, index in main.weight_index.items() if index < len(main.weights)}
+    return dataclasses.replace(main, weight_index=index), tunable
 
 
 def _variant(
-    prepared: PreparedGraph,
+    graphs: SplitGraph,
     gpu: CudaTarget,
     target: str,
     preset: str,
@@ -129,11 +138,21 @@ def _variant(
     measured: Measured | None,
     processes: int | None,
 ) -> tuple[CudaVariant, tuple[KernelTuning, ...]]:
-    code = _code(prepared, gpu, target, preset, options)
+    code = _code(graphs.main, gpu, target, preset, options)
+    derive = CudaWrapperCode()
+    if graphs.derived is not None:
+        derive = _code(graphs.derived, gpu, target, preset, options).with_prefix("derive_")
     tunable = tunable_kernels(code)
     choose = choose_measured(tunable, measured)
-    kernels = compile_kernels(code.triton_kernels, gpu, choose=choose, processes=processes)
-    return _rendered(code, kernels, gpu, target), report(tunable, kernels, choose, gpu)
+    names = {kernel.name for kernel in code.triton_kernels}
+    kernels = compile_kernels(
+        [*code.triton_kernels, *derive.triton_kernels],
+        gpu,
+        choose=lambda kernel, gpu: choose(kernel, gpu) if kernel.name in names else None,
+        processes=processes,
+    )
+    variant = _rendered(code, derive, graphs, kernels, gpu, target)
+    return variant, report(tunable, kernels[: len(tunable)], choose, gpu)
 
 
 def _code(
@@ -151,7 +170,7 @@ def _code(
 
 @contextlib.contextmanager
 def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
-    with cpu_lowering._options(preset, {**_OPTIONS, **options}):
+    with cpu_lowering.inductor_options(preset, {**_OPTIONS, **options}):
         yield
 
 
@@ -171,7 +190,7 @@ def _standalone_backend() -> Iterator[None]:
 
 
 def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
-    fake_mode = cpu_lowering._fake_mode(prepared)
+    fake_mode = cpu_lowering.fake_mode_of(prepared)
     with contextlib.ExitStack() as stack:
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
@@ -229,7 +248,7 @@ def _refuse_library_calls(code: CudaWrapperCode, graph: GraphLowering, target: s
     missing = {name for name in called if name not in supported or name.startswith("aoti_torch_cpu_")}
     if not missing and not code.unreachable:
         return
-    places = cpu_lowering._origins(graph)
+    places = cpu_lowering.origins(graph)
     lines = [f"{target}: no Triton kernel serves {len(missing | code.unreachable)} operator(s) that this model calls:"]
     for function in [*sorted(missing), *sorted(code.unreachable)]:
         calls = places.get(function.replace("aoti_torch_cuda_", "aoti_torch_cpu_"), [])
@@ -245,17 +264,30 @@ def _refuse_library_calls(code: CudaWrapperCode, graph: GraphLowering, target: s
 # --- C++
 
 
-def _rendered(code: CudaWrapperCode, kernels: Sequence[CompiledKernel], gpu: CudaTarget, target: str) -> CudaVariant:
+def _rendered(
+    code: CudaWrapperCode,
+    derive: CudaWrapperCode,
+    graphs: SplitGraph,
+    kernels: Sequence[CompiledKernel],
+    gpu: CudaTarget,
+    target: str,
+) -> CudaVariant:
     name = "".join(c if c.isalnum() else "_" for c in target)
     namespace = f"aotbuild_{name}_{gpu.name}"
     header_name = f"{target}_kernels_{gpu.name}.hpp"
     images, table = _table(kernels, gpu)
+    derived = "" if graphs.derived is None else _derived(derive, graphs, kernels)
+    spec = "nullptr" if graphs.derived is None else "&derived"
+    shared = max((kernel.shared_bytes for kernel in kernels), default=0)
     run = (
         '#include "aotbuild/detail/cuda_wrapper.hpp"\n'
         f'#include "{header_name}"\n\n'
         f"namespace {namespace} {{\n\n"
         "using namespace aotbuild::detail;\n\n"
         f"{table}\n"
+        f"{derived}"
+        f"const CudaVariantSpec cuda = {{{gpu.architecture.capability}, CudaImageKind::{_image_kind(gpu)}, {shared}, "
+        f"{len(kernels)}, kernels, {spec}}};\n\n"
         "void run([[maybe_unused]] CallContext& context, [[maybe_unused]] AtenTensorHandle* inputs,\n"
         "         [[maybe_unused]] AtenTensorHandle* outputs) {\n"
         f"{code.run_body(kernels)}\n"
@@ -296,13 +328,30 @@ def _table(kernels: Sequence[CompiledKernel], gpu: CudaTarget) -> tuple[bytes, s
             f"{kernel.shared_bytes}, {kernel.cluster_blocks}, {kernel.parameter_count}, "
             f"{str(kernel.cooperative).lower()}}},\n"
         )
-    kind = "kPtx" if gpu.ptx else "kArchitectureSpecific" if is_architecture_specific(gpu.architecture) else "kCubin"
-    shared = max((kernel.shared_bytes for kernel in kernels), default=0)
     table = (
         "extern const unsigned char images[];\n\n"
         "// name, image, its size, threads, shared bytes, blocks of a cluster, parameters, cooperative\n"
-        f"static const CudaKernelSpec kernels[] = {{\n{''.join(rows)}}};\n\n"
-        f"const CudaVariantSpec cuda = {{{gpu.architecture.capability}, CudaImageKind::{kind}, {shared}, "
-        f"{len(kernels)}, kernels}};\n"
+        f"static const CudaKernelSpec kernels[] = {{\n{''.join(rows)}}};\n"
     )
     return images, table
+
+
+def _image_kind(gpu: CudaTarget) -> str:
+    return "kPtx" if gpu.ptx else "kArchitectureSpecific" if is_architecture_specific(gpu.architecture) else "kCubin"
+
+
+def _derived(derive: CudaWrapperCode, graphs: SplitGraph, kernels: Sequence[CompiledKernel]) -> str:
+    """The function that computes what depends on weights alone, and its description."""
+    assert graphs.derived is not None
+    count = len(graphs.derived.module.graph.output_node().args[0])  # type: ignore[arg-type]
+    unread = ", ".join(map(str, graphs.unread))
+    indices = f"static const int unread[] = {{{unread}}};\n" if unread else ""
+    return (
+        "static void derive([[maybe_unused]] CallContext& context, [[maybe_unused]] AtenTensorHandle* inputs,\n"
+        "                   [[maybe_unused]] AtenTensorHandle* outputs) {\n"
+        f"{derive.run_body(kernels)}\n"
+        "}\n\n"
+        f"{indices}"
+        f"static const CudaDerivedSpec derived = {{derive, {count}, {len(graphs.unread)}, "
+        f"{'unread' if unread else 'nullptr'}}};\n\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,20 @@ class CudaWrapperCode(WrapperCode):
 
     triton_kernels: list[TritonKernel] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
+
+    def with_prefix(self, prefix: str) -> CudaWrapperCode:
+        """The same with other names of kernels, to stand beside the code of another graph."""
+        return CudaWrapperCode(
+            self.body,
+            self.kernels,
+            self.shim_functions,
+            self.unreachable,
+            [
+                TritonKernel(prefix + kernel.name, re.sub(rf"\b{kernel.name}\b", prefix + kernel.name, kernel.source))
+                for kernel in self.triton_kernels
+            ],
+            [dataclasses.replace(launch, kernel=prefix + launch.kernel) for launch in self.launches],
+        )
 
     def run_body(self, kernels: Sequence[CompiledKernel]) -> str:
         """The body of the run function, now that grids and parameters are known."""
