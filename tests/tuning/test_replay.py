@@ -1,0 +1,213 @@
+"""Tuning over the real lowering: candidates, bundles, and what a build makes of measured configurations."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import nn
+
+from aotbuild import capture
+from aotbuild.model import Model
+from aotbuild.target import cuda_target
+
+pytest.importorskip("triton")
+
+from aotbuild.inductor.cuda import bundling, candidates, choices, kernels, templates
+from aotbuild.inductor.cuda.lowering import LoweredCuda, kernels_to_tune, lower_cuda
+from aotbuild.inductor.cuda.tunable import TunableKernel
+
+
+class Step(nn.Module):
+    """Writes to a buffer, and to memory that other kernels have used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("state", torch.zeros(16, 96))
+        self.state: torch.Tensor
+        self.first = nn.Linear(96, 128)
+        self.second = nn.Linear(128, 96)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.state.add_(x)
+        hidden = torch.relu(self.first(self.state)).softmax(-1)
+        result: torch.Tensor = self.second(hidden) + x
+        return result
+
+
+@pytest.fixture(scope="module")
+def captured() -> capture.Captured:
+    torch.manual_seed(0)
+    return capture.capture(capture.Source(Model(Step(), (torch.randn(16, 96),)), None, ()), [], "step")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AOTBUILD_CACHE_DIR", str(cache))
+
+
+@contextlib.contextmanager
+def counted(owner: Any, name: str) -> Any:
+    """Counts the calls of a method."""
+    original = getattr(owner, name)
+    calls = []
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    with mock.patch.object(owner, name, call):
+        yield calls
+
+
+def lower(captured: capture.Captured, measured: Any = None) -> LoweredCuda:
+    return lower_cuda(captured, ["90"], target="step", measured=measured, processes=1)
+
+
+@pytest.fixture(scope="module")
+def tunable(captured: capture.Captured) -> list[TunableKernel]:
+    return kernels_to_tune(captured, "90", target="step")[1]
+
+
+def other_configs(tunable: Sequence[TunableKernel]) -> dict[str, Mapping[str, Any]]:
+    """By key, a configuration that is not the heuristics' choice."""
+    pairs = candidates.all_candidates(tunable, cuda_target("90").architecture)
+    return {kernel.key: config for kernel, config in pairs}
+
+
+def plain_launches(source: str) -> list[str]:
+    """The launches of a run function without their grids."""
+    return re.sub(r"\{[^{}]*\}", "", source[source.index("void run(") :]).splitlines()
+
+
+def test_one_lowering_and_one_schedule_whatever_the_configurations(
+    captured: capture.Captured, tunable: list[TunableKernel]
+) -> None:
+    from torch._dynamo.utils import counters
+    from torch._inductor.graph import GraphLowering
+    from torch._inductor.scheduler import Scheduler
+
+    configs = other_configs(tunable)
+    results = []
+    for measured in (None, lambda architecture, key: configs.get(key)):
+        counters.clear()
+        with counted(GraphLowering, "__init__") as lowerings, counted(Scheduler, "__init__") as schedules:
+            lowered = lower(captured, measured)
+        assert (len(lowerings), len(schedules)) == (1, 1)
+        results.append((lowered, {name: dict(counts) for name, counts in counters.items()}))
+    (untuned, first_counters), (tuned, second_counters) = results
+    assert first_counters == second_counters
+    # Names and order are those of the kernels that were measured; only grids differ.
+    names = [kernel.kernel.name for kernel in tunable]
+    for lowered in (untuned, tuned):
+        assert [kernel.name for kernel in lowered.variants[0].kernels] == names
+        assert [kernel.kernel for kernel in lowered.tuning] == names
+        assert [kernel.key for kernel in lowered.tuning] == [kernel.key for kernel in tunable]
+    assert plain_launches(untuned.variants[0].run_source) == plain_launches(tuned.variants[0].run_source)
+    assert untuned.variants[0].run_source != tuned.variants[0].run_source
+    assert not any(kernel.measured for kernel in untuned.tuning)
+    assert all(kernel.measured for kernel in tuned.tuning)
+    for kernel in tuned.variants[0].kernels:
+        config = configs[tuned.tuning[names.index(kernel.name)].key]
+        assert {name: kernel.config[name] for name in config} == dict(config)
+
+
+def test_one_changed_line_compiles_one_kernel(captured: capture.Captured, tunable: list[TunableKernel]) -> None:
+    configs = other_configs(tunable)
+    changed = dict(list(configs.items())[:1])
+    lower(captured)
+    lower(captured, lambda architecture, key: configs.get(key))
+    compiled: list[str] = []
+    original = kernels._compile_all
+
+    def recorded(jobs: Any, processes: Any) -> Any:
+        compiled.extend(job.kernel.name for job in jobs)
+        return original(jobs, processes)
+
+    def measured(architecture: str, key: str) -> Mapping[str, Any] | None:
+        config = dict(configs[key])
+        return {**config, "num_stages": config["num_stages"] + 1} if key in changed else config
+
+    with mock.patch.object(kernels, "_compile_all", recorded):
+        lower(captured, measured)
+    assert compiled == [kernel.kernel.name for kernel in tunable if kernel.key in changed]
+
+
+def test_configuration_that_does_not_compile_gives_way_to_the_heuristics(
+    captured: capture.Captured, tunable: list[TunableKernel]
+) -> None:
+    (template, *_) = [kernel for kernel in tunable if templates.is_template(kernel.kernel.source)]
+    lowered = lower(captured, lambda architecture, key: {"BLOCK_M": 48} if key == template.key else None)
+    (reported,) = [kernel for kernel in lowered.tuning if kernel.key == template.key]
+    assert (reported.measured, reported.reason) == (False, "that configuration does not compile here")
+    assert lowered.variants[0].images == lower(captured).variants[0].images
+
+
+def multiply(self: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.relu(x @ y)
+
+
+class Multiply(nn.Module):
+    forward = multiply
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Model(Multiply(), (torch.randn(64, 128).half(), torch.randn(128, 80).half())),
+        lambda: Model(Multiply(), (torch.randn(64, 100).half(), torch.randn(100, 80).half())),
+        lambda: Model(Multiply(), (torch.randn(3, 64, 128).half(), torch.randn(3, 128, 80).half())),
+        lambda: Model(nn.Conv2d(16, 32, 3).half(), (torch.randn(2, 16, 10, 10).half(),)),
+    ],
+    ids=["mm", "mm with a rest", "bmm", "convolution"],
+)
+def test_template_with_other_tiles_is_what_torchinductor_writes(build: Callable[[], Model]) -> None:
+    """Machine code of a rewritten kernel against that of the template that TorchInductor makes with these tiles."""
+    program = capture.capture(capture.Source(build(), None, ()), [], "product")
+    (ours,) = _template_kernels(program)
+
+    def prefer_large(problem: Any, tiles: choices.Tiles, gpu: Any) -> float:
+        return -float(tiles.m * tiles.n * tiles.k)
+
+    with (
+        mock.patch.object(choices, "estimated_time", prefer_large),
+        mock.patch.object(choices, "adaptable", contextlib.nullcontext),
+    ):
+        (theirs,) = _template_kernels(program)
+    config = templates.config_of(theirs.source)
+    assert templates.config_of(ours.source) != config
+    gpu = cuda_target("90")
+    first, second = kernels.compile_configs([(ours, config), (theirs, {})], gpu, processes=1)
+    assert isinstance(first, kernels.CompiledKernel)
+    assert isinstance(second, kernels.CompiledKernel)
+    assert first.image == second.image
+
+
+def _template_kernels(program: capture.Captured) -> list[kernels.TritonKernel]:
+    found = [kernel.kernel for kernel in kernels_to_tune(program, "90", target="product")[1]]
+    return [kernel for kernel in found if templates.is_template(kernel.source)]
+
+
+def test_bundle_has_every_kernel_with_its_launches(captured: capture.Captured, tunable: list[TunableKernel]) -> None:
+    made = bundling.bundle(captured, "90", target="step", versions="torch", limit=2, processes=1)
+    assert [kernel.key for kernel in made.kernels] == [kernel.key for kernel in tunable]
+    untuned = {kernel.name: kernel for kernel in lower(captured).variants[0].kernels}
+    for kernel in made.kernels:
+        assert not kernel.failures and kernel.candidates
+        # The first candidate is what a build without a database uses.
+        assert kernel.candidates[0].image == untuned[kernel.name].image
+        (case,) = kernel.cases
+        assert len(case) == len([kind for kind in kernel.parameters if kind != "null"])
+        for candidate in kernel.candidates:
+            assert all(size > 0 for grid in candidate.grids for size in grid)

@@ -1,0 +1,179 @@
+"""aotbuild-tune over the stand-in driver: what it measures, what it refuses, and that nothing is lost when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aotbuild.errors import AotbuildError
+from aotbuild.tuning import bundle, database
+from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Kernel
+from aotbuild.tuning.merge import merge
+
+ROOT = Path(__file__).parents[2]
+TUNE = ROOT / "cpp" / "tools" / "tune"
+RUNTIME = ROOT / "cpp" / "src"
+FAKE = ROOT / "tests" / "cpp" / "fake_cuda"
+
+KEY = "0123456789abcdef"
+COUNT = 100
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the program and the stand-in for the driver."""
+    folder = tmp_path_factory.mktemp("tune")
+    compiler = ["c++", "-std=c++17", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
+    include = ["-I", str(ROOT / "cpp" / "include"), "-I", str(RUNTIME), "-I", str(FAKE)]
+    sources = [*TUNE.glob("*.cpp"), *(RUNTIME / f"{name}.cpp" for name in ("cuda_device", "cuda_driver", "error"))]
+    subprocess.run([*compiler, *include, *sources, "-o", folder / "aotbuild-tune", "-ldl", "-pthread"], check=True)
+    fake = [FAKE / "fake_cuda.cpp", Path(__file__).with_name("kernels.cpp")]
+    subprocess.run([*compiler[:3], *include, "-shared", "-fPIC", *fake, "-o", folder / "driver.so"], check=True)
+    return folder
+
+
+def candidate(symbol: str, **config: int) -> Candidate:
+    image = f"fake cubin 90 {symbol}\0".encode()
+    return Candidate({"XBLOCK": 64, **config}, image, symbol, 64, 0, 1, False, [(2, 1, 1)])
+
+
+def make_bundle(folder: Path, symbols: Sequence[str], kernels: int = 1) -> Path:
+    x = np.arange(COUNT, dtype=np.float32).tobytes()
+    case: list[Buffer | float] = [Buffer(4 * COUNT, "float32", True, x), Buffer(4 * COUNT, "float32"), COUNT]
+    parameters = ["pointer", "pointer", "i32", "null", "null"]
+    candidates = [candidate(symbol, XBLOCK=64 << number) for number, symbol in enumerate(symbols)]
+    made = [
+        Kernel(f"{KEY[:-1]}{number}", f"twice_{number}", parameters, [case], candidates) for number in range(kernels)
+    ]
+    bundle.write(Bundle("net", "sm_90", "torch 2.13.0", made), folder, None)
+    return folder
+
+
+Tune = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def tune(built: Path) -> Tune:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "AOTBUILD_CUDA_DRIVER": str(built / "driver.so")}
+        command = [str(built / "aotbuild-tune"), *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def statuses(folder: Path) -> dict[int, str]:
+    """The last status of each candidate."""
+    records: list[dict[str, Any]] = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    return {record["candidate"]: record["status"] for record in records if "candidate" in record}
+
+
+def test_fastest_right_candidate_is_chosen(tune: Tune, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "at_30_us", "wrong", "at_8_us", "missing"])
+    (folder / "images.bin").write_bytes((folder / "images.bin").read_bytes().replace(b"90 missing", b"90 nothing"))
+    result = tune(folder)
+    assert result.returncode == 0, result.stderr
+    assert statuses(folder) == {0: "measured", 1: "slow", 2: "wrong", 3: "measured", 4: "failed"}
+    assert (
+        'twice_0 with {"XBLOCK":256} is wrong: buffer 1: element 1 (float32) is 3, and with the first' in result.stderr
+    )
+    assert 'twice_0 with {"XBLOCK":1024} failed: cuModuleGetFunction: CUDA_ERROR_NOT_FOUND' in result.stderr
+
+    path = tmp_path / "net.tuning"
+    lines = merge(path, folder, [])
+    assert any(line.startswith('twice_0 with {"XBLOCK": 256} wrong: ') for line in lines)
+    (entry,) = database.read(path).entries
+    assert (entry.architecture, entry.config, entry.kernel) == ("sm_90", {"XBLOCK": 512}, "twice_0")
+    assert (entry.time, entry.heuristics) == (8.0, 10.0)
+    assert tune(folder).returncode == 0
+    assert merge(path, folder, []) == lines
+
+
+def test_no_gain_keeps_the_heuristics_choice(tune: Tune, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "at_10_us"])
+    assert tune(folder).returncode == 0
+    merge(tmp_path / "net.tuning", folder, [])
+    (entry,) = database.read(tmp_path / "net.tuning").entries
+    assert entry.config == {"XBLOCK": 64}
+
+
+@pytest.mark.parametrize("flaw", ["illegal", "crashes", "hangs"])
+def test_candidate_that_ends_the_process_is_passed_over(tune: Tune, tmp_path: Path, flaw: str) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us", flaw, "at_8_us"])
+    result = tune(folder, "--hang-limit", 1)
+    assert result.returncode == 0, result.stderr
+    assert statuses(folder) == {0: "measured", 1: "failed", 2: "measured"}
+    reason = "CUDA_ERROR_ILLEGAL_ADDRESS" if flaw == "illegal" else "the process ended or hung while it ran"
+    assert 'twice_0 with {"XBLOCK":128} failed: ' in result.stderr
+    assert reason in result.stderr
+
+
+def test_kill_loses_nothing(tune: Tune, built: Path, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "at_8_us"], kernels=40)
+    environment = {**os.environ, "AOTBUILD_CUDA_DRIVER": str(built / "driver.so")}
+    results = folder / "results.jsonl"
+    process = subprocess.Popen([built / "aotbuild-tune", folder], env=environment, start_new_session=True)
+    while not results.exists() or results.stat().st_size < 2000:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = results.read_text()
+    results.write_text(before[:-20])  # in the middle of a line
+    assert tune(folder).returncode == 0
+    lines = results.read_text().splitlines()
+    assert results.read_text().startswith(before[:-20])
+    measured = [json.loads(line) for line in lines if '"measured"' in line and line.endswith("}")]
+    assert len({(record["kernel"], record["candidate"]) for record in measured}) == 2 * 40
+    merge(tmp_path / "net.tuning", folder, [])
+
+
+def test_shards_and_time_limit(tune: Tune, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "at_8_us"], kernels=3)
+    assert tune(folder, "--shard", "0/2").returncode == 0
+    assert tune(folder, "--shard", "1/2").returncode == 0
+    merge(tmp_path / "net.tuning", folder, [])
+    assert len(database.read(tmp_path / "net.tuning").entries) == 3
+    assert tune(folder, "--shard", "2/2").returncode == 2
+    late = make_bundle(tmp_path / "late", ["at_10_us", "at_8_us"], kernels=3)
+    assert "the time limit is over" in tune(late, "--time-limit", "0.001").stderr
+    assert tune(late).returncode == 0
+    assert set(statuses(late).values()) == {"measured"}
+
+
+def test_other_bundles_and_versions_are_refused(tune: Tune, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us"])
+    assert tune(folder).returncode == 0
+    other = make_bundle(tmp_path / "other", ["at_8_us"])
+    result = tune(other, "--results", folder / "results.jsonl")
+    assert result.returncode == 1
+    assert "holds results of another bundle; name another file or remove it" in result.stderr
+    with pytest.raises(AotbuildError, match="holds results of another bundle"):
+        merge(tmp_path / "net.tuning", other, [folder / "results.jsonl"])
+
+    description = folder / "bundle.json"
+    description.write_text(description.read_text().replace('"format": 1', '"format": 99'))
+    result = tune(folder)
+    assert result.returncode == 1
+    assert "bundle.json: has format 99, and this program reads 1; make the bundle again" in result.stderr
+    with pytest.raises(AotbuildError, match="has format 99, and this version of aotbuild reads 1"):
+        merge(tmp_path / "net.tuning", folder, [])
+    description.write_text('{"format": 1}')
+    assert "bundle.json: " in tune(folder).stderr
+
+
+def test_device_that_the_bundle_is_not_for(tune: Tune, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us"])
+    description = folder / "bundle.json"
+    description.write_text(description.read_text().replace('"sm_90"', '"sm_100"'))
+    result = tune(folder)
+    assert result.returncode == 1
+    assert "the bundle is for sm_100, and device 0 (" in result.stderr
