@@ -84,16 +84,14 @@ function(_aotbuild_limit_compilations target)
   endif()
 endfunction()
 
-# For a command that needs the GPU to itself: sets <out_pool>, and <out_prefix> to words that go before the command.
-# The lock is there under Ninja too, because another build on this machine may want the same GPU.
-function(_aotbuild_gpu_jobs out_pool out_prefix)
-  _aotbuild_define_pool(aotbuild_gpu 1)
+# Sets <out_prefix> to words that go before a command that needs the GPU to itself. The lock is one for all builds of a
+# user on this machine.
+function(_aotbuild_gpu_lock out_prefix)
   set(folder "$ENV{TMPDIR}")
   if(folder STREQUAL "")
     set(folder /tmp)
   endif()
   _aotbuild_slot("${folder}/aotbuild-$ENV{USER}" gpu 1 prefix)
-  set(${out_pool} aotbuild_gpu PARENT_SCOPE)
   set(${out_prefix} "${prefix}" PARENT_SCOPE)
 endfunction()
 

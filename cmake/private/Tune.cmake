@@ -37,14 +37,9 @@ function(_aotbuild_tuning_database target prefix model_file out out_depends)
     set(database "${CMAKE_CURRENT_SOURCE_DIR}/${target}.tuning")
   endif()
   set(${out} "${database}" PARENT_SCOPE)
-  if(EXISTS "${database}")
-    set(${out_depends} "${database}" PARENT_SCOPE)
-  else()
-    # CMake runs again when it appears.
-    cmake_path(GET database PARENT_PATH folder)
-    cmake_path(GET database FILENAME name)
-    file(GLOB appeared CONFIGURE_DEPENDS "${folder}/${name}")
-  endif()
+  # CMake runs again when the file appears or goes.
+  file(GLOB present CONFIGURE_DEPENDS "${database}")
+  set(${out_depends} "${present}" PARENT_SCOPE)
 endfunction()
 
 # Sets <out> to the target of the program aotbuild-tune, which is made at the first call. It links the C library of the
@@ -90,9 +85,13 @@ function(_aotbuild_add_tune target database dir command_variable architectures)
   if(architecture STREQUAL "")
     list(GET architectures 0 architecture)
   endif()
+  # One tuning has the GPU at a time: under Ninja by the console pool of USES_TERMINAL, and by a lock under Makefiles and
+  # between builds. A runner sees to it by itself.
+  _aotbuild_gpu_lock(lock)
   set(run "${dir}/tune")
   if(NOT "${AOTBUILD_TUNE_RUNNER}" STREQUAL "")
     list(APPEND run --runner "${AOTBUILD_TUNE_RUNNER}")
+    set(lock "")
   endif()
   if(NOT "${AOTBUILD_TUNE_SHARDS}" STREQUAL "")
     list(APPEND run --shards "${AOTBUILD_TUNE_SHARDS}")
@@ -100,7 +99,7 @@ function(_aotbuild_add_tune target database dir command_variable architectures)
   add_custom_target(${target}.tune
     COMMAND ${aotbuild_generator} tune bundle ${model} --cuda-architecture "${architecture}"
             --bundle "${dir}/tune" --program "$<TARGET_FILE:${tuner}>"
-    COMMAND ${aotbuild_generator} tune run ${run}
+    COMMAND ${lock} ${aotbuild_generator} tune run ${run}
     COMMAND ${aotbuild_generator} tune merge "${database}" "${dir}/tune"
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
     COMMENT "Tuning ${target} into ${database}"

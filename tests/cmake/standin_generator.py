@@ -31,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
         "symbol-prefix",
         "weights-file",
         "config",
+        "tuning-database",
         "rtol",
         "atol",
         "python-module",
@@ -38,7 +39,7 @@ def parse_arguments() -> argparse.Namespace:
         generate.add_argument(f"--{optional}", default="")
     generate.add_argument("--header", default="")
     generate.add_argument("--shards", type=int, required=True)
-    for repeated in ("cpu-isa", "dynamic-shapes", "param", "option"):
+    for repeated in ("cpu-isa", "cuda-architecture", "dynamic-shapes", "param", "option"):
         generate.add_argument(f"--{repeated}", action="append", default=[])
     for flag in ("no-test", "benchmark", "verbose"):
         generate.add_argument(f"--{flag}", action="store_true")
@@ -84,6 +85,15 @@ def load_model(model: str) -> tuple[dict[str, Any], list[Path]]:
     return model_data, files
 
 
+def isa_suffix(isa: str) -> str:
+    return isa.replace("-", "_").replace(".", "_")
+
+
+def cuda_suffix(architecture: str) -> str:
+    number, _, kind = architecture.partition("-")
+    return f"compute_{number}" if kind == "virtual" else f"sm_{number}"
+
+
 def escape(path: Path) -> str:
     return str(path).replace(" ", "\\ ")
 
@@ -121,7 +131,7 @@ def main() -> None:
         f'#pragma once\n#ifdef __cplusplus\nextern "C"\n#endif\n{export} int {identifier}_run(void);\n',
     )
     namespace = f"{identifier}_detail"
-    variant = args.cpu_isa[0].replace("-", "_").replace(".", "_")
+    variant = [*map(isa_suffix, args.cpu_isa), *map(cuda_suffix, args.cuda_architecture)][-1]
     write(
         output / "src" / f"{target}.cpp",
         f'#include "{target}.h"\nnamespace {namespace} {{\nint run_{variant}();\nint weight();\n}}\n'
@@ -133,7 +143,7 @@ def main() -> None:
         f"int aotbuild_model_api(void) {{ return {identifier}_run(); }}\n",
     )
     for isa in args.cpu_isa:
-        suffix = isa.replace("-", "_").replace(".", "_")
+        suffix = isa_suffix(isa)
         kernels = "".join(f"int kernel_{suffix}_{k}();\n" for k in range(args.shards))
         prefix = output / "src" / f"{target}_kernels_{suffix}"
         write(prefix.with_suffix(".hpp"), f"#pragma once\nnamespace {namespace} {{\n{kernels}}}\n")
@@ -149,6 +159,21 @@ def main() -> None:
                 f"{include}namespace {namespace} {{\n"
                 f"int kernel_{suffix}_{k}() {{ return {value if k == 0 else 0}; }}\n}}\n",
             )
+    database = Path(args.tuning_database) if args.tuning_database else None
+    for architecture in args.cuda_architecture:
+        suffix = cuda_suffix(architecture)
+        write(output / "src" / f"{target}_kernels_{suffix}.hpp", "#pragma once\n")
+        write(
+            output / "src" / f"{target}_run_{suffix}.cpp",
+            f"namespace {namespace} {{\nint run_{suffix}();\nint run_{suffix}() {{ return {value}; }}\n}}\n",
+        )
+        write(
+            output / "src" / f"{target}_images_{suffix}.cpp",
+            f'__asm__(".section .rodata\\n.incbin \\"{target}.images_{suffix}.bin\\"\\n.previous\\n");\n',
+        )
+        tuned = suffix.startswith("sm_") and database is not None and database.exists()
+        write(output / f"{target}.images_{suffix}.bin", database.read_bytes() if database and tuned else b"")
+        files += [database] if database and tuned else []
     weights: bytes = model["weights"]
     if args.weights == "embed":
         write(output / f"{target}.weights.bin", weights)

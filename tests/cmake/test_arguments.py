@@ -94,8 +94,8 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("TUNING_DATABASE a.tuning", "TUNING_DATABASE needs DEVICE cuda"),
         (
             "DEVICE cuda CUDA_ARCHITECTURES 90 TUNE SEARCH",
-            "TUNE SEARCH: a build never searches, so that it gives the same bytes everywhere; use TUNE CACHED, and build "
-            "the target encoder.tune to search",
+            "TUNE SEARCH: a build never searches, so that it gives the same bytes everywhere; use TUNE CACHED, and "
+            "build the target encoder.tune to search",
         ),
         ("DEVICE cuda CUDA_ARCHITECTURES 90 TUNE cached", 'TUNE "cached" is none of OFF, CACHED; did you mean CACHED?'),
         (

@@ -105,6 +105,32 @@ def test_declared_dependency_generates_again(make_project: MakeProject) -> None:
         assert project.generated() == ["encoder"], name
 
 
+@pytest.mark.parametrize("generator", ["Ninja", "Ninja Multi-Config", "Unix Makefiles"])
+def test_tuning_database_may_come_change_and_go(make_project: MakeProject, generator: str) -> None:
+    lists = HEAD + "add_aot_model(encoder MODEL model.py:build DEVICE cuda CUDA_ARCHITECTURES 80-virtual 90)\n" + APP
+    project = make_project(lists, generator=generator)
+    project.configure("-DCMAKE_RUNTIME_OUTPUT_DIRECTORY_DEBUG=.")
+    project.build()
+    assert project.generated() == ["encoder"]
+
+    def rebuild() -> list[str]:
+        compiled = project.ran(project.build())["compiled"]
+        assert project.program() == "12"
+        return [*project.generated(), *compiled]
+
+    assert rebuild() == []
+    project.write("model.tuning", "fast")
+    assert rebuild() == ["encoder", "encoder_images_sm_90.cpp"]
+    assert rebuild() == []
+    project.touch("model.tuning")
+    assert rebuild() == ["encoder"]
+    project.write("model.tuning", "faster")
+    assert rebuild() == ["encoder", "encoder_images_sm_90.cpp"]
+    (project.source / "model.tuning").unlink()
+    assert rebuild() == ["encoder", "encoder_images_sm_90.cpp"]
+    assert rebuild() == []
+
+
 def test_failed_generator_leaves_the_last_good_state_and_is_run_again(
     make_project: MakeProject, generator: str
 ) -> None:
@@ -316,7 +342,9 @@ def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
         "python_module": "",
         "header": "encoder.hpp",
         "shards": 4,
+        "tuning_database": "",
         "cpu_isa": ["avx2", "avx512"],
+        "cuda_architecture": [],
         "dynamic_shapes": ["ids:0=1..8", "ids:1=1..512"],
         "param": ["add=1", "name=x"],
         "option": ["freezing=1", "epilogue_fusion=0"],
@@ -538,14 +566,13 @@ def test_gpu_is_used_by_one_command_at_a_time(make_project: MakeProject, generat
         + """
 add_aot_model(encoder MODEL model.py:build)
 _aotbuild_python()
-_aotbuild_gpu_jobs(pool prefix)
+_aotbuild_gpu_lock(prefix)
 foreach(i RANGE 3)
   add_custom_command(OUTPUT gpu${i} COMMAND ${prefix} sh -c "echo begin >> log && sleep 0.05 && echo end >> log"
-    COMMAND "${CMAKE_COMMAND}" -E touch gpu${i} JOB_POOL ${pool} VERBATIM)
+    COMMAND "${CMAKE_COMMAND}" -E touch gpu${i} VERBATIM)
   list(APPEND steps gpu${i})
 endforeach()
 add_custom_target(gpu DEPENDS ${steps})
-set_property(GLOBAL PROPERTY JOB_POOLS mine=2)
 """
     )
     project = make_project(lists, generator=generator)
