@@ -1,7 +1,11 @@
-"""What runs again when something is touched, under Ninja and Makefiles, with the real generator: one table."""
+"""What runs again when something is touched, under Ninja and Makefiles, with the real generator: one table.
+
+``net`` is for the CPU. ``gpu`` is built for a GPU, with or without one, and has a tuning database.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -19,8 +23,16 @@ cmake_minimum_required(VERSION 3.24)
 project(rebuild LANGUAGES CXX)
 find_package(aotbuild REQUIRED)
 add_aot_model(net MODEL net.py:build NO_TEST DEPENDS declared.txt{options})
+add_aot_model(gpu MODEL gpu.py:build NO_TEST DEVICE cuda CUDA_ARCHITECTURES 90)
 add_executable(app main.cpp)
-target_link_libraries(app PRIVATE net)
+target_link_libraries(app PRIVATE net gpu)
+"""
+GPU = """\
+import torch
+
+
+def build():
+    return lambda x: torch.relu(x) * 2, (torch.ones(1024, 1024),)
 """
 MODEL = """\
 from pathlib import Path
@@ -58,10 +70,10 @@ shapes = {"first.weight": (32, 8), "first.bias": (32,), "second.weight": (4, 32)
 save_file({name: torch.randn(shape) for name, shape in shapes.items()}, sys.argv[2])
 """
 STEPS = {
-    "generator": re.compile(r"Generating net from"),
-    "kernels": re.compile(r"Building CXX object \S*src/net_kernels_\w+\.cpp"),
-    "wrapper": re.compile(r"Building CXX object \S*src/net(?:_run_\w+)?\.cpp"),
-    "weights": re.compile(r"Building CXX object \S*src/net_weights\.cpp"),
+    "generator": re.compile(r"Generating \w+ from"),
+    "kernels": re.compile(r"Building CXX object \S*src/(?:net_kernels|gpu_images)_\w+\.cpp"),
+    "wrapper": re.compile(r"Building CXX object \S*src/(?:net|gpu)(?:_run_\w+)?\.cpp"),
+    "weights": re.compile(r"Building CXX object \S*src/\w+_weights\.cpp"),
     "user C++": re.compile(r"Building CXX object \S*main\.cpp"),
     "link": re.compile(r"Linking CXX"),
 }
@@ -76,6 +88,7 @@ class Project:
         self.write("CMakeLists.txt", LISTS.format(options=""))
         self.write("net.py", MODEL.format(activation="activation", width=16))
         self.write("helper.py", HELPER.format(function="relu"))
+        self.write("gpu.py", GPU)
         self.write("main.cpp", MAIN.format(value=0))
         self.write("declared.txt", "1\n")
         self.new_weights(1)
@@ -85,6 +98,13 @@ class Project:
 
     def new_weights(self, seed: int) -> None:
         subprocess.run([sys.executable, "-c", WEIGHTS, str(seed), self.folder / "weights.safetensors"], check=True)
+
+    def new_tuning(self, block: int) -> None:
+        """A database with another configuration of the one kernel of ``gpu``."""
+        manifest = json.loads((self.folder / "build/gpu.aotbuild/gpu.manifest.json").read_text())
+        (key,) = manifest["tuning"]["keys"]
+        config = f"XBLOCK={block} num_stages=1 num_warps=4"
+        self.write("gpu.tuning", f"{key} | some GPU | {config} | 1.00 us, heuristics 2.00 us | torch | kernel\n")
 
     def run(self, *command: str | Path) -> str:
         environment = {**os.environ, "AOTBUILD_CACHE_DIR": "OFF", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -113,6 +133,9 @@ EDITS: dict[str, Callable[[Project], None]] = {
     "weights only": lambda project: project.new_weights(2),
     "option": lambda project: project.write("CMakeLists.txt", LISTS.format(options=" OPTIONS epilogue_fusion=False")),
     "file of DEPENDS": lambda project: project.write("declared.txt", "2\n"),
+    "tuning database appears": lambda project: project.new_tuning(128),
+    "tuning database, a line": lambda project: project.new_tuning(512),
+    "tuning database, touched": lambda project: (project.folder / "gpu.tuning").touch(),
 }
 
 

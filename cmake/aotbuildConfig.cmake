@@ -49,7 +49,8 @@ With `AOTBUILD_CACHE_DIR` set to a folder, a clean build of an unchanged model t
 does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not. The keys
 are contents: of the files that the model was made from, of the exported program without the values of its weights, with
 the arguments, the versions of all installed Python packages and aotbuild itself; never paths or times. So the folder may
-be shared by checkouts, by parallel builds and, over a network, by machines. `OFF` or an empty value means off.
+be shared by checkouts, by parallel builds and, over a network, by machines; folders below it get its permissions, so
+that everybody who may write to it may add to it. `OFF` or an empty value means off.
 
 | environment variable | default | |
 |---|---|---|
@@ -81,7 +82,8 @@ have to lie where CMake finds them; `AOTBUILD_ONEDNN=OFF` does without the first
 | the program's C++ | no | that file |
 | the model's file, or a project file that it imports | yes | the sources that come out different |
 | only the weights | yes | the file that embeds them, or nothing with `WEIGHTS FILE` |
-| an argument of `add_aot_model` | yes | the sources that come out different |
+| an argument of `add_aot_model`, or its `CONFIG` file | yes | the sources that come out different |
+| the tuning database | yes | the files that embed kernels that come out different |
 
 `cmake --build <dir> --target <target>.explain` says which of these holds at the moment.
 #]=]

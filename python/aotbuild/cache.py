@@ -18,6 +18,7 @@ import os
 import pickle
 import platform
 import secrets
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -219,7 +220,7 @@ class Cache:
         if path.exists():  # its name says what it holds; a damaged one is removed when it is read
             _touch(path)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
         try:
             temporary.write_bytes(data)
@@ -227,13 +228,26 @@ class Cache:
         finally:
             _remove(temporary)
 
+    def _make_folder(self, folder: Path) -> None:
+        """Makes a folder that whoever may write to the cache's own may write to: people share a network folder."""
+        if folder.is_dir():
+            return
+        if folder == self.directory:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        self._make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            with contextlib.suppress(OSError):
+                folder.chmod(stat.S_IMODE(self.directory.stat().st_mode))
+
     def _all_files(self) -> Iterator[tuple[float, int, Path]]:
         for folder, _, names in os.walk(self._root):
             for name in names:
                 path = Path(folder, name)
                 with contextlib.suppress(OSError):
-                    stat = path.stat()
-                    yield stat.st_mtime, stat.st_size, path
+                    status = path.stat()
+                    yield status.st_mtime, status.st_size, path
 
     def _clean(self) -> None:
         """Removes what was not used for the longest time when the cache is too large."""

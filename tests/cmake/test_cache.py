@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -113,12 +114,12 @@ def test_cache_stays_below_its_size_and_forgets_what_was_not_used(tmp_path: Path
 
 
 @pytest.mark.quick
-def test_many_builds_at_once_share_a_folder(tmp_path: Path, warnings: list[str]) -> None:
+def test_many_builds_at_once_share_a_folder(tmp_path: Path) -> None:
     key, paths = make_sources(tmp_path / "one")
-    wrong: list[str] = []
 
     def build(number: int) -> None:
-        store = Cache(tmp_path / "cache", 60_000, warnings.append)  # small: others clean while this one reads
+        wrong: list[str] = []
+        store = Cache(tmp_path / "cache", 60_000, wrong.append)  # small: others clean while this one reads
         own = tmp_path / f"{number}.txt"
         own.write_text(str(number))
         for _ in range(30):
@@ -126,14 +127,27 @@ def test_many_builds_at_once_share_a_folder(tmp_path: Path, warnings: list[str])
             hit = store.find(key)
             if hit is not None and hit.files["weights.bin"] not in {bytes([n]) * 10_000 for n in range(8)}:
                 wrong.append(f"{number}: {hit.files['weights.bin'][:4]!r}")
+        sys.exit("; ".join(wrong) or 0)
 
-    threads = [threading.Thread(target=build, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (wrong, warnings) == ([], [])
+    processes = [multiprocessing.get_context("fork").Process(target=build, args=(number,)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 8
     assert list((tmp_path / "cache").rglob("*.tmp")) == []
+
+
+@pytest.mark.quick
+def test_everybody_who_may_write_to_the_folder_may_write_below_it(tmp_path: Path, store: Cache) -> None:
+    store.directory.mkdir()
+    store.directory.chmod(0o2775)
+    key, paths = make_sources(tmp_path / "one")
+    store.store(key, FILES, paths, [])
+    store.store_graph("ab12", 1)
+    folders = [path for path in store.directory.rglob("*") if path.is_dir()]
+    assert len(folders) == 8
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o2775}
 
 
 @pytest.mark.quick
@@ -220,7 +234,15 @@ def test_generator_skips_what_it_can_and_writes_the_same_bytes(tmp_path: Path) -
 
     python("-c", WEIGHTS, "1", project / "weights.safetensors")
     stages, first = generate("first")
-    assert "lowered it" in stages
+    assert stages == [
+        "looked in the cache",
+        "imported torch",
+        "loaded the model",
+        "exported and ran it eagerly",
+        "lowered it",
+        "wrote the sources",
+        "kept it in the cache",
+    ]
     stages, second = generate("second")
     assert stages == ["looked in the cache", "took the sources from the cache"]
     assert second == first
