@@ -500,11 +500,17 @@ def test_two_builds_give_the_same_bytes(make_project: MakeProject) -> None:
     assert libraries[0] == libraries[1]
 
 
-def test_job_pool_survives_a_project_that_sets_its_own(make_project: MakeProject) -> None:
-    project = make_project(ENCODER + "set_property(GLOBAL PROPERTY JOB_POOLS mine=2)\n")
-    project.configure()
-    project.build()
-    assert "pool aotbuild_generate\n" in (project.build_dir / "CMakeFiles/rules.ninja").read_text()
+@pytest.mark.parametrize("generator", ["Ninja", "Ninja Multi-Config"])
+def test_job_pools_survive_a_project_that_sets_its_own(make_project: MakeProject, generator: str) -> None:
+    lists = ENCODER + "set_property(GLOBAL PROPERTY JOB_POOLS mine=2)\n"
+    project = make_project(lists, {"later/CMakeLists.txt": "set_property(GLOBAL PROPERTY JOB_POOLS)\n"}, generator)
+    project.write("CMakeLists.txt", lists + "add_subdirectory(later)\n")
+    project.configure("-DAOTBUILD_GENERATOR_JOBS=3", "-DAOTBUILD_COMPILE_JOBS=1")
+    rules = (project.build_dir / "CMakeFiles/rules.ninja").read_text()
+    assert "pool aotbuild_generate\n  depth = 3\n" in rules
+    assert "pool aotbuild_compile\n  depth = 1\n" in rules
+    project.build("encoder.generate")
+    assert project.generated() == ["encoder"]
 
 
 def test_undefined_job_pool_is_an_error_while_configuring(make_project: MakeProject) -> None:
