@@ -70,7 +70,9 @@ def entries(description: dict[str, Any], results: Results) -> list[Entry]:
         if not measured:
             continue
         reference = measured.get(0, min(measured.values()))
-        best = min(measured, key=lambda number: (_ratio(measured[number], reference), number))
+        # What is better at other sizes must not be worse at the example's, which the model is made for.
+        eligible = [number for number, times in measured.items() if times[0] <= reference[0]] or [0]
+        best = min(eligible, key=lambda number: (_ratio(measured[number], reference), number))
         if 0 in measured and _ratio(measured[best], reference) > 1 / _GAIN:
             best = 0
         found.append(
