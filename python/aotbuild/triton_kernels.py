@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import sys
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def interpreted() -> Iterator[None]:
             grid = grid(inspect.getcallargs(kernel.fn, *args, **given))
         sizes = (grid,) if isinstance(grid, int) else tuple(grid)
         if 0 not in sizes:
-            InterpretedFunction(kernel.fn).run(*args, grid=sizes, warmup=warmup, **given)
+            with _as_float32([*args, *given.values()]) as values:
+                named = dict(zip(given, values[len(args) :], strict=True))
+                InterpretedFunction(kernel.fn).run(*values[: len(args)], grid=sizes, warmup=warmup, **named)
 
     def run_first(tuned: Any, *args: Any, **kwargs: Any) -> None:
         tuned.fn.run(*args, **{**kwargs, **tuned.configs[0].all_kwargs()})
@@ -66,6 +68,30 @@ def interpreted() -> Iterator[None]:
         unittest.mock.patch.object(Autotuner, "run", run_first),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _as_float32(arguments: Sequence[Any]) -> Iterator[list[Any]]:
+    """The arguments with tensors of bfloat16, whose bits the interpreter calculates with, in float32.
+
+    What was written to them is rounded to bfloat16 in the end. Tensors that share memory still do.
+    """
+    import torch
+
+    wide: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def widen(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or value.dtype != torch.bfloat16:
+            return value
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in wide:
+            whole = torch.empty(0, dtype=value.dtype).set_(storage, 0, (storage.nbytes() // value.itemsize,), (1,))
+            wide[storage.data_ptr()] = whole, whole.float()
+        return wide[storage.data_ptr()][1].as_strided(value.size(), value.stride(), value.storage_offset())
+
+    yield [widen(argument) for argument in arguments]
+    for whole, widened in wide.values():
+        whole.copy_(widened)
 
 
 def calls(program: ExportedProgram) -> Iterator[tuple[Node, str]]:
