@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test quick lint format bench package-gpu-tests clean
+.PHONY: help bootstrap cross-tools demo test quick lint format bench package-gpu-tests clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -21,6 +21,9 @@ help: ## this list
 
 bootstrap: ## system packages and .venv; the other commands do it themselves
 	@tools/bootstrap.sh
+
+cross-tools: ## system packages for the test of cross-compiling, which is skipped without them
+	@tools/cross_tools.sh
 
 demo: bootstrap ## build the semantic search example and compare it with eager PyTorch
 	@tools/demo.sh
