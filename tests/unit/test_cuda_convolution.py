@@ -1,0 +1,172 @@
+"""The kernel of convolutions, run by Triton's interpreter, against eager PyTorch; what becomes part of the weights."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from aotbuild import capture, triton_kernels
+from aotbuild.model import Model
+
+pytest.importorskip("triton")
+
+from triton.runtime.interpreter import InterpretedFunction
+
+from aotbuild.inductor.cuda import lowering
+from aotbuild.inductor.cuda.derived import SplitGraph
+from aotbuild.inductor.cuda.device import declared
+from aotbuild.inductor.cuda.graph import prepare
+from aotbuild.target import cuda_target
+
+aten = torch.ops.aten
+
+
+def prepared(module: nn.Module, *inputs: torch.Tensor) -> SplitGraph:
+    captured = capture.capture(capture.Source(Model(module.eval(), inputs), None, ()))
+    with declared(cuda_target("90").architecture):
+        return prepare(captured.program)
+
+
+def code_of(graphs: SplitGraph) -> Any:
+    return lowering._code(graphs.main, cuda_target("90"), "model", "default", {})
+
+
+def launch_interpreted(source: str, name: str, arguments: Sequence[torch.Tensor], grid: tuple[int, ...]) -> None:
+    """Runs the kernel of a source that TorchInductor wrote, on tensors of the CPU."""
+    text = re.sub(r"@triton_heuristics\.template\(.*?\n\)\n@triton\.jit\n", "", source, flags=re.DOTALL)
+    module = ModuleType(name)
+    exec(compile(text, f"{name}.py", "exec"), module.__dict__)
+    with triton_kernels.interpreted():
+        InterpretedFunction(getattr(module, name)).run(*arguments, grid=grid, warmup=False)
+
+
+@pytest.mark.parametrize(
+    ("module", "size"),
+    [
+        (nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False), (2, 3, 15, 12)),
+        (nn.Conv2d(4, 8, 3, stride=(2, 1), padding=(0, 1), bias=False), (1, 4, 9, 8)),
+        (nn.Conv2d(16, 24, 3, padding=1, bias=False), (2, 16, 7, 6)),
+        (nn.Conv2d(20, 12, (3, 2), stride=2, dilation=(2, 1), bias=False), (1, 20, 11, 9)),
+        (nn.Conv2d(32, 16, 3, padding=2, dilation=2, groups=2, bias=False), (1, 32, 6, 6)),
+        (nn.Conv2d(32, 40, 1, stride=2, bias=False), (2, 32, 6, 5)),
+    ],
+    ids=["image", "few_channels", "channels", "dilated", "grouped", "strided_1x1"],
+)
+def test_kernel_is_eager_pytorchs(module: nn.Conv2d, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(size)
+    with torch.no_grad():
+        expected = module(x)
+        code = code_of(prepared(module, x))
+        (kernel,) = [kernel for kernel in code.triton_kernels if "triton_tem" in kernel.name]
+        missing = -size[1] % 4 if module.groups == 1 and size[1] < 16 else 0
+        source, weight = (
+            nn.functional.pad(value, (0, 0, 0, 0, 0, missing)).to(memory_format=torch.channels_last)
+            for value in (x, module.weight.detach())
+        )
+        pixels = expected.numel() // expected.shape[1]
+        result = torch.full((pixels, expected.shape[1]), math.nan)
+        tiles = {name: int(value) for name, value in re.findall(r"(BLOCK_[MN]) : tl.constexpr = (\d+)", kernel.source)}
+        grid = (
+            -(-pixels // tiles["BLOCK_M"]), -(-expected.shape[1] // module.groups // tiles["BLOCK_N"]), module.groups
+        )  # fmt: skip
+        launch_interpreted(kernel.source, kernel.name, (source, weight, result), grid)
+    actual = result.view(expected.shape[0], *expected.shape[2:], -1).permute(0, 3, 1, 2)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(16, 16, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16)
+        self.norm.running_mean = torch.randn(16)
+        self.norm.running_var = torch.rand(16) + 0.5
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.norm(self.convolution(x)) + x)
+
+
+def values_of(graphs: SplitGraph) -> list[torch.Tensor]:
+    """What is derived from the model's weights, computed on the CPU."""
+    assert graphs.derived is not None
+    prepared = graphs.derived
+    arguments = []
+    for name in prepared.weight_index:
+        data = prepared.weights[prepared.weight_index[name]].tensor
+        values = torch.from_numpy(data.data.copy()).view(getattr(torch, data.dtype))
+        arguments.append(values.view(data.shape))
+    return list(prepared.module(*arguments))
+
+
+def test_batch_normalisation_becomes_part_of_the_weights() -> None:
+    block = Block().eval()
+    x = torch.randn(2, 16, 6, 6)
+    graphs = prepared(block, x)
+    weight, shift = values_of(graphs)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        normalised = nn.functional.conv2d(x, weight, padding=1) + shift.view(-1, 1, 1)
+        torch.testing.assert_close(torch.relu(normalised + x), block(x))
+    kernels = [kernel.name for kernel in code_of(graphs).triton_kernels if "triton_tem" in kernel.name]
+    launches = [launch.kernel for launch in code_of(graphs).launches]
+    assert len(kernels) == 1 and len(launches) <= 3, "the convolution, and copies of input and output at most"
+
+
+def test_products_of_one_operand_are_joined() -> None:
+    class Projections(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key, self.value = (nn.Linear(32, 64) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = (part(x).view(2, 5, 4, 16).transpose(1, 2) for part in (self.query, self.key, self.value))
+            return nn.functional.scaled_dot_product_attention(q, k, v)
+
+    module = Projections().eval()
+    graphs = prepared(module, torch.randn(2, 5, 32))
+    weight, bias = values_of(graphs)
+    assert torch.equal(weight, torch.cat([module.query.weight, module.key.weight, module.value.weight]))
+    assert torch.equal(bias, torch.cat([module.query.bias, module.key.bias, module.value.bias]))
+    assert len(graphs.unread) == 6
+    launches = [launch.kernel for launch in code_of(graphs).launches]
+    assert len(launches) == 2, "a product and the attention, without copies between them"
+
+
+def test_large_products_keep_what_follows_in_their_kernels() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.up = nn.Linear(64, 2048, bias=False), nn.Linear(64, 2048, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            gated: torch.Tensor = nn.functional.silu(self.gate(x)) * self.up(x)
+            return gated
+
+    assert prepared(Gated(), torch.randn(2048, 64)).derived is None
+    assert prepared(Gated(), torch.randn(16, 64)).derived is not None
+
+
+def test_buffers_that_the_model_writes_are_not_derived_from() -> None:
+    class Counter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(4))
+            self.register_buffer("scale", torch.rand(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.get_buffer("count").add_(1)
+            return x * torch.exp(self.get_buffer("count")) + torch.exp(self.get_buffer("scale"))
+
+    graphs = prepared(Counter(), torch.randn(4))
+    assert graphs.derived is not None
+    assert [graphs.derived.weights[index].name for index in graphs.derived.weight_index.values()] == ["scale"]
+    assert [graphs.main.weights[index].name for index in graphs.unread] == ["scale"]
