@@ -50,9 +50,15 @@ bool even_rows(const Tensor& tensor, std::int64_t* row_stride, std::int64_t* row
 
 // Of PackedMatrix.
 constexpr std::int64_t kRowBlock = 16;
-constexpr std::int64_t kColumnBlock = 64;
+constexpr std::int64_t kColumnBlock = 32;
 
 dnnl::memory::desc embedded_layout(std::int64_t rows, std::int64_t columns) {
+  return {{rows, columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::BA16a32b};
+}
+
+// What oneDNN 3 chooses for AVX-512. Blocks of 32 columns serve as well there, and are up to 9% faster (128 rows, 192
+// to 256 features to 256 or 384).
+dnnl::memory::desc avx512_layout(std::int64_t rows, std::int64_t columns) {
   return {{rows, columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::BA16a64b};
 }
 
@@ -159,9 +165,15 @@ bool PackedLinear::choose_layout(const LinearSpec& spec) {
   const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{in_features_, 1});
   const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{out_features_, 1});
   const dnnl::memory::desc any({in_features_, out_features_}, type, dnnl::memory::format_tag::any);
-  const auto description = describe(source, any, destination, bias_ != nullptr, accumulate_, activation_, alpha_);
+  const auto ask = [&](const dnnl::memory::desc& weights) {
+    return describe(source, weights, destination, bias_ != nullptr, accumulate_, activation_, alpha_);
+  };
+  const auto description = ask(any);
   if (description) {
     layout_ = description.weights_desc();
+    const bool is_avx512 = layout_ == avx512_layout(in_features_, out_features_);
+    const dnnl::memory::desc embedded = embedded_layout(in_features_, out_features_);
+    if (is_avx512 && ask(embedded)) layout_ = embedded;
     layout_id_ = layout_id(layout_);
     answer->arguments = {{DNNL_ARG_WEIGHTS, layout_}};
   }

@@ -171,7 +171,7 @@ def test_embedded_weights_lie_at_multiples_of_64() -> None:
 
 @pytest.mark.quick
 def test_matrices_of_large_layers_lie_packed() -> None:
-    """Columns in blocks of 64, in each the rows in blocks of 16; sums over 256 features and more in two halves."""
+    """Columns in blocks of 32, in each the rows in blocks of 16; sums over 256 features and more in two halves."""
     generator = np.random.default_rng(0)
     query, key = (generator.standard_normal((60, 300)).astype(np.float32) for _ in range(2))
     model = replace(
@@ -184,7 +184,7 @@ def test_matrices_of_large_layers_lie_packed() -> None:
     assert "kPacked[] = {\n    {64, 144, 120},\n    {73792, 156, 120},\n}" in source
     assert source.count("nullptr, true}") == 2
     packed = np.frombuffer(files["encoder.weights.bin"], np.float32, offset=73792)
-    blocks = packed.reshape(2, 10, 16, 64).transpose(1, 2, 0, 3).reshape(160, 128)
+    blocks = packed.reshape(4, 10, 16, 32).transpose(1, 2, 0, 3).reshape(160, 128)
     np.testing.assert_array_equal(blocks[:156, :120], np.concatenate([query, key]).T[144:])
     assert not blocks[156:].any()
     assert not blocks[:, 120:].any()

@@ -17,7 +17,7 @@ _ALIGNMENT = 64
 
 # Blocks of ``PackedMatrix`` (detail/spec.h), and how much larger a matrix may get by the zeros that fill them.
 _ROW_BLOCK = 16
-_COLUMN_BLOCK = 64
+_COLUMN_BLOCK = 32
 _MAX_GROWTH = 1.25
 
 # How the runtime cuts layers: BlockedLinear of linear.cpp, PackedMlp of mlp.cpp.

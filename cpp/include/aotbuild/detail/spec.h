@@ -29,9 +29,9 @@ struct WeightSpec {
   bool packed = false;         // the blob has it only as part of ModelSpec::packed
 };
 
-// A matrix [rows, columns] of a packed layer as the embedded blob holds it, in the layout that oneDNN calls BA16a64b
-// and wants on processors with AVX-512: columns in blocks of 64, in each block the rows in blocks of 16, zeros beyond
-// the matrix. There the layer reads it in place, so that a program starts without copying its weights.
+// A matrix [rows, columns] of a packed layer as the embedded blob holds it, in the layout that oneDNN calls BA16a32b:
+// columns in blocks of 32, in each block the rows in blocks of 16, zeros beyond the matrix. On processors with AVX-512
+// the layer reads it in place, so that a program starts without copying its weights.
 struct PackedMatrix {
   std::uint64_t offset;  // as in WeightSpec
   std::int64_t rows;

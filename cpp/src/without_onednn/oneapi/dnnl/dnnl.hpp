@@ -79,7 +79,7 @@ struct memory {
   using dim = std::int64_t;
   using dims = std::vector<dim>;
   enum class data_type { undef, f32, bf16, f16 };
-  enum class format_tag { any, BA16a64b };
+  enum class format_tag { any, BA16a32b, BA16a64b };
 
   class desc {
    public:
