@@ -30,6 +30,9 @@ _STAGES = (2, 3, 4, 5)
 _CANDIDATES = 12
 _MAX_WARPS = 16
 
+# A size or a constant in the source of a template.
+_SIZE = r"^    ([A-Z][A-Z0-9_]*)(?: : tl\.constexpr)? = ([\w+*/ ()-]+)$"
+
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -105,24 +108,24 @@ def _problem(source: str, case: Case) -> Problem:
     """The size of a template's product, from the sizes that its source gives by number or by parameter."""
     parameters = re.search(r"^def \w+\((.*)\):$", source, re.MULTILINE)
     assert parameters is not None
-    values = dict(zip(parameters[1].split(", "), case))
-    sizes = {
-        name: int(eval(expression, {"__builtins__": {}}, dict(values)))
-        for name, expression in re.findall(
-            r"^    ([A-Z][A-Z0-9_]*)(?: : tl\.constexpr)? = ([\w+*/ ()-]+)$", source, re.M
-        )
-        if _is_known(expression, values)
-    }
+    sizes: dict[str, Any] = dict(zip(parameters[1].split(", "), case))
+    for name, expression in re.findall(_SIZE, source, re.MULTILINE):
+        if _is_known(expression, sizes):
+            sizes[name] = int(eval(expression, {"__builtins__": {}}, dict(sizes)))
     kind = re.search(r"'arg_[AX]': '\*(\w+)'", source)
     dtype = _DTYPES.get(kind[1] if kind else "", torch.float32)
-    if "OUT_C" in sizes:
-        spatial = [name for name in ("D", "H", "W") if f"OUT_{name}" in sizes]
-        pixels = sizes.get("BATCH", 1) * math.prod(sizes[f"OUT_{name}"] for name in spatial)
+    spatial = [name for name in ("D", "H", "W") if f"OUT_{name}" in sizes]
+    if spatial:
+        pixels = sizes["BATCH"] * math.prod(sizes[f"OUT_{name}"] for name in spatial)
         taps = math.prod(sizes[f"KERNEL_{name}"] for name in spatial)
         groups = sizes["GROUPS"]
-        return Problem(groups, pixels, sizes["OUT_C"] // groups, max(1, sizes["IN_C"] // groups), taps, dtype)
+        outputs = sizes["OUTPUTS"] if "OUTPUTS" in sizes else sizes["OUT_C"] // groups
+        channels = sizes["CHANNELS"] if "CHANNELS" in sizes else sizes["IN_C"] // groups
+        if sizes.get("ROWS"):  # a row of taps is summed over at once
+            channels, taps = channels * sizes["KERNEL_W"], taps // sizes["KERNEL_W"]
+        return Problem(groups, pixels, outputs, max(1, channels), taps, dtype)
     depth = sizes.get("K", sizes.get("K1", 1))
-    return Problem(sizes.get("BATCH", 1), sizes.get("M", 1), sizes.get("N", 1), max(1, depth), 1, dtype)
+    return Problem(sizes.get("BATCH", 1), sizes["M"], sizes["N"], max(1, depth), 1, dtype)
 
 
 def _is_known(expression: str, values: Mapping[str, Any]) -> bool:
