@@ -116,14 +116,17 @@ def _problem(source: str, case: Case) -> Problem:
     dtype = _DTYPES.get(kind[1] if kind else "", torch.float32)
     spatial = [name for name in ("D", "H", "W") if f"OUT_{name}" in sizes]
     if spatial:
-        pixels = sizes["BATCH"] * math.prod(sizes[f"OUT_{name}"] for name in spatial)
+        pixels = (
+            sizes["PIXELS"] if "PIXELS" in sizes else sizes["BATCH"] * math.prod(sizes[f"OUT_{n}"] for n in spatial)
+        )
         taps = math.prod(sizes[f"KERNEL_{name}"] for name in spatial)
         groups = sizes["GROUPS"]
         outputs = sizes["OUTPUTS"] if "OUTPUTS" in sizes else sizes["OUT_C"] // groups
         channels = sizes["CHANNELS"] if "CHANNELS" in sizes else sizes["IN_C"] // groups
         if sizes.get("ROWS"):  # a row of taps is summed over at once
             channels, taps = channels * sizes["KERNEL_W"], taps // sizes["KERNEL_W"]
-        return Problem(groups, pixels, outputs, max(1, channels), taps, dtype)
+        splits = sizes.get("SPLITS", 1)
+        return Problem(groups * splits, pixels, outputs, max(1, channels), math.ceil(taps / splits), dtype)
     depth = sizes.get("K", sizes.get("K1", 1))
     return Problem(sizes.get("BATCH", 1), sizes["M"], sizes["N"], max(1, depth), 1, dtype)
 
