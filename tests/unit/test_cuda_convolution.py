@@ -56,10 +56,11 @@ def launch_interpreted(source: str, name: str, arguments: Sequence[torch.Tensor]
         (nn.Conv2d(20, 12, (3, 2), stride=2, dilation=(2, 1), bias=False), (1, 20, 11, 9)),
         (nn.Conv2d(32, 16, 3, padding=2, dilation=2, groups=2, bias=False), (1, 32, 6, 6)),
         (nn.Conv2d(32, 40, 1, stride=2, bias=False), (2, 32, 6, 5)),
+        (nn.Conv2d(132, 24, 3, padding=1, bias=False), (1, 132, 6, 6)),
     ],
-    ids=["image", "few_channels", "channels", "dilated", "grouped", "strided_1x1"],
+    ids=["image", "few_channels", "channels", "dilated", "grouped", "strided_1x1", "divided_sum"],
 )
-def test_kernel_is_eager_pytorchs(module: nn.Conv2d, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_is_eager_pytorchs(module: nn.Conv2d, size: tuple[int, ...]) -> None:
     x = torch.randn(size)
     with torch.no_grad():
         expected = module(x)
@@ -71,12 +72,15 @@ def test_kernel_is_eager_pytorchs(module: nn.Conv2d, size: tuple[int, ...], monk
             for value in (x, module.weight.detach())
         )
         pixels = expected.numel() // expected.shape[1]
-        result = torch.full((pixels, expected.shape[1]), math.nan)
-        tiles = {name: int(value) for name, value in re.findall(r"(BLOCK_[MN]) : tl.constexpr = (\d+)", kernel.source)}
-        grid = (
-            -(-pixels // tiles["BLOCK_M"]), -(-expected.shape[1] // module.groups // tiles["BLOCK_N"]), module.groups
-        )  # fmt: skip
+        values = re.findall(r"(BLOCK_[MN]|SPLITS) : tl.constexpr = (\d+)", kernel.source)
+        constants = {name: int(value) for name, value in values}
+        parts = constants["SPLITS"]
+        assert parts == (2 if size[1] == 132 else 1)
+        result = torch.full((parts * pixels, expected.shape[1]), math.nan)
+        columns = expected.shape[1] // module.groups
+        grid = (-(-pixels // constants["BLOCK_M"]), -(-columns // constants["BLOCK_N"]), module.groups * parts)
         launch_interpreted(kernel.source, kernel.name, (source, weight, result), grid)
+    result = result.view(parts, pixels, -1).sum(0)
     actual = result.view(expected.shape[0], *expected.shape[2:], -1).permute(0, 3, 1, 2)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 

@@ -6,11 +6,13 @@ import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import sympy
 import torch
 from torch._inductor import ir
 from torch._inductor.kernel.conv import convert_1x1_conv_to_mm
 from torch._inductor.lowering import lowerings, register_lowering
 from torch._inductor.select_algorithm import SymbolicGridFn, TritonTemplate, autotune_select_algorithm
+from torch._inductor.utils import get_num_sms
 from torch._inductor.virtualized import V
 from torch.fx import GraphModule, Node
 from torch.utils._sympy.functions import FloorDiv
@@ -19,6 +21,7 @@ from aotbuild.inductor.cuda.rewriting import Writer
 from aotbuild.inductor.graph import BATCH_NORM
 
 aten = torch.ops.aten
+prims = torch.ops.prims
 
 _library = torch.library.Library("aotbuild", "FRAGMENT")
 _library.define(
@@ -32,6 +35,12 @@ _library.define(
 # TorchInductor's template.)
 _FEW_CHANNELS = 16
 _CHANNEL_ALIGNMENT = 4
+
+# A convolution with fewer tiles than half the multiprocessors (a late layer, or one image) has its sum over taps and
+# channels divided among blocks, in pieces of at least _MIN_PIECE of them; the kernel that follows adds up the parts.
+_TILE = 64
+_MIN_PIECE = 512
+_MAX_SPLITS = 8  # more partial sums are no longer part of the kernel that follows
 
 # BLOCK_M, BLOCK_N, BLOCK_K, num_stages, num_warps: pixels, output channels and input channels of a block of threads.
 _CONFIGS = (
@@ -170,18 +179,22 @@ def _room(size: Any, taps: Any, padding: Any, dilation: Any) -> Any:
 
 @SymbolicGridFn
 def _grid(pixels: Any, outputs: Any, meta: Any, *, cdiv: Any) -> Any:
-    return cdiv(pixels, meta["BLOCK_M"]), cdiv(outputs, meta["GROUPS"] * meta["BLOCK_N"]), meta["GROUPS"]
+    if meta["SPLITS"] > 1:
+        pixels = pixels // meta["SPLITS"]
+    blocks = cdiv(pixels, meta["BLOCK_M"]), cdiv(outputs, meta["GROUPS"] * meta["BLOCK_N"])
+    return *blocks, meta["GROUPS"] * meta["SPLITS"]
 
 
 # A product [pixels, taps * channels] @ [taps * channels, outputs] whose first operand is never written out. With ROWS
 # the taps of a row count as channels. The result is a matrix, in whose order a following pointwise operation runs; by
-# itself it would not with the dimensions of the convolution.
+# itself it would not with the dimensions of the convolution. With SPLITS there are several such matrices, one below the
+# other.
 _template = TritonTemplate(
     name="channels_last_convolution",
     grid=_grid,
     source=r"""
 {{def_kernel("X", "W")}}
-    BATCH = {{size("X", 0)}}
+    PIXELS = {{size(None, 0)}} // SPLITS
     IN_H = {{size("X", 2)}}
     IN_W = {{size("X", 3)}}
     OUT_H = (IN_H + 2 * PADDING_H - DILATION_H * (KERNEL_H - 1) - 1) // STRIDE_H + 1
@@ -191,7 +204,13 @@ _template = TritonTemplate(
     idx_w = pixel % OUT_W
     idx_h = (pixel // OUT_W) % OUT_H
     idx_n = pixel // (OUT_W * OUT_H)
+{% if SPLITS > 1 %}
+    group = 0
+    piece = tl.program_id(2)
+{% else %}
     group = tl.program_id(2).to(INDEX_DTYPE)
+    piece = 0
+{% endif %}
     output = tl.program_id(1).to(INDEX_DTYPE) * BLOCK_N + tl.arange(0, BLOCK_N)
     k = tl.arange(0, BLOCK_K)
 
@@ -204,19 +223,20 @@ _template = TritonTemplate(
         + left * {{stride("X", 3)}}
     )
     columns = W + (group * OUTPUTS + output) * {{stride("W", 0)}}
-    in_batch = idx_n < BATCH
+    in_result = pixel < PIXELS
     in_outputs = (output < OUTPUTS)[None, :]
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
 
 {% if ROWS %}
     CHUNKS = (KERNEL_W * CHANNELS + BLOCK_K - 1) // BLOCK_K
-    for step in range(KERNEL_H * CHUNKS):
+    STEPS = KERNEL_H * CHUNKS
+    for step in range(piece * STEPS // SPLITS, (piece + 1) * STEPS // SPLITS):
         i = step // CHUNKS
         place = (step % CHUNKS) * BLOCK_K + k
         row = top + i * DILATION_H
         in_input = (left * CHANNELS)[:, None] + place[None, :]
         mask_x = (
-            (in_batch & (row >= 0) & (row < IN_H))[:, None]
+            (in_result & (row >= 0) & (row < IN_H))[:, None]
             & (in_input >= 0)
             & (in_input < IN_W * CHANNELS)
             & (place < KERNEL_W * CHANNELS)[None, :]
@@ -227,14 +247,15 @@ _template = TritonTemplate(
         acc += tl.dot(x, w, allow_tf32=ALLOW_TF32)
 {% else %}
     CHUNKS = (CHANNELS + BLOCK_K - 1) // BLOCK_K
-    for step in range(KERNEL_H * KERNEL_W * CHUNKS):
+    STEPS = KERNEL_H * KERNEL_W * CHUNKS
+    for step in range(piece * STEPS // SPLITS, (piece + 1) * STEPS // SPLITS):
         tap = step // CHUNKS
         i = tap // KERNEL_W
         j = tap % KERNEL_W
         channel = (step % CHUNKS) * BLOCK_K + k
         row = top + i * DILATION_H
         column = left + j * DILATION_W
-        mask_x = (in_batch & (row >= 0) & (row < IN_H) & (column >= 0) & (column < IN_W))[:, None]
+        mask_x = (in_result & (row >= 0) & (row < IN_H) & (column >= 0) & (column < IN_W))[:, None]
         mask_w = in_outputs
         if CHANNELS % BLOCK_K != 0:
             mask_x = mask_x & (channel < CHANNELS)[None, :]
@@ -246,8 +267,8 @@ _template = TritonTemplate(
         acc += tl.dot(x, w, allow_tf32=ALLOW_TF32)
 {% endif %}
 
-    mask = in_batch[:, None] & in_outputs
-    idx_m = pixel[:, None]
+    mask = in_result[:, None] & in_outputs
+    idx_m = (piece * PIXELS + pixel)[:, None]
     idx_o = (group * OUTPUTS + output)[None, :]
     {{store_output(("idx_m", "idx_o"), "acc", "mask", val_shape=("BLOCK_M", "BLOCK_N"))}}
 """,
@@ -275,7 +296,11 @@ def _lower(
         FloorDiv(_room(sizes[dim], taps[dim], padding[dim], dilation[dim]), stride[dim]) + 1 for dim in range(2)
     ]
     pixels = batch * out_sizes[0] * out_sizes[1]
-    layout = ir.FixedLayout(input.get_device_or_error(), input.get_dtype(), [pixels, outputs], [outputs, 1])
+    splits = 1 if groups > 1 else _splits(pixels, outputs, channels * taps[0] * taps[1])
+    dtype = input.get_dtype()
+    layout = ir.FixedLayout(
+        input.get_device_or_error(), dtype if splits == 1 else torch.float32, [splits * pixels, outputs], [outputs, 1]
+    )
     choices: list[Any] = []
     for config in _configs(channels * (taps[1] if reads_rows else 1), outputs // groups):
         _template.maybe_append_choice(
@@ -294,12 +319,26 @@ def _lower(
             CHANNELS=channels,
             OUTPUTS=outputs // groups,
             ROWS=reads_rows,
+            SPLITS=splits,
             ALLOW_TF32=torch.backends.cudnn.fp32_precision == "tf32",
             **config,
         )
     result, _ = autotune_select_algorithm("convolution", choices, [input, weight], layout)
+    if splits > 1:
+        parts = lowerings[aten.reshape](result, [splits, pixels, outputs])
+        result = lowerings[prims.convert_element_type](lowerings[aten.sum](parts, [0]), dtype)
     result = lowerings[aten.reshape](result, [batch, *out_sizes, outputs])
     return lowerings[aten.permute](result, [0, 3, 1, 2])
+
+
+def _splits(pixels: Any, outputs: int, summed: int) -> int:
+    """Among how many blocks the sum of a tile is divided; sizes that are not known are not."""
+    if not isinstance(pixels, (int, sympy.Integer)):
+        return 1
+    tiles = -(-int(pixels) // _TILE) * -(-outputs // _TILE)
+    if 2 * tiles > get_num_sms():
+        return 1
+    return max(1, min(2 * get_num_sms() // tiles, summed // _MIN_PIECE, _MAX_SPLITS))
 
 
 def _configs(summed: int, outputs: int) -> Iterator[dict[str, int]]:
