@@ -291,6 +291,8 @@ void context_launch(CallContext& context, int kernel, unsigned grid_x, unsigned 
   cuda_call(context, "context_launch").launch(kernel, grid_x, grid_y, grid_z, arguments);
 }
 
+void* context_index_error(CallContext& context) { return cuda_call(context, "context_index_error").index_error(); }
+
 AtenTensorHandle context_aligned(CallContext& context, AtenTensorHandle tensor) {
   if (tensor == nullptr || tensor->storage == nullptr) fail("context_aligned", "the tensor is null");
   if (!tensor->on_device()) return tensor;

@@ -51,6 +51,8 @@ class CudaCall final : public DeviceCall {
     kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_);
   }
   Tensor* aligned(Tensor& tensor);
+  // As context_index_error.
+  void* index_error() { return workspace_.index_error(); }
   // As context_random_seeds. A graph reads its seeds from memory that `refill_seeds` writes before each replay.
   void random_seeds(Tensor& seeds);
   void refill_seeds(const std::vector<SeedBlock>& blocks);

@@ -29,6 +29,13 @@ std::pair<bool, int> rank_of(const CudaVariantSpec& variant) {
   return {variant.kind != CudaImageKind::kPtx, variant.architecture};
 }
 
+// What a kernel writes that was given an index out of bounds: _code of inductor/cuda/indexing.py.
+std::int32_t index_error_code(const char* name) {
+  std::uint32_t value = 2166136261U;
+  for (; *name != 0; ++name) value = (value ^ static_cast<unsigned char>(*name)) * 16777619U;
+  return static_cast<std::int32_t>(value >> 1 | 1U);
+}
+
 }  // namespace
 
 const VariantSpec& choose_variant(const ModelSpec& spec, const CudaDevice& device) {
@@ -113,6 +120,13 @@ Function CudaKernels::load_function(Module module, const CudaKernelSpec& kernel)
                    " for the clusters of kernel '", kernel.name, "'");
   }
   return function;
+}
+
+const char* CudaKernels::name_of(std::int32_t code) const {
+  for (std::size_t i = 0; i < variant_.kernel_count; ++i) {
+    if (index_error_code(variant_.kernels[i].name) == code) return variant_.kernels[i].name;
+  }
+  return nullptr;
 }
 
 void CudaKernels::unload() noexcept {

@@ -25,6 +25,9 @@ class CudaKernels {
   // As context_launch.
   void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream) const;
 
+  // The name of the kernel that has written `code` (context_index_error); null for none.
+  const char* name_of(std::int32_t code) const;
+
  private:
   void load();
   Function load_function(Module module, const CudaKernelSpec& kernel) const;

@@ -174,6 +174,8 @@ void CudaModel::synchronize(void* stream) {
   const ContextScope scope(*device_);
   check_stream(static_cast<Stream>(stream));
   device_->check(device_->driver().stream_synchronize(static_cast<Stream>(stream)), "cuStreamSynchronize");
+  const std::lock_guard<std::mutex> lock(workspaces_mutex_);
+  for (const std::unique_ptr<CudaWorkspace>& workspace : free_workspaces_) check_indices(*workspace, true);
 }
 
 void CudaModel::reclaim() noexcept {
@@ -225,6 +227,16 @@ void CudaModel::check_stream(Stream stream) const {
   }
 }
 
+void CudaModel::check_indices(CudaWorkspace& workspace, bool earlier) const {
+  const std::int32_t code = workspace.take_index_error();
+  if (code == 0) return;
+  const char* kernel = kernels_->name_of(code);
+  fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": ", earlier ? "in an earlier call on a stream, " : "",
+       kernel != nullptr ? concat("kernel '", kernel, "'") : std::string("a kernel"),
+       " was given an index out of bounds and used 0 instead; the outputs ", earlier ? "of that call " : "",
+       "are wrong. Check the values of the inputs that hold indices");
+}
+
 void CudaModel::run(const CheckedCall& call) {
   const ContextScope scope(*device_);
   const auto user_stream = static_cast<Stream>(call.stream);
@@ -238,6 +250,7 @@ void CudaModel::run(const CheckedCall& call) {
   WorkspaceLease lease(*this, user_stream);
   CudaWorkspace& workspace = *lease;
   const Stream stream = user_stream != nullptr ? user_stream : workspace.own_stream();
+  check_indices(workspace, true);
   workspace.begin(stream);
   if (has_mutated_) {
     device_->check(device_->driver().stream_wait_event(stream, mutated_->get(), 0), "cuStreamWaitEvent");
@@ -287,7 +300,10 @@ class CudaModel::OutputDelivery {
       model_.has_mutated_ = true;
     }
     const bool must_wait = call_.stream == nullptr || reads_to_host_;
-    if (must_wait) device_.check(device_.driver().stream_synchronize(stream_), "cuStreamSynchronize");
+    if (must_wait) {
+      device_.check(device_.driver().stream_synchronize(stream_), "cuStreamSynchronize");
+      model_.check_indices(workspace_, false);
+    }
     for (std::size_t i = 0; i < count; ++i) {
       if (call_.outputs[i].data == nullptr || wants_device(call_.outputs[i])) continue;
       write_to_caller(i, staged_[i] != nullptr ? *staged_[i] : *made_[i]);

@@ -46,6 +46,9 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   void check_memory(const char* kind, const TensorChecker& checker, const aotbuild_tensor& tensor) const;
   void check_stream(Stream stream) const;
 
+  // Throws if a kernel was given an index out of bounds since the last time. `earlier`: by a call that has returned.
+  void check_indices(CudaWorkspace& workspace, bool earlier) const;
+
   void run_in(CudaWorkspace& workspace, Stream stream, const CheckedCall& call);
   // The graph for the call's sizes, captured now if they come for the second time; null: launch the kernels. With
   // `failure` it is captured at the first time, or that says what is wrong.

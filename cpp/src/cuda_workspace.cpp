@@ -74,6 +74,7 @@ CudaWorkspace::CudaWorkspace(const std::shared_ptr<CudaDevice>& device, MemoryRe
       stream_(device),
       done_(device),
       input_staging_(device),
+      index_error_buffer_(device),
       output_staging(device),
       memory(device, *this),
       graphs(*device, memory, graph_limit) {}
@@ -116,6 +117,21 @@ void CudaWorkspace::reclaim() noexcept {
   model_.reclaim();
   if (!keeps_graphs) graphs.clear();
   memory.release_free(0);
+}
+
+void* CudaWorkspace::index_error() {
+  if (index_error_ == nullptr) {
+    index_error_ = reinterpret_cast<std::int32_t*>(index_error_buffer_.reserve(sizeof(std::int32_t)));
+    *index_error_ = 0;
+  }
+  return const_cast<std::int32_t*>(index_error_);
+}
+
+std::int32_t CudaWorkspace::take_index_error() noexcept {
+  if (index_error_ == nullptr || *index_error_ == 0) return 0;
+  const std::int32_t code = *index_error_;
+  *index_error_ = 0;
+  return code;
 }
 
 char* CudaWorkspace::input_staging(std::size_t nbytes) {

@@ -113,6 +113,12 @@ class CudaWorkspace final : public MemoryReclaimer {
   // Pinned memory for inputs; waits for the last call that used it.
   char* input_staging(std::size_t nbytes);
 
+  // As context_index_error.
+  void* index_error();
+  // What a kernel has written there since the last time, else 0. The work that it may be of has ended, or it is that of
+  // an earlier call.
+  std::int32_t take_index_error() noexcept;
+
  private:
   std::shared_ptr<CudaDevice> device_;
   MemoryReclaimer& model_;
@@ -121,6 +127,8 @@ class CudaWorkspace final : public MemoryReclaimer {
   Stream last_stream_ = nullptr;
   bool is_pending_ = false;  // work may be queued that `done_` ends
   PinnedBuffer input_staging_;
+  PinnedBuffer index_error_buffer_;
+  volatile std::int32_t* index_error_ = nullptr;  // null: no kernel has it
 
  public:
   Stream own_stream() const { return stream_.get(); }

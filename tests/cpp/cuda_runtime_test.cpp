@@ -54,7 +54,7 @@ void check(AOTITorchError error) {
   if (error != 0) throw std::runtime_error(aotbuild_last_error());
 }
 
-enum KernelIndex { kAddWeight, kIncrement, kBroken };
+enum KernelIndex { kAddWeight, kIncrement, kBroken, kLookup };
 
 void launch_add(CallContext& context, AtenTensorHandle in, AtenTensorHandle out, std::int64_t count, int weight = 0) {
   void* x = data_of(in);
@@ -113,13 +113,14 @@ class CudaModelBuilder {
     variant("sm_90", 90, CudaImageKind::kCubin);
   }
   CudaModelBuilder& variant(const char* name, int architecture, CudaImageKind kind, unsigned max_shared_bytes = 0) {
-    images_.push_back(
-        fake_cuda::make_image(kind == CudaImageKind::kPtx ? 0 : architecture, {"add_weight", "increment", "broken"}));
+    images_.push_back(fake_cuda::make_image(kind == CudaImageKind::kPtx ? 0 : architecture,
+                                            {"add_weight", "increment", "broken", "lookup"}));
     const unsigned char* image = images_.back().data();
     const std::size_t size = images_.back().size();
     kernels_.push_back({{"add_weight", image, size, 128, 1024, 1, 4, false},
                         {"increment", image, size, 32, 0, 1, 1, false},
-                        {"broken", image, size, 32, 0, 1, 1, false}});
+                        {"broken", image, size, 32, 0, 1, 1, false},
+                        {"lookup", image, size, 32, 0, 1, 3, false}});
     cuda_variants_.push_back({architecture, kind, max_shared_bytes, kernels_.back().size(), kernels_.back().data()});
     builder_.variants().push_back({name, nullptr, run_, &cuda_variants_.back()});
     return *this;
@@ -252,6 +253,17 @@ std::vector<float> call(const Model& model, const std::vector<float>& values) {
 
 std::string path_of_driver() { return AOTBUILD_FAKE_CUDA; }
 
+constexpr std::int32_t kLookupCode = 2074886853;  // _code("lookup") of inductor/cuda/indexing.py
+
+void run_lookup(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  outputs[0] = allocate(context, 1, 0);
+  void* x = data_of(inputs[0]);
+  void* y = data_of(outputs[0]);
+  void* error = aotbuild::detail::context_index_error(context);
+  void* arguments[] = {&x, &y, &error};
+  context_launch(context, kLookup, 1, 1, 1, arguments);
+}
+
 class Cuda : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -274,6 +286,14 @@ class Cuda : public ::testing::Test {
                             return 0;
                           },
                           {8});
+    fake_cuda::add_kernel("lookup",
+                          [](const fake_cuda::Launch&, void** arguments) {
+                            const float index = **static_cast<float**>(arguments[0]);
+                            **static_cast<float**>(arguments[1]) = index < 10 ? index * index : 0;
+                            if (index >= 10) **static_cast<std::int32_t**>(arguments[2]) = kLookupCode;
+                            return 0;
+                          },
+                          {8, 8, 8});
     fake_cuda::add_kernel("broken", [](const fake_cuda::Launch&, void**) { return 700; }, {8});
   }
   void TearDown() override {
@@ -1080,6 +1100,60 @@ TEST_F(CudaErrors, ALostDeviceIsAnErrorAndTheProcessLivesOn) {
       << text;
 }
 
+TEST_F(CudaErrors, AnIndexOutOfBoundsFailsItsCallAlone) {
+  CudaModelBuilder builder(run_lookup);
+  builder->input("x", kFloat, {fixed(1)}).output("y", kFloat, {fixed(1)});
+  const std::string text =
+      "kernel 'lookup' was given an index out of bounds and used 0 instead; the outputs are wrong. Check the values of "
+      "the inputs that hold indices";
+  for (const std::int32_t graphs : {-1, 0}) {
+    Model model(builder.spec(), cuda_options(graphs));
+    for (int i = 0; i < 4; ++i) {
+      Buffer<float> x({1}, {11});
+      aotbuild_tensor in = x.tensor();
+      aotbuild_tensor out = to_allocate();
+      aotbuild_result* result = nullptr;
+      EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, &result), AOTBUILD_RUNTIME_ERROR);
+      EXPECT_EQ(aotbuild_last_error(), "encoder: " + text);
+      EXPECT_EQ(result, nullptr);
+      EXPECT_EQ(call(model, {3}), (std::vector<float>{9}));
+    }
+  }
+}
+
+TEST_F(CudaErrors, AnIndexOutOfBoundsOnAStreamFailsWhoeverWaitsOrCallsNext) {
+  const Context context;
+  CudaModelBuilder builder(run_lookup);
+  builder->input("x", kFloat, {fixed(1)}).output("y", kFloat, {fixed(1)});
+  Model model(builder.spec(), cuda_options());
+  const Stream stream;
+  DeviceFloats x({12});
+  DeviceFloats y({0});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = y.tensor();
+  const std::string text =
+      "encoder: in an earlier call on a stream, kernel 'lookup' was given an index out of bounds and used 0 instead; "
+      "the outputs of that call are wrong. Check the values of the inputs that hold indices";
+  for (int i = 0; i < 3; ++i) {
+    x.data[0] = 12;
+    ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
+    if (i < 2) {
+      EXPECT_EQ(aotbuild_model_synchronize(model.handle, stream.handle), AOTBUILD_RUNTIME_ERROR);
+    } else {
+      stream.wait();
+      EXPECT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, nullptr),
+                AOTBUILD_RUNTIME_ERROR);
+    }
+    EXPECT_EQ(aotbuild_last_error(), text);
+    x.data[0] = 4;
+    ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_synchronize(model.handle, stream.handle), AOTBUILD_OK) << aotbuild_last_error();
+    EXPECT_EQ(y.values(), (std::vector<float>{16}));
+  }
+}
+
 TEST_F(CudaErrors, PointersThatAreNotWhatTheySay) {
   fake_cuda::set_devices({{}, {}});
   CudaModelBuilder builder = adder();
@@ -1166,6 +1240,65 @@ TEST_F(CudaCalls, SeveralDevices) {
     EXPECT_EQ(call(first, {1}), (std::vector<float>{21}));
     EXPECT_EQ(call(second, {2}), (std::vector<float>{22}));
   }
+}
+
+TEST_F(CudaCalls, SeveralDevicesWithTheirOwnMemoryStreamsAndGraphs) {
+  fake_cuda::set_devices({{}, {}});
+  CudaModelBuilder builder = adder();
+  std::deque<Model> models;
+  for (const std::int32_t device : {0, 1}) models.emplace_back(builder.spec(), cuda_options(0, device));
+  for (int i = 0; i < 4; ++i) {
+    for (const std::int32_t device : {0, 1}) {
+      const Context context(device);
+      const Stream stream;
+      DeviceFloats x({static_cast<float>(i), static_cast<float>(device)});
+      DeviceFloats y({0, 0});
+      aotbuild_tensor in = x.tensor(device);
+      aotbuild_tensor out = y.tensor(device);
+      Model& model = models[static_cast<std::size_t>(device)];
+      ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+          << aotbuild_last_error();
+      stream.wait();
+      EXPECT_EQ(y.values(), (std::vector<float>{static_cast<float>(20 + i), static_cast<float>(20 + device)}));
+      aotbuild_tensor made = to_allocate_on_device();
+      aotbuild_result* result = nullptr;
+      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &made, 1, &result), AOTBUILD_OK) << aotbuild_last_error();
+      EXPECT_EQ(made.device.index, device);
+      aotbuild_result_destroy(result);
+    }
+  }
+  for (const Model& model : models) {
+    EXPECT_EQ(statistics_of(model).graph_captures, 1U);
+    EXPECT_EQ(statistics_of(model).graph_replays, 7U);
+  }
+}
+
+TEST_F(CudaErrors, OtherModelsLiveOnAfterEachFault) {
+  const Context context;
+  fake_cuda::set_devices({{90, 100000, 232448}});
+  CudaModelBuilder builder = adder();
+  Model faulty(builder.spec(), cuda_options());
+  Model other(builder.spec(), cuda_options());
+  const Stream stream;
+  EXPECT_EQ(call(other, {1}), (std::vector<float>{21}));
+  Buffer<float> x({4096});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = to_allocate();
+  aotbuild_result* result = nullptr;
+  const auto fails = [&](aotbuild_status status) {
+    EXPECT_EQ(aotbuild_model_run(faulty.handle, &in, 1, &out, 1, &result), status) << aotbuild_last_error();
+    fake_cuda::fail("cuMemAlloc_v2", 0, 0, 0);
+    EXPECT_EQ(call(other, {2}), (std::vector<float>{22}));
+    EXPECT_EQ(call(faulty, {3}), (std::vector<float>{23}));
+  };
+  fake_cuda::fail("cuMemAlloc_v2", 2, 0, 10);
+  fails(AOTBUILD_OUT_OF_MEMORY);
+  fake_cuda::fail("cuLaunchKernel", 701);
+  fails(AOTBUILD_RUNTIME_ERROR);
+  in.device = {AOTBUILD_CUDA, 0};
+  fails(AOTBUILD_INVALID_ARGUMENT);
+  in.device = {AOTBUILD_CUDA, 1};
+  fails(AOTBUILD_INVALID_ARGUMENT);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ from aotbuild.target import CUDA_ARCHITECTURES, cpu_isa, cuda_target
 
 pytest.importorskip("triton")
 
-from aotbuild.inductor.cuda import cubin, sort
+from aotbuild.inductor.cuda import cubin, indexing, sort
 from aotbuild.inductor.cuda.lowering import CudaVariant, LoweredCuda, lower_cuda
 from aotbuild.inductor.lowering import lower
 
@@ -223,6 +223,40 @@ def test_hand_written_kernels_are_refused_for_the_cpu() -> None:
     message = r"^net: the model calls hand-written Triton kernels, .*:\n  add_scaled\n    at .*gpu_models.py:"
     with pytest.raises(AotbuildError, match=message):
         lower(captured, [cpu_isa("x86-64-v3")], target="net")
+
+
+def test_indices_are_checked_without_assertions() -> None:
+    def build() -> Model:
+        def forward(self: Any, x: torch.Tensor, index: torch.Tensor) -> Any:
+            return x[index], x.scatter_add(0, index[:, None].expand(3, 16), x[:3]), self.table(index).sum(0)
+
+        module = Function(forward)
+        module.table = nn.Embedding(100, 16)
+        return Model(module, (torch.randn(8, 16), torch.tensor([1, 2, 2])))
+
+    (variant,) = lowered(build).variants
+    checked = [kernel for kernel in variant.kernels if "index_error" in kernel.parameters]
+    assert len(checked) == len(variant.kernels) - 1  # one copies x
+    for name, _, arguments in launches(variant):
+        assert ("context_index_error(context)" in arguments) == (name in {kernel.name for kernel in checked})
+    assert b"__assertfail" not in variant.images
+
+
+@pytest.mark.quick
+def test_index_reports_of_a_kernel() -> None:
+    source = (
+        "@triton_heuristics.pointwise(triton_meta={'signature': {'in_ptr0': '*i64', 'XBLOCK': 'constexpr'}, 'a': {}})\n"
+        "@triton.jit\ndef look_up(in_ptr0, XBLOCK : tl.constexpr):\n"
+        '    tl.device_assert(((0 <= tmp4) & (tmp4 < 8)) | ~(xmask), "index out of bounds: 0 <= tmp4 < 8")\n'
+        '    tl.device_assert(broadcast(tmp5) < ks0, "index out of bounds: broadcast(tmp5) < ks0")\n'
+    )
+    changed = indexing.report_index_errors("look_up", source)
+    assert "'XBLOCK': 'constexpr', 'index_error': '*i32'}, 'a'" in changed
+    assert "def look_up(in_ptr0, XBLOCK : tl.constexpr, index_error):" in changed
+    assert "    tmp4 = tl.where((0 <= tmp4) & (tmp4 < 8), tmp4, 0)\n" in changed
+    assert "    tmp5 = tl.where((tmp5 < ks0), tmp5, 0)\n" in changed
+    assert changed.count("mask=~(") == 2
+    assert indexing.report_index_errors("other", "def other(in_ptr0):\n") == "def other(in_ptr0):\n"
 
 
 def test_every_architecture() -> None:

@@ -69,6 +69,10 @@ AOTBUILD_RUNTIME_API AtenTensorHandle context_aligned(CallContext& context, Aten
 // Fills `seeds`, int64 on the device, with numbers that no other call of the model's gets.
 AOTBUILD_RUNTIME_API void context_random_seeds(CallContext& context, AtenTensorHandle seeds);
 
+// Where a kernel that was given an index out of bounds writes what stands for its name (inductor/cuda/indexing.py): an
+// int32 that host and device have in common. The call that finds it there fails.
+AOTBUILD_RUNTIME_API void* context_index_error(CallContext& context);
+
 }  // namespace aotbuild::detail
 
 #endif  // AOTBUILD_DETAIL_CUDA_SPEC_HPP_

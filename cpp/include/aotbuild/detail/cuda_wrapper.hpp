@@ -23,6 +23,7 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b 
 // A value as a kernel takes it: a tensor by its device pointer, numbers as they are.
 inline void* kernel_argument(const BorrowedTensor& tensor) { return tensor.data_ptr(); }
 inline void* kernel_argument(std::nullptr_t) { return nullptr; }
+inline void* kernel_argument(void* pointer) { return pointer; }
 inline std::int32_t kernel_argument(std::int32_t value) { return value; }
 inline std::int64_t kernel_argument(std::int64_t value) { return value; }
 inline float kernel_argument(float value) { return value; }

@@ -12,7 +12,8 @@ import torch
 from aotbuild.capture import Captured
 from aotbuild.inductor.cuda.candidates import all_candidates
 from aotbuild.inductor.cuda.hints import BufferHint, Case
-from aotbuild.inductor.cuda.kernels import CompiledKernel, Config, compile_configs
+from aotbuild.inductor.cuda.indexing import INDEX_ERROR
+from aotbuild.inductor.cuda.kernels import CompiledKernel, Config, Progress, compile_configs
 from aotbuild.inductor.cuda.lowering import kernels_to_tune
 from aotbuild.inductor.cuda.templates import grid_sizes
 from aotbuild.inductor.cuda.tunable import TunableKernel
@@ -35,17 +36,21 @@ def bundle(
     options: Mapping[str, Any] | None = None,
     limit: int | None = None,
     processes: int | None = None,
+    progress: Progress | None = None,
 ) -> Bundle:
     """Compiles every candidate of every kernel for one architecture.
 
     Args:
         architecture: a value of CUDA_ARCHITECTURES.
         limit: at most so many candidates a kernel.
+        progress: called with the number of candidates that are compiled and that of all.
     """
     gpu = cuda_target(architecture)
     prepared, tunable = kernels_to_tune(captured, architecture, target=target, preset=preset, options=options)
     pairs = list(all_candidates(tunable, gpu.architecture, limit))
-    compiled = compile_configs([(kernel.kernel, config) for kernel, config in pairs], gpu, processes=processes)
+    compiled = compile_configs(
+        [(kernel.kernel, config) for kernel, config in pairs], gpu, processes=processes, progress=progress
+    )
     values = dict(zip(prepared.input_names, captured.golden[0].inputs)) if captured.golden else {}
     values.update({name: prepared.weights[index].tensor for name, index in prepared.weight_index.items()})
     inputs = _Inputs(values, {node.name for node in prepared.module.graph.nodes if node.op == "placeholder"})
@@ -71,7 +76,8 @@ def _kernel(tunable: TunableKernel, results: Sequence[tuple[Config, CompiledKern
     if not binaries:
         return Kernel(tunable.key, tunable.kernel.name, (), (), (), failures)
     first = binaries[0][1]
-    named = [dict(zip(first.wrapper_parameters, case, strict=True)) for case in tunable.cases]
+    index_error = {INDEX_ERROR: BufferHint(4, "int32", "")}
+    named = [index_error | dict(zip(first.wrapper_parameters, case, strict=True)) for case in tunable.cases]
     cases = [[_argument(case[name], first.signature[name], inputs) for name in first.parameters] for case in named]
     parameters = [_kind(first.signature[name]) for name in first.parameters]
     nulls = ["null"] * (first.parameter_count - len(parameters))

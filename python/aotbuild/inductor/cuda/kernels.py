@@ -21,6 +21,7 @@ from typing import Any
 
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor.cuda import cubin, templates
+from aotbuild.inductor.cuda.indexing import INDEX_ERROR
 from aotbuild.target import CudaTarget
 
 # What one process may allocate, and how much of the machine's free memory is counted for each. A compilation takes 0.3
@@ -63,6 +64,9 @@ Config = Mapping[str, Any]
 
 # Answers which configuration a kernel gets on an architecture; None leaves it to the heuristics' first that fits.
 Choose = Callable[["TritonKernel", CudaTarget], Config | None]
+
+# Is told how many of how many kernels are compiled.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,10 @@ def compile_configs(
     *,
     processes: int | None = None,
     cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[CompiledKernel | str]:
     """Compiles each kernel with the configuration beside it; the result is a text where that cannot be done."""
-    return _compile_jobs([_Job(kernel, target, config, True) for kernel, config in pairs], processes, cache)
+    return _compile_jobs([_Job(kernel, target, config, True) for kernel, config in pairs], processes, cache, progress)
 
 
 def default_cache() -> Path:
@@ -175,7 +180,9 @@ def default_cache() -> Path:
 # --- processes
 
 
-def _compile_jobs(jobs: Sequence[_Job], processes: int | None, cache: Path | None) -> list[CompiledKernel | str]:
+def _compile_jobs(
+    jobs: Sequence[_Job], processes: int | None, cache: Path | None, progress: Progress | None = None
+) -> list[CompiledKernel | str]:
     folder = cache or default_cache()
     results: dict[int, CompiledKernel | str] = {}
     for index, job in enumerate(jobs):
@@ -187,6 +194,8 @@ def _compile_jobs(jobs: Sequence[_Job], processes: int | None, cache: Path | Non
         results[index] = compiled
         if isinstance(compiled, CompiledKernel):
             _write(folder, jobs[index], compiled)
+        if progress is not None:
+            progress(len(results), len(jobs))
     return [results[index] for index in range(len(jobs))]
 
 
@@ -323,7 +332,7 @@ def _result(job: _Job, autotuner: Any, config: Any, settings: dict[str, Any], bi
         signature=signature,
         parameters=parameters,
         wrapper_parameters=(
-            *(name for name in names if name not in constants),
+            *(name for name in names if name not in constants and name != INDEX_ERROR),
             *inductor_meta.get("extra_launcher_args", []),
         ),
         python_grid=_grid(inductor_meta, config, "python"),

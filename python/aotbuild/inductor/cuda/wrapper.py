@@ -18,6 +18,7 @@ from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
 from aotbuild.inductor.cuda.hints import Case, cases
+from aotbuild.inductor.cuda.indexing import INDEX_ERROR, report_index_errors
 from aotbuild.inductor.cuda.kernels import SCALARS, CompiledKernel, TritonKernel
 from aotbuild.inductor.cuda.templates import grid_sizes, is_open
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
@@ -141,7 +142,7 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
         call = ast.parse(kernel_body.strip(), mode="eval").body
         assert isinstance(call, ast.Call) and len(call.args) == 2, kernel_body
         _, source = (ast.literal_eval(argument) for argument in call.args)
-        self.code.triton_kernels.append(TritonKernel(kernel_name, source))
+        self.code.triton_kernels.append(TritonKernel(kernel_name, report_index_errors(kernel_name, source)))
 
     def define_user_defined_triton_kernel(self, *args: Any, **kwargs: Any) -> Any:
         """A Python number is a float32 parameter of a hand-written kernel, as where Triton itself launches it."""
@@ -179,7 +180,7 @@ def argument_values(launch: Launch, kernel: CompiledKernel) -> dict[str, str]:
         str(cexpr(grid_sizes(argument, kernel.config))) if isinstance(argument, sympy.Expr) else argument
         for argument in launch.arguments
     )
-    return dict(zip(kernel.wrapper_parameters, texts, strict=True))
+    return {INDEX_ERROR: "context_index_error(context)", **dict(zip(kernel.wrapper_parameters, texts, strict=True))}
 
 
 def _grid(kernel: CompiledKernel, values: Mapping[str, str]) -> str:
