@@ -30,10 +30,9 @@ assemble() {
     grep -vE '/(libc|libm|libdl|libpthread|librt)\.so' | while read -r library; do
     strip --strip-unneeded -o "$package/${library##*/}" "$library"
   done
-  cp "$build"/*.aotbuild/test/*.golden.safetensors "$package"
-  local weights
-  for weights in "$build"/*.aotbuild/*.safetensors; do
-    gzip -9 -n -c "$weights" >"$package/${weights##*/}.gz"
+  local data
+  for data in "$build"/*.aotbuild/*.safetensors "$build"/*.aotbuild/test/*.golden.safetensors; do
+    gzip -9 -n -c "$data" >"$package/${data##*/}.gz"
   done
 }
 step "assemble $package" 'The log above names the file.' assemble

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "aotbuild/testing.hpp"
+#include "driver.hpp"
 #include "kernel_timer.hpp"
 #include MODEL_HEADER
 
@@ -30,46 +31,6 @@ using aotbuild::testing::GoldenFile;
 // Until the clocks of the GPU have risen.
 constexpr std::chrono::milliseconds kWarmUp{500};
 constexpr std::size_t kCalls = 1000;
-
-// The few functions of the driver that a program with its own tensors on the GPU needs.
-class Driver {
- public:
-  Driver() : library_(dlopen("libcuda.so.1", RTLD_NOW)) {
-    if (library_ == nullptr) throw std::runtime_error("no libcuda.so.1");
-    void* context = nullptr;
-    call<unsigned>("cuInit", 0);
-    call<void**, int>("cuDevicePrimaryCtxRetain", &context, 0);
-    call<void*>("cuCtxPushCurrent_v2", context);
-    call<void**, unsigned>("cuStreamCreate", &stream_, 1);
-  }
-
-  void* stream() const { return stream_; }
-  void synchronize() const { call<void*>("cuStreamSynchronize", stream_); }
-
-  void* allocate(std::size_t nbytes) const {
-    std::uint64_t memory = 0;
-    call<std::uint64_t*, std::size_t>("cuMemAlloc_v2", &memory, std::max<std::size_t>(nbytes, 1));
-    return reinterpret_cast<void*>(memory);
-  }
-  void* upload(const void* data, std::size_t nbytes) const {
-    void* const memory = allocate(nbytes);
-    call<std::uint64_t, const void*, std::size_t>("cuMemcpyHtoD_v2", reinterpret_cast<std::uint64_t>(memory), data,
-                                                  nbytes);
-    return memory;
-  }
-
- private:
-  template <typename... Parameters>
-  void call(const char* name, Parameters... arguments) const {
-    const auto function = reinterpret_cast<int (*)(Parameters...)>(dlsym(library_, name));
-    if (function == nullptr) throw std::runtime_error(std::string("the driver has no ") + name);
-    const int result = function(arguments...);
-    if (result != 0) throw std::runtime_error(std::string(name) + ": error " + std::to_string(result));
-  }
-
-  void* library_;
-  void* stream_ = nullptr;
-};
 
 std::size_t size_of(const aotbuild_tensor& tensor) {
   std::size_t nbytes = tensor.dtype.bits / 8;

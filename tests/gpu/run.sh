@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the golden test and the benchmark of each model of this folder: one line each. Needs an NVIDIA driver and gunzip.
+# Runs the tests and the benchmark of each model of this folder: one line each. Needs an NVIDIA driver and gunzip.
+# --tests: no benchmarks.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 
@@ -24,7 +25,13 @@ for test in *_test; do
     printf 'FAIL %s\n%s\n' "$model" "$output"
   fi
 done
-for benchmark in *_bench; do
+# Which libraries a model needs from the machine: all that the dynamic linker opened, less those of this folder.
+printf 'libraries of the machine: '
+LD_DEBUG=libs ./mlp_test 2>&1 | sed -n 's/.*calling init: //p' | grep -v "^$PWD/\|^\./" | xargs -n 1 basename | sort -u |
+  tr '\n' ' '
+echo
+[[ ${1:-} == --tests ]] && benchmarks=() || benchmarks=(*_bench)
+for benchmark in "${benchmarks[@]}"; do
   "./$benchmark" || failed=$((failed + 1))
 done
 ((failed == 0)) && echo 'all passed' || echo "$failed failed"
