@@ -10,7 +10,7 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
     aotbuild_generate(encoder MODEL encoder.py:build SOURCES_VAR sources)
     get_target_property(header_dir encoder.generate AOTBUILD_HEADER_DIR)
     add_library(encoder STATIC ${sources})
-    target_include_directories(encoder PUBLIC ${header_dir})
+    target_include_directories(encoder PUBLIC $<BUILD_INTERFACE:${header_dir}>)
     target_link_libraries(encoder PUBLIC aotbuild::runtime PRIVATE aotbuild::sleef aotbuild::openmp)
     add_dependencies(encoder encoder.generate)
 
@@ -19,6 +19,8 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
 | `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `TUNE`, `TUNING_DATABASE`, `RUNTIME`, `WEIGHTS`, `WEIGHTS_FILE`, `PRESET`, `CONFIG`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` | as in `add_aot_model` | as in `add_aot_model` |
 | `SOURCES_VAR var` | | the sources of the library, with their compile options set as source properties of this directory | more than one name |
 | `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the typed header and of the manifest | more than one name |
+
+Libraries of the sources link `aotbuild::runtime`, shared ones `aotbuild::runtime_shared`.
 
 Targets: `<target>.generate` runs the generator; `<target>.explain` prints what it would do and why, with the exact
 shell command, and writes the same as JSON to `<target>.explain.json`; with `DEVICE cuda`, `<target>.tune` measures the
@@ -198,6 +200,9 @@ function(aotbuild_generate)
 
   _aotbuild_require_compiler()
   _aotbuild_python()
+  foreach(kind IN ITEMS STATIC SHARED)  # what the sources are linked with; built on demand
+    _aotbuild_runtime(${kind} runtime)
+  endforeach()
 
   # Defaults.
   if(arg_OUTPUT_DIR STREQUAL "")
