@@ -307,7 +307,7 @@ def noise() -> Model:
 # --- kernels written by hand
 
 
-@triton.autotune(
+@triton.autotune(  # type: ignore[untyped-decorator]
     configs=[triton.Config({"block": 256}, num_warps=4), triton.Config({"block": 1024}, num_warps=8)], key=["count"]
 )
 @triton.jit  # type: ignore[untyped-decorator]

@@ -36,7 +36,9 @@ def square(a, out, size: tl.constexpr):  # type: ignore[no-untyped-def]
     tl.store(out + at, tl.dot(values, values).to(out.dtype.element_ty))
 
 
-@triton.autotune(configs=[triton.Config({"block": 16}, num_warps=2), triton.Config({"block": 32})], key=["count"])
+@triton.autotune(  # type: ignore[untyped-decorator]
+    configs=[triton.Config({"block": 16}, num_warps=2), triton.Config({"block": 32})], key=["count"]
+)
 @triton.jit  # type: ignore[untyped-decorator]
 def write_block(out, count, block: tl.constexpr):  # type: ignore[no-untyped-def]
     at = tl.program_id(0) * block + tl.arange(0, block)
