@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", help="write the C++ sources of a model (what CMake runs)"))
     _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
     tune = commands.add_parser("tune", help="find the fastest configurations of a CUDA model's kernels")
-    add_commands(tune, _add_model, _pairs)
+    add_commands(tune, _add_model, _pairs, _quieten)
     doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
     doctor.set_defaults(function=_doctor)
     return parser

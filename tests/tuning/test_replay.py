@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -211,3 +212,52 @@ def test_bundle_has_every_kernel_with_its_launches(captured: capture.Captured, t
         assert len(case) == len([kind for kind in kernel.parameters if kind != "null"])
         for candidate in kernel.candidates:
             assert all(size > 0 for grid in candidate.grids for size in grid)
+
+
+def test_generator_replays_and_depends_on_the_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from aotbuild.pipeline import GenerateRequest, generate
+    from aotbuild.program import EmitOptions
+
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom aotbuild import Model\n\n\ndef build():\n"
+        "    layer = torch.nn.Linear(96, 128).half()\n    torch.nn.init.ones_(layer.weight)\n"
+        "    torch.nn.init.ones_(layer.bias)\n    return Model(layer, (torch.ones(16, 96).half(),))\n"
+    )
+    database = tmp_path / "net.tuning"
+
+    def build(folder: str) -> dict[str, bytes]:
+        request = GenerateRequest(
+            model=f"{tmp_path / 'net.py'}:build",
+            emit=EmitOptions(target="net", test=False),
+            output_dir=tmp_path / folder,
+            stamp=tmp_path / folder / "net.stamp",
+            depfile=tmp_path / folder / "net.d",
+            device="cuda",
+            cuda_architectures=("90",),
+            tuning_database=database,
+        )
+        generate(request)
+        files = [
+            path for path in (tmp_path / folder).rglob("*") if path.is_file() and path.suffix not in (".d", ".stamp")
+        ]
+        return {path.relative_to(tmp_path / folder).as_posix(): path.read_bytes() for path in files}
+
+    plain = build("plain")
+    assert "no tuning database net.tuning: 1 kernels as the heuristics choose" in capsys.readouterr().out
+    assert "net.tuning" not in (tmp_path / "plain" / "net.d").read_text()
+    tuning = json.loads(plain["net.manifest.json"])["tuning"]
+    assert (tuning["kernels"], tuning["measured"]) == (1, 0)
+    config = "BLOCK_K=32 BLOCK_M=16 BLOCK_N=16 num_stages=2 num_warps=2"
+    database.write_text(f"{tuning['keys'][0]} | H100 | {config} | 1.00 us, heuristics 2.00 us | torch 2.13.0 | k\n")
+    tuned = build("tuned")
+    assert "net: net.tuning covers 1 of 1 kernels\n" in capsys.readouterr().out
+    assert str(database) in (tmp_path / "tuned" / "net.d").read_text()
+    assert json.loads(tuned["net.manifest.json"])["tuning"] == {**tuning, "measured": 1}
+    assert {name for name in plain if plain[name] != tuned[name]} == {
+        "net.manifest.json",
+        "net.images_sm_90.bin",
+        "src/net_run_sm_90.cpp",
+    }
+    # With its kernels compiled again, as on another machine.
+    with mock.patch.dict("os.environ", {"AOTBUILD_CACHE_DIR": str(tmp_path / "other")}):
+        assert build("again") == tuned

@@ -84,6 +84,7 @@ void Bench::check(int result, const char* function) const {
 struct KernelBench::Case {
   struct Buffer {
     const Argument* argument;
+    DevicePointer pristine;             // what a launch has to find
     std::vector<DevicePointer> copies;  // more than one if it rotates
     std::vector<unsigned char> initial;
     std::vector<unsigned char> expected;  // after a launch of the reference, if it differs
@@ -188,19 +189,26 @@ KernelBench::KernelBench(Bench& bench, const Bundle& bundle, const Kernel& kerne
     std::size_t rotating = 0;
     for (const Argument& argument : kernel.cases[index]) {
       if (!argument.is_buffer) continue;
-      one.buffers.push_back({&argument, {}, initial_value(argument, bundle, random), {}});
+      one.buffers.push_back({&argument, 0, {}, initial_value(argument, bundle, random), {}});
       if (argument.rotates) rotating += argument.nbytes;
     }
     if (rotating != 0) {
       one.copies = std::clamp<std::size_t>(kCacheMultiple * bench.cache_bytes_ / rotating, 1, kMaxCopies);
     }
     for (Case::Buffer& buffer : one.buffers) {
+      const cuda::Driver& driver = bench.driver();
+      const std::size_t size = buffer.initial.size();
+      buffer.pristine = allocate(*bench.device_, size);
+      if (size != 0) {
+        bench.check(driver.copy_to_device(buffer.pristine, buffer.initial.data(), size, bench.stream_),
+                    "cuMemcpyHtoDAsync");
+      }
       const std::size_t copies = buffer.argument->rotates ? one.copies : 1;
       for (std::size_t i = 0; i < copies; ++i) {
-        buffer.copies.push_back(allocate(*bench.device_, buffer.argument->nbytes));
-        bench.check(bench.driver().copy_to_device(buffer.copies.back(), buffer.initial.data(), buffer.initial.size(),
-                                                  bench.stream_),
-                    "cuMemcpyHtoDAsync");
+        buffer.copies.push_back(allocate(*bench.device_, size));
+        if (size == 0) continue;
+        bench.check(driver.copy_on_device(buffer.copies.back(), buffer.pristine, size, bench.stream_),
+                    "cuMemcpyDtoDAsync");
       }
     }
     bench.check(bench.driver().stream_synchronize(bench.stream_), "cuStreamSynchronize");
@@ -210,6 +218,7 @@ KernelBench::KernelBench(Bench& bench, const Bundle& bundle, const Kernel& kerne
 KernelBench::~KernelBench() {
   for (const std::unique_ptr<Case>& one : cases_) {
     for (const Case::Buffer& buffer : one->buffers) {
+      bench_.driver().memory_free(buffer.pristine);
       for (const DevicePointer copy : buffer.copies) bench_.driver().memory_free(copy);
     }
   }
@@ -220,8 +229,9 @@ KernelBench::~KernelBench() {
 void KernelBench::run_once(const Loaded& loaded, Case& one) {
   const cuda::Driver& driver = bench_.driver();
   for (const Case::Buffer& buffer : one.buffers) {
-    bench_.check(driver.copy_to_device(buffer.copies[0], buffer.initial.data(), buffer.initial.size(), bench_.stream_),
-                 "cuMemcpyHtoDAsync");
+    if (buffer.initial.empty()) continue;
+    bench_.check(driver.copy_on_device(buffer.copies[0], buffer.pristine, buffer.initial.size(), bench_.stream_),
+                 "cuMemcpyDtoDAsync");
   }
   loaded.launch(one, 0);
   bench_.check(driver.stream_synchronize(bench_.stream_), "cuStreamSynchronize");
@@ -232,6 +242,7 @@ void KernelBench::set_reference(const Candidate& candidate) {
   for (const std::unique_ptr<Case>& one : cases_) {
     run_once(loaded, *one);
     for (Case::Buffer& buffer : one->buffers) {
+      if (buffer.initial.empty()) continue;
       std::vector<unsigned char> values(buffer.initial.size());
       bench_.check(bench_.driver().copy_to_host(values.data(), buffer.copies[0], values.size(), bench_.stream_),
                    "cuMemcpyDtoHAsync");

@@ -23,12 +23,14 @@ def add_commands(
     parser: argparse.ArgumentParser,
     add_model: Callable[[argparse.ArgumentParser], None],
     pairs: Callable[[list[str], str], Mapping[str, str]],
+    quieten: Callable[[], None],
 ) -> None:
     """Adds the commands.
 
     Args:
         add_model: adds the arguments that say which model is meant, as `aotbuild generate` has them.
         pairs: parses KEY=VALUE arguments.
+        quieten: keeps other packages' warnings out of the output.
     """
     commands = parser.add_subparsers(dest="tune_command", metavar="command", required=True)
 
@@ -37,7 +39,12 @@ def add_commands(
     making.add_argument("--bundle", required=True, type=Path, help="the folder to write")
     making.add_argument("--program", type=Path, help="aotbuild-tune, to put into the folder")
     making.add_argument("--candidates", type=int, help="at most so many of each kernel")
-    making.set_defaults(function=lambda args: _bundle(args, pairs))
+
+    def make(args: argparse.Namespace) -> int:
+        quieten()
+        return _bundle(args, pairs)
+
+    making.set_defaults(function=make)
 
     running = commands.add_parser("run", help="time the candidates of a bundle, here or through a runner")
     running.add_argument("bundle", type=Path)
@@ -60,15 +67,16 @@ def add_commands(
 
 
 def _bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[str, str]]) -> int:
-    from aotbuild.pipeline import option_values
-
     if len(args.cuda_architecture) != 1:
         raise AotbuildError(f"{args.target}: a bundle is for one architecture; pass --cuda-architecture once")
     import torch
 
     from aotbuild import __version__, capture
+    from aotbuild.config import read_config
     from aotbuild.inductor.cuda import bundling
+    from aotbuild.pipeline import option_values
 
+    options = {**(read_config(args.config) if args.config else {}), **pairs(args.option, "OPTIONS")}
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
     dynamic = [capture.parse_dynamic_shape(text) for text in args.dynamic_shapes]
     made = bundling.bundle(
@@ -78,8 +86,9 @@ def _bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[
         versions=f"torch {torch.__version__.partition('+')[0]}, triton {metadata.version('triton')}, "
         f"aotbuild {__version__}",
         preset=args.preset,
-        options=option_values(pairs(args.option, "OPTIONS")),
+        options=option_values(options),
         limit=args.candidates,
+        progress=_show_compilation,
     )
     bundle.write(made, args.bundle, args.program)
     candidates = sum(len(kernel.candidates) for kernel in made.kernels)
@@ -89,6 +98,16 @@ def _bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[
         f"{failures} more do not compile or need too much shared memory"
     )
     return 0
+
+
+def _show_compilation(done: int, total: int) -> None:
+    """A line on a terminal that is written over; elsewhere one for each tenth."""
+    if sys.stderr.isatty():
+        print(
+            f"\raotbuild: {done} of {total} candidates", end="\n" if done == total else "", file=sys.stderr, flush=True
+        )
+    elif done * 10 // total != (done - 1) * 10 // total:
+        print(f"aotbuild: {done} of {total} candidates", file=sys.stderr, flush=True)
 
 
 def _run(args: argparse.Namespace) -> int:
