@@ -102,7 +102,7 @@ class Project:
     def new_tuning(self, block: int) -> None:
         """A database with another configuration of the one kernel of ``gpu``."""
         manifest = json.loads((self.folder / "build/gpu.aotbuild/gpu.manifest.json").read_text())
-        (key,) = manifest["tuning"]["keys"]
+        (key,) = manifest["metadata"]["tuning"]["keys"]
         config = f"XBLOCK={block} num_stages=1 num_warps=4"
         self.write("gpu.tuning", f"{key} | some GPU | {config} | 1.00 us, heuristics 2.00 us | torch | kernel\n")
 

@@ -167,7 +167,7 @@ def test_prune_drops_what_no_model_uses(tmp_path: Path, capsys: pytest.CaptureFi
     path = tmp_path / "net.tuning"
     path.write_text(f"garbage\n{LINE}\n{entry('a').line()}\n")
     manifest = tmp_path / "net.manifest.json"
-    manifest.write_text(json.dumps({"tuning": {"keys": [f"sm_90 {ENTRY.key}"]}}))
+    manifest.write_text(json.dumps({"metadata": {"tuning": {"keys": [f"sm_90 {ENTRY.key}"]}}}))
     command = ["tune", "prune", str(path), str(manifest)]
     assert cli.main([*command, "--check"]) == 1
     assert f"no kernel has {entry('a').line()}" in capsys.readouterr().out

@@ -145,8 +145,8 @@ def _prune(args: argparse.Namespace) -> int:
     used: set[str] = set()
     for path in args.manifests:
         try:
-            used.update(json.loads(path.read_text()).get("tuning", {}).get("keys", ()))
-        except (OSError, ValueError) as error:
+            used.update(json.loads(path.read_text())["metadata"].get("tuning", {}).get("keys", ()))
+        except (OSError, ValueError, KeyError) as error:
             raise AotbuildError(f"{path} is no manifest: {error}; build the model first") from None
     try:
         found = database.read(args.database)
