@@ -506,16 +506,52 @@ const ShapeEntry* CudaModel::graph_for(CudaWorkspace& workspace, const CheckedCa
       contiguous_strides(input.ndim, input.shape, key.data() + at);
     }
   }
+  const bool has_stayed = failure == nullptr && memory_has_stayed(workspace, call);
   ShapeEntry* entry = workspace.graphs.find(key);
   if (failure != nullptr) {
     if (entry == nullptr) entry = workspace.graphs.find(key);
     entry->blocked = false;
+    entry->is_ahead = true;
+  } else if (has_stayed && entry != nullptr && !entry->is_ahead) {
+    entry = workspace.graphs.find(workspace.memory_key);
+    if (entry == nullptr) entry = workspace.graphs.find(workspace.memory_key);
+    entry->is_direct = true;
   }
   if (entry == nullptr || entry->blocked) return nullptr;
   if (entry->graph != nullptr) return entry;
   const std::string problem = capture(workspace, call, entry);
   if (failure != nullptr) *failure = problem;
   return entry->graph != nullptr ? entry : nullptr;
+}
+
+bool CudaModel::memory_has_stayed(CudaWorkspace& workspace, const CheckedCall& call) const {
+  std::vector<std::int64_t> key = workspace.key;
+  const auto add = [&key](const aotbuild_tensor& tensor) {
+    key.push_back(static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(data_of(tensor))));
+  };
+  bool is_on_device = true;
+  for (std::size_t i = 0; i < call.signature.inputs.size(); ++i) {
+    is_on_device = is_on_device && call.inputs[i].device.type == AOTBUILD_CUDA;
+    add(call.inputs[i]);
+  }
+  for (std::size_t i = 0; i < call.signature.outputs.size(); ++i) {
+    const aotbuild_tensor& output = call.outputs[i];
+    is_on_device = is_on_device && output.data != nullptr && wants_device(output) && call.in_place[i];
+    if (!is_on_device) break;
+    add(output);
+    key.insert(key.end(), output.shape, output.shape + output.ndim);
+    const std::size_t at = key.size();
+    key.resize(at + static_cast<std::size_t>(output.ndim));
+    if (output.strides != nullptr) {
+      std::copy_n(output.strides, output.ndim, key.data() + at);
+    } else {
+      contiguous_strides(output.ndim, output.shape, key.data() + at);
+    }
+  }
+  if (!is_on_device) key.clear();
+  const bool has_stayed = is_on_device && key == workspace.memory_key;
+  workspace.memory_key = std::move(key);
+  return has_stayed;
 }
 
 void CudaModel::capture_graph(const CheckedCall& call) {
@@ -531,7 +567,8 @@ void CudaModel::capture_graph(const CheckedCall& call) {
 }
 
 std::string CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {
-  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, workspace.own_stream(), nullptr, true);
+  const CheckedCall* const outputs_of = entry->is_direct ? &call : nullptr;
+  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, workspace.own_stream(), outputs_of, true);
   workspace.memory.begin_pinning(&entry->blocks);
   bool no_memory = false;
   std::string failure;
@@ -571,7 +608,10 @@ void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const Chec
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const aotbuild_tensor& input = call.inputs[i];
     const ScalarType dtype = call.signature.inputs[i].dtype();
-    inputs[i] = make_device_tensor(cuda_call, dtype, input.ndim, input.shape, input.strides).release();
+    inputs[i] = (entry->is_direct ? make_borrowed(data_of(input), range_of(input, dtype).size(), dtype, input.ndim,
+                                                  input.shape, input.strides, input.device)
+                                  : make_device_tensor(cuda_call, dtype, input.ndim, input.shape, input.strides))
+                    .release();
     entry->inputs.push_back(inputs[i]->data());
   }
   OwnedHandles outputs(call.signature.outputs.size());
@@ -617,7 +657,7 @@ void CudaModel::replay(CudaCall& cuda_call, CudaWorkspace& workspace, Stream str
   for (std::size_t i = 0; i < entry.inputs.size(); ++i) {
     const aotbuild_tensor& input = call.inputs[i];
     const Range range = range_of(input, call.signature.inputs[i].dtype());
-    if (range.size() == 0) continue;
+    if (range.size() == 0 || entry.is_direct) continue;
     if (is_staged(call, i)) {
       device_->check(device_->driver().copy_to_device(device_pointer(entry.inputs[i]), staged, range.size(), stream),
                      "cuMemcpyHtoDAsync", " for input '", spec_.info->inputs[i].name, "'");

@@ -54,6 +54,8 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   // `failure` it is captured at the first time, or that says what is wrong.
   const ShapeEntry* graph_for(CudaWorkspace& workspace, const CheckedCall& call, std::string* failure = nullptr);
   // What is wrong, if anything.
+  // Whether all tensors of the call lie where those of the workspace's last call did, on the device.
+  bool memory_has_stayed(CudaWorkspace& workspace, const CheckedCall& call) const;
   std::string capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
   void record(CudaCall& cuda_call, CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
   void run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Stream stream, const CheckedCall& call);

@@ -58,7 +58,9 @@ struct ShapeEntry {
   };
 
   std::vector<std::int64_t> key;
-  bool blocked = false;  // there was no memory for a graph
+  bool blocked = false;    // there was no memory for a graph
+  bool is_ahead = false;   // captured when the caller asked for it
+  bool is_direct = false;  // the graph reads and writes the caller's memory, which is part of the key
   GraphExec graph = nullptr;
   std::vector<void*> inputs;     // what the graph reads; null for an input without elements
   std::vector<Output> outputs;   // what it makes
@@ -139,6 +141,8 @@ class CudaWorkspace final : public MemoryReclaimer {
   bool keeps_graphs = false;         // the call replays one
   std::uint64_t graphs_weights = 0;  // WeightSet::id() of the addresses in the graphs
   std::vector<std::int64_t> key;     // of the call
+  // That with the addresses of the call's tensors; empty if they are not all on the device.
+  std::vector<std::int64_t> memory_key;
 };
 
 }  // namespace aotbuild::detail::cuda

@@ -612,6 +612,42 @@ TEST_F(CudaGraphs, AreCapturedWhenSizesComeAgainAndReplayedWithOtherPointers) {
   EXPECT_EQ(fake_cuda::calls("cuLaunchKernel"), 4) << "two calls: the first and the captured one";
 }
 
+TEST_F(CudaGraphs, OverTheCallersOwnMemoryCopyNothing) {
+  const Context context;
+  CudaModelBuilder builder = adder();
+  Model model(builder.spec(), cuda_options());
+  const Stream stream;
+  DeviceFloats x({1, 2});
+  DeviceFloats y({0, 0});
+  DeviceFloats other({0, 0});
+  const auto run = [&](DeviceFloats& to) {
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out = to.tensor();
+    ASSERT_EQ(aotbuild_model_run_on_stream(model.handle, stream.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
+    stream.wait();
+  };
+  for (int i = 0; i < 4; ++i) {
+    x.data[0] = static_cast<float>(i);
+    run(y);
+    EXPECT_EQ(y.values(), (std::vector<float>{static_cast<float>(i) + 20, 22}));
+  }
+  EXPECT_EQ(fake_cuda::calls("cuMemcpyDtoDAsync_v2"), 0);
+  EXPECT_EQ(statistics_of(model).graph_captures, 1U);
+  EXPECT_EQ(statistics_of(model).graph_replays, 3U);
+  // With another buffer each time, the graph is over memory of the model's.
+  for (int i = 0; i < 3; ++i) {
+    run(i % 2 == 0 ? other : y);
+    EXPECT_EQ((i % 2 == 0 ? other : y).values(), (std::vector<float>{23, 22}));
+  }
+  EXPECT_EQ(fake_cuda::calls("cuMemcpyDtoDAsync_v2"), 2 * 3);
+  EXPECT_EQ(statistics_of(model).graph_captures, 2U);
+  // What the caller gave up is not written to any more.
+  y.data[0] = 5;
+  run(other);
+  EXPECT_EQ(y.values(), (std::vector<float>{5, 22}));
+}
+
 TEST_F(CudaGraphs, AreForOneSetOfSizesAndTheirNumberIsBounded) {
   CudaModelBuilder builder = adder();
   Model model(builder.spec(), cuda_options(2));
