@@ -245,14 +245,14 @@ def test_generator_replays_and_depends_on_the_database(tmp_path: Path, capsys: p
     plain = build("plain")
     assert "no tuning database net.tuning: 1 kernels as the heuristics choose" in capsys.readouterr().out
     assert "net.tuning" not in (tmp_path / "plain" / "net.d").read_text()
-    tuning = json.loads(plain["net.manifest.json"])["tuning"]
+    tuning = json.loads(plain["net.manifest.json"])["metadata"]["tuning"]
     assert (tuning["kernels"], tuning["measured"]) == (1, 0)
     config = "BLOCK_K=32 BLOCK_M=16 BLOCK_N=16 num_stages=2 num_warps=2"
     database.write_text(f"{tuning['keys'][0]} | H100 | {config} | 1.00 us, heuristics 2.00 us | torch 2.13.0 | k\n")
     tuned = build("tuned")
     assert "net: net.tuning covers 1 of 1 kernels\n" in capsys.readouterr().out
     assert str(database) in (tmp_path / "tuned" / "net.d").read_text()
-    assert json.loads(tuned["net.manifest.json"])["tuning"] == {**tuning, "measured": 1}
+    assert json.loads(tuned["net.manifest.json"])["metadata"]["tuning"] == {**tuning, "measured": 1}
     assert {name for name in plain if plain[name] != tuned[name]} == {
         "net.manifest.json",
         "net.images_sm_90.bin",
