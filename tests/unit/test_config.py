@@ -33,7 +33,7 @@ def test_options_win_and_the_file_is_a_dependency(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AOTBUILD_CACHE_DIR", str(tmp_path / "cache"))
     config = tmp_path / "inductor.toml"
-    (tmp_path / "relu.py").write_text("import torch\ndef build():\n    return torch.relu, (torch.ones(2, 3),)\n")
+    (tmp_path / "relu.py").write_text("import torch\ndef build():\n    return torch.nn.ReLU(), (torch.ones(2, 3),)\n")
     command = ["generate", "--target", "net", "--model", "relu.py:build", "--output-dir", "out", "--depfile", "out/d"]
 
     def generate() -> object:
