@@ -19,13 +19,13 @@ from aotbuild.inductor.cuda.kernels import Config, TritonKernel, load_kernel
 from aotbuild.inductor.cuda.tunable import TunableKernel
 from aotbuild.target import CudaArchitecture
 
-# Of templates, how many of those that the estimate holds to be the fastest, and how many of them may share BLOCK_M and
-# BLOCK_N: it tells tiles apart better than stages and warps.
-TEMPLATE_CANDIDATES = 36
-_SAME_TILE = 4
+# Of templates: how many; the sides of tiles, which the estimate ranks well; and for each tile BLOCK_K and stages, of
+# which it knows little but for small tiles. So of the best tiles several of the latter are tried, in this order.
+TEMPLATE_CANDIDATES = 48
+_SAME_TILE = 7
+_SMALL_TILE = 32 * 32
 _BLOCKS = (16, 32, 64, 128, 256)
-_REDUCED_BLOCKS = (16, 32, 64, 128)
-_STAGES = (2, 3, 4, 5)
+_PIPELINES = ((64, 4), (64, 3), (32, 4), (64, 5), (128, 3), (32, 3), (32, 5), (128, 4), (16, 4), (16, 3), (128, 5))
 # Of other kernels.
 _CANDIDATES = 12
 _MAX_WARPS = 16
@@ -71,33 +71,31 @@ def _template_configs(tunable: TunableKernel, gpu: CudaArchitecture) -> list[Con
     first = templates.config_of(source)
     problems = [_problem(source, case) for case in tunable.cases]
     rows, columns, depth = (max(getattr(problem, name) for problem in problems) for name in ("m", "n", "k"))
-    ranked: list[tuple[float, tuple[int, ...]]] = []
-    for m, n, k, stages in itertools.product(_BLOCKS, _BLOCKS, _REDUCED_BLOCKS, _STAGES):
-        if m > _covering(rows) or n > _covering(columns) or k > _covering(depth):
+    ranked: list[tuple[float, list[Config]]] = []
+    for m, n in itertools.product(_BLOCKS, _BLOCKS):
+        if m > _covering(rows) or n > _covering(columns):
             continue
-        for warps in _warps(m * n):
+        found: list[tuple[float, Config]] = []
+        for (k, stages), warps in itertools.product(_PIPELINES, _warps(m * n)):
             tiles = Tiles(m, n, k, stages, warps)
             time = math.prod(estimated_time(problem, tiles, gpu) for problem in problems)
-            if math.isfinite(time):
-                ranked.append((time, (m, n, k, stages, warps)))
-    same: dict[tuple[int, ...], int] = {}
-    result: list[Config] = [first]
-    for _, (m, n, k, stages, warps) in sorted(ranked):
-        same[m, n] = same.get((m, n), 0) + 1
-        if same[m, n] <= _SAME_TILE and len(result) < TEMPLATE_CANDIDATES:
-            tile = {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "num_stages": stages, "num_warps": warps}
-            result.append({**first, **tile})
-    return result
+            if k <= max(32, _covering(depth)) and math.isfinite(time):
+                tile = {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "num_stages": stages, "num_warps": warps}
+                found.append((time, {**first, **tile}))
+        if m * n <= _SMALL_TILE:
+            found.sort(key=lambda entry: entry[0])
+        if found:
+            best = min(time for time, _ in found)
+            ranked.append((best, [config for _, config in found[:_SAME_TILE]]))
+    ranked.sort(key=lambda entry: entry[0])
+    return [first, *(config for _, configs in ranked for config in configs)][:TEMPLATE_CANDIDATES]
 
 
-def _warps(accumulators: int) -> Iterator[int]:
+def _warps(accumulators: int) -> tuple[int, ...]:
     """Warps for a tile: 4 work together on Hopper's tensor cores, and a thread holds at most 256 accumulators."""
-    if accumulators <= 32 * 64:
-        yield 2
-    if accumulators <= 4 * 32 * 256:
-        yield 4
-    if accumulators >= 64 * 128:
-        yield 8
+    if accumulators <= _SMALL_TILE:
+        return 4, 2
+    return (4,) if accumulators < 128 * 128 else (8, 4) if accumulators <= 4 * 32 * 256 else (8,)
 
 
 def _covering(size: int) -> int:
