@@ -43,7 +43,7 @@ def test_options_win_and_the_file_is_a_dependency(tmp_path: Path, monkeypatch: p
         # One file tells that torch or Triton is another, instead of their thousands.
         for package, file in (("torch", "version.py"), ("triton", "__init__.py")):
             assert [Path(name).name for name in dependencies if f"-packages/{package}/" in name] == [file]
-        return json.loads((tmp_path / "out/net.manifest.json").read_text())["options"]
+        return json.loads((tmp_path / "out/net.manifest.json").read_text())["metadata"]["options"]
 
     config.write_text("max_fusion_size = 4\n[cpp]\nfallback_scatter_reduce_sum = false\n")
     assert generate() == {"cpp.fallback_scatter_reduce_sum": "False", "max_fusion_size": "8"}
