@@ -95,6 +95,8 @@ class Bench {
     driver_.synchronize();
     const double queued = microseconds(Clock::now() - begin) / kCalls;
     check(api_.statistics(model, &after));
+    const std::string obstacle =
+        cuda_graphs >= 0 && after.graph_obstacle != nullptr ? std::string("  no graph: ") + after.graph_obstacle : "";
     api_.destroy(model);
     std::sort(times.begin(), times.end());
     const double median = times[kCalls / 2];
@@ -102,7 +104,6 @@ class Bench {
     const double high = times[kCalls - kCalls / 10];
     const auto allocations = static_cast<unsigned long long>(after.driver_allocations - before.driver_allocations);
     const char* const kind = cuda_graphs < 0 ? "launches" : "graph";
-    const char* const obstacle = cuda_graphs >= 0 ? after.graph_obstacle : nullptr;
     if (json) {
       const nlohmann::json result = {
           {"model", MODEL_NAME}, {"kind", kind},   {"first_ms", first},         {"median_us", median},
@@ -111,9 +112,8 @@ class Bench {
     } else {
       std::printf(
           "%-12s %-8s first %7.1f ms  median %8.1f us (10%% %.1f, 90%% %.1f)  back to back %8.1f us  "
-          "driver allocations %llu%s%s\n",
-          MODEL_NAME, kind, first, median, low, high, queued, allocations, obstacle != nullptr ? "  no graph: " : "",
-          obstacle != nullptr ? obstacle : "");
+          "driver allocations %llu%s\n",
+          MODEL_NAME, kind, first, median, low, high, queued, allocations, obstacle.c_str());
     }
   }
 
