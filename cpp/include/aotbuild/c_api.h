@@ -17,8 +17,10 @@
 // that the library allocates lies in host memory, unless its device's type is AOTBUILD_CUDA. `_run` returns when the
 // outputs are there. `_run_on_stream` takes a CUstream or cudaStream_t (1 is the legacy default stream) of the device's
 // primary context and queues its work there, after what is queued already; outputs in host memory are there on return,
-// those in device memory once the stream gets so far. Until then the inputs must stay as they are. Destroy a result on
-// the device when nothing that reads it is queued on another stream, and a stream when its work has ended.
+// those in device memory once the stream gets so far. Until then the inputs must stay as they are. An index out of
+// bounds that such a call meets later is the error of the next call, or of `_synchronize`, which waits for a stream.
+// Destroy a result on the device when nothing that reads it is queued on another stream, and a stream when its work has
+// ended.
 //
 // Threads: any number of threads may call `_run`, `_load_weights` and `_describe` on one model at the same time.
 // `_create` and `_destroy` are ordinary constructor and destructor calls. `_last_error` is per thread.
