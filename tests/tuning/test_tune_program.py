@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aotbuild import cli
 from aotbuild.errors import AotbuildError
 from aotbuild.tuning import bundle, database
 from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Kernel
@@ -46,7 +47,7 @@ def candidate(symbol: str, **config: int) -> Candidate:
     return Candidate({"XBLOCK": 64, **config}, image, symbol, 64, 0, 1, False, [(2, 1, 1)])
 
 
-def make_bundle(folder: Path, symbols: Sequence[str], kernels: int = 1) -> Path:
+def make_bundle(folder: Path, symbols: Sequence[str], kernels: int = 1, program: Path | None = None) -> Path:
     x = np.arange(COUNT, dtype=np.float32).tobytes()
     case: list[Buffer | float] = [Buffer(4 * COUNT, "float32", True, x), Buffer(4 * COUNT, "float32"), COUNT]
     parameters = ["pointer", "pointer", "i32", "null", "null"]
@@ -54,7 +55,7 @@ def make_bundle(folder: Path, symbols: Sequence[str], kernels: int = 1) -> Path:
     made = [
         Kernel(f"{KEY[:-1]}{number}", f"twice_{number}", parameters, [case], candidates) for number in range(kernels)
     ]
-    bundle.write(Bundle("net", "sm_90", "torch 2.13.0", made), folder, None)
+    bundle.write(Bundle("net", "sm_90", "torch 2.13.0", made), folder, program)
     return folder
 
 
@@ -145,6 +146,19 @@ def test_shards_and_time_limit(tune: Tune, tmp_path: Path) -> None:
     assert "the time limit is over" in tune(late, "--time-limit", "0.001").stderr
     assert tune(late).returncode == 0
     assert set(statuses(late).values()) == {"measured"}
+
+
+def test_command_runs_shards_through_a_runner(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AOTBUILD_CUDA_DRIVER", "/nowhere.so")
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "at_8_us"], kernels=3, program=built / "aotbuild-tune")
+    command = ["tune", "run", str(folder), "--shards", "2", "--runner"]
+    assert cli.main([*command, f"env AOTBUILD_CUDA_DRIVER='{built / 'driver.so'}'"]) == 0
+    assert sorted(path.name for path in folder.glob("*.jsonl")) == ["results.0.jsonl", "results.1.jsonl"]
+    assert cli.main(["tune", "merge", str(tmp_path / "net.tuning"), str(folder)]) == 0
+    assert len(database.read(tmp_path / "net.tuning").entries) == 3
+    assert cli.main([*command, "false"]) == 1
+    (folder / "aotbuild-tune").unlink()
+    assert cli.main([*command, ""]) == 1
 
 
 def test_other_bundles_and_versions_are_refused(tune: Tune, tmp_path: Path) -> None:
