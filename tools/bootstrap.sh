@@ -87,7 +87,8 @@ rm -f "$STAMP"
 export PATH=$VENV/bin:$PATH VIRTUAL_ENV=$VENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_PROGRESS_BAR=off
 install=("$VENV/bin/python" -m pip install --constraint constraints.txt)
 
-tools=(scikit-build-core pybind11 ninja)
+# oneDNN: the package is built with objects of the runtime in it.
+tools=(scikit-build-core pybind11 ninja onednn-devel-cpu-gomp)
 has_modern_cmake || tools+=(cmake)
 step "build tools (${tools[*]})" "$RETRY" "${install[@]}" "${tools[@]}"
 torch=$(sed -n 's/^torch==//p' constraints.txt)

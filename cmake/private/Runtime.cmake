@@ -1,4 +1,5 @@
-# The runtime library that generated models call, built in the user's project: one copy for all models.
+# The runtime library that generated models call, a target of the user's project: one copy for all models.
+# Its objects come with the Python package where they fit, and are compiled otherwise.
 
 # Makes aotbuild::dnnl, aotbuild::sleef and aotbuild::openmp, visible everywhere.
 # They are made here, from paths and flags, because targets that find_package imports are visible in one directory only,
@@ -77,37 +78,107 @@ function(_aotbuild_runtime kind out)
     return()
   endif()
 
-  set(cpp "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
-  cmake_path(NORMAL_PATH cpp)
-  include("${cpp}/src/sources.cmake")
-  list(TRANSFORM AOTBUILD_RUNTIME_SOURCES PREPEND "${cpp}/src/")
-
-  add_library(${name} ${kind} EXCLUDE_FROM_ALL ${AOTBUILD_RUNTIME_SOURCES})
-  _aotbuild_group_sources(${name} ${AOTBUILD_RUNTIME_SOURCES})
-  add_library(${alias} ALIAS ${name})
-  target_include_directories(${name}
-    PUBLIC "$<BUILD_INTERFACE:${cpp}/include>"
-    PRIVATE "${cpp}/src")
-  _aotbuild_use_json(${name})
-  target_compile_features(${name} PUBLIC cxx_std_17)
-  _aotbuild_prefix_maps(maps)
-  # A project that sets no CMAKE_BUILD_TYPE gets a fast runtime all the same.
-  target_compile_options(${name} PRIVATE ${maps} "$<$<STREQUAL:$<CONFIG>,>:-O2>")
-  target_link_libraries(${name} PRIVATE aotbuild::sleef aotbuild::openmp ${CMAKE_DL_LIBS})
-  _aotbuild_onednn(onednn)
-  if(onednn)
-    target_link_libraries(${name} PRIVATE aotbuild::dnnl)
+  _aotbuild_prebuilt_objects(${kind} objects)
+  if(objects)
+    add_library(${name} ${kind} EXCLUDE_FROM_ALL ${objects})
+    set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT ON)
+    set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
   else()
-    target_include_directories(${name} PRIVATE "${cpp}/src/without_onednn")
+    add_library(${name} ${kind} EXCLUDE_FROM_ALL)
   endif()
-  if(kind STREQUAL "SHARED")
-    target_compile_definitions(${name} PUBLIC AOTBUILD_RUNTIME_SHARED_BUILD)
+  add_library(${alias} ALIAS ${name})
+  _aotbuild_runtime_usage(${name} ${kind})
+  if(NOT objects)
+    _aotbuild_runtime_sources(${name})
   endif()
-  _aotbuild_library_properties(${name})
 endfunction()
 
-# Compiles the CPU runtime as four files instead of 24, which takes half the processor time (20 s for 38 s: most of each
-# file's time is in oneDNN's headers). It is part of a model's first build.
+# What <target>, the runtime or its objects, gives to the models that use it and links with.
+function(_aotbuild_runtime_usage target kind)
+  cmake_path(SET cpp NORMALIZE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
+  target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${cpp}/include>")
+  target_compile_features(${target} PUBLIC cxx_std_17)
+  target_link_libraries(${target} PRIVATE aotbuild::sleef aotbuild::openmp ${CMAKE_DL_LIBS})
+  _aotbuild_onednn(onednn)
+  if(onednn)
+    target_link_libraries(${target} PRIVATE aotbuild::dnnl)
+  endif()
+  if(kind STREQUAL "SHARED")
+    target_compile_definitions(${target} PUBLIC AOTBUILD_RUNTIME_SHARED_BUILD)
+  endif()
+  _aotbuild_library_properties(${target})
+endfunction()
+
+# Gives <target> the sources of the runtime.
+function(_aotbuild_runtime_sources target)
+  cmake_path(SET cpp NORMALIZE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
+  include("${cpp}/src/sources.cmake")
+  list(TRANSFORM AOTBUILD_RUNTIME_SOURCES PREPEND "${cpp}/src/")
+  target_sources(${target} PRIVATE ${AOTBUILD_RUNTIME_SOURCES})
+  _aotbuild_group_sources(${target} ${AOTBUILD_RUNTIME_SOURCES})
+  target_include_directories(${target} PRIVATE "${cpp}/src")
+  _aotbuild_use_json(${target})
+  _aotbuild_prefix_maps(maps)
+  # A project that sets no CMAKE_BUILD_TYPE gets a fast runtime all the same.
+  target_compile_options(${target} PRIVATE ${maps} "$<$<STREQUAL:$<CONFIG>,>:-O2>")
+  _aotbuild_onednn(onednn)
+  if(NOT onednn)
+    target_include_directories(${target} PRIVATE "${cpp}/src/without_onednn")
+  endif()
+endfunction()
+
+# Sets <out> to the object files of the Python package's own build of the runtime (cpp/python/CMakeLists.txt), or to
+# nothing where they might not be what a compilation here would give: made of other sources or by another compiler, for
+# another machine, or with flags that change what code means or how it is linked.
+function(_aotbuild_prebuilt_objects kind out)
+  set(${out} "" PARENT_SCOPE)
+  if(DEFINED AOTBUILD_PREBUILT_RUNTIME AND NOT AOTBUILD_PREBUILT_RUNTIME)
+    return()
+  endif()
+  _aotbuild_onednn(onednn)
+  string(TOUPPER "${CMAKE_CONFIGURATION_TYPES};${CMAKE_BUILD_TYPE}" configurations)
+  set(flags "${CMAKE_CXX_FLAGS}")
+  foreach(configuration IN LISTS configurations)
+    string(APPEND flags " ${CMAKE_CXX_FLAGS_${configuration}}")
+  endforeach()
+  get_directory_property(options COMPILE_OPTIONS)
+  get_directory_property(definitions COMPILE_DEFINITIONS)
+  if(NOT onednn OR CMAKE_CROSSCOMPILING OR CMAKE_INTERPROCEDURAL_OPTIMIZATION
+      OR NOT EXISTS "${aotbuild_prebuilt}/runtime.cmake"
+      OR "${flags};${options};${definitions}" MATCHES "-fsanitize|-flto|-stdlib=|-march=|-mcpu=|_GLIBCXX_|--coverage")
+    return()
+  endif()
+  _aotbuild_runtime_description(here)
+  include("${aotbuild_prebuilt}/runtime.cmake")
+  if(here STREQUAL AOTBUILD_PREBUILT_DESCRIPTION)
+    string(TOLOWER "${kind}" folder)
+    file(GLOB objects "${aotbuild_prebuilt}/${folder}/*.o")
+    set(${out} ${objects} PARENT_SCOPE)
+    # Other sources, as of an update of the package, are to be compiled.
+    cmake_path(SET cpp NORMALIZE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
+    file(GLOB_RECURSE files LIST_DIRECTORIES false "${cpp}/include/*" "${cpp}/src/*")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files} "${aotbuild_prebuilt}/runtime.cmake")
+  endif()
+endfunction()
+
+# Sets <out> to what objects of the runtime depend on, apart from flags: the machine, the compiler, the sources.
+function(_aotbuild_runtime_description out)
+  cmake_path(SET cpp NORMALIZE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
+  file(GLOB_RECURSE files LIST_DIRECTORIES false RELATIVE "${cpp}" "${cpp}/include/*" "${cpp}/src/*")
+  list(SORT files)
+  set(contents "")
+  foreach(file IN LISTS files)
+    file(SHA256 "${cpp}/${file}" hash)
+    string(APPEND contents "${file} ${hash}\n")
+  endforeach()
+  file(SHA256 "${CMAKE_CURRENT_FUNCTION_LIST_FILE}" hash)
+  string(SHA256 hash "${contents}${hash}")
+  string(REGEX MATCH "^[0-9]+" compiler_version "${CMAKE_CXX_COMPILER_VERSION}")
+  set(${out} "${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR} ${CMAKE_CXX_COMPILER_ID} ${compiler_version} ${hash}"
+    PARENT_SCOPE)
+endfunction()
+
+# Compiles the CPU runtime as a few files, which takes half the processor time: most of each file's is in oneDNN's headers.
 function(_aotbuild_group_sources target)
   foreach(source IN LISTS ARGN)
     cmake_path(GET source STEM stem)

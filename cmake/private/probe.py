@@ -6,6 +6,7 @@ import importlib.util
 import json
 import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 
@@ -26,6 +27,8 @@ def main() -> None:
         {
             "version": platform.python_version(),
             "prefix": Path(sys.prefix).as_posix(),
+            # In site-packages also when the package is installed editable.
+            "prebuilt": child(Path(sysconfig.get_path("platlib")), "aotbuild", "runtime"),
             "torch_include": child(package_dir("torch"), "include"),
             "pybind11_dir": child(package_dir("pybind11"), "share", "cmake", "pybind11"),
             "aotbuild": child(package_dir("aotbuild"), "cli.py"),

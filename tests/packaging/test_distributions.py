@@ -80,6 +80,8 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
         names = {name for name in archive.namelist() if not name.endswith("/")}
     version = wheel.name.split("-")[1]
     (runner,) = [name for name in names if name.startswith("aotbuild/_runner.") and name.endswith(".so")]
+    units = ["unity_layers_cxx.cxx", "unity_operators_cxx.cxx", "unity_selections_cxx.cxx"]
+    units += ["safetensors.cpp", "weights.cpp", *(Path(name).name for name in sources("cpp/src/cuda_*.cpp"))]
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),
         *(f"aotbuild/{name}" for name in sources("cmake", "cpp/include", "cpp/src", "cpp/tools")),
@@ -88,6 +90,8 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
         f"aotbuild-{version}.data/data/share/cmake/aotbuild/aotbuildConfig.cmake",
         f"aotbuild-{version}.data/data/share/cmake/aotbuild/aotbuildConfigVersion.cmake",
         runner,
+        "aotbuild/runtime/runtime.cmake",
+        *(f"aotbuild/runtime/{kind}/{unit}.o" for kind in ("static", "shared") for unit in units),
     }
 
 
@@ -136,6 +140,44 @@ def test_find_package(environment: Path, project: Path, how: str) -> None:
     assert f"{environment}/bin/python" in (build / "build.ninja").read_text()
     output = run(["cmake", "--build", build, "--target", "classifier.generate"], PATH=path)
     assert "aotbuild: classifier: wrote the sources in" in output
+
+
+@pytest.mark.parametrize(
+    ("option", "compiled"),
+    [
+        ("-DCMAKE_BUILD_TYPE=Release", False),
+        ("-DCMAKE_BUILD_TYPE=Debug", False),
+        ("-DAOTBUILD_PREBUILT_RUNTIME=OFF", True),
+        ("-DCMAKE_CXX_FLAGS=-fsanitize=address", True),
+        ("-DCMAKE_BUILD_TYPE=Custom;-DCMAKE_CXX_FLAGS_CUSTOM=-march=native", True),
+        ("-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON", True),
+    ],
+)
+def test_the_runtime_is_compiled_where_the_packages_own_does_not_fit(
+    environment: Path, project: Path, option: str, compiled: bool
+) -> None:
+    build = project / "build"
+    options = [f"-DCMAKE_PREFIX_PATH={environment}", *option.split(";")]
+    run(["cmake", "-S", project, "-B", build, "-G", "Ninja", *options], PATH=path_without_environments())
+    planned = run(["ninja", "-C", build, "-n", "aotbuild_runtime"])
+    assert ("Building CXX object" in planned) == compiled
+    assert "Linking CXX static library libaotbuild_runtime.a" in planned
+
+
+def test_other_sources_than_the_packages_own_are_compiled(environment: Path, project: Path) -> None:
+    build = project / "build"
+    options = [f"-DCMAKE_PREFIX_PATH={environment}"]
+    run(["cmake", "-S", project, "-B", build, "-G", "Ninja", *options], PATH=path_without_environments())
+    run(["ninja", "-C", build, "aotbuild_runtime"])
+    assert "no work to do" in run(["ninja", "-C", build, "aotbuild_runtime"])
+    (source,) = (environment / "lib").glob("python*/site-packages/aotbuild/cpp/src/error.cpp")
+    text = source.read_text()
+    source.write_text(text + "\n")
+    try:
+        run(["cmake", "-S", project, "-B", build])
+        assert "Building CXX object" in run(["ninja", "-C", build, "-n", "aotbuild_runtime"])
+    finally:
+        source.write_text(text)
 
 
 def test_wheel_with_a_model(environment: Path, tmp_path: Path) -> None:
