@@ -152,3 +152,48 @@ AOTITorchError aotbuild_torch_cpu_normal_functional(AtenTensorHandle self, doubl
     checked_result(ret, function) = out.release();
   });
 }
+
+AOTITorchError aotbuild_torch_cpu_multinomial(AtenTensorHandle self, std::int64_t num_samples, std::int32_t replacement,
+                                              void**, AtenTensorHandle* ret) {
+  constexpr const char* function = "aoti_torch_cpu_multinomial";
+  return guarded([&] {
+    const Tensor& given = checked(self, function, "self");
+    if (given.ndim != 1 && given.ndim != 2)
+      fail(function, "the input has ", given.ndim, " dimensions, expected 1 or 2");
+    const std::int32_t last = given.ndim - 1;
+    const std::int64_t categories = given.sizes()[last];
+    if (num_samples < 1 || (replacement == 0 && num_samples > categories)) {
+      fail(function, num_samples, " samples of ", categories, " categories");
+    }
+    const TensorPtr weights = make_contiguous(given, ScalarType::kFloat64);
+    copy(*weights, given, function);
+    TensorPtr out = make_reduced(given, ScalarType::kInt64, last, num_samples);
+    const std::int64_t rows = given.ndim == 2 ? given.sizes()[0] : 1;
+    with_generator([&](Generator& generator) {
+      for (std::int64_t row = 0; row < rows; ++row) {
+        double* const weight = weights->data_as<double>() + row * categories;
+        std::int64_t* const chosen = out->data_as<std::int64_t>() + row * num_samples;
+        for (std::int64_t i = 0; i < categories; ++i) {
+          if (!(weight[i] >= 0) || std::isinf(weight[i])) fail(function, "a weight is ", weight[i]);
+        }
+        for (std::int64_t sample = 0; sample < num_samples; ++sample) {
+          double total = 0;
+          for (std::int64_t i = 0; i < categories; ++i) total += weight[i];
+          if (total <= 0) fail(function, "fewer weights than samples are greater than 0");
+          // The category in whose part of the total the random number falls.
+          double rest = generator.uniform<double>() * total;
+          std::int64_t category = -1;
+          for (std::int64_t i = 0; i < categories; ++i) {
+            if (weight[i] == 0) continue;
+            category = i;
+            rest -= weight[i];
+            if (rest < 0) break;
+          }
+          chosen[sample] = category;
+          if (replacement == 0) weight[category] = 0;
+        }
+      }
+    });
+    checked_result(ret, function) = out.release();
+  });
+}

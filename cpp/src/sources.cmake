@@ -24,6 +24,8 @@ set(AOTBUILD_RUNTIME_SOURCES
     shim_constants.cpp
     shim_cpu_convolution.cpp
     shim_cpu_distance.cpp
+    shim_cpu_fourier.cpp
+    shim_cpu_grouped.cpp
     shim_cpu_indexing.cpp
     shim_cpu_matmul.cpp
     shim_cpu_pool.cpp
@@ -31,6 +33,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     shim_cpu_scan.cpp
     shim_cpu_select.cpp
     shim_cpu_sort.cpp
+    shim_cpu_views.cpp
     shim_scalar.cpp
     shim_tensor.cpp
     signature.cpp

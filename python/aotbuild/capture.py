@@ -37,7 +37,7 @@ from torch.utils import _pytree as pytree
 from aotbuild import triton_kernels
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
-from aotbuild.program import Dim, GoldenCase, Signature, TensorData, TensorSpec
+from aotbuild.program import DTYPE_SIZES, Dim, GoldenCase, Signature, TensorData, TensorSpec
 
 # Sizes beyond which a dynamic dimension without an upper bound is not tested.
 _UNBOUNDED = 2**31 - 1
@@ -567,7 +567,19 @@ class _SymbolNames:
 
 
 def _tensor_spec(path: tuple[str, ...], value: Any, symbols: _SymbolNames, is_output: bool = False) -> TensorSpec:
+    if value.layout is not torch.strided:
+        what = "output" if is_output else "input"
+        layout = str(value.layout).removeprefix("torch.")
+        raise AotbuildError(
+            f"{what} {'.'.join(path)!r} is a tensor of layout {layout}; a compiled model takes and returns dense "
+            "tensors: convert it with to_dense() in the model, or pass its indices and values as tensors"
+        )
     dtype = str(value.dtype).removeprefix("torch.")
+    if dtype not in DTYPE_SIZES:
+        raise AotbuildError(
+            f"{'output' if is_output else 'input'} {'.'.join(path)!r} has the element type {dtype}; a compiled model "
+            f"takes and returns tensors of {', '.join(DTYPE_SIZES)}: convert it in the model"
+        )
     dims = tuple(symbols.dim(size) for size in value.shape)
     strides: tuple[int, ...] | None = None
     if not is_output and not _is_contiguous(value):

@@ -10,22 +10,50 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sweep import Result
 
-_TITLES = {"op": "operators", "module": "modules", "example": "export examples", "architecture": "architectures"}
+_TITLES = {"op": "operators", "module": "modules", "example": "export examples"}
 _HEAD = """\
 # Coverage
 
 What the sweep (`tests/models/sweep.py`) found on the CPU: samples of PyTorch's own databases of operators (`op_db`) and
 modules (`module_db`) and the examples of `torch._export.db`, each generated, compiled, run, and compared with eager
 PyTorch. The tolerance is that of a model's own test: 1e-4 and 1e-5 for float32, none for integers. What is random is
-compared by sizes and types. This page is written by `python tests/models/sweep.py --report docs/coverage.md`.
+compared by sizes and types. This page is written by `python tests/models/sweep.py --report docs`.
 
 """
 _MISSING = re.compile(r"^  (\S+?)(?: \(\d+ calls?\))?$", re.MULTILINE)
 
 
-def report(results: Iterable[Result]) -> str:
-    """The whole page. Samples that the databases do not have are left out."""
-    found = [result for result in results if result.outcome != "no such sample"]
+_MODELS_HEAD = """\
+# Models
+
+Architectures of transformers, made from their configuration classes at small sizes with random weights
+(`tests/models/architectures.py`), built for the CPU with the standalone runtime and compared with eager PyTorch in
+float32. Batch is dynamic from 1 to 4 and length from 2 to 32 where the architecture allows it; each was run at the
+example's sizes and with each size at its least and its greatest. The error is the greatest difference in parts of the
+greatest value. This page is written by `python tests/models/sweep.py --report docs`.
+
+| architecture | kind | result | error |
+|---|---|---|---|
+"""
+
+
+def models(results: Iterable[Result]) -> str:
+    """The page of the architectures."""
+    from architectures import ARCHITECTURES
+
+    found = {result.name: result for result in results if result.kind == "architecture"}
+    lines = []
+    for name, (kind, _) in ARCHITECTURES.items():
+        if name in found:
+            passes = found[name].outcome == "passes"
+            detail = found[name].detail.removeprefix("error ") if passes else _first_reason(found[name].detail)
+            lines.append(f"| {name} | {kind} | {found[name].outcome} | {detail} |\n")
+    return _MODELS_HEAD + "".join(lines)
+
+
+def coverage(results: Iterable[Result]) -> str:
+    """The page of operators, modules and examples. Samples that the databases do not have are left out."""
+    found = [result for result in results if result.outcome != "no such sample" and result.kind in _TITLES]
     parts = [_HEAD, _counts(found), _missing(found), _reasons(found)]
     return "".join(parts)
 

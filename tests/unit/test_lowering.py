@@ -135,6 +135,18 @@ def test_an_input_that_the_model_changes_is_refused() -> None:
     assert lines[2] == "  Return the new value as an output, or keep it in a buffer of the module."
 
 
+@pytest.mark.parametrize(
+    ("function", "phrases"),
+    [
+        (lambda x: x.to_sparse(), ["output 'output' is a tensor of layout sparse_coo", "to_dense()"]),
+        (lambda x: x.to(torch.uint32), ["output 'output' has the element type uint32", "convert it in the model"]),
+    ],
+)
+def test_what_no_library_returns_is_refused(function: Callable[[Tensor], Tensor], phrases: list[str]) -> None:
+    text = "\n".join(refusal(function, torch.ones(2, 2)))
+    assert all(phrase in text for phrase in phrases)
+
+
 def test_unknown_options_and_presets_name_those_that_exist() -> None:
     (line,) = refusal(Network(), torch.ones(3, 8), options={"cpp.simdlenn": 8})
     assert line == "OPTIONS cpp.simdlenn: torch._inductor.config has no such option; did you mean 'cpp.simdlen'?"

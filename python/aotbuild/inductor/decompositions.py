@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp.decompositions import _to_copy as upstream_to_copy
 
 aten = torch.ops.aten
 
@@ -58,10 +59,55 @@ def _adaptive_average(self: Tensor, output_size: Sequence[int]) -> Any:
     return torch.nn.functional.avg_pool3d(self, kernel, kernel)
 
 
+def _conjugate(self: Tensor) -> Tensor:
+    parts = torch.view_as_real(self)
+    return _complex(parts[..., 0], -parts[..., 1])
+
+
+_PARTS = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+
+
+def _converted(self: Tensor, *, dtype: torch.dtype | None = None, **options: Any) -> Any:
+    """Conversions from and to complex types by their parts; upstream's decomposition for all others."""
+    if dtype is None or dtype == self.dtype or not (dtype in _PARTS or self.dtype in _PARTS):
+        return upstream_to_copy(self, dtype=dtype, **options)
+    if self.dtype not in _PARTS:
+        real = self.to(_PARTS[dtype])
+        return _complex(real, torch.zeros_like(real))
+    parts = torch.view_as_real(self)
+    if dtype not in _PARTS:
+        return parts[..., 0] != 0 if dtype == torch.bool else parts[..., 0].to(dtype)
+    return torch.view_as_complex(parts.to(_PARTS[dtype]))
+
+
+def _product(self: Tensor, other: Tensor) -> Any:
+    """The product of two complex tensors, as in rotary embeddings."""
+    if self.dtype not in _PARTS or other.dtype != self.dtype:
+        return NotImplemented
+    a, b = torch.view_as_real(self), torch.view_as_real(other)
+    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
+    return _complex(real, a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0])
+
+
+def _normal(mean: Any, std: Any, *, generator: Any = None) -> Any:
+    """Normally distributed numbers with a mean and a deviation for each."""
+    if generator is not None:
+        return NotImplemented
+    like = mean * torch.ones_like(std) if isinstance(std, Tensor) else mean
+    return torch.randn_like(like) * std + mean
+
+
 TABLE: dict[Any, Callable[..., Any]] = {
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
     aten.complex.default: _complex,
     aten.polar.default: _polar,
     aten._adaptive_avg_pool3d.default: _adaptive_average,
+    aten._conj.default: _conjugate,
+    aten._conj_physical.default: _conjugate,
+    aten._to_copy.default: _converted,
+    aten.mul.Tensor: _product,
+    aten.normal.Tensor_float: _normal,
+    aten.normal.float_Tensor: _normal,
+    aten.normal.Tensor_Tensor: _normal,
 }

@@ -121,6 +121,7 @@ def lower(
     with contextlib.ExitStack() as stack:
         stack.enter_context(inductor_options(preset, options or {}))
         stack.enter_context(_standalone_backend())
+        stack.enter_context(_custom_shims(prepared))
         stack.enter_context(kernels.checked_divisions())
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
@@ -271,6 +272,19 @@ def _generate(graph: GraphLowering) -> WrapperCode:
     with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
         graph.codegen()
     return StandaloneCppWrapper.collected
+
+
+def _custom_shims(prepared: PreparedGraph) -> contextlib.AbstractContextManager[Any]:
+    """Operators of other packages that the runtime has a function for, which Inductor then calls by name."""
+    found = {}
+    for node in prepared.module.graph.nodes:
+        operator = node.target
+        if isinstance(operator, torch._ops.OpOverload) and operator.namespace not in ("aten", "prims"):
+            function = f"aoti_torch_cpu_{operator._schema.name.partition('::')[2]}"
+            if function in supported_shim_functions():
+                found[operator] = [function]
+    patch: contextlib.AbstractContextManager[Any] = inductor_config.patch({"aot_inductor.custom_ops_to_c_shims": found})
+    return patch
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
 from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
+from aotbuild.errors import AotbuildError
 from aotbuild.inductor.attention import KERNEL as ATTENTION_KERNEL
 from aotbuild.inductor.attention import KERNEL_NAME as ATTENTION_NAME
 from aotbuild.inductor.attention import Attention
@@ -176,6 +177,12 @@ class StandaloneCppWrapper(CppWrapperCpu):
     # --- statements
 
     def codegen_dtype(self, dtype: torch.dtype) -> str:
+        if dtype not in _DTYPE_CONSTANTS:
+            known = ", ".join(str(known).removeprefix("torch.") for known in _DTYPE_CONSTANTS)
+            raise AotbuildError(
+                f"the model computes tensors of {str(dtype).removeprefix('torch.')}, which the standalone runtime does "
+                f"not have; it has {known}"
+            )
         return _DTYPE_CONSTANTS[dtype]
 
     def codegen_device(self, device: torch.device) -> str:
@@ -246,6 +253,12 @@ class StandaloneCppWrapper(CppWrapperCpu):
         function = self.get_c_shim_func_name(kernel, device)
         self.code.shim_functions.add(function)
         self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
+
+    def codegen_dynamic_slice_size(self, node: ir.DynamicSliceSize) -> None:
+        """Upstream writes the bound that ``x[:n]`` leaves out as None."""
+        node.start = 0 if node.start is None else node.start
+        node.end = node.size if node.end is None else node.end
+        super().codegen_dynamic_slice_size(node)
 
     def _codegen_unbacked_symbol_defs_for_outputs(self, output_name: str, outputs: Any, unbacked_bindings: Any) -> None:
         """Also what follows every library kernel: the runtime's results are contiguous, and others may be expected."""

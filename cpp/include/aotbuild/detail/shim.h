@@ -324,6 +324,49 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_uniform(AtenTensorHandle 
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_normal_functional(AtenTensorHandle self, double mean, double std,
                                                                          void**, AtenTensorHandle* ret);
 
+// Beyond AOTInductor's shim, in its style: the schema's arguments, then the results.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_grouped_mm_fallback(AtenTensorHandle input,
+                                                                           AtenTensorHandle weight,
+                                                                           AtenTensorHandle offs,
+                                                                           AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_median_dim(AtenTensorHandle self, std::int64_t dim,
+                                                                  std::int32_t keepdim, AtenTensorHandle* values,
+                                                                  AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_nanmedian_dim(AtenTensorHandle self, std::int64_t dim,
+                                                                     std::int32_t keepdim, AtenTensorHandle* values,
+                                                                     AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__unique2(AtenTensorHandle self, std::int32_t,
+                                                                std::int32_t return_inverse, std::int32_t return_counts,
+                                                                AtenTensorHandle* values, AtenTensorHandle* inverse,
+                                                                AtenTensorHandle* counts);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_unique_consecutive(
+    AtenTensorHandle self, std::int32_t return_inverse, std::int32_t return_counts, std::int64_t* dim,
+    AtenTensorHandle* values, AtenTensorHandle* inverse, AtenTensorHandle* counts);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_multinomial(AtenTensorHandle self, std::int64_t num_samples,
+                                                                   std::int32_t replacement, void**,
+                                                                   AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__fft_c2c(AtenTensorHandle self, const std::int64_t* dim,
+                                                                std::int64_t dim_len, std::int64_t normalization,
+                                                                std::int32_t forward, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__fft_r2c(AtenTensorHandle self, const std::int64_t* dim,
+                                                                std::int64_t dim_len, std::int64_t normalization,
+                                                                std::int32_t onesided, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__fft_c2r(AtenTensorHandle self, const std::int64_t* dim,
+                                                                std::int64_t dim_len, std::int64_t normalization,
+                                                                std::int64_t last_dim_size, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_slice_Tensor(AtenTensorHandle self, std::int64_t dim,
+                                                                    std::int64_t* start, std::int64_t* end,
+                                                                    std::int64_t step, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_permute(AtenTensorHandle self, const std::int64_t* dims,
+                                                               std::int64_t dims_len, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_squeeze_dim(AtenTensorHandle self, std::int64_t dim,
+                                                                   AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_clone(AtenTensorHandle self, std::int32_t*,
+                                                             AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_constant_pad_nd(AtenTensorHandle self, const std::int64_t* pad,
+                                                                       std::int64_t pad_len, double value,
+                                                                       AtenTensorHandle* ret);
+
 }  // extern "C"
 
 #define aoti_torch_device_type_cpu aotbuild_torch_device_type_cpu
@@ -476,5 +519,19 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_normal_functional(AtenTen
 #define aoti_torch_cpu_randint_low_out aotbuild_torch_cpu_randint_low_out
 #define aoti_torch_cpu_uniform aotbuild_torch_cpu_uniform
 #define aoti_torch_cpu_normal_functional aotbuild_torch_cpu_normal_functional
+#define aoti_torch_cpu_grouped_mm_fallback aotbuild_torch_cpu_grouped_mm_fallback
+#define aoti_torch_cpu_median_dim aotbuild_torch_cpu_median_dim
+#define aoti_torch_cpu_nanmedian_dim aotbuild_torch_cpu_nanmedian_dim
+#define aoti_torch_cpu__unique2 aotbuild_torch_cpu__unique2
+#define aoti_torch_cpu_unique_consecutive aotbuild_torch_cpu_unique_consecutive
+#define aoti_torch_cpu_multinomial aotbuild_torch_cpu_multinomial
+#define aoti_torch_cpu__fft_c2c aotbuild_torch_cpu__fft_c2c
+#define aoti_torch_cpu__fft_r2c aotbuild_torch_cpu__fft_r2c
+#define aoti_torch_cpu__fft_c2r aotbuild_torch_cpu__fft_c2r
+#define aoti_torch_cpu_slice_Tensor aotbuild_torch_cpu_slice_Tensor
+#define aoti_torch_cpu_permute aotbuild_torch_cpu_permute
+#define aoti_torch_cpu_squeeze_dim aotbuild_torch_cpu_squeeze_dim
+#define aoti_torch_cpu_clone aotbuild_torch_cpu_clone
+#define aoti_torch_cpu_constant_pad_nd aotbuild_torch_cpu_constant_pad_nd
 
 #endif  // AOTBUILD_DETAIL_SHIM_H_

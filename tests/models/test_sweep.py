@@ -1,0 +1,32 @@
+"""A part of the sweep: operators of every kind that the runtime implements, and modules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from model_builds import HERE, ROOT
+from sweep import PASSES, Log
+
+# One of each library kernel, and what else once was wrong.
+NAMES = (
+    "_segment_reduce_lengths", "addbmm", "assume_constant_result", "bernoulli", "bucketize", "cdist", "cfloat",
+    "cummax", "cumsum", "fft_rfft", "grid_sampler_3d", "histc", "index_reduce_mean", "kthvalue", "logcumsumexp",
+    "masked_scatter", "masked_select", "median", "mode", "multinomial", "nn.AdaptiveMaxPool3d", "nn.Bilinear",
+    "nn.GRU", "nn.MultiheadAttention", "nn_functional_embedding_bag", "nn_functional_fractional_max_pool2d",
+    "nonzero", "polar", "searchsorted", "sort", "topk", "unique",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_samples_of_pytorchs_databases_give_eagers_results() -> None:
+    folder = ROOT / "build" / "sweep-test"
+    (folder / "results.jsonl").unlink(missing_ok=True)
+    # A process of its own, because each sample is a fork, and forks must come before any parallel loop.
+    command = [sys.executable, str(HERE / "sweep.py"), "--folder", str(folder), "--batch", "32", "--only", *NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = Log(folder / "results.jsonl").read().values()
+    assert {result.name for result in results} == set(NAMES)
+    assert [result for result in results if result.outcome != PASSES] == []
