@@ -77,6 +77,11 @@ class Upstream:
             if package.wait() != 0:
                 raise SystemExit("AOTInductor made no package; see above")
         _say("made AOTInductor's packages")
+        for model, process in self._compiled.items():
+            assert process.stdout is not None
+            while process.stdout.readline().strip() not in ("ready", ""):
+                pass
+            _say(f"compiled {model}")
 
     def package_command(self, model: str) -> list[str | Path]:
         return [

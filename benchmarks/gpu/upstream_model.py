@@ -77,6 +77,7 @@ def measure_compiled(name: str) -> None:
         for call in calls.values():
             call(*inputs)
         torch.cuda.synchronize()
+        print("ready", flush=True)
         sys.stdin.readline()
         for kind, call in calls.items():
             print(json.dumps(measure(functools.partial(call, *inputs), kind)), flush=True)

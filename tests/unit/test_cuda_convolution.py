@@ -174,3 +174,17 @@ def test_buffers_that_the_model_writes_are_not_derived_from() -> None:
     assert graphs.derived is not None
     assert [graphs.derived.weights[index].name for index in graphs.derived.weight_index.values()] == ["scale"]
     assert [graphs.main.weights[index].name for index in graphs.unread] == ["scale"]
+
+
+def test_dilated_convolution_in_a_branch() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(16, 16, 3, padding=2, dilation=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            chosen: torch.Tensor = torch.cond(x.sum() > 0, lambda x: self.convolution(x), lambda x: x * 2, (x,))
+            return chosen
+
+    code = code_of(prepared(Branches(), torch.randn(1, 16, 8, 8)))
+    assert any("KERNEL_H : tl.constexpr = 3" in kernel.source for kernel in code.triton_kernels)

@@ -117,13 +117,21 @@ def _folded(
     return write.cast(total, dtype)
 
 
-def use_channels_last(gm: GraphModule) -> None:
-    """Replaces two-dimensional ``aten.convolution``, of which only those that tensor cores serve are left."""
+def use_channels_last(gm: GraphModule, *, is_branch: bool = False) -> None:
+    """Replaces two-dimensional ``aten.convolution``, of which only those that tensor cores serve are left.
+
+    ``is_branch``: results keep their strides, since those of all branches of a ``torch.cond`` have to be alike.
+    """
     for node in list(gm.graph.nodes):
         if node.target is aten.convolution.default and node.meta["val"].dim() == 4:
-            node.replace_all_uses_with(_channels_last(Writer(gm, node), *node.args))
+            write = Writer(gm, node)
+            result = _channels_last(write, *node.args)
+            if is_branch:
+                result = write.call(aten.clone.default, result, memory_format=torch.contiguous_format)
+            node.replace_all_uses_with(result)
             gm.graph.erase_node(node)
     gm.graph.lint()
+    gm.recompile()
 
 
 def _channels_last(

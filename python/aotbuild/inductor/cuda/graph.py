@@ -54,7 +54,7 @@ def prepare(program: ExportedProgram) -> SplitGraph:
         for module in gm.modules():
             if isinstance(module, GraphModule):
                 cpu_graph.decompose_preserved(module)
-    channels_last.use_channels_last(gm)
+                channels_last.use_channels_last(module, is_branch=module is not gm)
     join_products(gm, constants)
     gm.recompile()
     prepared.fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]

@@ -65,11 +65,18 @@ def _product(node: Node, weights: set[Node]) -> _Product | None:
     else:
         return None
     assert isinstance(rows, Node) and isinstance(transposed, Node)
-    is_transposed = transposed.target in (aten.t.default, aten.permute.default, aten.transpose.int)
-    columns = transposed.args[0] if is_transposed else None
+    columns = transposed.args[0] if _is_transpose(transposed) else None
     if not isinstance(columns, Node) or columns not in weights:
         return None
     return _Product(node, rows, columns, bias)
+
+
+def _is_transpose(node: Node) -> bool:
+    if node.target is aten.permute.default:
+        return [dim % 2 for dim in node.args[1]] == [1, 0]  # type: ignore[operator, union-attr]
+    if node.target is aten.transpose.int:
+        return node.args[1] != node.args[2]
+    return node.target is aten.t.default
 
 
 def _is_small(products: list[_Product]) -> bool:
