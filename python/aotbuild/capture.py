@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import io
+import itertools
 import keyword
 import os
 import re
@@ -282,16 +283,23 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [("example", tuple(args), dict(kwargs))]
         module: Any = program.module()
         rtol = atol = None
+        names: dict[Any, str] = {}
     else:
         model = source.model
         assert model is not None
         module = as_module(model)
         args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
         program = export_program(dataclasses.replace(model, module=module), dynamic, target)
+        shapes = _dynamic_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
+        names = {
+            symbol: str(dim.__name__)
+            for symbol, dim in _declared_sizes(program, module, shapes, (args, kwargs))
+            if hasattr(dim, "__name__")
+        }
         calls = [("example", args, kwargs)]
         calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
         rtol, atol = model.rtol, model.atol
-    signature = describe(program)
+    signature = describe(program, names)
     golden = _record(module, program, signature, calls, target)
     default_rtol, default_atol = _default_tolerance(signature)
     return Captured(
@@ -375,6 +383,17 @@ def _apply_declared_minimums(
 
     Upstream does the same for named ``Dim``s, and the golden cases run each dimension's minimum.
     """
+    for symbol, dim in _declared_sizes(program, module, shapes, call):
+        declared = getattr(dim, "min", None)
+        limits = program.range_constraints.get(symbol)
+        if declared is not None and limits is not None and declared < 2 and limits.lower == 2:
+            program.range_constraints[symbol] = type(limits)(declared, limits.upper)
+
+
+def _declared_sizes(
+    program: ExportedProgram, module: torch.nn.Module, shapes: Any, call: tuple[Any, Any]
+) -> Iterator[tuple[Any, Any]]:
+    """The program's size symbols, each with the ``torch.export.Dim`` or hint that ``dynamic_shapes`` has for it."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     arguments = inspect.signature(module.forward).bind(*call[0], **call[1]).arguments
     for name, dims in zip(program.graph_signature.user_inputs, _leaf_shapes(dict(arguments), shapes), strict=True):
@@ -382,12 +401,9 @@ def _apply_declared_minimums(
         if not isinstance(value, torch.Tensor) or not isinstance(dims, Mapping | list | tuple):
             continue
         for index, dim in dims.items() if isinstance(dims, Mapping) else enumerate(dims):
-            size, declared = value.shape[index], getattr(dim, "min", None)
-            if declared is None or not isinstance(size, torch.SymInt) or not size.node.expr.is_Symbol:
-                continue
-            limits = program.range_constraints.get(size.node.expr)
-            if limits is not None and declared < 2 and limits.lower == 2:
-                program.range_constraints[size.node.expr] = type(limits)(declared, limits.upper)
+            size = value.shape[index]
+            if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
+                yield size.node.expr, dim
 
 
 def _leaf_shapes(value: Any, shapes: Any) -> list[Any]:
@@ -498,10 +514,13 @@ def _output_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
     return _paths(out_spec, ())
 
 
-def describe(program: ExportedProgram) -> Signature:
-    """The C++ surface of an exported program: tensor inputs and outputs with names, dtypes and ranges."""
+def describe(program: ExportedProgram, names: Mapping[Any, str] | None = None) -> Signature:
+    """The C++ surface of an exported program: tensor inputs and outputs with names, dtypes and ranges.
+
+    ``names``: those of size symbols.
+    """
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    symbols = _SymbolNames(program)
+    symbols = _SymbolNames(program, names or {})
     inputs = []
     user_inputs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
     for spec, path in zip(user_inputs, _input_paths(program), strict=True):
@@ -530,14 +549,17 @@ def describe(program: ExportedProgram) -> Signature:
 
 
 class _SymbolNames:
-    """Ranges of the program's size symbols, and stable readable names: s0, s1, ... in order of appearance."""
+    """Ranges of the program's size symbols, and their names: the ``Dim``s', else s0, s1, ... in order of appearance."""
 
-    def __init__(self, program: ExportedProgram) -> None:
+    def __init__(self, program: ExportedProgram, names: Mapping[Any, str]) -> None:
         self._ranges = program.range_constraints
-        self._names: dict[Any, str] = {}
+        self._names: dict[Any, str] = dict(names)
 
     def name(self, symbol: Any) -> str:
-        return self._names.setdefault(symbol, f"s{len(self._names)}")
+        if symbol not in self._names:
+            free = (f"s{index}" for index in itertools.count())
+            self._names[symbol] = next(name for name in free if name not in self._names.values())
+        return self._names[symbol]
 
     def bounds(self, expression: Any) -> tuple[int, int]:
         from torch.utils._sympy.value_ranges import bound_sympy

@@ -107,6 +107,24 @@ def test_a_declared_minimum_holds_wherever_it_is_declared(smallest: int) -> None
     assert {case.name for case in model.golden} == {"example", "s0_min", "s0_max"}
 
 
+def test_sizes_have_the_names_of_their_dims() -> None:
+    batch = torch.export.Dim("batch", min=1, max=8)
+    length = torch.export.Dim("length", min=2, max=99)
+
+    def f(x: Tensor, mask: Tensor, extra: Tensor) -> Tensor:
+        return x * mask + extra.sum()
+
+    args = torch.ones(3, 7), torch.ones(3, 7), torch.ones(5)
+    both = {0: batch, 1: length}
+    model = captured(f, args, dynamic_shapes=(both, both, {0: DYNAMIC(min=1, max=9)}))
+    assert [[dim.symbol for dim in spec.dims] for spec in model.signature.inputs] == [
+        ["batch", "length"],
+        ["batch", "length"],
+        ["s0"],
+    ]
+    assert {"batch_min", "length_max", "s0_min"} < {case.name for case in model.golden}
+
+
 # --- golden cases
 
 
