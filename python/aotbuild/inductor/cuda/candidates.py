@@ -69,7 +69,8 @@ def _heuristic_configs(kernel: TritonKernel) -> list[Config]:
 def _template_configs(tunable: TunableKernel, gpu: CudaArchitecture) -> list[Config]:
     source = tunable.kernel.source
     first = templates.config_of(source)
-    problems = [_problem(source, case) for case in tunable.cases]
+    sizes = [_sizes(source, case) for case in tunable.cases]
+    problems = [_problem(source, known) for known in sizes]
     rows, columns, depth = (max(getattr(problem, name) for problem in problems) for name in ("m", "n", "k"))
     ranked: list[tuple[float, list[Config]]] = []
     for m, n in itertools.product(_BLOCKS, _BLOCKS):
@@ -79,7 +80,7 @@ def _template_configs(tunable: TunableKernel, gpu: CudaArchitecture) -> list[Con
         for (k, stages), warps in itertools.product(_PIPELINES, _warps(m * n)):
             tiles = Tiles(m, n, k, stages, warps)
             time = math.prod(estimated_time(problem, tiles, gpu) for problem in problems)
-            if k <= max(32, _covering(depth)) and math.isfinite(time):
+            if k <= max(32, _covering(depth)) and math.isfinite(time) and _same_pieces(sizes[0], k):
                 tile = {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "num_stages": stages, "num_warps": warps}
                 found.append((time, {**first, **tile}))
         if m * n <= _SMALL_TILE:
@@ -102,14 +103,29 @@ def _covering(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
 
 
-def _problem(source: str, case: Case) -> Problem:
-    """The size of a template's product, from the sizes that its source gives by number or by parameter."""
+def _sizes(source: str, case: Case) -> dict[str, Any]:
+    """What a template's source calls its sizes and constants, as far as they follow from numbers and parameters."""
     parameters = re.search(r"^def \w+\((.*)\):$", source, re.MULTILINE)
     assert parameters is not None
     sizes: dict[str, Any] = dict(zip(parameters[1].split(", "), case))
     for name, expression in re.findall(_SIZE, source, re.MULTILINE):
         if _is_known(expression, sizes):
             sizes[name] = int(eval(expression, {"__builtins__": {}}, dict(sizes)))
+    return sizes
+
+
+def _same_pieces(sizes: Mapping[str, Any], k: int) -> bool:
+    """Whether blocks that divide a convolution's sum take the same parts of it as with other BLOCK_K.
+
+    Their partial sums are the kernel's result, and could not be compared otherwise.
+    """
+    splits = sizes.get("SPLITS", 1)
+    steps = sizes.get("KERNEL_H", 1) * sizes.get("KERNEL_W", 1) * sizes.get("CHANNELS", 1) // k
+    return bool(splits == 1 or (sizes["CHANNELS"] % k == 0 and steps % splits == 0))
+
+
+def _problem(source: str, sizes: Mapping[str, Any]) -> Problem:
+    """The size of a template's product."""
     kind = re.search(r"'arg_[AX]': '\*(\w+)'", source)
     dtype = _DTYPES.get(kind[1] if kind else "", torch.float32)
     spatial = [name for name in ("D", "H", "W") if f"OUT_{name}" in sizes]
