@@ -273,21 +273,25 @@ AOTITorchError aotbuild_torch_cpu_histc(AtenTensorHandle self, std::int64_t bins
   return guarded([&] {
     const Tensor& given = checked(self, function, "self");
     if (bins < 1) fail(function, bins, " bins, expected at least 1");
-    const TensorPtr dense = clone_contiguous(given, function);
-    TensorPtr out = make_tensor(given.dtype, 1, &bins, nullptr);
+    const ScalarType type = given.dtype == ScalarType::kFloat64 ? ScalarType::kFloat64 : ScalarType::kFloat32;
+    const TensorPtr dense = make_contiguous(given, type);
+    copy(*dense, given, function);
+    const TensorPtr counts = make_tensor(type, 1, &bins, nullptr);
     const std::int64_t zero = 0;
-    fill(*out, &zero, function);
-    dispatch_real(given.dtype, function, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      if constexpr (std::is_floating_point_v<T>) {
-        const T* const elements = dense->data_as<T>();
-        const auto [low, high] = histogram_range(elements, given.numel(), min, max, 1, function);
-        count_into_bins(elements, given.numel(), static_cast<T>(low), static_cast<T>(high), out->data_as<T>(), bins,
-                        [](std::int64_t) { return T(1); });
-      } else {
-        fail(function, "element type ", dtype_name(given.dtype), " is not supported");
-      }
-    });
+    fill(*counts, &zero, function);
+    const auto count = [&](auto* elements, auto* into) {
+      using T = std::remove_pointer_t<decltype(into)>;
+      const auto [low, high] = histogram_range(elements, given.numel(), min, max, 1, function);
+      count_into_bins(elements, given.numel(), static_cast<T>(low), static_cast<T>(high), into, bins,
+                      [](std::int64_t) { return T(1); });
+    };
+    if (type == ScalarType::kFloat64) {
+      count(dense->data_as<double>(), counts->data_as<double>());
+    } else {
+      count(dense->data_as<float>(), counts->data_as<float>());
+    }
+    TensorPtr out = make_tensor(given.dtype, 1, &bins, nullptr);
+    copy(*out, *counts, function);
     checked_result(ret, function) = out.release();
   });
 }

@@ -1,4 +1,6 @@
 // The C shim: products of groups of rows with one matrix each, as mixtures of experts have them.
+#include <complex>
+
 #include "aotbuild/detail/shim.h"
 #include "copy.hpp"
 #include "lines.hpp"
@@ -24,7 +26,7 @@ AOTITorchError aotbuild_torch_cpu_grouped_mm_fallback(AtenTensorHandle input, At
     copy(*limits, ends, function);
     const std::int64_t sizes[] = {rows.sizes()[0], matrices.sizes()[2]};
     TensorPtr out = make_tensor(rows.dtype, 2, sizes, nullptr);
-    const std::int64_t zero = 0;
+    const std::complex<double> zero = 0;
     fill(*out, &zero, function);  // rows beyond the last group
     std::int64_t begin = 0;
     for (std::int64_t group = 0; group < matrices.sizes()[0]; ++group) {

@@ -14,23 +14,17 @@ using namespace aotbuild::detail;  // NOLINT: this file implements the C functio
 
 namespace {
 
-bool is_nonzero(const Tensor& dense, std::int64_t i) {
-  bool result = false;
-  dispatch(dense.dtype, "is_nonzero", [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    result = convert<bool>(dense.data_as<T>()[i]);
-  });
-  return result;
-}
-
 // The places of elements that are not zero, in row-major order.
 std::vector<std::int64_t> nonzero_places(const Tensor& self, const char* function) {
   std::vector<std::int64_t> places;
   const TensorPtr dense = clone_contiguous(self, function);
-  const std::int64_t count = dense->numel();
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (is_nonzero(*dense, i)) places.push_back(i);
-  }
+  dispatch(self.dtype, function, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* const elements = dense->data_as<T>();
+    for (std::int64_t i = 0; i < dense->numel(); ++i) {
+      if (convert<bool>(elements[i])) places.push_back(i);
+    }
+  });
   return places;
 }
 

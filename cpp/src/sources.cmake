@@ -27,6 +27,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     shim_cpu_fourier.cpp
     shim_cpu_grouped.cpp
     shim_cpu_indexing.cpp
+    shim_cpu_integers.cpp
     shim_cpu_matmul.cpp
     shim_cpu_pool.cpp
     shim_cpu_random.cpp

@@ -247,6 +247,21 @@ def user_frame(stack_trace: str | None) -> str | None:
     return "{}:{} in {}: {}".format(*own[-1]) if own else None
 
 
+def node_places(program: torch.export.ExportedProgram) -> list[str | None]:
+    """Where each node of the exported program, those of its subgraphs included, is in the user's code."""
+    modules = (module for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule))
+    return [user_frame(node.meta.get("stack_trace")) for module in modules for node in module.graph.nodes]
+
+
+def node_numbers(program: torch.export.ExportedProgram) -> dict[str, int]:
+    """The first node from each place in the user's code, as an index into ``node_places``.
+
+    What is kept of a lowering refers to places so: an edit elsewhere in the file moves lines, and no nodes.
+    """
+    places = node_places(program)
+    return {place: number for number, place in reversed(list(enumerate(places))) if place is not None}
+
+
 # --- export
 
 

@@ -1,6 +1,8 @@
 // Operators against plain loops: the shim's tensors, copies, matrix products, convolutions and indexed writes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <complex>
 
 #include "runtime_test_model.hpp"
@@ -12,7 +14,7 @@ using aotbuild::detail::Activation;
 using aotbuild::detail::CallContext;
 using aotbuild::detail::ConvolutionSpec;
 
-constexpr std::int32_t kInt64Type = 4, kFloat64Type = 7, kHalfType = 5, kBFloat16Type = 15;
+constexpr std::int32_t kInt64Type = 4, kFloat64Type = 7, kHalfType = 5, kComplex128Type = 10, kBFloat16Type = 15;
 
 std::vector<std::int64_t> dense(const std::vector<std::int64_t>& sizes) {
   std::vector<std::int64_t> strides(sizes.size());
@@ -446,6 +448,72 @@ TEST(IndexPut, NeighbouringAndSeparatedIndices) {
   EXPECT_SHIM_OK(aoti_torch_index_put_out(out_h.value, self_h.value, repeated, 3, row.value, true));
   EXPECT_EQ(out[2], 3);
   EXPECT_EQ(out[3], 0);
+}
+
+TEST(Sort, EqualElementsKeepTheirOrderAndNanIsTheGreatest) {
+  std::vector<float> values{2, NAN, 1, 2, -1, 1};
+  Handle input(values.data(), {6});
+  for (const bool descending : {false, true}) {
+    Handle sorted, places;
+    EXPECT_SHIM_OK(
+        aoti_torch_cpu_sort_stable(input.value, nullptr, 0, descending ? 1 : 0, &sorted.value, &places.value));
+    const std::vector<std::int64_t> expected =
+        descending ? std::vector<std::int64_t>{1, 0, 3, 2, 5, 4} : std::vector<std::int64_t>{4, 2, 5, 0, 3, 1};
+    const auto* const at = places.data<std::int64_t>();
+    EXPECT_EQ(std::vector<std::int64_t>(at, at + 6), expected);
+    EXPECT_TRUE(std::isnan(sorted.data<float>()[descending ? 0 : 5]));
+  }
+}
+
+TEST(Kthvalue, EveryRankOfElementsWithTies) {
+  std::vector<std::int64_t> values;
+  for (std::int64_t i = 0; i < 101; ++i) values.push_back(i * 37 % 23);
+  Handle input(values.data(), {101}, {}, kInt64Type);
+  std::vector<std::int64_t> sorted = values;
+  std::sort(sorted.begin(), sorted.end());
+  for (std::int64_t k = 1; k <= 101; ++k) {
+    Handle value, place;
+    EXPECT_SHIM_OK(aoti_torch_cpu_kthvalue(input.value, k, 0, 0, &value.value, &place.value));
+    EXPECT_EQ(*value.data<std::int64_t>(), sorted[static_cast<std::size_t>(k - 1)]);
+    EXPECT_EQ(values[static_cast<std::size_t>(*place.data<std::int64_t>())], *value.data<std::int64_t>());
+  }
+}
+
+// Lengths of every kind: 1, small factors, and those with a large prime factor, which take another way.
+TEST(Fourier, TransformsOfAnyLengthAreTheDefinition) {
+  for (const std::int64_t length : {1, 2, 30, 31, 64, 37, 74, 101}) {
+    const auto n = static_cast<std::size_t>(length);
+    std::vector<std::complex<double>> signal(n);
+    for (std::size_t i = 0; i < n; ++i) signal[i] = {std::sin(1.0 + double(i * i)), std::cos(3.0 * double(i))};
+    Handle input(signal.data(), {length}, {}, kComplex128Type);
+    const std::int64_t dim = 0;
+    Handle spectrum, back;
+    EXPECT_SHIM_OK(aoti_torch_cpu__fft_c2c(input.value, &dim, 1, 0, 1, &spectrum.value));
+    EXPECT_SHIM_OK(aoti_torch_cpu__fft_c2c(spectrum.value, &dim, 1, 2, 0, &back.value));
+    for (std::size_t k = 0; k < n; ++k) {
+      std::complex<double> expected = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        expected += signal[i] * std::polar(1.0, -2 * 3.14159265358979323846 * double(i * k % n) / double(n));
+      }
+      EXPECT_LT(std::abs(spectrum.data<std::complex<double>>()[k] - expected), 1e-11) << length << ", " << k;
+      EXPECT_LT(std::abs(back.data<std::complex<double>>()[k] - signal[k]), 1e-12) << length << ", " << k;
+    }
+  }
+}
+
+TEST(Shim, IndicesOutOfBoundsAreErrors) {
+  std::vector<float> values(6, 1);
+  std::vector<std::int64_t> index{0, 3};
+  Handle self(values.data(), {3, 2});
+  Handle places(index.data(), {2}, {}, kInt64Type);
+  Handle source(values.data(), {2, 2});
+  AtenTensorHandle result = nullptr;
+  EXPECT_EQ(aoti_torch_cpu_index_reduce(self.value, 0, places.value, source.value, "amax", 1, &result), 1);
+  EXPECT_STREQ(aotbuild_last_error(), "aoti_torch_cpu_index_reduce: index 3 is out of bounds for size 3");
+  AtenTensorHandle indices = nullptr;
+  EXPECT_EQ(aoti_torch_cpu_topk(self.value, 3, 1, 1, 1, &result, &indices), 1);
+  EXPECT_STREQ(aotbuild_last_error(), "aoti_torch_cpu_topk: k is 3 for a dimension of size 2");
+  EXPECT_EQ(result, nullptr);
 }
 
 }  // namespace

@@ -134,21 +134,21 @@ def _clip() -> Model:
 
 
 class _CachedStep(nn.Module):
-    """One step of a decoder: keys and values of each layer come in, and go out longer by one."""
+    """One step of a decoder: keys and values, [layers, 2, batch, heads, past, size], come in and go out longer."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, ids: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, ids: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        for layer in range(len(past) // 2):
-            cache.update(past[2 * layer], past[2 * layer + 1], layer)
+        for layer in range(past.shape[0]):
+            cache.update(past[layer, 0], past[layer, 1], layer)
         outputs = self.network(input_ids=ids, past_key_values=cache, use_cache=True)
-        layers = outputs.past_key_values.layers
-        return outputs.logits, *(tensor for layer in layers for tensor in (layer.keys, layer.values))
+        layers = [torch.stack([layer.keys, layer.values]) for layer in outputs.past_key_values.layers]
+        return outputs.logits, torch.stack(layers)
 
 
 def _llama_with_cache() -> Model:
@@ -156,11 +156,11 @@ def _llama_with_cache() -> Model:
 
     torch.manual_seed(0)
     network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_DECODER))
-    past = [torch.randn(2, 2, 9, 8, generator=torch.Generator().manual_seed(1)) for _ in range(4)]
+    past = torch.randn(2, 2, 2, 2, 9, 8, generator=torch.Generator().manual_seed(1))
     # Not named: of named ones export wants proofs such as min(8 * n + 8, 16 * n + 16) == 8 * n + 8, and finds none.
     batch, length = Dim.DYNAMIC(min=1, max=4), Dim.DYNAMIC(min=2, max=32)
-    shapes = {"ids": {0: batch}, "past": tuple({0: batch, 2: length} for _ in past)}
-    return Model(_CachedStep(network), (_ids(2, 1), *past), dynamic_shapes=shapes)
+    shapes = {"ids": {0: batch}, "past": {2: batch, 4: length}}
+    return Model(_CachedStep(network), (_ids(2, 1), past), dynamic_shapes=shapes)
 
 
 _T5 = {"vocab_size": 128, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}

@@ -78,7 +78,10 @@ def _operator(op: Any, dtype: torch.dtype, index: int) -> Model:
     sample = next(itertools.islice(samples, index, None), None)
     if sample is None:
         raise NotASampleError(f"no sample {index}")
-    arguments = ((sample.input, *sample.args), dict(sample.kwargs))
+    args, kwargs = (sample.input, *sample.args), dict(sample.kwargs)
+    if op.name in ("sort", "argsort"):  # otherwise the order of equal elements is not defined
+        args, kwargs = args[:1], {**dict(zip(("dim", "descending"), sample.args)), **kwargs, "stable": True}
+    arguments = (args, kwargs)
     with torch.no_grad():
         module = _Operator(op.op, arguments, _changes_inputs(op.op, arguments))
     return Model(module, module.inputs())

@@ -80,9 +80,9 @@ def _converted(self: Tensor, *, dtype: torch.dtype | None = None, **options: Any
     return torch.view_as_complex(parts.to(_PARTS[dtype]))
 
 
-def _product(self: Tensor, other: Tensor) -> Any:
+def _product(self: Tensor, other: Any) -> Any:
     """The product of two complex tensors, as in rotary embeddings."""
-    if self.dtype not in _PARTS or other.dtype != self.dtype:
+    if self.dtype not in _PARTS or not isinstance(other, Tensor) or other.dtype != self.dtype:
         return NotImplemented
     a, b = torch.view_as_real(self), torch.view_as_real(other)
     real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]

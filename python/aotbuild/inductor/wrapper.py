@@ -36,6 +36,10 @@ _DTYPE_CONSTANTS = {
 }
 
 
+# What PyTorch has for complex tensors, and the runtime for real ones only.
+_REAL_ONLY = (torch.ops.aten.uniform.default, torch.ops.aten.normal_functional.default)
+
+
 @dataclass
 class Kernel:
     """One generated C++ kernel: a function definition, and its declaration."""
@@ -271,6 +275,11 @@ class StandaloneCppWrapper(CppWrapperCpu):
             if not _is_contiguous(layout.size, layout.stride):
                 strides = ", ".join(map(self.codegen_sizevar, layout.stride))
                 self.writeline(f"match_strides({output.get_name()}, {{{strides}}});")
+
+    def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
+        if node.op_overload in _REAL_ONLY and any(output.get_dtype().is_complex for output in node.outputs):
+            self.code.unreachable.add(str(node.op_overload))
+        super().generate_fallback_kernel(node)
 
     def generate_fallback_kernel_with_runtime_lookup(
         self,

@@ -366,6 +366,17 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_clone(AtenTensorHandle se
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_constant_pad_nd(AtenTensorHandle self, const std::int64_t* pad,
                                                                        std::int64_t pad_len, double value,
                                                                        AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_pow_Tensor_Tensor(AtenTensorHandle self,
+                                                                         AtenTensorHandle exponent,
+                                                                         AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_pow_Scalar(double self, AtenTensorHandle exponent,
+                                                                  AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_pow_Tensor_Scalar(AtenTensorHandle self, double exponent,
+                                                                         AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_gcd(AtenTensorHandle self, AtenTensorHandle other,
+                                                           AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle self, AtenTensorHandle* weights,
+                                                                std::int64_t minlength, AtenTensorHandle* ret);
 
 }  // extern "C"
 
@@ -533,5 +544,10 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_constant_pad_nd(AtenTenso
 #define aoti_torch_cpu_squeeze_dim aotbuild_torch_cpu_squeeze_dim
 #define aoti_torch_cpu_clone aotbuild_torch_cpu_clone
 #define aoti_torch_cpu_constant_pad_nd aotbuild_torch_cpu_constant_pad_nd
+#define aoti_torch_cpu_pow_Tensor_Tensor aotbuild_torch_cpu_pow_Tensor_Tensor
+#define aoti_torch_cpu_pow_Scalar aotbuild_torch_cpu_pow_Scalar
+#define aoti_torch_cpu_pow_Tensor_Scalar aotbuild_torch_cpu_pow_Tensor_Scalar
+#define aoti_torch_cpu_gcd aotbuild_torch_cpu_gcd
+#define aoti_torch_cpu_bincount aotbuild_torch_cpu_bincount
 
 #endif  // AOTBUILD_DETAIL_SHIM_H_
