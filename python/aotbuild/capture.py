@@ -242,19 +242,29 @@ def _user_line(trace: Any) -> str | None:
 
 def user_frame(stack_trace: str | None) -> str | None:
     """The last line of the user's own code in the text of a traceback, in the same form."""
+    return _last_frame(stack_trace, is_project_file)
+
+
+def model_frame(stack_trace: str | None) -> str | None:
+    """The last line of the model's code, which may be another library's, in the text of a traceback."""
+    torch_folder = str(Path(torch.__file__).parent)
+    return _last_frame(stack_trace, lambda file: not file.startswith(torch_folder))
+
+
+def _last_frame(stack_trace: str | None, counts: Callable[[str], bool]) -> str | None:
     frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', stack_trace or "")
-    own = [frame for frame in frames if is_project_file(frame[0])] or frames
+    own = [frame for frame in frames if counts(frame[0])] or frames
     return "{}:{} in {}: {}".format(*own[-1]) if own else None
 
 
 def node_places(program: torch.export.ExportedProgram) -> list[str | None]:
-    """Where each node of the exported program, those of its subgraphs included, is in the user's code."""
+    """Where each node of the exported program, those of its subgraphs included, is in the model's code."""
     modules = (module for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule))
-    return [user_frame(node.meta.get("stack_trace")) for module in modules for node in module.graph.nodes]
+    return [model_frame(node.meta.get("stack_trace")) for module in modules for node in module.graph.nodes]
 
 
 def node_numbers(program: torch.export.ExportedProgram) -> dict[str, int]:
-    """The first node from each place in the user's code, as an index into ``node_places``.
+    """The first node from each place in the model's code, as an index into ``node_places``.
 
     What is kept of a lowering refers to places so: an edit elsewhere in the file moves lines, and no nodes.
     """
@@ -640,7 +650,7 @@ def _is_contiguous(value: Any) -> bool:
 
 def tensor_data(tensor: torch.Tensor) -> TensorData:
     """The values of a tensor as contiguous bytes."""
-    detached = tensor.detach().cpu().contiguous()
+    detached = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     # A tensor of one element is contiguous with any stride, and only a stride of 1 can be viewed as bytes.
     flat = detached.as_strided((detached.numel(),), (1,))
     raw = np.empty(0, np.uint8) if flat.numel() == 0 else flat.view(torch.uint8).numpy().copy()
