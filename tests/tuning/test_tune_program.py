@@ -116,6 +116,20 @@ def test_candidate_that_ends_the_process_is_passed_over(tune: Tune, tmp_path: Pa
     assert reason in result.stderr
 
 
+def test_kernel_whose_memory_does_not_fit_is_left_out(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "at_8_us"], kernels=2)
+    monkeypatch.setenv("FAKE_CUDA_FAIL", "cuMemAlloc_v2:2:1:1")
+    result = tune(folder)
+    assert result.returncode == 0, result.stderr
+    assert (
+        "twice_0 is left out: aotbuild-tune: cuMemAlloc failed for 400 bytes: CUDA_ERROR_OUT_OF_MEMORY" in result.stderr
+    )
+    merge(tmp_path / "net.tuning", folder, [])
+    assert [entry.kernel for entry in database.read(tmp_path / "net.tuning").entries] == ["twice_1"]
+
+
 def test_kill_loses_nothing(tune: Tune, built: Path, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "b", ["at_10_us", "at_8_us"], kernels=40)
     environment = {**os.environ, "AOTBUILD_CUDA_DRIVER": str(built / "driver.so")}
@@ -180,6 +194,17 @@ def test_other_bundles_and_versions_are_refused(tune: Tune, tmp_path: Path) -> N
         merge(tmp_path / "net.tuning", folder, [])
     description.write_text('{"format": 1}')
     assert "bundle.json: " in tune(folder).stderr
+
+
+def test_new_bundle_in_the_same_folder_starts_anew(tune: Tune, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us"])
+    assert tune(folder).returncode == 0
+    results = (folder / "results.jsonl").read_text()
+    make_bundle(folder, ["at_10_us"])
+    assert (folder / "results.jsonl").read_text() == results
+    make_bundle(folder, ["at_8_us"])
+    assert tune(folder).returncode == 0
+    assert statuses(folder) == {0: "measured"}
 
 
 def test_device_that_the_bundle_is_not_for(tune: Tune, tmp_path: Path) -> None:

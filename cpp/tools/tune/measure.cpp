@@ -181,44 +181,53 @@ class KernelBench::Loaded {
 
 KernelBench::KernelBench(Bench& bench, const Bundle& bundle, const Kernel& kernel)
     : bench_(bench), bundle_(bundle), kernel_(kernel) {
-  std::mt19937_64 random(1);
-  for (std::size_t index = 0; index < kernel.cases.size(); ++index) {
-    cases_.push_back(std::make_unique<Case>());
-    Case& one = *cases_.back();
-    one.index = index;
-    std::size_t rotating = 0;
-    for (const Argument& argument : kernel.cases[index]) {
-      if (!argument.is_buffer) continue;
-      one.buffers.push_back({&argument, 0, {}, initial_value(argument, bundle, random), {}});
-      if (argument.rotates) rotating += argument.nbytes;
-    }
-    if (rotating != 0) {
-      one.copies = std::clamp<std::size_t>(kCacheMultiple * bench.cache_bytes_ / rotating, 1, kMaxCopies);
-    }
-    for (Case::Buffer& buffer : one.buffers) {
-      const cuda::Driver& driver = bench.driver();
-      const std::size_t size = buffer.initial.size();
-      buffer.pristine = allocate(*bench.device_, size);
-      if (size != 0) {
-        bench.check(driver.copy_to_device(buffer.pristine, buffer.initial.data(), size, bench.stream_),
-                    "cuMemcpyHtoDAsync");
-      }
-      const std::size_t copies = buffer.argument->rotates ? one.copies : 1;
-      for (std::size_t i = 0; i < copies; ++i) {
-        buffer.copies.push_back(allocate(*bench.device_, size));
-        if (size == 0) continue;
-        bench.check(driver.copy_on_device(buffer.copies.back(), buffer.pristine, size, bench.stream_),
-                    "cuMemcpyDtoDAsync");
-      }
-    }
-    bench.check(bench.driver().stream_synchronize(bench.stream_), "cuStreamSynchronize");
+  try {
+    for (std::size_t index = 0; index < kernel.cases.size(); ++index) make_case(index);
+  } catch (...) {
+    release();
+    throw;
   }
 }
 
-KernelBench::~KernelBench() {
+KernelBench::~KernelBench() { release(); }
+
+void KernelBench::make_case(std::size_t index) {
+  const cuda::Driver& driver = bench_.driver();
+  std::mt19937_64 random(index + 1);
+  cases_.push_back(std::make_unique<Case>());
+  Case& one = *cases_.back();
+  one.index = index;
+  std::size_t rotating = 0;
+  for (const Argument& argument : kernel_.cases[index]) {
+    if (!argument.is_buffer) continue;
+    one.buffers.push_back({&argument, 0, {}, initial_value(argument, bundle_, random), {}});
+    if (argument.rotates) rotating += argument.nbytes;
+  }
+  if (rotating != 0) {
+    one.copies = std::clamp<std::size_t>(kCacheMultiple * bench_.cache_bytes_ / rotating, 1, kMaxCopies);
+  }
+  for (Case::Buffer& buffer : one.buffers) {
+    const std::size_t size = buffer.initial.size();
+    buffer.pristine = allocate(*bench_.device_, size);
+    if (size != 0) {
+      bench_.check(driver.copy_to_device(buffer.pristine, buffer.initial.data(), size, bench_.stream_),
+                   "cuMemcpyHtoDAsync");
+    }
+    const std::size_t copies = buffer.argument->rotates ? one.copies : 1;
+    for (std::size_t i = 0; i < copies; ++i) {
+      buffer.copies.push_back(allocate(*bench_.device_, size));
+      if (size == 0) continue;
+      bench_.check(driver.copy_on_device(buffer.copies.back(), buffer.pristine, size, bench_.stream_),
+                   "cuMemcpyDtoDAsync");
+    }
+  }
+  bench_.check(driver.stream_synchronize(bench_.stream_), "cuStreamSynchronize");
+}
+
+void KernelBench::release() noexcept {
   for (const std::unique_ptr<Case>& one : cases_) {
     for (const Case::Buffer& buffer : one->buffers) {
-      bench_.driver().memory_free(buffer.pristine);
+      if (buffer.pristine != 0) bench_.driver().memory_free(buffer.pristine);
       for (const DevicePointer copy : buffer.copies) bench_.driver().memory_free(copy);
     }
   }

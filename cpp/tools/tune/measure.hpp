@@ -46,6 +46,7 @@ class Bench {
 // The memory that one kernel's candidates share, and what the first candidate computes there.
 class KernelBench {
  public:
+  // Throws Error, for example where there is not enough memory.
   KernelBench(Bench& bench, const Bundle& bundle, const Kernel& kernel);
   ~KernelBench();
   KernelBench(const KernelBench&) = delete;
@@ -62,6 +63,8 @@ class KernelBench {
  private:
   struct Case;
   class Loaded;
+  void make_case(std::size_t index);
+  void release() noexcept;
   void run_once(const Loaded& loaded, Case& one);
   double time(const Loaded& loaded, Case& one, double best, bool* is_slow);
 

@@ -96,7 +96,17 @@ class Run {
     Progress progress(total, results_.finished());
     for (const Kernel* kernel : kernels_) {
       if (results_.is_settled(kernel->key)) continue;
-      if (!measure(bench, *kernel, &progress)) {
+      bool is_in_time = true;
+      try {
+        is_in_time = measure(bench, *kernel, &progress);
+      } catch (const DeviceLost&) {
+        throw;
+      } catch (const detail::Error& error) {
+        // Its memory, say, does not fit into the device's; other kernels' may.
+        std::fprintf(stderr, "aotbuild-tune: %s is left out: %s\n", kernel->name.c_str(), error.what());
+        results_.settle(kernel->key);
+      }
+      if (!is_in_time) {
         std::fprintf(stderr, "aotbuild-tune: the time limit is over; the same command goes on from here\n");
         return kDone;
       }

@@ -76,7 +76,10 @@ class Bundle:
 
 
 def write(bundle: Bundle, folder: Path, program: Path | None) -> None:
-    """Writes the folder anew: description, machine code, data and, if it is given, the program."""
+    """Writes the folder anew: description, machine code, data and, if it is given, the program.
+
+    Results of the same bundle stay, so that its run goes on; those of another are removed.
+    """
     images = _Blob()
     data = _Blob()
     description = {
@@ -90,6 +93,10 @@ def write(bundle: Bundle, folder: Path, program: Path | None) -> None:
     identity = hashlib.sha256(text.encode() + images.content() + data.content()).hexdigest()[:16]
     text = json.dumps({**description, "id": identity}, indent=1, sort_keys=True) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
+    before = folder / DESCRIPTION
+    if not before.is_file() or before.read_text() != text:
+        for results in folder.glob("results*.jsonl"):
+            results.unlink()
     (folder / _IMAGES).write_bytes(images.content())
     (folder / _DATA).write_bytes(data.content())
     if program is not None:
