@@ -43,10 +43,11 @@ inline void check_device_type(std::int32_t device_type, const char* function) {
   }
 }
 
-// A dimension counted from the end when negative.
+// A dimension counted from the end when negative. A tensor of no dimensions counts as one of one.
 inline std::int32_t checked_dim(std::int64_t dim, std::int32_t ndim, const char* function) {
-  const std::int64_t wrapped = dim < 0 ? dim + ndim : dim;
-  if (wrapped < 0 || wrapped >= (ndim == 0 ? 1 : ndim)) {
+  const std::int32_t count = ndim == 0 ? 1 : ndim;
+  const std::int64_t wrapped = dim < 0 ? dim + count : dim;
+  if (wrapped < 0 || wrapped >= count) {
     fail(function, "dimension ", dim, " is outside of a tensor of ", ndim, " dimensions");
   }
   return static_cast<std::int32_t>(wrapped);

@@ -479,6 +479,17 @@ TEST(Kthvalue, EveryRankOfElementsWithTies) {
   }
 }
 
+TEST(Sort, TensorsOfNoDimensionsAreLinesOfOneElement) {
+  float value = 3;
+  Handle input(&value, {});
+  Handle sorted, places, median, place;
+  EXPECT_SHIM_OK(aoti_torch_cpu_sort_stable(input.value, nullptr, -1, 0, &sorted.value, &places.value));
+  EXPECT_EQ(*sorted.data<float>(), 3);
+  EXPECT_SHIM_OK(aoti_torch_cpu_median_dim(input.value, -1, 1, &median.value, &place.value));
+  EXPECT_EQ(*median.data<float>(), 3);
+  EXPECT_EQ(*place.data<std::int64_t>(), 0);
+}
+
 // Lengths of every kind: 1, small factors, and those with a large prime factor, which take another way.
 TEST(Fourier, TransformsOfAnyLengthAreTheDefinition) {
   for (const std::int64_t length : {1, 2, 30, 31, 64, 37, 74, 101}) {

@@ -77,6 +77,7 @@ def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
 
 def prepare(program: ExportedProgram) -> PreparedGraph:
     """Decomposes the program (the one run of AOTAutograd) and reshapes it for ``GraphLowering``."""
+    _refuse_wrong_bounds(program)
     with torch.no_grad():
         program = program.run_decompositions(decomposition_table(_preserved(program)))
     gm = GraphModule(program.graph_module, program.graph_module.graph)
@@ -90,6 +91,27 @@ def prepare(program: ExportedProgram) -> PreparedGraph:
     gm.recompile()
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     return PreparedGraph(gm, fake_inputs, weights, weight_index, input_names)
+
+
+def _refuse_wrong_bounds(program: ExportedProgram) -> None:
+    """Export takes ``x.numel()`` for the most that ``x.masked_select(mask)`` gives; a larger mask gives more."""
+    for node in program.graph.nodes:
+        if node.target is not aten.masked_select.default:
+            continue
+        x, mask = (argument.meta["val"] for argument in node.args)
+        sizes = zip(reversed(x.shape), reversed(mask.shape))
+        if mask.dim() > x.dim() or any(_is_one(a) and not _is_one(b) for a, b in sizes):
+            place = capture.user_frame(node.meta.get("stack_trace"))
+            raise AotbuildError(
+                f"masked_select of a tensor of sizes {list(x.shape)} with a mask of sizes {list(mask.shape)}: "
+                "torch.export limits the result to the tensor's own elements\n"
+                + (f"  at {place}\n" if place else "")
+                + "  Expand the tensor first: x.expand_as(mask).masked_select(mask)."
+            )
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
 
 
 def lift_weights(program: ExportedProgram, gm: GraphModule) -> tuple[tuple[Weight, ...], dict[str, int]]:
