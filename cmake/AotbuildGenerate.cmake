@@ -339,6 +339,10 @@ function(aotbuild_generate)
     _aotbuild_set_kernel_properties("${isa}" "${arg_PRESET}" "${isa_sources}")
   endforeach()
   set(images "")
+  set(kernels_description "")
+  if(arg_CUDA_ARCHITECTURES)
+    set(kernels_description "${dir}/${target}.kernels.json")
+  endif()
   foreach(architecture IN LISTS arg_CUDA_ARCHITECTURES)
     _aotbuild_cuda_suffix("${architecture}" suffix)
     set(run_source "${dir}/src/${target}_run_${suffix}.cpp")
@@ -352,7 +356,7 @@ function(aotbuild_generate)
   endforeach()
   set(generated
     "${header}" "${dir}/include/${target}.h" ${plain_sources} "${api_source}" ${kernel_sources} ${kernel_headers}
-    ${images} "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
+    ${images} ${kernels_description} "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
     ${python_source} ${python_stub})
   set(read_depfile DEPFILE "${depfile}")
   set(outdated "")

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
     tune = commands.add_parser("tune", help="find the fastest configurations of a CUDA model's kernels")
     add_commands(tune, _add_model, _pairs, _quieten)
+    _add_report(commands.add_parser("report", help="show what each kernel of a CUDA model costs"))
     doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
     doctor.set_defaults(function=_doctor)
     return parser
@@ -80,6 +81,28 @@ def _bench(args: argparse.Namespace) -> int:
     print(report.as_text())
     if args.json is not None:
         args.json.write_text(report.as_json())
+    return 0
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_report)
+    add = parser.add_argument
+    add("folder", type=Path, help="<target>.aotbuild of a build for CUDA")
+    add("--tuning-database", type=Path, help="has times of the configurations, and of the heuristics' choices")
+    add("--times", type=Path, metavar="FILE.jsonl", help="times measured in the model: <model>_bench --kernels --json")
+    add("--bundle", type=Path, help="with results, for how many configurations were measured")
+    add("--html", type=Path, help="write a page there too")
+
+
+def _report(args: argparse.Namespace) -> int:
+    from aotbuild.report.data import gather
+    from aotbuild.report.page import as_html
+    from aotbuild.report.text import as_text
+
+    reports = gather(args.folder, args.tuning_database, args.times, args.bundle)
+    print("\n".join(map(as_text, reports)), end="")
+    if args.html is not None:
+        args.html.write_text(as_html(reports), encoding="utf-8")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,6 +145,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             "counters": lowered.counters,
             **({"tuning": _tuning_summary(tuning)} if tuning else {}),
         },
+        kernels=_kernels(tuning, captured),
     )
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
@@ -162,6 +164,22 @@ def _tuning_summary(kernels: Sequence[Tuned]) -> dict[str, Any]:
         "measured": sum(kernel.measured for kernel in kernels),
         "keys": sorted({f"{kernel.architecture} {kernel.key}" for kernel in kernels}),
     }
+
+
+def _kernels(kernels: Sequence[Any], captured: Captured) -> list[dict[str, Any]]:
+    """For `aotbuild report`: what is known of each kernel, with the model's lines that it comes from."""
+    if not kernels:
+        return []
+    from aotbuild.capture import node_places
+
+    places = [place and re.sub(r"^[^:]*/", "", place) for place in node_places(captured.program)]
+    described = []
+    for kernel in kernels:
+        fields = {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}
+        del fields["reason"], fields["origins"]
+        lines = sorted({places[number] or "" for number in kernel.origins} - {""})
+        described.append({**fields, "config": dict(kernel.config), "lines": lines})
+    return described
 
 
 def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured], Any], list[type]]:

@@ -1,7 +1,7 @@
 // Times a model with its inputs and outputs on the GPU: microseconds a call, with CUDA graphs and without.
 //
 //   <model>_bench [golden file] [--json] [--started <ns>]
-//   <model>_bench [golden file] --kernels
+//   <model>_bench [golden file] --kernels [--json]
 //
 // --kernels: instead, the time of each kernel of one call, by libkernel_timer.so beside the program.
 // --json: one JSON object a line instead of a table. --started: when the process was started, by CLOCK_MONOTONIC, so
@@ -50,7 +50,7 @@ class Bench {
   }
 
   // Needs AOTBUILD_CUDA_DRIVER to be `library`.
-  void time_kernels(const char* library) {
+  void time_kernels(const char* library, bool json) {
     void* const handle = dlopen(library, RTLD_NOW);
     if (handle == nullptr) throw std::runtime_error(dlerror());
     const auto start = reinterpret_cast<decltype(&kernel_timer_start)>(dlsym(handle, "kernel_timer_start"));
@@ -65,11 +65,16 @@ class Bench {
     for (std::size_t i = 0; i < count; ++i) {
       const KernelTime& time = times[i];
       total += time.microseconds;
+      if (json) {
+        const nlohmann::json result = {{"kernel", time.name}, {"microseconds", time.microseconds}};
+        std::printf("%s\n", result.dump().c_str());
+        continue;
+      }
       std::printf("%-12s %8.2f us  %6u x %4u x %u blocks of %4u threads, %6u bytes  %s\n", MODEL_NAME,
                   time.microseconds, time.grid[0], time.grid[1], time.grid[2], time.threads, time.shared_bytes,
                   time.name);
     }
-    std::printf("%-12s %8.2f us  all %zu kernels\n", MODEL_NAME, total, count);
+    if (!json) std::printf("%-12s %8.2f us  all %zu kernels\n", MODEL_NAME, total, count);
     api_.destroy(model);
   }
 
@@ -194,7 +199,7 @@ int main(int argc, char** argv) try {
     const std::string program = argv[0];
     const std::string library = program.substr(0, program.rfind('/') + 1) + "libkernel_timer.so";
     setenv("AOTBUILD_CUDA_DRIVER", library.c_str(), 1);
-    Bench(golden, "example").time_kernels(library.c_str());
+    Bench(golden, "example").time_kernels(library.c_str(), json);
     return 0;
   }
   Bench bench(golden, "example");

@@ -85,6 +85,9 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     if options.test or options.benchmark:
         with_weights = options.weights == "external"
         files[f"test/{options.target}.golden.safetensors"] = golden.encode(model, with_weights)
+    if any(isinstance(variant, GpuVariant) for variant in model.variants):
+        content = {"kernels_version": 1, "target": options.target, "kernels": model.kernels}
+        files[f"{options.target}.kernels.json"] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
     stubs = [f"python/{options.python_module}.pyi"] if options.python_module else []
     manifest = _manifest(model, options, names, [*files, *stubs])
     for path in stubs:

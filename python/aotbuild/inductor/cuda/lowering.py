@@ -16,7 +16,7 @@ from torch._inductor.debug import DebugContext
 from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 
-from aotbuild.capture import Captured
+from aotbuild.capture import Captured, node_numbers
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import lowering as cpu_lowering
 from aotbuild.inductor.cuda import decompositions
@@ -98,8 +98,9 @@ def lower_cuda(
     targets = [cuda_target(text) for text in architectures]
     with declared(targets[0].architecture):  # what a hand-written kernel writes to is read from its compiled form
         graphs = prepare(captured.program)
+    places = node_numbers(captured.program)
     variants = [
-        _variant(graphs, gpu, target, preset, options or {}, measured, processes)
+        _variant(graphs, gpu, target, preset, options or {}, measured, processes, places)
         for gpu in sorted(set(targets), key=lambda gpu: (gpu.ptx, -gpu.architecture.capability))
     ]
     counters = {"exports": 1, "decompositions": 1, "lowerings": len(variants)}
@@ -137,6 +138,7 @@ def _variant(
     options: Mapping[str, Any],
     measured: Measured | None,
     processes: int | None,
+    places: Mapping[str, int],
 ) -> tuple[CudaVariant, tuple[KernelTuning, ...]]:
     code = _code(graphs.main, gpu, target, preset, options)
     derive = CudaWrapperCode()
@@ -152,7 +154,7 @@ def _variant(
         processes=processes,
     )
     variant = _rendered(code, derive, graphs, kernels, gpu, target)
-    return variant, report(tunable, kernels[: len(tunable)], choose, gpu)
+    return variant, report(tunable, kernels[: len(tunable)], choose, gpu, places)
 
 
 def _code(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from aotbuild.inductor.cuda import cubin
 from aotbuild.inductor.cuda.hints import BufferHint, Case
 from aotbuild.inductor.cuda.kernels import Choose, CompiledKernel, Config, TritonKernel
 from aotbuild.inductor.cuda.templates import TILES
+from aotbuild.inductor.cuda.work import Work
 from aotbuild.inductor.cuda.wrapper import CudaWrapperCode
 from aotbuild.target import CudaTarget
 from aotbuild.tuning.keys import kernel_key
@@ -18,22 +20,38 @@ Measured = Callable[[str, str], Config | None]
 
 @dataclass(frozen=True)
 class TunableKernel:
-    """A kernel, and the distinct arguments that it is launched with."""
+    """A kernel, the distinct arguments that it is launched with, and what each launch does."""
 
     kernel: TritonKernel
     key: str
     cases: tuple[Case, ...]
+    work: tuple[Work, ...]
 
 
 @dataclass(frozen=True)
 class KernelTuning:
-    """What tuning said about a kernel of the model. ``reason``: why the measured configuration is not used, or ""."""
+    """A kernel of the model, and what tuning said about it.
+
+    ``reason``: why the measured configuration is not used, or "". ``origins``: which nodes of the exported program it
+    comes from, by ``node_numbers``. ``launches`` of a call move ``nbytes`` and do ``flops`` in all (see ``Work``).
+    ``registers``: of a thread, None where the driver compiles the kernel. ``code_bytes``: of its machine code or PTX.
+    """
 
     architecture: str
     key: str
     kernel: str
     measured: bool
-    reason: str = ""
+    reason: str
+    config: Config
+    threads: int
+    shared_bytes: int
+    registers: int | None
+    code_bytes: int
+    launches: int
+    nbytes: int
+    flops: int
+    tensor_cores: bool
+    origins: tuple[int, ...]
 
 
 def tunable_kernels(code: CudaWrapperCode) -> list[TunableKernel]:
@@ -42,7 +60,11 @@ def tunable_kernels(code: CudaWrapperCode) -> list[TunableKernel]:
         cases = [case for launch in code.launches if launch.kernel == kernel.name for case in launch.cases]
         unique = tuple({_content(case): case for case in reversed(cases)}.values())[::-1]
         sizes = dict.fromkeys(tuple(value for value in case if isinstance(value, (int, float))) for case in unique)
-        found.append(TunableKernel(kernel, kernel_key(kernel.name, kernel.source, sizes, TILES), unique))
+        found.append(
+            TunableKernel(
+                kernel, kernel_key(kernel.name, kernel.source, sizes, TILES), unique, tuple(code.work[kernel.name])
+            )
+        )
     return found
 
 
@@ -62,14 +84,42 @@ def choose_measured(kernels: Sequence[TunableKernel], measured: Measured | None)
 
 
 def report(
-    kernels: Sequence[TunableKernel], compiled: Sequence[CompiledKernel], choose: Choose, target: CudaTarget
+    kernels: Sequence[TunableKernel],
+    compiled: Sequence[CompiledKernel],
+    choose: Choose,
+    target: CudaTarget,
+    places: Mapping[str, int],
 ) -> tuple[KernelTuning, ...]:
-    """Which kernels have the configuration that was measured for them."""
+    """What became of the kernels, and which have the configuration that was measured for them.
+
+    Args:
+        places: nodes of the exported program by their places in the model's code.
+    """
     result = []
     for tunable, binary in zip(kernels, compiled, strict=True):
         config = choose(tunable.kernel, target)
         differs = config is not None and any(binary.config.get(name) != value for name, value in config.items())
         reason = "that configuration does not compile here" if differs else ""
         measured = config is not None and not differs
-        result.append(KernelTuning(target.name, tunable.key, tunable.kernel.name, measured, reason))
+        code = None if target.ptx else cubin.read(binary.image)
+        origins = {places[place] for launch in tunable.work for place in launch.places if place in places}
+        result.append(
+            KernelTuning(
+                target.name,
+                tunable.key,
+                tunable.kernel.name,
+                measured,
+                reason,
+                config=binary.config,
+                threads=binary.threads,
+                shared_bytes=binary.shared_bytes,
+                registers=None if code is None else code.registers[binary.symbol],
+                code_bytes=len(binary.image),
+                launches=len(tunable.work),
+                nbytes=sum(launch.nbytes for launch in tunable.work),
+                flops=sum(launch.flops for launch in tunable.work),
+                tensor_cores=any(launch.tensor_cores for launch in tunable.work),
+                origins=tuple(sorted(origins)),
+            )
+        )
     return tuple(result)

@@ -21,6 +21,7 @@ from aotbuild.inductor.cuda.hints import Case, cases
 from aotbuild.inductor.cuda.indexing import INDEX_ERROR, report_index_errors
 from aotbuild.inductor.cuda.kernels import SCALARS, CompiledKernel, TritonKernel
 from aotbuild.inductor.cuda.templates import grid_sizes, is_open
+from aotbuild.inductor.cuda.work import Work, work
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 
 
@@ -40,11 +41,14 @@ class Launch:
 class CudaWrapperCode(WrapperCode):
     """What the wrapper collected.
 
-    In ``body`` the line ``launch@i@ ...`` stands for ``launches[i]`` until its kernel is compiled.
+    In ``body`` the line ``launch@i@ ...`` stands for ``launches[i]`` until its kernel is compiled. ``work``: of each
+    launch of a kernel, by its name. ``products``: nodes of the graph whose operations are accounted for there.
     """
 
     triton_kernels: list[TritonKernel] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
+    work: dict[str, list[Work]] = field(default_factory=dict)
+    products: set[torch.fx.Node] = field(default_factory=set)
 
     def with_prefix(self, prefix: str) -> CudaWrapperCode:
         """The same with other names of kernels, to stand beside the code of another graph."""
@@ -148,6 +152,12 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
         """A Python number is a float32 parameter of a hand-written kernel, as where Triton itself launches it."""
         with config.patch(_use_fp64_for_unbacked_floats=False):
             return super().define_user_defined_triton_kernel(*args, **kwargs)
+
+    def generate_kernel_call(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
+        if kwargs.get("triton", True):
+            done = work(call_args, kwargs.get("raw_args") or (), self.code.products)
+            self.code.work.setdefault(kernel_name, []).append(done)
+        super().generate_kernel_call(kernel_name, call_args, **kwargs)
 
     def _generate_kernel_call_helper(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
         if kwargs["device"].type == "cpu":
