@@ -35,11 +35,14 @@ def _trilinear(
 
 def _addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * self + alpha * sum(batch1 @ batch2)``; where ``beta`` is 0, NaNs of ``self`` do not count."""
+    dtype = self.dtype
+    if dtype in (torch.float16, torch.bfloat16):  # rounded once, at the end
+        self, batch1, batch2 = self.float(), batch1.float(), batch2.float()
     total = torch.bmm(batch1, batch2).sum(0)
     total = total if alpha == 1 else total * alpha
-    if beta == 0:
-        return total
-    return total + (self if beta == 1 else self * beta)
+    if beta != 0:
+        total = total + (self if beta == 1 else self * beta)
+    return total.to(dtype)
 
 
 def _complex(real: Tensor, imag: Tensor) -> Tensor:
