@@ -81,8 +81,8 @@ def test_model_for_arm_passes_its_golden_test_under_qemu(make_project: MakeProje
     output = project.run("ctest", "--test-dir", project.build_dir, "--verbose", "--timeout", "60")
     assert re.findall(r"\[       OK \] (\S+)", output) == [
         "Net.Example",
-        "Net.S0Min",
-        "Net.S0Max",
+        "Net.BatchMin",
+        "Net.BatchMax",
         "Net.RefusesAWrongElementType",
         "Net.RefusesAWrongRank",
     ]
