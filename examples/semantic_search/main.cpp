@@ -106,7 +106,10 @@ Arguments parse(int argc, char** argv) {
   }
   if (arguments.corpus.empty()) throw std::invalid_argument("--corpus is missing");
   if (arguments.vocabulary.empty()) {
-    arguments.vocabulary = std::filesystem::read_symlink("/proc/self/exe").replace_filename("vocab.txt").string();
+    std::error_code no_proc;
+    std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", no_proc);
+    if (no_proc) program = argv[0];
+    arguments.vocabulary = program.replace_filename("vocab.txt").string();
   }
   return arguments;
 }
