@@ -177,8 +177,8 @@ def _kernels(kernels: Sequence[Any], captured: Captured) -> list[dict[str, Any]]
     for kernel in kernels:
         fields = {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}
         del fields["reason"], fields["origins"]
-        lines = sorted({places[number] or "" for number in kernel.origins} - {""})
-        described.append({**fields, "config": dict(kernel.config), "lines": lines})
+        lines = dict.fromkeys(places[number] for number in kernel.origins)
+        described.append({**fields, "config": dict(kernel.config), "lines": list(lines)})
     return described
 
 

@@ -112,9 +112,9 @@ def _plot(report: Report, peak: Peak) -> _Plot | None:
 
     def roofs() -> Iterator[_Roof]:
         for name, rate, fast in (("tensor cores", peak.tensor_cores, True), ("float32", peak.float32, False)):
-            start = max(10.0**low_x, 10.0**low_y / peak.bandwidth)
-            ridge = rate / peak.bandwidth
-            corners = [at(x, peak.reachable(x, fast)) for x in (start, ridge, 10.0**high_x) if x <= 10.0**high_x]
+            start, end = max(10.0**low_x, 10.0**low_y / peak.bandwidth), 10.0**high_x
+            ridge = [x for x in (rate / peak.bandwidth,) if start < x < end]
+            corners = [at(x, peak.reachable(x, fast)) for x in (start, *ridge, end)]
             yield _Roof(" ".join(f"{x},{y}" for x, y in corners), *corners[-1], f"{text.amount(rate)}FLOP/s {name}")
 
     points = [

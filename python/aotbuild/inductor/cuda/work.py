@@ -43,22 +43,26 @@ class Work:
 def work(arguments: Sequence[Any], raw_arguments: Sequence[Any], counted: set[torch.fx.Node]) -> Work:
     """The work of the launch that is being written.
 
+    TorchInductor counts among a kernel's origins also nodes whose result it reads. So each node belongs to the first
+    launch that has it; only where nothing is new are all of its places named, and operations are never counted twice.
+
     Args:
-        counted: products whose operations another launch has accounted for; those of this one are added.
+        counted: nodes of earlier launches; those of this one are added.
     """
     current: Any = V.graph.scheduler.current_node
     nodes = [node for node in current.get_nodes() if node.node is not None]
     origins = dict.fromkeys(itertools.chain.from_iterable(node.node.origins for node in nodes))
-    places = filter(None, (model_frame(origin.meta.get("stack_trace")) for origin in origins))
+    new = [origin for origin in origins if origin not in counted]
+    counted.update(new)
+    places = filter(None, (model_frame(origin.meta.get("stack_trace")) for origin in new or origins))
     if any(isinstance(node.node, ir.UserDefinedTritonKernel) for node in nodes):
         hints = cases(arguments, raw_arguments)[0]
         nbytes = sum(hint.nbytes for hint in dict.fromkeys(hints) if isinstance(hint, BufferHint))
     else:
         nbytes = sum(_accesses(nodes))
-    products = {origin: count for origin in origins if (count := _product(origin)) and origin not in counted}
-    counted.update(products)
+    products = {origin: count for origin in new if (count := _product(origin))}
     product_flops = sum(products.values())
-    others = sum(_elements(origin) for origin in origins)
+    others = sum(_elements(origin) for origin in new)
     fast = any(origin.meta["val"].dtype in _TENSOR_CORE_DTYPES for origin in products)
     return Work(tuple(dict.fromkeys(places)), nbytes, product_flops + others, fast and product_flops > others)
 

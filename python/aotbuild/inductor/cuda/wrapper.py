@@ -42,13 +42,13 @@ class CudaWrapperCode(WrapperCode):
     """What the wrapper collected.
 
     In ``body`` the line ``launch@i@ ...`` stands for ``launches[i]`` until its kernel is compiled. ``work``: of each
-    launch of a kernel, by its name. ``products``: nodes of the graph whose operations are accounted for there.
+    launch of a kernel, by its name. ``counted``: the graph's nodes that it accounts for.
     """
 
     triton_kernels: list[TritonKernel] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     work: dict[str, list[Work]] = field(default_factory=dict)
-    products: set[torch.fx.Node] = field(default_factory=set)
+    counted: set[torch.fx.Node] = field(default_factory=set)
 
     def with_prefix(self, prefix: str) -> CudaWrapperCode:
         """The same with other names of kernels, to stand beside the code of another graph."""
@@ -155,7 +155,7 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
 
     def generate_kernel_call(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
         if kwargs.get("triton", True):
-            done = work(call_args, kwargs.get("raw_args") or (), self.code.products)
+            done = work(call_args, kwargs.get("raw_args") or (), self.code.counted)
             self.code.work.setdefault(kernel_name, []).append(done)
         super().generate_kernel_call(kernel_name, call_args, **kwargs)
 
