@@ -174,6 +174,8 @@ def main() -> None:
         tuned = suffix.startswith("sm_") and database is not None and database.exists()
         write(output / f"{target}.images_{suffix}.bin", database.read_bytes() if database and tuned else b"")
         files += [database] if database and tuned else []
+    if args.cuda_architecture:
+        write(output / f"{target}.kernels.json", "[]\n")
     weights: bytes = model["weights"]
     if args.weights == "embed":
         write(output / f"{target}.weights.bin", weights)
