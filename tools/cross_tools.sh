@@ -16,5 +16,10 @@ if [[ $(. /etc/os-release && echo "$ID") != debian || $(dpkg --print-architectur
 fi
 export DEBIAN_FRONTEND=noninteractive
 dpkg --add-architecture arm64
-apt-get update
-apt-get install -y --no-install-recommends "${packages[@]}"
+if ! { apt-get update && apt-get install -y --no-install-recommends "${packages[@]}"; }; then
+  # Without packages of it, the other architecture would make every later apt-get update fail.
+  dpkg --remove-architecture arm64 || true
+  apt-get update || true
+  printf 'cross-tools: %s\n' "$remedy" >&2
+  exit 1
+fi
