@@ -17,6 +17,7 @@ from torch._inductor.virtualized import V
 from torch.fx import GraphModule, Node
 from torch.utils._sympy.functions import FloorDiv
 
+from aotbuild.inductor.cuda.convolution import spatial
 from aotbuild.inductor.cuda.rewriting import Writer
 from aotbuild.inductor.graph import BATCH_NORM
 
@@ -154,7 +155,7 @@ def _channels_last(
         weight = write.call(aten.constant_pad_nd.default, weight, padded)
     if taps != [1, 1]:
         weight = write.call(aten.clone.default, weight, memory_format=torch.channels_last)
-    geometry = [list(values) * (2 if len(values) == 1 else 1) for values in (stride, padding, dilation)]
+    geometry = [list(spatial(values, 2)) for values in (stride, padding, dilation)]
     result = write.call(torch.ops.aotbuild.channels_last_convolution.default, source, weight, *geometry, groups)
     if bias is None:
         return result

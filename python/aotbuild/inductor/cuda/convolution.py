@@ -54,7 +54,7 @@ def decompose(
         )
         return result.squeeze(0)
     stride, padding, dilation, output_padding = (
-        _spatial(values, rank) for values in (stride, padding, dilation, output_padding)
+        spatial(values, rank) for values in (stride, padding, dilation, output_padding)
     )
     # Of three dimensions, TorchInductor's template serves; it knows no dilation.
     simple = rank in (1, 2) or (rank == 3 and all(d == 1 for d in dilation))
@@ -79,7 +79,8 @@ def decompose(
     return result if bias is None else result + bias.view(-1, *[1] * rank)
 
 
-def _spatial(values: Sequence[int], rank: int) -> tuple[int, ...]:
+def spatial(values: Sequence[int], rank: int) -> tuple[int, ...]:
+    """A value for each spatial dimension, of which a convolution may have one for all."""
     return tuple(values) * rank if len(values) == 1 else tuple(values)
 
 
