@@ -27,9 +27,8 @@ CudaDevice::CudaDevice(const Driver& driver, int index, std::string model)
   int count = 0;
   check(driver_.device_get_count(&count), "cuDeviceGetCount");
   if (index_ < 0 || index_ >= count) {
-    fail(AOTBUILD_UNSUPPORTED_HARDWARE, model_, ": aotbuild_options::device asks for CUDA device ", index_,
-         ", but this machine has ", count, count == 1 ? " that the program may use" : " that the program may use",
-         " (CUDA_VISIBLE_DEVICES hides devices)");
+    fail(AOTBUILD_UNSUPPORTED_HARDWARE, model_, ": the program asks for CUDA device ", index_,
+         ", but this machine has ", count, " that it may use (CUDA_VISIBLE_DEVICES hides devices)");
   }
   check(driver_.device_get(&handle_, index_), "cuDeviceGet");
   std::array<char, 128> name{};

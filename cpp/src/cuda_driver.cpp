@@ -20,7 +20,7 @@ std::unique_ptr<Driver> open_library(const char* path, const char* model) {
   void* const library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     fail(AOTBUILD_UNSUPPORTED_HARDWARE, model, ": built for CUDA, but this machine has no NVIDIA driver (", dlerror(),
-         "); install the driver, or build the model with DEVICE cpu");
+         "); install the driver, or build a model with DEVICE cpu");
   }
   auto driver = std::make_unique<Driver>();
   const auto old = [&](const std::string& what) {

@@ -38,13 +38,13 @@ std::int32_t index_error_code(const char* name) {
 
 }  // namespace
 
-const VariantSpec& choose_variant(const ModelSpec& spec, const CudaDevice& device) {
+const VariantSpec& choose_variant(const VariantSpec* variants, std::size_t count, const CudaDevice& device) {
   const VariantSpec* best = nullptr;
   std::string inside;
-  for (std::size_t i = 0; i < spec.variant_count; ++i) {
-    const VariantSpec& variant = spec.variants[i];
+  for (std::size_t i = 0; i < count; ++i) {
+    const VariantSpec& variant = variants[i];
     if (variant.cuda == nullptr) {
-      fail(AOTBUILD_RUNTIME_ERROR, spec.info->name, ": variant '", variant.isa, "' has no CUDA kernels");
+      fail(AOTBUILD_RUNTIME_ERROR, device.model(), ": variant '", variant.isa, "' has no CUDA kernels");
     }
     inside += (i == 0 ? "" : ", ") + std::string(variant.isa);
     if (!loads_on(*variant.cuda, device.capability())) continue;
@@ -56,8 +56,8 @@ const VariantSpec& choose_variant(const ModelSpec& spec, const CudaDevice& devic
     if (best == nullptr || rank_of(*best->cuda) < rank_of(*variant.cuda)) best = &variant;
   }
   if (best != nullptr) return *best;
-  fail(AOTBUILD_UNSUPPORTED_HARDWARE, spec.info->name, ": ", device.description(), " loads none of the architectures ",
-       "that the model was built for: ", inside, "; add ", device.capability(), " to CUDA_ARCHITECTURES");
+  fail(AOTBUILD_UNSUPPORTED_HARDWARE, device.model(), ": ", device.description(), " loads none of the architectures ",
+       "that it was built for: ", inside, "; add ", device.capability(), " to CUDA_ARCHITECTURES");
 }
 
 CudaKernels::CudaKernels(std::shared_ptr<CudaDevice> device, const CudaVariantSpec& variant)

@@ -10,9 +10,9 @@
 
 namespace aotbuild::detail::cuda {
 
-// The best of the model's variants that the device loads. Throws Error(AOTBUILD_UNSUPPORTED_HARDWARE) that lists what
-// is inside.
-const VariantSpec& choose_variant(const ModelSpec& spec, const CudaDevice& device);
+// The best of the variants that the device loads. Throws Error(AOTBUILD_UNSUPPORTED_HARDWARE) that begins with the
+// device's model() and lists what is inside.
+const VariantSpec& choose_variant(const VariantSpec* variants, std::size_t count, const CudaDevice& device);
 
 class CudaKernels {
  public:

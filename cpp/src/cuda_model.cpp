@@ -71,7 +71,7 @@ CudaModel::CudaModel(const ModelSpec& spec, const aotbuild_options& options)
       device_(std::make_shared<CudaDevice>(open_driver(spec.info->name), options.device.index, spec.info->name)),
       graph_limit_(options.cuda_graphs > 0 ? static_cast<std::size_t>(options.cuda_graphs) : kDefaultGraphs) {
   const ContextScope scope(*device_);
-  variant_ = &choose_variant(spec_, *device_);
+  variant_ = &choose_variant(spec_.variants, spec_.variant_count, *device_);
   kernels_ = std::make_unique<CudaKernels>(device_, *variant_->cuda);
   results_ = std::make_shared<ResultPool>(device_);
   if (writes_weights(spec_)) mutated_ = std::make_unique<OwnedEvent>(device_);

@@ -9,6 +9,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     cuda_device.cpp
     cuda_driver.cpp
     cuda_kernels.cpp
+    cuda_launcher.cpp
     cuda_memory.cpp
     cuda_model.cpp
     cuda_workspace.cpp

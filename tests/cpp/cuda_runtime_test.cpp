@@ -920,10 +920,9 @@ TEST_F(CudaErrors, AMachineWithoutADriver) {
   CudaModelBuilder builder = adder();
   Model model(builder.spec(), cuda_options());
   EXPECT_EQ(model.status, AOTBUILD_UNSUPPORTED_HARDWARE);
-  EXPECT_STREQ(
-      aotbuild_last_error(),
-      "encoder: built for CUDA, but this machine has no NVIDIA driver (/nowhere/libcuda.so.1: cannot open "
-      "shared object file: No such file or directory); install the driver, or build the model with DEVICE cpu");
+  EXPECT_STREQ(aotbuild_last_error(),
+               "encoder: built for CUDA, but this machine has no NVIDIA driver (/nowhere/libcuda.so.1: cannot open "
+               "shared object file: No such file or directory); install the driver, or build a model with DEVICE cpu");
 }
 
 // The same library by another name: the runtime has not opened it yet.
@@ -964,8 +963,8 @@ TEST_F(CudaErrors, AMachineWithoutADevice) {
 TEST_F(CudaErrors, ADeviceThatIsNotThere) {
   CudaModelBuilder builder = adder();
   EXPECT_EQ(creation_error(builder, AOTBUILD_UNSUPPORTED_HARDWARE, cuda_options(0, 3)),
-            "encoder: aotbuild_options::device asks for CUDA device 3, but this machine has 1 that the program may use "
-            "(CUDA_VISIBLE_DEVICES hides devices)");
+            "encoder: the program asks for CUDA device 3, but this machine has 1 that it may use (CUDA_VISIBLE_DEVICES "
+            "hides devices)");
 }
 
 TEST_F(CudaErrors, ADeviceThatNoVariantServes) {
@@ -976,8 +975,8 @@ TEST_F(CudaErrors, ADeviceThatNoVariantServes) {
       .variant("sm_80", 80, CudaImageKind::kCubin, 166912)
       .variant("sm_89", 89, CudaImageKind::kCubin);
   EXPECT_EQ(creation_error(builder, AOTBUILD_UNSUPPORTED_HARDWARE),
-            "encoder: device 0 (Fake 0, compute capability 8.6) loads none of the architectures that the model was "
-            "built for: sm_90a, sm_80 (needs 166912 bytes of shared memory, the device has 101376), sm_89; add 86 to "
+            "encoder: device 0 (Fake 0, compute capability 8.6) loads none of the architectures that it was built "
+            "for: sm_90a, sm_80 (needs 166912 bytes of shared memory, the device has 101376), sm_89; add 86 to "
             "CUDA_ARCHITECTURES");
 }
 

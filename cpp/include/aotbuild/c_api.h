@@ -162,6 +162,8 @@ typedef struct aotbuild_model aotbuild_model;
 // Owns the memory of those outputs that the library allocated. `_run` accepts null for it when the caller provides the
 // memory of every output.
 typedef struct aotbuild_result aotbuild_result;
+// A hand-written kernel of add_aot_kernel, loaded on a device. Its library's own header declares the functions.
+typedef struct aotbuild_kernel aotbuild_kernel;
 
 // The functions of one model in one table, found in a shared library as the symbol `aotbuild_model_api`.
 typedef struct aotbuild_api {

@@ -1,0 +1,90 @@
+// What the generated class of a hand-written kernel is built on: pointers into device memory, and the C ABI with
+// ownership and exceptions. It needs no header of CUDA.
+#ifndef AOTBUILD_KERNEL_HPP_
+#define AOTBUILD_KERNEL_HPP_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <type_traits>
+
+#include "aotbuild/cuda.hpp"
+#include "aotbuild/error.hpp"
+
+namespace aotbuild {
+
+// Memory of a CUDA device, as a kernel takes it: a pointer, or a tensor of the device, whose sizes and strides the
+// kernel gets by other arguments if it needs them.
+template <typename T>
+class DevicePointer {
+  template <typename U>
+  static constexpr bool converts = std::is_convertible_v<U*, T*>;
+
+ public:
+  DevicePointer() = default;
+  DevicePointer(T* data) : data_(data) {}
+  template <typename U, std::size_t Rank, std::enable_if_t<converts<U>, int> = 0>
+  DevicePointer(const DeviceView<U, Rank>& view) : data_(view.data()), device_(view.device().index) {}
+  template <typename U, std::size_t Rank, std::enable_if_t<converts<U>, int> = 0>
+  DevicePointer(DeviceTensor<U, Rank>& tensor) : DevicePointer(tensor.view()) {}
+  template <typename U, std::size_t Rank, std::enable_if_t<converts<const U>, int> = 0>
+  DevicePointer(const DeviceTensor<U, Rank>& tensor) : DevicePointer(tensor.view()) {}
+
+  T* data() const { return data_; }
+  // The index of its device, -1 where only the pointer is known.
+  int device() const { return device_; }
+
+ private:
+  T* data_ = nullptr;
+  int device_ = -1;
+};
+
+namespace detail {
+
+// The functions of one kernel's C ABI.
+struct KernelFunctions {
+  aotbuild_status (*create)(std::int32_t device, aotbuild_kernel** kernel);
+  void (*destroy)(aotbuild_kernel* kernel);
+  const char* (*last_error)();
+};
+
+// A kernel object behind the functions of its C ABI. Movable; a moved-from object may only be assigned or destroyed.
+class KernelHandle {
+ public:
+  KernelHandle(const char* name, const KernelFunctions& functions, int device)
+      : name_(name), last_error_(functions.last_error), device_(device), handle_(nullptr, functions.destroy) {
+    aotbuild_kernel* kernel = nullptr;
+    check(functions.create(device, &kernel));
+    handle_.reset(kernel);
+  }
+
+  const aotbuild_kernel* get() const { return handle_.get(); }
+
+  void check(aotbuild_status status) const {
+    if (status != AOTBUILD_OK) throw Error(status, last_error_());
+  }
+
+  // The pointer, if it is none to memory of another device.
+  template <typename T>
+  T* pointer(const char* argument, const DevicePointer<T>& value) const {
+    if (value.device() >= 0 && value.device() != device_) {
+      throw Error(AOTBUILD_INVALID_ARGUMENT, std::string(name_) + ": argument '" + argument + "' is on CUDA device " +
+                                                 std::to_string(value.device()) + ", but the kernel is on device " +
+                                                 std::to_string(device_));
+    }
+    return value.data();
+  }
+
+ private:
+  const char* name_;
+  const char* (*last_error_)();
+  int device_;
+  std::unique_ptr<aotbuild_kernel, void (*)(aotbuild_kernel*)> handle_;
+};
+
+}  // namespace detail
+
+}  // namespace aotbuild
+
+#endif  // AOTBUILD_KERNEL_HPP_
