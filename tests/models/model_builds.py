@@ -58,7 +58,7 @@ class Target:
 GOLDEN_TESTED = ("structured", "constant_outputs", "kv_cache", "bfloat16", "empty", "no_inputs")
 TARGETS = [
     *(Target(name, name, test=name in GOLDEN_TESTED) for name in MODELS),
-    Target("several_isas", "mathematics", cpu_isa=("x86-64-v2", "x86-64-v3", "avx512")),
+    Target("several_isas", "causal_attention", cpu_isa=("x86-64-v2", "x86-64-v3", "avx512")),
     Target("weights_in_file", "transformer", weights="FILE", test=True),
     Target("weights_external", "tied_weights", weights="EXTERNAL", test=True),
     Target("external_constants", "constants", weights="EXTERNAL"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -193,8 +194,22 @@ def test_sizes_that_export_does_not_tie_are_checked_by_attention(load: Load) -> 
 def test_the_best_instruction_set_of_the_machine_is_chosen(load: Load) -> None:
     library = load("several_isas")
     assert library.manifest["cpu_isa"] == ["avx512", "x86-64-v3", "x86-64-v2"]
-    model = model_zoo.mathematics()
-    assert_same(library(*model.example_inputs), module_of("mathematics")(*model.example_inputs))
+    model = model_zoo.causal_attention()
+    assert_same(library(*model.example_inputs), module_of("causal_attention")(*model.example_inputs))
+
+
+def test_kernels_for_different_instruction_sets_share_no_function(zoo_build: Path) -> None:
+    """The linker keeps one of the inline functions of one name: it would be compiled for the wrong processor."""
+    defined: dict[str, set[str]] = {}
+    for isa in ("avx512", "x86_64_v3", "x86_64_v2"):
+        objects = sorted(zoo_build.glob(f"CMakeFiles/several_isas.dir/**/several_isas_kernels_{isa}_*.o"))
+        output = subprocess.run(["nm", "-C", *objects], capture_output=True, text=True, check=True).stdout
+        defined[isa] = set(re.findall(r"^[0-9a-f]+ [A-TV-Zuvw] (.+)$", output, re.MULTILINE))
+        defined[isa] -= {"DW.ref.__gxx_personality_v0"}  # an address
+        assert any("attention" in name for name in defined[isa])
+    assert not defined["avx512"] & defined["x86_64_v3"]
+    assert not defined["avx512"] & defined["x86_64_v2"]
+    assert not defined["x86_64_v3"] & defined["x86_64_v2"]
 
 
 def test_a_pt2_file_is_a_model(load: Load) -> None:

@@ -65,6 +65,7 @@ def _shard(definitions: Sequence[str], isa: CpuIsa, namespace: str, header_name:
     needs_attention = "aotbuild::detail::attention(" in body
     return (
         f"#define CPU_CAPABILITY {isa.macro}\n#define CPU_CAPABILITY_{isa.macro}\n"
+        f"#define AOTBUILD_ISA {isa.identifier}\n"
         f'#include "aotbuild/detail/{"attention" if needs_attention else "kernel"}.hpp"\n'
         f'#include "{header_name}"\n\n'
         f"namespace {namespace} {{\n\n{body}\n\n}}  // namespace {namespace}\n"

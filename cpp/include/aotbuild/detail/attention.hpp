@@ -14,7 +14,7 @@
 #include "aotbuild/detail/attention_shape.hpp"
 #include "aotbuild/detail/kernel.hpp"
 
-namespace aotbuild::detail {
+namespace aotbuild::detail::inline AOTBUILD_ISA {
 
 namespace attention_detail {
 
@@ -280,6 +280,6 @@ inline void attention(const AttentionShape& shape, const float* query, const flo
   error.rethrow();
 }
 
-}  // namespace aotbuild::detail
+}  // namespace aotbuild::detail::inline AOTBUILD_ISA
 
 #endif  // AOTBUILD_DETAIL_ATTENTION_HPP_

@@ -1,5 +1,5 @@
 // What generated kernels are written in: at::vec from the torch package's headers, and errors that leave OpenMP loops.
-// Private to generated kernel sources, compiled as C++20 with one instruction set each.
+// Private to generated kernel sources, compiled as C++20 with one instruction set each, which AOTBUILD_ISA names.
 #ifndef AOTBUILD_DETAIL_KERNEL_HPP_
 #define AOTBUILD_DETAIL_KERNEL_HPP_
 
@@ -18,7 +18,9 @@
     if (!(condition)) throw std::runtime_error(message); \
   } while (0)
 
-namespace aotbuild::detail {
+// A program may hold kernels for several instruction sets, and the linker keeps one copy of an inline function of one
+// name: each set has names of its own, or the code of one would run on processors without it.
+namespace aotbuild::detail::inline AOTBUILD_ISA {
 
 template <typename T>
 void check_divisor(T divisor) {
@@ -53,6 +55,6 @@ class KernelError {
   std::exception_ptr error_;
 };
 
-}  // namespace aotbuild::detail
+}  // namespace aotbuild::detail::inline AOTBUILD_ISA
 
 #endif  // AOTBUILD_DETAIL_KERNEL_HPP_
