@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,6 +303,25 @@ def test_generated_sources_compile_without_warnings(model: CompiledModel, mode: 
     user = tmp_path / "user.cpp"
     user.write_text('#include "deep/encoder.hpp"\nsearch::Encoder make() { return search::Encoder(); }\n')
     compile_cpp(user, include, "-fno-rtti", "-fsyntax-only")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no section for far data")
+def test_large_weights_lie_behind_all_that_code_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen with 2.3 GiB: without the section the linker fails. Here any weights count as large."""
+    monkeypatch.setattr(sys.modules["aotbuild.emit.render"], "_LARGE_WEIGHTS", 1)
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    assert compiler is not None
+    for name in ("src/encoder_weights.cpp", "encoder.weights.bin"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(render(encoder())[name])
+    library = tmp_path / "libencoder.so"
+    command = [compiler, "-shared", "-fPIC", f"-Wa,-I{tmp_path}", "-o", str(library)]
+    subprocess.run([*command, str(tmp_path / "src/encoder_weights.cpp")], check=True)
+    sections = subprocess.run(["readelf", "-SW", library], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\.lrodata +PROGBITS +\S+ +\S+ +([0-9a-f]+) +\S+ +Al ", sections)
+    assert found, sections
+    assert int(found[1], 16) >= len(render(encoder())["encoder.weights.bin"])
 
 
 @pytest.mark.quick

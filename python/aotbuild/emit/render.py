@@ -60,6 +60,10 @@ _ACTIVATIONS = {
     "leaky_relu": "kLeakyRelu",
 }
 
+# Bytes of embedded weights that get a section of their own, behind all others. Code reaches 2 GiB from where it is, so
+# that larger ones must not lie between it and its data; smaller ones stay where they can be mapped in huge pages.
+_LARGE_WEIGHTS = 1 << 30
+
 
 def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     """The generated files of one target by their paths relative to the output folder.
@@ -193,6 +197,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "weights": model.weights,
         "weight_offsets": [blob.offsets.get(index, 0) for index in range(len(model.weights))],
         "weights_size": blob.size,
+        "are_weights_large": blob.size >= _LARGE_WEIGHTS,
         "packed_weights": blob.packed_weights,
         "packed_matrices": blob.packed,
         "shapes": shapes,
