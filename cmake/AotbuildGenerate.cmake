@@ -232,6 +232,7 @@ function(aotbuild_generate)
   set(stamp "${dir}/${target}.stamp")
   set(depfile "${dir}/${target}.d")
   set(shards 4)
+  set(custom_source_count 4)
   set(command ${aotbuild_generator} generate
     --target "${target}" --model "${model}" --output-dir "${dir}" --stamp "${stamp}" --depfile "${depfile}")
   string(TOLOWER "${arg_WEIGHTS}" weights)
@@ -279,7 +280,11 @@ function(aotbuild_generate)
   if(NOT arg_ATOL STREQUAL "")
     list(APPEND command --atol "${arg_ATOL}")
   endif()
-  list(APPEND command --shards ${shards})
+  list(APPEND command --shards ${shards} --custom-sources ${custom_source_count})
+  get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+  if("C" IN_LIST languages)
+    list(APPEND command --c-enabled)
+  endif()
   if(NOT arg_PYTHON_MODULE STREQUAL "")
     list(APPEND command --python-module "${arg_PYTHON_MODULE}")
   endif()
@@ -338,6 +343,15 @@ function(aotbuild_generate)
     list(APPEND kernel_sources ${isa_sources})
     _aotbuild_set_kernel_properties("${isa}" "${arg_PRESET}" "${isa_sources}")
   endforeach()
+  set(custom_sources "")
+  if(NOT arg_CUDA_ARCHITECTURES)
+    foreach(index RANGE 1 ${custom_source_count})
+      math(EXPR index "${index} - 1")
+      list(APPEND custom_sources "${dir}/src/${target}_custom_${index}.cpp")
+    endforeach()
+    list(APPEND custom_sources "${dir}/src/${target}_custom_${custom_source_count}.c")
+    _aotbuild_set_custom_properties("${custom_sources}")
+  endif()
   set(images "")
   set(kernels_description "")
   if(arg_CUDA_ARCHITECTURES)
@@ -356,6 +370,7 @@ function(aotbuild_generate)
   endforeach()
   set(generated
     "${header}" "${dir}/include/${target}.h" ${plain_sources} "${api_source}" ${kernel_sources} ${kernel_headers}
+    ${custom_sources}
     ${images} ${kernels_description} "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
     ${python_source} ${python_stub})
   set(read_depfile DEPFILE "${depfile}")
@@ -419,6 +434,12 @@ function(aotbuild_generate)
     AOTBUILD_PYTHON_SOURCE "${python_source}"
     AOTBUILD_PYTHON_STUB "${python_stub}")
 
+  if("C" IN_LIST languages)
+    list(APPEND plain_sources ${custom_sources})
+  else()
+    list(FILTER custom_sources EXCLUDE REGEX "[.]c$")
+    list(APPEND plain_sources ${custom_sources})
+  endif()
   set(sources ${plain_sources} ${kernel_sources} "${weights_source}")
   foreach(variable IN ITEMS SOURCES HEADER MANIFEST)
     if(NOT "${arg_${variable}_VAR}" STREQUAL "")
@@ -461,6 +482,16 @@ function(_aotbuild_set_kernel_properties isa preset sources)
   set_source_files_properties(${sources} PROPERTIES
     COMPILE_OPTIONS "${options}"
     COMPILE_DEFINITIONS "${definitions}"
+    SKIP_PRECOMPILE_HEADERS ON
+    SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
+# The compile options of the sources that include those of registered kernels: the project's own. The sources are named
+# relative to this folder.
+function(_aotbuild_set_custom_properties sources)
+  _aotbuild_prefix_maps(maps)
+  set_source_files_properties(${sources} PROPERTIES
+    COMPILE_OPTIONS "-I${CMAKE_CURRENT_SOURCE_DIR};${maps};-ffile-prefix-map=${CMAKE_SOURCE_DIR}=."
     SKIP_PRECOMPILE_HEADERS ON
     SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "aotbuild/detail/spec.h"
+#include "aotbuild/kernel.h"
 
 namespace aotbuild::detail {
 
@@ -43,3 +44,7 @@ aotbuild_status report_current_exception() noexcept {
 }  // namespace aotbuild::detail
 
 const char* aotbuild_last_error(void) { return aotbuild::detail::last_error().c_str(); }
+
+void aotbuild_set_last_error(const char* message) {
+  aotbuild::detail::set_last_error(message == nullptr ? "a registered kernel failed" : message);
+}

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aotbuild.compiler import Compiled, compile
+    from aotbuild.custom_kernels import register_kernel
     from aotbuild.errors import AotbuildError
     from aotbuild.model import Model
     from aotbuild.runner import Error, Runner, load
 
 __version__ = "0.1.0"
-__all__ = ["AotbuildError", "Compiled", "Error", "Model", "Runner", "__version__", "compile", "load"]
+__all__ = ["AotbuildError", "Compiled", "Error", "Model", "Runner", "__version__", "compile", "load", "register_kernel"]
 
 # Loaded when first used, so that a model file needs no compiled module.
 _MODULES = {
@@ -23,6 +24,7 @@ _MODULES = {
     "Runner": "aotbuild.runner",
     "compile": "aotbuild.compiler",
     "load": "aotbuild.runner",
+    "register_kernel": "aotbuild.custom_kernels",
 }
 
 

@@ -139,6 +139,8 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--rtol", type=float)
     add("--atol", type=float)
     add("--shards", type=int, default=4, help="number of kernel sources, fixed so that CMake knows their names")
+    add("--custom-sources", type=int, default=4, help="number of C++ files for the sources of registered kernels")
+    add("--c-enabled", action="store_true", help="the project compiles C, so registered kernels may be written in it")
     add("--python-module", default="")
     add("--no-test", action="store_true")
     add("--benchmark", action="store_true")
@@ -188,6 +190,8 @@ def _generate(args: argparse.Namespace) -> int:
         rtol=args.rtol,
         atol=args.atol,
         shards=args.shards,
+        custom_sources=args.custom_sources,
+        c_enabled=args.c_enabled,
         verbose=args.verbose,
     )
     if args.verbose:

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from aotbuild import cache, emit, program
+from aotbuild import cache, custom_kernels, emit, program
 from aotbuild.config import read_config
 from aotbuild.errors import AotbuildError
 from aotbuild.program import CompiledModel, EmitOptions, Signature, TensorSpec
@@ -46,6 +46,8 @@ class GenerateRequest:
     rtol: float | None = None
     atol: float | None = None
     shards: int = 4
+    custom_sources: int = 4  # files of C++ for registered kernels; beside them is one of C
+    c_enabled: bool = False  # the project compiles C
     verbose: bool = False
 
 
@@ -112,7 +114,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             captured = capture.capture(source, dynamic, request.emit.target)
     lowered: Any = None
     graph_key = (
-        cache.graph_key(captured, {**_lowering_settings(request), "tuning": replay.settings}, toolchain)
+        cache.graph_key(captured, {**_lowering_settings(request, base), "tuning": replay.settings}, toolchain)
         if store
         else ""
     )
@@ -133,6 +135,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
         lowered.weights,
         lowered.variants,
         **_layers(lowered),
+        custom_sources=_custom_sources(lowered, request, base),
         golden=captured.golden,
         rtol=captured.rtol if request.rtol is None else request.rtol,
         atol=captured.atol if request.atol is None else request.atol,
@@ -213,6 +216,14 @@ def _layers(lowered: Any) -> dict[str, Any]:
     return {name: getattr(lowered, name) for name in ("linears", "mlps", "convolutions") if hasattr(lowered, name)}
 
 
+def _custom_sources(lowered: Any, request: GenerateRequest, base: Path) -> tuple[str, ...]:
+    if request.device != "cpu":
+        return ()
+    functions = getattr(lowered, "custom_functions", ())
+    count, target = request.custom_sources, request.emit.target
+    return tuple(custom_kernels.source_files(functions, base, count, request.c_enabled, target))
+
+
 def _on_device(signature: Signature, device: str) -> Signature:
     def move(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         return tuple(dataclasses.replace(spec, device=device) for spec in specs)
@@ -226,10 +237,11 @@ def _settings(request: GenerateRequest) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(request).items() if name not in apart}
 
 
-def _lowering_settings(request: GenerateRequest) -> dict[str, Any]:
+def _lowering_settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
     """The part of the settings that lowering depends on."""
+    kernels = custom_kernels.settings(base)
     parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "shards")
-    return {"target": request.emit.target, **{name: getattr(request, name) for name in parts}}
+    return {"target": request.emit.target, "kernels": kernels, **{name: getattr(request, name) for name in parts}}
 
 
 def _plain_classes() -> list[type]:

@@ -198,6 +198,7 @@ class CompiledModel:
     linears: tuple[Linear, ...] = ()
     mlps: tuple[Mlp, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
+    custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
     golden: tuple[GoldenCase, ...] = ()
     rtol: float = 1e-4
     atol: float = 1e-5

@@ -38,10 +38,11 @@ def parse_arguments() -> argparse.Namespace:
     ):
         generate.add_argument(f"--{optional}", default="")
     generate.add_argument("--header", default="")
-    generate.add_argument("--shards", type=int, required=True)
+    for count in ("shards", "custom-sources"):
+        generate.add_argument(f"--{count}", type=int, required=True)
     for repeated in ("cpu-isa", "cuda-architecture", "dynamic-shapes", "param", "option"):
         generate.add_argument(f"--{repeated}", action="append", default=[])
-    for flag in ("no-test", "benchmark", "verbose"):
+    for flag in ("c-enabled", "no-test", "benchmark", "verbose"):
         generate.add_argument(f"--{flag}", action="store_true")
     return parser.parse_args()
 
@@ -159,6 +160,9 @@ def main() -> None:
                 f"{include}namespace {namespace} {{\n"
                 f"int kernel_{suffix}_{k}() {{ return {value if k == 0 else 0}; }}\n}}\n",
             )
+    for k in range(args.custom_sources + 1 if args.cpu_isa else 0):
+        suffix = "c" if k == args.custom_sources else "cpp"
+        write(output / "src" / f"{target}_custom_{k}.{suffix}", "typedef int aotbuild_no_kernel;\n")
     database = Path(args.tuning_database) if args.tuning_database else None
     for architecture in args.cuda_architecture:
         suffix = cuda_suffix(architecture)

@@ -342,6 +342,8 @@ def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
         "python_module": "",
         "header": "encoder.hpp",
         "shards": 4,
+        "custom_sources": 4,
+        "c_enabled": False,
         "tuning_database": "",
         "cpu_isa": ["avx2", "avx512"],
         "cuda_architecture": [],

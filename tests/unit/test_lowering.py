@@ -95,33 +95,6 @@ def test_the_number_of_sources_is_the_callers() -> None:
 # --- refusals
 
 
-class Unsupported(nn.Module):
-    def forward(self, x: Tensor) -> Any:
-        exponential = torch.linalg.matrix_exp(x)
-        inverse = torch.linalg.inv(x)
-        again = torch.linalg.inv(x + exponential)
-        return exponential, inverse, again
-
-
-def test_all_missing_operators_are_listed_with_the_users_lines() -> None:
-    lines = refusal(Unsupported(), torch.eye(4))
-    assert lines[0].startswith("encoder: the standalone runtime has no kernel for ")
-    places: dict[str, list[str]] = {}
-    operator = ""
-    for line in lines[1:-1]:
-        if line.startswith("    at "):
-            assert __file__ in line
-            places.setdefault(operator, []).append(line.rpartition(": ")[2])
-        else:
-            operator = line.split()[0]
-    assert places["aten.linalg_inv_ex.default"] == [
-        "inverse = torch.linalg.inv(x)",
-        "again = torch.linalg.inv(x + exponential)",
-    ]
-    assert ["exponential = torch.linalg.matrix_exp(x)"] in places.values()
-    assert lines[-1].startswith("  Rewrite these lines with operators that compile")
-
-
 def test_an_input_that_the_model_changes_is_refused() -> None:
     class InPlace(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -82,6 +82,9 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
         files[path] = _render(template, context)
     for variant in model.variants:
         files |= _variant_files(options.target, variant)
+    for index, source in enumerate(model.custom_sources):
+        suffix = "c" if index == len(model.custom_sources) - 1 else "cpp"
+        files[f"src/{options.target}_custom_{index}.{suffix}"] = source.encode()
     if options.weights != "file":
         files[f"{options.target}.weights.bin"] = weights.blob(model, options)
     else:

@@ -75,11 +75,14 @@ def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
     return table
 
 
-def prepare(program: ExportedProgram) -> PreparedGraph:
-    """Decomposes the program (the one run of AOTAutograd) and reshapes it for ``GraphLowering``."""
+def prepare(program: ExportedProgram, whole: Sequence[Any] = ()) -> PreparedGraph:
+    """Decomposes the program (the one run of AOTAutograd) and reshapes it for ``GraphLowering``.
+
+    ``whole``: further operators that stay as they are.
+    """
     _refuse_wrong_bounds(program)
     with torch.no_grad():
-        program = program.run_decompositions(decomposition_table(_preserved(program)))
+        program = program.run_decompositions(decomposition_table([*_preserved(program), *whole]))
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
     weights, weight_index = lift_weights(program, gm)

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 import unittest.mock
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,9 @@ from torchgen.aoti import fallback_ops  # type: ignore[import-untyped]
 
 from aotbuild import capture, triton_kernels
 from aotbuild.capture import Captured, tensor_data
+from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import kernels
+from aotbuild.inductor import custom_kernels, kernels
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
@@ -81,6 +82,7 @@ class Lowered:
     linears: tuple[Linear, ...]
     mlps: tuple[Mlp, ...]
     convolutions: tuple[Convolution, ...]
+    custom_functions: tuple[str, ...]  # of registered kernels that the model calls
     counters: dict[str, int]
 
 
@@ -108,7 +110,8 @@ def lower(
     """
     counters = Counters()
     _refuse_triton_kernels(captured, target)
-    prepared = prepare(captured.program)
+    registered = custom_kernels.registered_operators()
+    prepared = prepare(captured.program, list(registered))
     counters.decompositions += 1
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
@@ -120,8 +123,9 @@ def lower(
         decompose_preserved(prepared.module)
     with contextlib.ExitStack() as stack:
         stack.enter_context(inductor_options(preset, options or {}))
-        stack.enter_context(_standalone_backend())
-        stack.enter_context(_custom_shims(prepared))
+        stack.enter_context(_standalone_backend(registered))
+        stack.enter_context(_custom_shims(prepared, registered))
+        stack.enter_context(custom_kernels.as_library_calls(registered))
         stack.enter_context(kernels.checked_divisions())
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
@@ -132,12 +136,17 @@ def lower(
         counters.lowerings += 1
         StandaloneCppWrapper.weight_index = prepared.weight_index
         StandaloneCppWrapper.weight_count = len(prepared.weights)
+        linked = {operator: kernel.linked_name(target) for operator, kernel in registered.items()}
+        StandaloneCppWrapper.custom_kernels = linked
         variants = []
+        called: set[str] = set()
         for isa in sorted(isas, key=lambda isa: -isa.rank):
             with _vector_isa(isa), _restored(graph):
                 code = _generate(graph)
             _refuse_missing_operators(code, graph, target)
-            variants.append(_variant(code, isa, target, shard_count))
+            called |= code.custom_functions
+            declarations = [registered[op].linked_declaration(target) for op in registered if linked[op] in called]
+            variants.append(_variant(code, isa, target, shard_count, declarations))
         weights = list(prepared.weights)
         for name in graph.constants:
             weights.append(Weight(name, tensor_data(graph.get_original_value_of_constant(name)), required=False))
@@ -147,6 +156,7 @@ def lower(
         tuple(linears),
         tuple(mlps),
         tuple(convolutions),
+        tuple(sorted(called)),
         {"exports": 1, "decompositions": counters.decompositions, "lowerings": counters.lowerings},
     )
 
@@ -182,7 +192,7 @@ def inductor_options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _standalone_backend() -> Iterator[None]:
+def _standalone_backend(registered: Iterable[Any]) -> Iterator[None]:
     """Makes the CPU's wrapper generator ours for the time of one lowering."""
     from torch._inductor.codegen import common
 
@@ -190,7 +200,8 @@ def _standalone_backend() -> Iterator[None]:
     get_device_op_overrides("cpu")
     before = common.device_codegens["cpu"]
     register_backend_for_device("cpu", CppScheduling, PythonWrapperCodegen, StandaloneCppWrapper)
-    shims = _ShimOperators(fallback_ops.inductor_fallback_ops)
+    registered_names: dict[str, Any] = {str(operator): {} for operator in registered}
+    shims = _ShimOperators({**fallback_ops.inductor_fallback_ops, **registered_names})
     try:
         with unittest.mock.patch.object(fallback_ops, "inductor_fallback_ops", shims):
             yield
@@ -274,15 +285,17 @@ def _generate(graph: GraphLowering) -> WrapperCode:
     return StandaloneCppWrapper.collected
 
 
-def _custom_shims(prepared: PreparedGraph) -> contextlib.AbstractContextManager[Any]:
-    """Operators of other packages that the runtime has a function for, which Inductor then calls by name."""
-    found = {}
+def _custom_shims(
+    prepared: PreparedGraph, registered: Mapping[Any, CustomKernel]
+) -> contextlib.AbstractContextManager[Any]:
+    """Operators of other packages that Inductor calls by name: by the runtime's function, or a registered kernel's."""
+    found = {operator: [kernel.function] for operator, kernel in registered.items()}
     for node in prepared.module.graph.nodes:
         operator = node.target
         if isinstance(operator, torch._ops.OpOverload) and operator.namespace not in ("aten", "prims"):
             function = f"aoti_torch_cpu_{operator._schema.name.partition('::')[2]}"
             if function in supported_shim_functions():
-                found[operator] = [function]
+                found.setdefault(operator, [function])
     patch: contextlib.AbstractContextManager[Any] = inductor_config.patch({"aot_inductor.custom_ops_to_c_shims": found})
     return patch
 
@@ -313,34 +326,53 @@ def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: s
     if not missing:
         return
     places = origins(graph)
-    lines = [f"{target}: the standalone runtime has no kernel for {len(missing)} operator(s) that this model calls:"]
-    for function in missing:
-        calls = places.get(function, [])
-        name = function.removeprefix("aoti_torch_").removeprefix("cpu_")
-        lines.append(f"  {name}" + (f" ({len(calls)} call{'s' if len(calls) != 1 else ''})" if calls else ""))
-        lines.extend(f"    at {place}" for place in list(dict.fromkeys(calls))[:3])
-    lines.append(
+    # One operator may be known by its function and by its name.
+    calls = {_operator_name(function, graph): places.get(function, []) for function in missing}
+    lines = [f"{target}: the standalone runtime has no kernel for {len(calls)} operator(s) that this model calls:"]
+    for operator, lines_of in calls.items():
+        count = f" ({len(lines_of)} call{'s' if len(lines_of) != 1 else ''})" if lines_of else ""
+        lines.append(f"  {operator}{count}")
+        lines.extend(f"    at {place}" for place in dict.fromkeys(lines_of))
+    lines += [
         "  Rewrite these lines with operators that compile (pointwise, reductions, matrix products, convolutions, "
-        "attention, indexing)."
-    )
+        "attention, indexing);",
+        "  or build with RUNTIME torch, whose libraries need libtorch and have every operator;",
+        "  or write a kernel: aotbuild.register_kernel(operator, declaration, sources), see docs/custom-kernels.md.",
+    ]
     raise AotbuildError("\n".join(lines))
+
+
+def _operator_name(function: str, graph: GraphLowering) -> str:
+    """The operator that a shim function stands for, as in "aten.linalg_qr.default"; else what the function is named."""
+    for operation in _library_calls(graph):
+        if operation.op_overload is not None and function in _names(operation):
+            return str(operation.op_overload)
+    return function.removeprefix("aoti_torch_").removeprefix("cpu_")
 
 
 def origins(graph: GraphLowering) -> dict[str, list[str]]:
     """For each library call, by shim function and by operator name: the user's source lines that it comes from."""
     found: dict[str, list[str]] = {}
-    graphs = [graph, *(subgraph.graph for subgraph in graph.seen_subgraphs.values() if subgraph.graph is not None)]
-    for operation in (operation for g in graphs for operation in g.operations):
-        if not isinstance(operation, ir.ExternKernel):
-            continue
+    for operation in _library_calls(graph):
         place = _source_line(operation)
-        names = {str(operation.op_overload)}
-        kernel = operation.cpp_kernel_name
-        if kernel is not None and (kernel.startswith("aoti_torch_") or "::" in kernel):
-            names.add(StandaloneCppWrapper.get_c_shim_func_name(kernel, "cpu"))
-        for name in names:
+        for name in _names(operation):
             found.setdefault(name, []).append(place)
     return found
+
+
+def _library_calls(graph: GraphLowering) -> list[ir.ExternKernel]:
+    graphs = [graph, *(subgraph.graph for subgraph in graph.seen_subgraphs.values() if subgraph.graph is not None)]
+    operations = [operation for g in graphs for operation in g.operations]
+    return [operation for operation in operations if isinstance(operation, ir.ExternKernel)]
+
+
+def _names(operation: ir.ExternKernel) -> set[str]:
+    """A library call by its operator and by its shim function."""
+    names = {str(operation.op_overload)}
+    kernel = operation.cpp_kernel_name
+    if kernel is not None and (kernel.startswith("aoti_torch_") or "::" in kernel):
+        names.add(StandaloneCppWrapper.get_c_shim_func_name(kernel, "cpu"))
+    return names
 
 
 def _source_line(operation: ir.ExternKernel) -> str:
@@ -350,13 +382,17 @@ def _source_line(operation: ir.ExternKernel) -> str:
     return next(places, "a line that export did not record")
 
 
-def _variant(code: WrapperCode, isa: CpuIsa, target: str, shard_count: int) -> Variant:
+def _variant(
+    code: WrapperCode, isa: CpuIsa, target: str, shard_count: int, declarations: Sequence[str] = ()
+) -> Variant:
     name = "".join(c if c.isalnum() else "_" for c in target)
     namespace = f"aotbuild_{name}_{isa.identifier}"
     header_name = f"{target}_kernels_{isa.identifier}.hpp"
+    external = [f'extern "C" {declaration};\n' for declaration in declarations] + ["\n"] * bool(declarations)
     run = (
         '#include "aotbuild/detail/wrapper.hpp"\n'
         f'#include "{header_name}"\n\n'
+        f"{''.join(external)}"
         f"namespace {namespace} {{\n\n"
         "using namespace aotbuild::detail;\n\n"
         "void run([[maybe_unused]] CallContext& context, [[maybe_unused]] AtenTensorHandle* inputs,\n"

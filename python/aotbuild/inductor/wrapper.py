@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -54,12 +54,14 @@ class WrapperCode:
     """What a wrapper generator collected: the body of the run function, its kernels, and the library calls in it.
 
     ``shim_functions``: C shim functions by name. ``unreachable``: operators that no C shim function serves.
+    ``custom_functions``: those of registered kernels.
     """
 
     body: str = ""
     kernels: list[Kernel] = field(default_factory=list)
     shim_functions: set[str] = field(default_factory=set)
     unreachable: set[str] = field(default_factory=set)
+    custom_functions: set[str] = field(default_factory=set)
 
 
 class StandaloneCppWrapper(CppWrapperCpu):
@@ -69,10 +71,12 @@ class StandaloneCppWrapper(CppWrapperCpu):
     compilation takes; here the model is a function, and names, weights and checks are data that the runtime reads.
     """
 
-    # Upstream makes the generator itself, so lowering sets these on the class: placeholder name -> weight index, and
-    # the number of weights before the graph's own constants; and reads what the last generator collected.
+    # Upstream makes the generator itself, so lowering sets these on the class: placeholder name -> weight index, the
+    # number of weights before the graph's own constants, and the functions of registered kernels by operator; and reads
+    # what the last generator collected.
     weight_index: ClassVar[dict[str, int]] = {}
     weight_count: ClassVar[int] = 0
+    custom_kernels: ClassVar[Mapping[Any, str]] = {}
     collected: ClassVar[WrapperCode] = WrapperCode()
 
     @staticmethod
@@ -255,7 +259,8 @@ class StandaloneCppWrapper(CppWrapperCpu):
 
     def generate_c_shim_extern_kernel_call(self, kernel: str, args: list[str], device: str, **kwargs: Any) -> None:
         function = self.get_c_shim_func_name(kernel, device)
-        self.code.shim_functions.add(function)
+        is_custom = function in self.custom_kernels.values()
+        (self.code.custom_functions if is_custom else self.code.shim_functions).add(function)
         self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
 
     def codegen_dynamic_slice_size(self, node: ir.DynamicSliceSize) -> None:
@@ -276,7 +281,14 @@ class StandaloneCppWrapper(CppWrapperCpu):
                 strides = ", ".join(map(self.codegen_sizevar, layout.stride))
                 self.writeline(f"match_strides({output.get_name()}, {{{strides}}});")
 
+    @staticmethod
+    def get_c_shim_func_name(kernel: str, device: str) -> str:
+        is_custom = kernel in StandaloneCppWrapper.custom_kernels.values()
+        return kernel if is_custom else CppWrapperCpu.get_c_shim_func_name(kernel, device)
+
     def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
+        if node.op_overload in self.custom_kernels:
+            node.cpp_kernel_name = self.custom_kernels[node.op_overload]
         if node.op_overload in _REAL_ONLY and any(output.get_dtype().is_complex for output in node.outputs):
             self.code.unreachable.add(str(node.op_overload))
         super().generate_fallback_kernel(node)

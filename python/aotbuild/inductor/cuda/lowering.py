@@ -201,6 +201,7 @@ def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
         graph = _lower_graph(prepared, fake_mode)
         StandaloneCppWrapper.weight_index = prepared.weight_index
         StandaloneCppWrapper.weight_count = len(prepared.weights)
+        StandaloneCppWrapper.custom_kernels = {}
         with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
             graph.codegen()
         code = StandaloneCppWrapper.collected
@@ -254,12 +255,15 @@ def _refuse_library_calls(code: CudaWrapperCode, graph: GraphLowering, target: s
     lines = [f"{target}: no Triton kernel serves {len(missing | code.unreachable)} operator(s) that this model calls:"]
     for function in [*sorted(missing), *sorted(code.unreachable)]:
         calls = places.get(function.replace("aoti_torch_cuda_", "aoti_torch_cpu_"), [])
-        lines.append(f"  {function.removeprefix('aoti_torch_cuda_').removeprefix('aoti_torch_')}")
-        lines.extend(f"    at {place}" for place in list(dict.fromkeys(calls))[:3])
-    lines.append(
+        count = f" ({len(calls)} call{'s' if len(calls) != 1 else ''})" if calls else ""
+        lines.append(f"  {function.removeprefix('aoti_torch_cuda_').removeprefix('aoti_torch_')}{count}")
+        lines.extend(f"    at {place}" for place in dict.fromkeys(calls))
+    lines += [
         "  Rewrite these lines with operators that compile (pointwise, reductions, matrix products, convolutions, "
-        "attention, indexing, sorting), or write a Triton kernel."
-    )
+        "attention, indexing, sorting);",
+        "  or build with RUNTIME torch, whose libraries need libtorch and have every operator;",
+        "  or write a Triton kernel: docs/cuda.md. (Kernels of aotbuild.register_kernel are for the CPU.)",
+    ]
     raise AotbuildError("\n".join(lines))
 
 

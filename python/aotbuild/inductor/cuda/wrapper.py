@@ -57,11 +57,11 @@ class CudaWrapperCode(WrapperCode):
             self.kernels,
             self.shim_functions,
             self.unreachable,
-            [
+            triton_kernels=[
                 TritonKernel(prefix + kernel.name, re.sub(rf"\b{kernel.name}\b", prefix + kernel.name, kernel.source))
                 for kernel in self.triton_kernels
             ],
-            [dataclasses.replace(launch, kernel=prefix + launch.kernel) for launch in self.launches],
+            launches=[dataclasses.replace(launch, kernel=prefix + launch.kernel) for launch in self.launches],
         )
 
     def run_body(self, kernels: Sequence[CompiledKernel]) -> str:
