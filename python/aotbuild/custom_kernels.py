@@ -112,8 +112,8 @@ def settings(source_dir: Path) -> list[list[Any]]:
 def source_files(functions: Sequence[str], source_dir: Path, count: int, c_enabled: bool, target: str) -> list[str]:
     """Contents of the generated files that include the sources of ``functions``: ``count`` of C++, and one of C.
 
-    ``functions``: linked names. CMake knows the names of generated files before the model is loaded, hence their fixed number. Sources are named
-    relative to ``source_dir``, so that no path of the machine gets into them.
+    ``functions``: linked names. CMake knows the names of generated files before the model is loaded, hence their fixed
+    number. Sources are named relative to ``source_dir``, so that no path of the machine gets into them.
     """
     from aotbuild.capture import is_project_file
 
