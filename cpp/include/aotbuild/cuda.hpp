@@ -40,38 +40,9 @@ class DeviceView : public detail::ViewBase<T, Rank> {
 // A tensor that owns its memory on a CUDA device, or a share of it: what a model returns there. It outlives the model
 // that made it. Destroy it when nothing that reads it is queued on another stream than the one it was made on.
 template <typename T, std::size_t Rank>
-class DeviceTensor {
+class DeviceTensor : public detail::OwnedView<DeviceView, T, Rank> {
  public:
-  using View = DeviceView<T, Rank>;
-  using value_type = T;
-  static constexpr std::size_t rank = Rank;
-
-  DeviceTensor() = default;
-  // `owner` keeps the memory of `view` alive.
-  DeviceTensor(const View& view, std::shared_ptr<void> owner) : view_(view), owner_(std::move(owner)) {}
-  DeviceTensor(DeviceTensor&&) noexcept = default;
-  DeviceTensor& operator=(DeviceTensor&&) noexcept = default;
-  DeviceTensor(const DeviceTensor&) = delete;
-  DeviceTensor& operator=(const DeviceTensor&) = delete;
-
-  View view() { return view_; }
-  DeviceView<const T, Rank> view() const { return view_; }
-  operator View() { return view_; }
-  operator DeviceView<const T, Rank>() const { return view_; }
-
-  T* data() { return view_.data(); }
-  const T* data() const { return view_.data(); }
-  const Extents<Rank>& sizes() const { return view_.sizes(); }
-  const Extents<Rank>& strides() const { return view_.strides(); }
-  std::int64_t size(std::size_t dim) const { return view_.size(dim); }
-  std::int64_t stride(std::size_t dim) const { return view_.stride(dim); }
-  aotbuild_device device() const { return view_.device(); }
-  std::int64_t numel() const { return view_.numel(); }
-  bool is_contiguous() const { return view_.is_contiguous(); }
-
- private:
-  View view_;
-  std::shared_ptr<void> owner_;
+  using detail::OwnedView<DeviceView, T, Rank>::OwnedView;
 };
 
 // A tensor in somebody else's memory, of the host or of a device: what a CUDA model reads, and what it writes to.

@@ -309,26 +309,28 @@ class TensorView : public detail::ViewBase<T, Rank> {
   T* end() const { return begin() + this->numel(); }
 };
 
-// A tensor that owns its host memory, or a share of it: what a model returns. It outlives the model that made it.
-template <typename T, std::size_t Rank>
-class Tensor {
+namespace detail {
+
+// What Tensor and DeviceTensor have in common: a view, and a share of the memory that it shows.
+template <template <typename, std::size_t> class ViewOf, typename T, std::size_t Rank>
+class OwnedView {
  public:
-  using View = TensorView<T, Rank>;
+  using View = ViewOf<T, Rank>;
   using value_type = T;
   static constexpr std::size_t rank = Rank;
 
-  Tensor() = default;
+  OwnedView() = default;
   // `owner` keeps the memory of `view` alive.
-  Tensor(const TensorView<T, Rank>& view, std::shared_ptr<void> owner) : view_(view), owner_(std::move(owner)) {}
-  Tensor(Tensor&&) noexcept = default;
-  Tensor& operator=(Tensor&&) noexcept = default;
-  Tensor(const Tensor&) = delete;
-  Tensor& operator=(const Tensor&) = delete;
+  OwnedView(const View& view, std::shared_ptr<void> owner) : view_(view), owner_(std::move(owner)) {}
+  OwnedView(OwnedView&&) noexcept = default;
+  OwnedView& operator=(OwnedView&&) noexcept = default;
+  OwnedView(const OwnedView&) = delete;
+  OwnedView& operator=(const OwnedView&) = delete;
 
-  TensorView<T, Rank> view() { return view_; }
-  TensorView<const T, Rank> view() const { return view_; }
-  operator TensorView<T, Rank>() { return view_; }
-  operator TensorView<const T, Rank>() const { return view_; }
+  View view() { return view_; }
+  ViewOf<const T, Rank> view() const { return view_; }
+  operator View() { return view_; }
+  operator ViewOf<const T, Rank>() const { return view_; }
 
   T* data() { return view_.data(); }
   const T* data() const { return view_.data(); }
@@ -340,25 +342,34 @@ class Tensor {
   std::int64_t numel() const { return view_.numel(); }
   bool is_contiguous() const { return view_.is_contiguous(); }
 
+ private:
+  View view_;
+  std::shared_ptr<void> owner_;
+};
+
+}  // namespace detail
+
+// A tensor that owns its host memory, or a share of it: what a model returns. It outlives the model that made it.
+template <typename T, std::size_t Rank>
+class Tensor : public detail::OwnedView<TensorView, T, Rank> {
+ public:
+  using detail::OwnedView<TensorView, T, Rank>::OwnedView;
+
   template <typename... Indices>
   T& operator()(Indices... indices) {
-    return view_(indices...);
+    return this->view()(indices...);
   }
   template <typename... Indices>
   const T& operator()(Indices... indices) const {
-    return view_(indices...);
+    return this->view()(indices...);
   }
-  decltype(auto) operator[](std::int64_t index) { return view()[index]; }
-  decltype(auto) operator[](std::int64_t index) const { return view()[index]; }
+  decltype(auto) operator[](std::int64_t index) { return this->view()[index]; }
+  decltype(auto) operator[](std::int64_t index) const { return this->view()[index]; }
 
-  T* begin() { return view_.begin(); }
-  T* end() { return view_.end(); }
-  const T* begin() const { return view_.begin(); }
-  const T* end() const { return view_.end(); }
-
- private:
-  TensorView<T, Rank> view_;
-  std::shared_ptr<void> owner_;
+  T* begin() { return this->view().begin(); }
+  T* end() { return this->view().end(); }
+  const T* begin() const { return this->view().begin(); }
+  const T* end() const { return this->view().end(); }
 };
 
 // A view whose element type and rank are known at run time only: weights by name.
