@@ -5,7 +5,7 @@
       MODEL <file.py:callable | package.module:callable | file.pt2>
       [STATIC | SHARED | OBJECT]
       [NAMESPACE a::b] [CLASS_NAME Name] [HEADER path/x.hpp] [SYMBOL_PREFIX prefix]
-      [DYNAMIC_SHAPES input:dim=min..max ...] [PARAMS key=value ...]
+      [METHODS name ...] [DYNAMIC_SHAPES input:dim=min..max ...] [PARAMS key=value ...]
       [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
       [TUNE CACHED|OFF] [TUNING_DATABASE file]
@@ -24,7 +24,8 @@ What is captured:
 | keyword | default | meaning | refused |
 |---|---|---|---|
 | `MODEL` | required | a Python file and the callable in it that returns the model (relative to the current source folder), an importable module and callable, or a file that `torch.export.save` wrote. What it imports of the project is tracked, and the `data_files` that it names. A file that the build itself makes has to be in `DEPENDS` | missing; of another form; a file that does not exist and that `DEPENDS` does not name; a folder |
-| `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range | another form; a minimum that is not below the maximum; the same size twice; with a `.pt2` file; together with `dynamic_shapes` of the model file (while building) |
+| `METHODS name ...` | none: the module itself | the methods of the module that are compiled, each exported once, into one library over one set of weights. They share the buffers that they write, such as a decoder's cache; see [Methods and state](methods.md). The model file gives an example of each: `aotbuild.Model(module, methods={"prefill": aotbuild.Method(...)})` | no name of a method; one twice; with `DEVICE cuda`, which is not supported yet; with a `.pt2` file; a method that the model file or the module lacks, or whose name every model has for something else (while building) |
+| `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range; with `METHODS` each entry begins with the method, as in `prefill.ids:1=1..512` | another form; a minimum that is not below the maximum; the same size twice; with a `.pt2` file; together with `dynamic_shapes` of the model file (while building) |
 | `PARAMS key=value ...` | none | keyword arguments of the callable | an entry that is not `key=value`; the same key twice; with a `.pt2` file |
 
 The library and its C++ surface:
@@ -86,8 +87,6 @@ Checks and extras:
 | `TEST_LABELS label ...` | none | labels of the ctest besides `aotbuild` | with `NO_TEST` |
 | `BENCHMARK` | | the executable `<target>_benchmark` | a machine that has no Google Benchmark; a value |
 | `PYTHON_MODULE name` | | the extension module `name`, a target of that name | no Python identifier; the name of a target; a Python without pybind11 |
-
-`METHODS` is known and not supported yet: an error.
 
 Targets besides the library: `<target>.generate`, `<target>.explain` and `aotbuild_codegen` (see `aotbuild_generate`);
 `<target>_test`, `<target>_benchmark`; `aotbuild_runtime`, one static library for all static models of the build, and

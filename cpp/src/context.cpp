@@ -22,11 +22,24 @@ void* CallContext::take_output_memory(std::int64_t index, std::int64_t ndim, con
   return data_of(output);
 }
 
-AtenTensorHandle context_weight(CallContext& context, int index) {
-  if (index < 0 || static_cast<std::size_t>(index) >= context.weights.size()) {
-    fail("context_weight", "there is no weight ", index);
+namespace {
+
+// The model's number of what the running code has a number for; `count` is how many the model has.
+std::size_t number_of(const CallContext& context, IndexTable MethodSpec::* table, int index, std::size_t count,
+                      const char* function, const char* what) {
+  if (context.method != nullptr) {
+    const IndexTable& numbers = context.method->*table;
+    index = index < 0 || static_cast<std::size_t>(index) >= numbers.count ? -1 : numbers.indices[index];
   }
-  return context.weights.tensor(static_cast<std::size_t>(index));
+  if (index < 0 || static_cast<std::size_t>(index) >= count) fail(function, "there is no ", what, " ", index);
+  return static_cast<std::size_t>(index);
+}
+
+}  // namespace
+
+AtenTensorHandle context_weight(CallContext& context, int index) {
+  return context.weight(
+      number_of(context, &MethodSpec::weights, index, context.weights.size(), "context_weight", "weight"));
 }
 
 AtenTensorHandle context_allocate(CallContext& context, std::int64_t ndim, const std::int64_t* sizes,
@@ -41,27 +54,24 @@ AtenTensorHandle context_allocate(CallContext& context, std::int64_t ndim, const
 }
 
 void context_linear(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
-  if (slot < 0 || static_cast<std::size_t>(slot) >= context.weights.linear_count()) {
-    fail("context_linear", "there is no linear layer ", slot);
-  }
+  const std::size_t number =
+      number_of(context, &MethodSpec::linears, slot, context.weights.linear_count(), "context_linear", "linear layer");
   if (input == nullptr || output == nullptr) fail("context_linear", "a tensor is null");
-  context.weights.linear(static_cast<std::size_t>(slot)).run(context.workspace, *input, *output);
+  context.weights.linear(number).run(context.workspace, *input, *output);
 }
 
 void context_mlp(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
-  if (slot < 0 || static_cast<std::size_t>(slot) >= context.weights.mlp_count()) {
-    fail("context_mlp", "there is no pair of linear layers ", slot);
-  }
+  const std::size_t number =
+      number_of(context, &MethodSpec::mlps, slot, context.weights.mlp_count(), "context_mlp", "pair of linear layers");
   if (input == nullptr || output == nullptr) fail("context_mlp", "a tensor is null");
-  context.weights.mlp(static_cast<std::size_t>(slot)).run(context.workspace, *input, *output);
+  context.weights.mlp(number).run(context.workspace, *input, *output);
 }
 
 void context_convolution(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
-  if (slot < 0 || static_cast<std::size_t>(slot) >= context.weights.convolution_count()) {
-    fail("context_convolution", "there is no convolution ", slot);
-  }
+  const std::size_t number = number_of(context, &MethodSpec::convolutions, slot, context.weights.convolution_count(),
+                                       "context_convolution", "convolution");
   if (input == nullptr || output == nullptr) fail("context_convolution", "a tensor is null");
-  context.weights.convolution(static_cast<std::size_t>(slot)).run(context.workspace, *input, *output);
+  context.weights.convolution(number).run(context.workspace, *input, *output);
 }
 
 }  // namespace aotbuild::detail

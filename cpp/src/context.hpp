@@ -9,6 +9,7 @@
 
 #include "aotbuild/detail/spec.h"
 #include "device.hpp"
+#include "state.hpp"
 #include "tensor.hpp"
 #include "weights.hpp"
 #include "workspace.hpp"
@@ -40,12 +41,16 @@ class SmallArray {
 class CallContext {
  public:
   // `outputs`: the caller's; those with data may be written in place where `in_place` says so.
+  // `state`: null on a device, where the weights have it. `call_method`: null for the code of a model without methods.
   // `call_device` is null on the CPU.
   CallContext(const WeightSet& weight_set, Workspace& call_workspace, const aotbuild_tensor* outputs, bool* in_place,
-              std::size_t output_count, DeviceCall* call_device = nullptr)
+              std::size_t output_count, const State* state = nullptr, const MethodSpec* call_method = nullptr,
+              DeviceCall* call_device = nullptr)
       : weights(weight_set),
+        method(call_method),
         workspace(call_workspace),
         device(call_device),
+        state_(state),
         outputs_(outputs),
         in_place_(in_place),
         output_count_(output_count) {}
@@ -54,11 +59,19 @@ class CallContext {
   void* take_output_memory(std::int64_t index, std::int64_t ndim, const std::int64_t* sizes,
                            const std::int64_t* strides);
 
+  // Of the model, whatever method's code counts them.
+  Tensor* weight(std::size_t index) const {
+    Tensor* written = state_ != nullptr ? state_->tensor(index) : nullptr;
+    return written != nullptr ? written : weights.tensor(index);
+  }
+
   const WeightSet& weights;
+  const MethodSpec* const method;
   Workspace& workspace;
   DeviceCall* const device;
 
  private:
+  const State* state_;
   const aotbuild_tensor* outputs_;
   bool* in_place_;
   std::size_t output_count_;

@@ -127,7 +127,7 @@ std::shared_ptr<void> CudaModel::derive(const WeightSet& weights, Storage* stora
   try {
     CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, stream, nullptr, false);
     OwnedHandles made(spec->count);
-    CallContext context(weights, host_workspace, nullptr, nullptr, 0, &cuda_call);
+    CallContext context(weights, host_workspace, nullptr, nullptr, 0, nullptr, nullptr, &cuda_call);
     spec->derive(context, nullptr, made.data());
     std::vector<std::size_t> offsets;
     std::size_t end = 0;
@@ -477,7 +477,8 @@ void CudaModel::run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Strea
     staged += staged_size(range.size());
   }
   OwnedHandles outputs(call.signature.outputs.size());
-  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(), &cuda_call);
+  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(), nullptr,
+                      nullptr, &cuda_call);
   variant_->run(context, inputs.data(), outputs.data());
   OutputDelivery(*this, cuda_call, workspace, stream, call, outputs).deliver();
 }
@@ -615,7 +616,8 @@ void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const Chec
     entry->inputs.push_back(inputs[i]->data());
   }
   OwnedHandles outputs(call.signature.outputs.size());
-  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(), &cuda_call);
+  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(), nullptr,
+                      nullptr, &cuda_call);
   const Stream stream = workspace.own_stream();
   device_->check(driver.stream_begin_capture(stream, kCaptureThreadLocal), "cuStreamBeginCapture");
   Graph graph = nullptr;

@@ -18,6 +18,7 @@
 #include "copy.hpp"
 #include "device.hpp"
 #include "error.hpp"
+#include "state.hpp"
 
 namespace aotbuild::detail {
 
@@ -65,16 +66,31 @@ std::string machine_description() {
   return text.empty() ? "an unknown instruction set" : text;
 }
 
-const VariantSpec& choose_variant(const ModelSpec& spec) {
+// The index of the best variant that this machine can run.
+std::size_t choose_variant(const ModelSpec& spec) {
   std::string names;
   for (std::size_t i = 0; i < spec.variant_count; ++i) {
     const VariantSpec& variant = spec.variants[i];
-    if (variant.supported == nullptr || variant.supported()) return variant;
+    if (variant.supported == nullptr || variant.supported()) return i;
     names += (i == 0 ? "" : ", ") + std::string(variant.isa);
   }
   fail(AOTBUILD_UNSUPPORTED_HARDWARE, spec.info->name, ": built for ", names, ", but this machine has only ",
        machine_description(), "; add an instruction set that it has to CPU_ISA");
 }
+
+// One method, or what a model without methods runs.
+struct Method {
+  Method(std::string full_name, const aotbuild_method_info& method_info, aotbuild_device device,
+         const VariantSpec* chosen, const MethodSpec* method_spec)
+      : name(std::move(full_name)), signature(name.c_str(), method_info, device), variant(chosen), spec(method_spec) {}
+  Method(const Method&) = delete;  // the signature refers to the name
+  Method& operator=(const Method&) = delete;
+
+  const std::string name;
+  const Signature signature;
+  const VariantSpec* const variant;  // null: a device has it
+  const MethodSpec* const spec;      // null: the model has no methods
+};
 
 }  // namespace
 
@@ -86,34 +102,86 @@ struct aotbuild_model {
   aotbuild_model(const ModelSpec& model_spec, const aotbuild_options& options)
       : spec(model_spec),
         device(model_spec.make_device_model == nullptr ? nullptr : model_spec.make_device_model(model_spec, options)),
-        variant(device == nullptr ? &choose_variant(model_spec) : nullptr),
-        signature(*model_spec.info, device == nullptr ? aotbuild_device{AOTBUILD_CPU, 0} : device->device()),
-        threads(options.num_threads) {
-    for (std::size_t i = 0; i < spec.info->weight_count; ++i) mutates = mutates || spec.weights[i].mutated;
+        threads(options.num_threads),
+        workspaces(std::make_shared<WorkspacePool>()) {
+    add_methods();
+  }
+
+  // A session: the weights of `model`, and state of its own.
+  explicit aotbuild_model(aotbuild_model& model)
+      : spec(model.spec), threads(model.threads), workspaces(model.workspaces) {
+    add_methods();
+    begin(model.loaded().weights);
   }
 
   void load(const WeightsSource& source) {
     const ThreadCountScope thread_scope(threads);
-    auto loaded = std::make_shared<const WeightSet>(spec, source, device.get());
-    const std::lock_guard<std::mutex> lock(weights_mutex);
-    weights = std::move(loaded);
+    begin(std::make_shared<const WeightSet>(spec, source, device.get()));
   }
 
-  void run(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs, std::size_t output_count,
-           aotbuild_result** result, void* stream);
-  void run_on_cpu(const CheckedCall& call);
+  // What calls read and write.
+  struct Loaded {
+    std::shared_ptr<const WeightSet> weights;
+    std::shared_ptr<const State> state;  // null on a device
+  };
+  Loaded loaded() {
+    const std::lock_guard<std::mutex> lock(weights_mutex);
+    return current;
+  }
+
+  const Method& only_method() const {
+    if (spec.methods == nullptr) return *methods[0];
+    std::string names;
+    for (std::size_t i = 0; i < spec.info->method_count; ++i) {
+      names += (i == 0 ? "" : ", ") + std::string(spec.info->methods[i].name);
+    }
+    fail(AOTBUILD_INVALID_ARGUMENT, spec.info->name, ": call one of the model's methods: ", names);
+  }
+  const Method& method(std::size_t index) const {
+    if (spec.methods == nullptr || index >= methods.size()) {
+      fail(AOTBUILD_INVALID_ARGUMENT, spec.info->name, ": there is no method ", index, "; the model has ",
+           spec.info->method_count);
+    }
+    return *methods[index];
+  }
+
+  void run(const Method& method, const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
+           std::size_t output_count, aotbuild_result** result, void* stream);
+  void run_on_cpu(const Method& method, const State& state, const CheckedCall& call);
   void capture_graph(const aotbuild_tensor* inputs, std::size_t input_count);
+
+  void add_methods() {
+    for (std::size_t i = 0; i < spec.info->weight_count; ++i) mutates = mutates || spec.weights[i].mutated;
+    const aotbuild_model_info& info = *spec.info;
+    const aotbuild_device place = device == nullptr ? aotbuild_device{AOTBUILD_CPU, 0} : device->device();
+    const std::size_t chosen = device == nullptr ? choose_variant(spec) : 0;
+    if (spec.methods == nullptr) {
+      const aotbuild_method_info run_info = {"run", info.input_count, info.inputs, info.output_count, info.outputs};
+      const VariantSpec* const variant = device == nullptr ? &spec.variants[chosen] : nullptr;
+      methods.push_back(std::make_unique<const Method>(info.name, run_info, place, variant, nullptr));
+      return;
+    }
+    for (std::size_t i = 0; i < info.method_count; ++i) {
+      methods.push_back(std::make_unique<const Method>(concat(info.name, ".", info.methods[i].name), info.methods[i],
+                                                       place, &spec.methods[i].variants[chosen], &spec.methods[i]));
+    }
+  }
+
+  void begin(std::shared_ptr<const WeightSet> weights) {
+    auto state = device == nullptr ? std::make_shared<const State>(spec, *weights) : nullptr;
+    const std::lock_guard<std::mutex> lock(weights_mutex);
+    current = {std::move(weights), std::move(state)};
+  }
 
   const ModelSpec& spec;
   const std::unique_ptr<DeviceModel> device;  // null: the CPU
-  const VariantSpec* const variant;           // for the CPU
-  const Signature signature;
+  std::vector<std::unique_ptr<const Method>> methods;
   const int threads;
   bool mutates = false;
   std::mutex weights_mutex;
-  std::shared_ptr<const WeightSet> weights;
-  std::mutex mutation_mutex;  // runs of a model that writes to its weights come one after the other
-  WorkspacePool workspaces;
+  Loaded current;
+  std::mutex mutation_mutex;                        // runs of a model that writes to its state come one after the other
+  const std::shared_ptr<WorkspacePool> workspaces;  // of all sessions
 };
 
 namespace {
@@ -198,9 +266,10 @@ void check_count(const char* model, const char* kind, std::size_t given, std::si
 
 }  // namespace
 
-void aotbuild_model::run(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                         std::size_t output_count, aotbuild_result** result, void* stream) {
-  const char* name = spec.info->name;
+void aotbuild_model::run(const Method& method, const aotbuild_tensor* inputs, std::size_t input_count,
+                         aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result, void* stream) {
+  const char* name = method.name.c_str();
+  const Signature& signature = method.signature;
   if (stream != nullptr && device == nullptr) {
     fail(AOTBUILD_INVALID_ARGUMENT, name, kNoStream);
   }
@@ -237,28 +306,25 @@ void aotbuild_model::run(const aotbuild_tensor* inputs, std::size_t input_count,
     }
   }
 
-  std::shared_ptr<const WeightSet> current;
-  {
-    const std::lock_guard<std::mutex> lock(weights_mutex);
-    current = weights;
-  }
   std::unique_lock<std::mutex> mutation_lock(mutation_mutex, std::defer_lock);
   if (mutates) mutation_lock.lock();
+  Loaded now = loaded();
   const ThreadCountScope thread_scope(threads);
-  BorrowedWorkspace workspace(workspaces);
+  BorrowedWorkspace workspace(*workspaces);
   const WorkspaceScope workspace_scope(*workspace);
-  const CheckedCall call{signature,       std::move(current), inputs, outputs,
-                         in_place.data(), overlaps_inputs,    result, stream};
+  const CheckedCall call{signature,       std::move(now.weights), inputs, outputs,
+                         in_place.data(), overlaps_inputs,        result, stream};
   if (device != nullptr) {
     device->run(call);
   } else {
-    run_on_cpu(call);
+    run_on_cpu(method, *now.state, call);
   }
 }
 
 void aotbuild_model::capture_graph(const aotbuild_tensor* inputs, std::size_t input_count) {
   const char* name = spec.info->name;
   if (device == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for the CPU, it has no CUDA graphs");
+  const Signature& signature = only_method().signature;
   check_count(name, "input", input_count, signature.inputs.size(), inputs);
   SymbolValues symbols;
   signature.reset(&symbols);
@@ -272,18 +338,14 @@ void aotbuild_model::capture_graph(const aotbuild_tensor* inputs, std::size_t in
   }
   std::vector<aotbuild_tensor> outputs(signature.outputs.size());
   SmallArray<bool, 16> in_place(outputs.size());
-  std::shared_ptr<const WeightSet> current;
-  {
-    const std::lock_guard<std::mutex> lock(weights_mutex);
-    current = weights;
-  }
-  BorrowedWorkspace workspace(workspaces);
+  BorrowedWorkspace workspace(*workspaces);
   const WorkspaceScope workspace_scope(*workspace);
   device->capture_graph(
-      {signature, std::move(current), sized.data(), outputs.data(), in_place.data(), false, nullptr, nullptr});
+      {signature, loaded().weights, sized.data(), outputs.data(), in_place.data(), false, nullptr, nullptr});
 }
 
-void aotbuild_model::run_on_cpu(const CheckedCall& call) {
+void aotbuild_model::run_on_cpu(const Method& method, const State& state, const CheckedCall& call) {
+  const Signature& signature = call.signature;
   OwnedHandles input_handles(signature.inputs.size());
   for (std::size_t i = 0; i < input_handles.size(); ++i) {
     const aotbuild_tensor& input = call.inputs[i];
@@ -293,13 +355,14 @@ void aotbuild_model::run_on_cpu(const CheckedCall& call) {
             .release();
   }
   OwnedHandles output_handles(signature.outputs.size());
-  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, output_handles.size());
+  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, output_handles.size(), &state,
+                      method.spec);
   try {
-    variant->run(context, input_handles.data(), output_handles.data());
+    method.variant->run(context, input_handles.data(), output_handles.data());
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {  // a kernel does not know which model it is part of
-    fail(AOTBUILD_RUNTIME_ERROR, spec.info->name, ": ", error.what());
+    fail(AOTBUILD_RUNTIME_ERROR, method.name, ": ", error.what());
   }
   OutputWriter(call, output_handles).write();
 }
@@ -364,7 +427,38 @@ aotbuild_status aotbuild_model_run_on_stream(aotbuild_model* model, void* stream
   if (result != nullptr) *result = nullptr;
   try {
     if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_run: the model is null");
-    model->run(inputs, input_count, outputs, output_count, result, stream);
+    model->run(model->only_method(), inputs, input_count, outputs, output_count, result, stream);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_run_method(aotbuild_model* model, std::size_t method, const aotbuild_tensor* inputs,
+                                          std::size_t input_count, aotbuild_tensor* outputs, std::size_t output_count,
+                                          aotbuild_result** result) {
+  if (result != nullptr) *result = nullptr;
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_run_method: the model is null");
+    model->run(model->method(method), inputs, input_count, outputs, output_count, result, nullptr);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_new_session(aotbuild_model* model, aotbuild_model** session) {
+  try {
+    if (session == nullptr) {
+      fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_new_session: the place for the session is null");
+    }
+    *session = nullptr;
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_new_session: the model is null");
+    if (model->device != nullptr) {
+      fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name,
+           ": sessions of a model for CUDA are not supported yet; create another model object");
+    }
+    *session = std::make_unique<aotbuild_model>(*model).release();
     return AOTBUILD_OK;
   } catch (...) {
     return report_current_exception();

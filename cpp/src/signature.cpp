@@ -116,17 +116,17 @@ void TensorChecker::check_strides(const aotbuild_tensor& tensor) const {
       info_->strides == nullptr ? " (contiguous)" : "", "; copy it to that layout");
 }
 
-Signature::Signature(const aotbuild_model_info& info, aotbuild_device device) {
+Signature::Signature(const char* name, const aotbuild_method_info& info, aotbuild_device device) {
   std::vector<std::string> symbols;
   for (std::size_t i = 0; i < info.input_count; ++i) {
-    inputs.emplace_back(info.name, "input", info.inputs[i], device, &symbols);
+    inputs.emplace_back(name, "input", info.inputs[i], device, &symbols);
   }
   for (std::size_t i = 0; i < info.output_count; ++i) {
-    outputs.emplace_back(info.name, "output", info.outputs[i], device, &symbols);
+    outputs.emplace_back(name, "output", info.outputs[i], device, &symbols);
   }
   symbol_count_ = symbols.size();
   if (symbol_count_ > SymbolValues::kMaxSymbols) {
-    fail(AOTBUILD_RUNTIME_ERROR, info.name, ": ", symbol_count_, " symbols of dynamic dimensions, at most ",
+    fail(AOTBUILD_RUNTIME_ERROR, name, ": ", symbol_count_, " symbols of dynamic dimensions, at most ",
          SymbolValues::kMaxSymbols, " are supported");
   }
 }

@@ -60,7 +60,8 @@ class TensorChecker {
 class Signature {
  public:
   // `device`: where the model runs. Tensors of a model for a GPU may lie there or on the CPU.
-  Signature(const aotbuild_model_info& info, aotbuild_device device);
+  // `name` begins the messages; it is kept by reference.
+  Signature(const char* name, const aotbuild_method_info& info, aotbuild_device device);
 
   std::vector<TensorChecker> inputs;
   std::vector<TensorChecker> outputs;

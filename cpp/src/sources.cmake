@@ -39,6 +39,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     shim_scalar.cpp
     shim_tensor.cpp
     signature.cpp
+    state.cpp
     tensor.cpp
     weights.cpp
     workspace.cpp

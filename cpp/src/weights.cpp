@@ -63,12 +63,18 @@ class WeightSet::Loader {
       candidates = built_in();
     }
     std::vector<const Candidate*> chosen = choose(candidates);
-    if (std::find(chosen.begin(), chosen.end(), nullptr) != chosen.end()) fill_optional(&chosen, source);
+    fill_optional(&chosen, source);
     const std::size_t derived_count = device_ == nullptr ? 0 : device_->derived_count();
     set_.storages_ = std::make_unique<Storage[]>(info_.weight_count + derived_count);
     set_.tensors_ = std::make_unique<Tensor[]>(info_.weight_count + derived_count);
     file_memory_.resize(info_.weight_count);
-    for (std::size_t i = 0; i < info_.weight_count; ++i) place(i, *chosen[i]);
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      if (spec_.weights[i].zeros) {
+        describe(i);
+      } else {
+        place(i, *chosen[i]);
+      }
+    }
     if (device_ != nullptr) upload();
     pack();
   }
@@ -115,6 +121,7 @@ class WeightSet::Loader {
     for (std::size_t i = 0; i < info_.weight_count; ++i) {
       const WeightSpec& weight = spec_.weights[i];
       const aotbuild_weight_info& info = info_.weights[i];
+      if (weight.zeros) continue;
       // In a blob that holds only the constants, the other weights have no place.
       if (weight.offset > spec_.embedded_weights_size || weight.nbytes > spec_.embedded_weights_size - weight.offset) {
         continue;
@@ -176,7 +183,7 @@ class WeightSet::Loader {
     return first;
   }
 
-  // One candidate for each weight, null for a constant that the source leaves out.
+  // One candidate for each weight, null for zeros, and for a constant that the source leaves out.
   std::vector<const Candidate*> choose(const Candidates& candidates) const {
     std::vector<const Candidate*> chosen;
     std::vector<std::string> missing;
@@ -204,22 +211,43 @@ class WeightSet::Loader {
 
   // Constants have no name in a state_dict: those come from where the model was built to have them.
   void fill_optional(std::vector<const Candidate*>* chosen, const WeightsSource& source) {
+    bool is_complete = true;
+    for (std::size_t i = 0; i < chosen->size(); ++i) {
+      is_complete = is_complete && ((*chosen)[i] != nullptr || spec_.weights[i].zeros);
+    }
+    if (is_complete) return;
     if (spec_.embedded_weights != nullptr) {
       optional_ = from_blob();
     } else if (spec_.weights_mode == WeightsMode::kFile && source.file != default_file()) {
       optional_ = from_file(default_file());
     }
     for (std::size_t i = 0; i < chosen->size(); ++i) {
+      if (spec_.weights[i].zeros) continue;
       std::vector<std::string> ignored;
       if ((*chosen)[i] == nullptr) (*chosen)[i] = find(optional_, i, &ignored);
       if ((*chosen)[i] == nullptr) bad("constant '", info_.weights[i].name, "' is missing in ", description_);
     }
   }
 
-  void place(std::size_t i, const Candidate& candidate) {
+  // The tensor of a weight, without data.
+  Tensor& describe(std::size_t i) {
     const aotbuild_weight_info& info = info_.weights[i];
     ScalarType dtype;
     if (!scalar_type_of(info.dtype, &dtype)) bad("weight '", info.name, "' has an unknown element type");
+    std::vector<std::int64_t> dense(static_cast<std::size_t>(info.ndim));
+    contiguous_strides(info.ndim, info.shape, dense.data());
+    Storage& storage = set_.storages_[i];
+    storage.references = Storage::kImmortal;
+    storage.nbytes = extent_bytes(dtype, info.ndim, info.shape, dense.data());
+    Tensor& tensor = set_.tensors_[i];
+    tensor.storage = &storage;
+    tensor.dtype = dtype;
+    tensor.set_dims(info.ndim, info.shape, nullptr);
+    return tensor;
+  }
+
+  void place(std::size_t i, const Candidate& candidate) {
+    const aotbuild_weight_info& info = info_.weights[i];
     if (candidate.dtype != info.dtype) {
       bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, ", expected ",
           dtype_name(info.dtype), "; convert it before saving");
@@ -229,22 +257,15 @@ class WeightSet::Loader {
       bad("weight '", info.name, "' in ", description_, " has shape ", format_dims(ndim, candidate.shape.data()),
           ", expected ", format_dims(info.ndim, info.shape), "; the model's architecture must be the same");
     }
-    std::vector<std::int64_t> dense(candidate.shape.size());
-    contiguous_strides(ndim, info.shape, dense.data());
-    const std::size_t nbytes = extent_bytes(dtype, ndim, info.shape, dense.data());
     const bool contiguous = candidate.strides.empty() || is_contiguous(ndim, info.shape, candidate.strides.data());
-    const bool aligned = reinterpret_cast<std::uintptr_t>(candidate.data) % component_size(dtype) == 0;
-
-    Storage& storage = set_.storages_[i];
-    storage.references = Storage::kImmortal;
-    storage.nbytes = nbytes;
+    Tensor& tensor = describe(i);
+    Storage& storage = *tensor.storage;
+    const ScalarType dtype = tensor.dtype;
+    const std::size_t nbytes = storage.nbytes;
     storage.data = const_cast<void*>(candidate.data);
-    Tensor& tensor = set_.tensors_[i];
-    tensor.storage = &storage;
-    tensor.dtype = dtype;
-    tensor.set_dims(ndim, info.shape, nullptr);
-    // What goes to a device is copied from where it lies, byte by byte, and may be written there.
-    const bool must_copy = !contiguous || (device_ == nullptr && (spec_.weights[i].mutated || !aligned));
+    const bool aligned = reinterpret_cast<std::uintptr_t>(candidate.data) % component_size(dtype) == 0;
+    // What goes to a device is copied from where it lies, byte by byte.
+    const bool must_copy = !contiguous || (device_ == nullptr && !aligned);
     file_memory_[i] = candidate.is_file_memory && !must_copy;
     if (!must_copy) return;
     set_.copies_.emplace_back(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));

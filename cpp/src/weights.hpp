@@ -35,7 +35,8 @@ class WeightSet {
 
   // The model's weights, and then what the device has derived from them.
   std::size_t size() const { return count_; }
-  // The handle is shared by all calls. Only the data of mutated weights may be written, and they are this set's own.
+  // The handle is shared by all calls. On the CPU nothing writes to its data; on a device what is mutated is this set's
+  // own.
   Tensor* tensor(std::size_t index) const { return &tensors_[index]; }
   std::size_t linear_count() const { return linears_.size(); }
   const BlockedLinear& linear(std::size_t slot) const { return linears_[slot]; }

@@ -9,17 +9,29 @@ if TYPE_CHECKING:
     from aotbuild.compiler import Compiled, compile
     from aotbuild.custom_kernels import register_kernel
     from aotbuild.errors import AotbuildError
-    from aotbuild.model import Model
+    from aotbuild.model import Method, Model
     from aotbuild.runner import Error, Runner, load
 
 __version__ = "0.1.0"
-__all__ = ["AotbuildError", "Compiled", "Error", "Model", "Runner", "__version__", "compile", "load", "register_kernel"]
+__all__ = [
+    "AotbuildError",
+    "Compiled",
+    "Error",
+    "Method",
+    "Model",
+    "Runner",
+    "__version__",
+    "compile",
+    "load",
+    "register_kernel",
+]
 
 # Loaded when first used, so that a model file needs no compiled module.
 _MODULES = {
     "AotbuildError": "aotbuild.errors",
     "Compiled": "aotbuild.compiler",
     "Error": "aotbuild.runner",
+    "Method": "aotbuild.model",
     "Model": "aotbuild.model",
     "Runner": "aotbuild.runner",
     "compile": "aotbuild.compiler",

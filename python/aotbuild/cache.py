@@ -481,6 +481,7 @@ def graph_key(captured: Any, settings: Mapping[str, Any], toolchain: Sequence[Pa
         str(program.graph_signature),
         str(program.range_constraints),
         repr(captured.signature),
+        sorted(captured.state),
         tensors,
         dict(settings),
         platform.python_version(),

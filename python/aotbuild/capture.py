@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import importlib.util
@@ -10,6 +11,7 @@ import inspect
 import io
 import itertools
 import keyword
+import operator
 import os
 import re
 import sys
@@ -18,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ from torch.utils import _pytree as pytree
 
 from aotbuild import triton_kernels
 from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
+from aotbuild.model import Method, Model
 from aotbuild.program import DTYPE_SIZES, Dim, GoldenCase, Signature, TensorData, TensorSpec
 
 # Sizes beyond which a dynamic dimension without an upper bound is not tested.
@@ -79,6 +81,7 @@ class Captured:
     rtol: float
     atol: float
     files: tuple[Path, ...]
+    state: frozenset[str] = frozenset()  # the buffers that some method of the model writes to
 
 
 def parse_dynamic_shape(text: str) -> DynamicDim:
@@ -312,6 +315,9 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
     else:
         model = source.model
         assert model is not None
+        if model.methods:
+            has = " ".join(model.methods)
+            raise AotbuildError(f"{target}: the model file has methods; say which are built: METHODS {has}")
         module = as_module(model)
         args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
         program = export_program(dataclasses.replace(model, module=module), dynamic, target)
@@ -335,6 +341,122 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         default_atol if atol is None else atol,
         tuple(sorted({*source.files, *_project_files(set(sys.modules) - source.modules_before)})),
     )
+
+
+def written_buffers(program: ExportedProgram) -> frozenset[str]:
+    """The names of buffers and parameters that the program writes to, also before it is made functional."""
+    signature = program.graph_signature
+    parameters: Mapping[str, str] = getattr(signature, "parameters_to_mutate", {})
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    written = {names[base.name] for node in program.graph.nodes for base in _written(node) if base.name in names}
+    return frozenset((*signature.buffers_to_mutate.values(), *parameters.values(), *written))
+
+
+def _written(node: torch.fx.Node) -> Iterator[torch.fx.Node]:
+    """The tensors in whose memory a call writes."""
+    if isinstance(node.target, torch._ops.OpOverload):
+        for argument, value in zip(node.target._schema.arguments, node.args):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                yield from (_base(part) for part in pytree.tree_leaves(value) if isinstance(part, torch.fx.Node))
+
+
+def _base(node: torch.fx.Node) -> torch.fx.Node:
+    """The tensor that a view is of, or the node itself."""
+    source = None
+    if node.target is operator.getitem:
+        source = node.args[0]
+    elif isinstance(node.target, torch._ops.OpOverload):
+        aliased = (argument.alias_info is not None for argument in node.target._schema.arguments)
+        source = next((value for is_alias, value in zip(aliased, node.args) if is_alias), None)
+    return _base(source) if isinstance(source, torch.fx.Node) else node
+
+
+# What the C++ class, the C ABI and the Python object of a model have beside its methods.
+_TAKEN_METHOD_NAMES = frozenset(
+    (
+        *("api", "capture_graph", "create", "describe", "destroy", "destroy_result", "last_error", "load_weights"),
+        *("new_session", "run", "run_method", "run_on_stream", "set_weights", "statistics", "synchronize"),
+        *("info", "input_metadata", "manifest", "methods", "name", "output_metadata", "signature", "untyped"),
+        *("weight_count", "weights"),
+    )
+)
+
+
+def capture_methods(
+    source: Source, names: Sequence[str], dynamic: Sequence[DynamicDim], target: str
+) -> tuple[dict[str, Captured], tuple[tuple[str, GoldenCase], ...]]:
+    """Exports each of the methods ``names`` once; see ``capture``.
+
+    Returns:
+        The methods, and the golden cases of calls in one session: every method's example, and all once more.
+
+    Raises:
+        AotbuildError: as ``capture``; and when METHODS and the model file disagree.
+    """
+    model = _model_with_methods(source, names)
+    dims: dict[str, list[DynamicDim]] = {name: [] for name in names}
+    for entry in dynamic:
+        method, _, name = entry.input.partition(".")
+        if not name or method not in dims:
+            raise AotbuildError(
+                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: with METHODS write method.input:dim=min..max; the methods "
+                f"are {', '.join(names)}"
+            )
+        dims[method].append(dataclasses.replace(entry, input=name))
+    captured = {}
+    modules = {}
+    for name in names:
+        example = model.methods[name]
+        modules[name] = _method_module(model.module, name)
+        alone = Model(
+            modules[name],
+            example.example_inputs,
+            example.example_kwargs,
+            example.dynamic_shapes,
+            model.rtol,
+            model.atol,
+            example.golden_inputs,
+        )
+        captured[name] = capture(dataclasses.replace(source, model=alone), dims[name], f"{target}.{name}")
+    state = frozenset(name for method in captured.values() for name in written_buffers(method.program))
+    captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
+    return captured, _record_session(modules, model.methods, captured, target) if state else ()
+
+
+def _model_with_methods(source: Source, names: Sequence[str]) -> Model:
+    model = source.model
+    if model is None:
+        raise AotbuildError("METHODS: a .pt2 file holds one function; name a callable that returns an aotbuild.Model")
+    if not model.methods:
+        raise AotbuildError(
+            "METHODS: the model file gives an example for one call only; return aotbuild.Model(module, methods={"
+            + ", ".join(f'"{name}": aotbuild.Method(...)' for name in names)
+            + "})"
+        )
+    if model.example_inputs or model.example_kwargs or model.golden_inputs or model.dynamic_shapes is not None:
+        raise AotbuildError(
+            "METHODS: the model file gives example inputs of the model and methods; each method has its own example in "
+            "aotbuild.Method(...)"
+        )
+    has = ", ".join(model.methods)
+    for name in names:
+        if name not in model.methods:
+            raise AotbuildError(f"METHODS {name}: the methods of the model file are {has}")
+        if name in _TAKEN_METHOD_NAMES or name.startswith("_") or not name.isidentifier():
+            raise AotbuildError(f"METHODS {name}: every model has that name for something else; rename the method")
+        if not isinstance(model.module, torch.nn.Module) or not callable(getattr(model.module, name, None)):
+            raise AotbuildError(f"METHODS {name}: the module, a {type(model.module).__name__}, has no such method")
+    return model
+
+
+def _method_module(module: Any, name: str) -> torch.nn.Module:
+    """A module with the parameters, buffers and submodules of ``module`` whose ``forward`` is one of its methods."""
+    method = getattr(module, name)
+    instance: torch.nn.Module = copy.copy(module)
+    function = getattr(method, "__func__", method)
+    bound = MethodType(_named_forward(function), instance) if isinstance(function, FunctionType) else method
+    instance.__dict__["forward"] = bound
+    return instance
 
 
 def as_module(model: Model) -> torch.nn.Module:
@@ -667,25 +789,54 @@ def _record(
     """Runs the model eagerly on the example, on the further calls, and with each dynamic size at its extremes."""
     cases = []
     _, args, kwargs = calls[0]
-    for name, call_args, call_kwargs in [*calls, *_extremes(program, signature, args, kwargs)]:
-        state = {key: value.clone() for key, value in _buffers(module).items()}
-        with torch.no_grad(), triton_kernels.interpreted():
-            inputs = [t.clone() for t in _tensor_leaves(program, call_args, call_kwargs)]
-            torch.manual_seed(0)
-            try:
-                outputs = module(*call_args, **call_kwargs)
-            except Exception as error:
-                raise _eager_error(error, name, signature, inputs, target) from error
-        leaves = [
-            leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf, dtype=NUMBER_DTYPES[type(leaf)])
-            for leaf in pytree.tree_leaves(outputs)
-            if leaf is not None
-        ]
-        # Before the buffers get their values back: an output may be one of them.
-        cases.append(GoldenCase(name, tuple(map(tensor_data, inputs)), tuple(map(tensor_data, leaves))))
-        for key, value in _buffers(module).items():
-            value.data.copy_(state[key])
+    for call in [*calls, *_extremes(program, signature, args, kwargs)]:
+        with _buffers_kept(module):
+            cases.append(_run(module, signature, call, target))
     return tuple(cases)
+
+
+def _record_session(
+    modules: Mapping[str, torch.nn.Module],
+    methods: Mapping[str, Method],
+    captured: Mapping[str, Captured],
+    target: str,
+) -> tuple[tuple[str, GoldenCase], ...]:
+    """Every method's example one after the other, and all once more, over the state that the calls leave behind."""
+    cases = []
+    with _buffers_kept(next(iter(modules.values()))):
+        for number, name in enumerate([*modules, *modules]):
+            method = methods[name]
+            call = (f"session{number}", tuple(method.example_inputs), dict(method.example_kwargs))
+            cases.append((name, _run(modules[name], captured[name].signature, call, f"{target}.{name}")))
+    return tuple(cases)
+
+
+@contextlib.contextmanager
+def _buffers_kept(module: torch.nn.Module) -> Iterator[None]:
+    state = {key: value.clone() for key, value in _buffers(module).items()}
+    yield
+    for key, value in _buffers(module).items():
+        value.data.copy_(state[key])
+
+
+def _run(
+    module: Any, signature: Signature, call: tuple[str, tuple[Any, ...], dict[str, Any]], target: str
+) -> GoldenCase:
+    name, args, kwargs = call
+    with torch.no_grad(), triton_kernels.interpreted():
+        inputs = [t.clone() for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        torch.manual_seed(0)
+        try:
+            outputs = module(*args, **kwargs)
+        except Exception as error:
+            raise _eager_error(error, name, signature, inputs, target) from error
+    leaves = [
+        leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf, dtype=NUMBER_DTYPES[type(leaf)])
+        for leaf in pytree.tree_leaves(outputs)
+        if leaf is not None
+    ]
+    # Copies, before the buffers get their values back: an output may be one of them.
+    return GoldenCase(name, tuple(map(tensor_data, inputs)), tuple(map(tensor_data, leaves)))
 
 
 def _eager_error(
@@ -712,10 +863,6 @@ def _eager_error(
 
 def _buffers(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return dict(module.named_buffers())
-
-
-def _tensor_leaves(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    return [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
 
 
 def _extremes(

@@ -126,6 +126,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--output-dir", required=True, type=Path)
     add("--stamp", type=Path, help="file to touch last; default <output-dir>/<target>.stamp")
     add("--depfile", type=Path, help="Makefile-syntax list of what the stamp depends on")
+    add("--method", action="append", default=[], metavar="NAME", help="of several, one --method each")
     add("--namespace", default="")
     add("--class-name", default="")
     add("--header", default="")
@@ -178,6 +179,7 @@ def _generate(args: argparse.Namespace) -> int:
         stamp=args.stamp or args.output_dir / f"{args.target}.stamp",
         depfile=args.depfile,
         dynamic_shapes=tuple(args.dynamic_shapes),
+        methods=tuple(args.method),
         params=_pairs(args.param, "PARAMS"),
         device=args.device,
         cpu_isa=tuple(args.cpu_isa) or ("x86-64-v3",),

@@ -17,6 +17,16 @@ else:
 
 
 @dataclass
+class Method:
+    """One method of a module and an example of its call; the attributes are as those of ``Model``."""
+
+    example_inputs: Sequence[Any] = ()
+    example_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    dynamic_shapes: Any = None
+    golden_inputs: Sequence[tuple[Sequence[Any], Mapping[str, Any]]] = ()
+
+
+@dataclass
 class Model:
     """A model and one example of its call, as ``add_aot_model(<target> MODEL file.py:callable)`` expects it.
 
@@ -29,6 +39,8 @@ class Model:
         rtol, atol: tolerances of the generated test against eager PyTorch; None takes the defaults of
             ``torch.testing.assert_close`` for the widest error-prone dtype in the outputs.
         golden_inputs: further calls ``(args, kwargs)`` to record for the generated test.
+        methods: for METHODS of ``add_aot_model``: methods of the module by their names, in the place of the example
+            inputs, dynamic shapes and golden inputs of the model. They share weights, and the buffers that they write.
         data_files: files that building the model reads (vocabularies, checkpoints): a change to one rebuilds.
     """
 
@@ -40,3 +52,4 @@ class Model:
     atol: float | None = None
     golden_inputs: Sequence[tuple[Sequence[Any], Mapping[str, Any]]] = ()
     data_files: Sequence[str] = ()
+    methods: Mapping[str, Method] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,11 +17,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from aotbuild import cache, custom_kernels, emit, program
 from aotbuild.config import read_config
 from aotbuild.errors import AotbuildError
-from aotbuild.program import CompiledModel, EmitOptions, Signature, TensorSpec
+from aotbuild.methods import LoweredMethod, join
+from aotbuild.program import CompiledModel, EmitOptions, GoldenCase, Method, Signature, TensorSpec
 from aotbuild.tuning.replay import Replay, Tuned
 
 if TYPE_CHECKING:
     from aotbuild.capture import Captured
+
+Session = tuple[tuple[str, GoldenCase], ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class GenerateRequest:
     depfile: Path | None = None
     source_dir: Path | None = None
     dynamic_shapes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     cpu_isa: tuple[str, ...] = ("x86-64-v3",)
@@ -111,52 +116,55 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             source = capture.load_source(request.model, request.params, request.source_dir)
         with progress.stage("exported and ran it eagerly in"):
             dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
-            captured = capture.capture(source, dynamic, request.emit.target)
-    lowered: Any = None
-    graph_key = (
-        cache.graph_key(captured, {**_lowering_settings(request, base), "tuning": replay.settings}, toolchain)
-        if store
-        else ""
-    )
-    if store and graph_key:
-        kept = store.find_graph(graph_key, [*lowered_classes, *_plain_classes()])
-        lowered = None if kept is None else cache.join_weights(kept, captured.program)
-    if lowered is None:
-        with progress.stage("lowered it in"):
-            lowered = lower(captured)
-        without_weights = cache.split_weights(lowered, captured.program) if graph_key else None
-        if store and without_weights is not None:
-            store.store_graph(graph_key, without_weights)
-    tuning = getattr(lowered, "tuning", ())
+            session: Session = ()
+            if request.methods:
+                methods, session = capture.capture_methods(source, request.methods, dynamic, request.emit.target)
+            else:
+                methods = {"run": capture.capture(source, dynamic, request.emit.target)}
+    lowered: dict[str, Any] = {}
+    for name, captured in methods.items():
+        method = name if request.methods else ""
+        settings = {**_lowering_settings(request, base), "method": method, "tuning": replay.settings}
+        graph_key = cache.graph_key(captured, settings, toolchain) if store else ""
+        if store and graph_key:
+            kept = store.find_graph(graph_key, [*lowered_classes, *_plain_classes()])
+            if kept is not None:
+                lowered[name] = cache.join_weights(kept, captured.program)
+        if name not in lowered:
+            with progress.stage(f"lowered {method or 'it'} in"):
+                lowered[name] = lower(captured, method)
+            without_weights = cache.split_weights(lowered[name], captured.program) if graph_key else None
+            if store and without_weights is not None:
+                store.store_graph(graph_key, without_weights)
+    first = next(iter(methods.values()))
+    tuning = [kernel for part in lowered.values() for kernel in getattr(part, "tuning", ())]
     for line in replay.report(request.emit.target, tuning):
         progress.note(line)
     compiled = CompiledModel(
-        _on_device(captured.signature, request.device),
-        lowered.weights,
-        lowered.variants,
-        **_layers(lowered),
-        custom_sources=_custom_sources(lowered, request, base),
-        golden=captured.golden,
-        rtol=captured.rtol if request.rtol is None else request.rtol,
-        atol=captured.atol if request.atol is None else request.atol,
+        **_joined(request, methods, lowered),
+        custom_sources=_custom_sources(list(lowered.values()), request, base),
+        session=session,
+        rtol=_widest(request.rtol, [captured.rtol for captured in methods.values()]),
+        atol=_widest(request.atol, [captured.atol for captured in methods.values()]),
         metadata={
             "versions": {"aotbuild": _version("aotbuild"), "torch": torch.__version__.partition("+")[0]},
             "device": request.device,
             "runtime": request.runtime,
             "preset": request.preset,
             "options": dict(sorted(request.options.items())),
-            "counters": lowered.counters,
+            "counters": dict(sum((Counter(part.counters) for part in lowered.values()), Counter[str]())),
             **({"tuning": _tuning_summary(tuning)} if tuning else {}),
         },
-        kernels=_kernels(tuning, captured),
+        kernels=_kernels(tuning, first),
     )
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
-        dependencies = [*captured.files, *toolchain_and_tuning]
+        model_files = sorted({path for captured in methods.values() for path in captured.files})
+        dependencies = [*model_files, *toolchain_and_tuning]
         changed = emit.write(files, request.output_dir, request.stamp, request.depfile, dependencies)
     if store and source_key:
         with progress.stage("kept it in the cache in"):
-            store.store(source_key, files, captured.files, cache.foreign_reads(reads, capture.is_project_file))
+            store.store(source_key, files, model_files, cache.foreign_reads(reads, capture.is_project_file))
     return changed
 
 
@@ -185,14 +193,33 @@ def _kernels(kernels: Sequence[Any], captured: Captured) -> list[dict[str, Any]]
     return described
 
 
-def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured], Any], list[type]]:
+def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: Mapping[str, Any]) -> dict[str, Any]:
+    """The methods, weights and layers of the compiled model; without METHODS the code's numbers are the model's."""
+    signatures = {name: _on_device(captured.signature, request.device) for name, captured in methods.items()}
+    parts = [
+        LoweredMethod(name, signatures[name], methods[name].golden, part.variants, part.weights, **_layers(part))
+        for name, part in lowered.items()
+    ]
+    if request.methods:
+        return vars(join(parts))
+    (part,) = parts
+    method = Method(part.name, part.signature, part.variants, part.golden)
+    layers = {name: getattr(part, name) for name in ("weights", "linears", "mlps", "convolutions")}
+    return {"methods": (method,), **layers}
+
+
+def _widest(given: float | None, tolerances: Sequence[float]) -> float:
+    return max(tolerances) if given is None else given
+
+
+def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured, str], Any], list[type]]:
     """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
     target, preset, options = request.emit.target, request.preset, option_values(request.options)
     if request.device == "cuda":
         from aotbuild.inductor.cuda import kernels, tunable
         from aotbuild.inductor.cuda import lowering as cuda
 
-        def lower_cuda(captured: Captured) -> cuda.LoweredCuda:
+        def lower_cuda(captured: Captured, _: str) -> cuda.LoweredCuda:
             architectures = request.cuda_architectures
             return cuda.lower_cuda(
                 captured, architectures, target=target, preset=preset, options=options, measured=replay.measured
@@ -205,8 +232,10 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
 
     isas = [cpu_isa(name) for name in request.cpu_isa]
 
-    def lower(captured: Captured) -> cpu.Lowered:
-        return cpu.lower(captured, isas, target=target, preset=preset, options=options, shard_count=request.shards)
+    def lower(captured: Captured, method: str) -> cpu.Lowered:
+        return cpu.lower(
+            captured, isas, target=target, method=method, preset=preset, options=options, shard_count=request.shards
+        )
 
     return lower, [cpu.Lowered]
 
@@ -216,10 +245,10 @@ def _layers(lowered: Any) -> dict[str, Any]:
     return {name: getattr(lowered, name) for name in ("linears", "mlps", "convolutions") if hasattr(lowered, name)}
 
 
-def _custom_sources(lowered: Any, request: GenerateRequest, base: Path) -> tuple[str, ...]:
+def _custom_sources(lowered: Sequence[Any], request: GenerateRequest, base: Path) -> tuple[str, ...]:
     if request.device != "cpu":
         return ()
-    functions = getattr(lowered, "custom_functions", ())
+    functions = list(dict.fromkeys(function for part in lowered for function in part.custom_functions))
     count, target = request.custom_sources, request.emit.target
     return tuple(custom_kernels.source_files(functions, base, count, request.c_enabled, target))
 
@@ -249,6 +278,8 @@ def _plain_classes() -> list[type]:
 
 
 def _refuse_unbuilt(request: GenerateRequest) -> None:
+    if request.device == "cuda" and request.methods:
+        raise AotbuildError(f"{request.emit.target}: METHODS with DEVICE cuda is not supported yet; use DEVICE cpu")
     if request.device == "cuda" and not request.cuda_architectures:
         raise AotbuildError(f"{request.emit.target}: DEVICE cuda needs CUDA_ARCHITECTURES, as in 80 90")
     if request.runtime != "standalone":

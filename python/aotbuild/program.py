@@ -188,18 +188,44 @@ class GoldenCase:
     outputs: tuple[TensorData, ...]
 
 
+@dataclass(frozen=True)
+class Numbering:
+    """The model's indices of the weights and layers that the code of one method counts on its own."""
+
+    weights: tuple[int, ...]
+    linears: tuple[int, ...]
+    mlps: tuple[int, ...]
+    convolutions: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One function of a model. A model without METHODS has the one method ``run``.
+
+    ``numbering``: None where the code counts as the model does.
+    """
+
+    name: str
+    signature: Signature
+    variants: tuple[Variant, ...]  # best first, for the same instruction sets in every method
+    golden: tuple[GoldenCase, ...] = ()
+    numbering: Numbering | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class CompiledModel:
-    """All that emission needs: the output of lowering together with the recorded golden cases."""
+    """All that emission needs: the output of lowering together with the recorded golden cases.
 
-    signature: Signature
+    ``session``: calls ``(method, golden case)`` on one object in this order, which see each other's state.
+    """
+
+    methods: tuple[Method, ...]
     weights: tuple[Weight, ...]
-    variants: tuple[Variant, ...]  # best first
     linears: tuple[Linear, ...] = ()
     mlps: tuple[Mlp, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
     custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
-    golden: tuple[GoldenCase, ...] = ()
+    session: tuple[tuple[str, GoldenCase], ...] = ()
     rtol: float = 1e-4
     atol: float = 1e-5
     # Versions, options and counters for the manifest: JSON values only, no path, no time.

@@ -40,6 +40,10 @@ def load(
         if the first tensor on the device is one, else objects with ``__dlpack__``. The call is then queued on PyTorch's
         current stream, or on the legacy default stream for tensors of other libraries, and does not wait.
 
+        A model that was built with METHODS has its methods as attributes, as in ``model.prefill(ids)``.
+        ``model.new_session()`` is another object over the same weights: what calls write to the model's buffers, each
+        session has for itself.
+
     Raises:
         FileNotFoundError: if there is no such library.
         Error: with the library's own message, if it refuses the weights or the machine.

@@ -88,7 +88,12 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ),
         ("DEVICE cuda CUDA_ARCHITECTURES 90 CPU_ISA avx2", "CPU_ISA is for DEVICE cpu; leave it out"),
         ("RUNTIME torch", "RUNTIME torch is not supported yet; use RUNTIME standalone"),
-        ("METHODS encode", "METHODS is not supported yet; leave it out"),
+        ("METHODS 2nd", 'METHODS "2nd" is no name of a method; write letters, digits and underscores'),
+        ("METHODS encode encode", 'METHODS names "encode" more than once; keep one of them'),
+        (
+            "METHODS encode DEVICE cuda CUDA_ARCHITECTURES 90",
+            "METHODS with DEVICE cuda is not supported yet; use DEVICE cpu",
+        ),
         ("CUDA_ARCHITECTURES 80 90", "CUDA_ARCHITECTURES needs DEVICE cuda"),
         ("TUNE OFF", "TUNE needs DEVICE cuda"),
         ("TUNING_DATABASE a.tuning", "TUNING_DATABASE needs DEVICE cuda"),

@@ -33,6 +33,7 @@ class Target:
     weights: str = "EMBED"
     namespace: str = ""
     test: bool = False
+    methods: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -41,6 +42,7 @@ class Target:
     def cmake(self) -> str:
         words = [self.name, self.kind, "MODEL", f'"{self.path}"', "WEIGHTS", self.weights, "CPU_ISA", *self.cpu_isa]
         words += ["NAMESPACE", self.namespace] if self.namespace else []
+        words += ["METHODS", *self.methods] if self.methods else []
         words += [] if self.test else ["NO_TEST"]
         return f"add_aot_model({' '.join(words)})\n"
 
@@ -50,6 +52,7 @@ class Target:
             "model": self.path,
             "output_dir": str(build / f"{self.name}.aotbuild"),
             "cpu_isa": self.cpu_isa,
+            "methods": self.methods,
             "emit": emit,
         }
 
@@ -63,6 +66,8 @@ TARGETS = [
     Target("weights_external", "tied_weights", weights="EXTERNAL", test=True),
     Target("external_constants", "constants", weights="EXTERNAL"),
     Target("from_pt2", "exported.pt2"),
+    Target("recorder", "recorder", methods=("begin", "append", "read"), test=True),
+    Target("recorder_in_file", "recorder", weights="FILE", methods=("append", "read"), kind="STATIC", test=True),
     Target("first", "tied_weights", kind="STATIC", namespace="app"),
     Target("second", "grouped_linears", kind="STATIC", namespace="app"),
 ]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aotbuild import Model
+from aotbuild import Method, Model
 
 randn = torch.randn
 DYNAMIC = torch.export.Dim.DYNAMIC
@@ -238,6 +238,54 @@ class Cache(nn.Module):
 @model
 def kv_cache() -> Model:
     return Model(Cache(), (randn(1, 4),))
+
+
+class Recorder(nn.Module):
+    """Methods over one projection and one cache; ``read`` writes to nothing. ``scale`` is a constant of all three."""
+
+    scale: Tensor
+    rows: Tensor
+    count: Tensor
+    total: Tensor
+
+    def __init__(self, room: int = 16) -> None:
+        super().__init__()
+        self.projection = nn.Linear(4, 8)
+        self.register_buffer("scale", torch.linspace(0.5, 2, 8), persistent=False)
+        self.register_buffer("rows", torch.zeros(room, 8), persistent=False)
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.register_buffer("total", torch.full((8,), 0.25))
+
+    def begin(self, x: Tensor) -> Tensor:
+        return self._write(x, 0)
+
+    def append(self, x: Tensor) -> Tensor:
+        start = self.count.item()
+        torch._check(start >= 0)  # type: ignore[no-untyped-call]
+        torch._check(start < self.rows.shape[0])  # type: ignore[no-untyped-call]
+        return self._write(x, start)
+
+    def read(self) -> dict[str, Tensor]:
+        return {"rows": self.rows * self.scale, "count": self.count.clone(), "total": self.total / 2}
+
+    def _write(self, x: Tensor, start: Any) -> Tensor:
+        y = self.projection(x) * self.scale
+        self.rows[start : start + x.shape[0]] = y
+        self.count.fill_(start + x.shape[0])
+        self.total.add_(y.sum(0))
+        return self.rows[: start + x.shape[0]].sum(0)
+
+
+def recorder() -> Model:
+    """Not in MODELS: its methods are called in tests/models/test_methods.py."""
+    torch.manual_seed(0)
+    rows = torch.export.Dim("rows", min=1, max=8)
+    methods = {
+        "begin": Method((randn(3, 4),), dynamic_shapes={"x": {0: rows}}),
+        "append": Method((randn(1, 4),), golden_inputs=[((randn(1, 4),), {})]),
+        "read": Method(),
+    }
+    return Model(Recorder(), methods=methods)
 
 
 @model

@@ -97,7 +97,7 @@ def generate(sample: Any, folder: Path) -> tuple[str, str]:
     from aotbuild import capture, emit
     from aotbuild.errors import AotbuildError
     from aotbuild.inductor import lowering
-    from aotbuild.program import CompiledModel, EmitOptions
+    from aotbuild.program import CompiledModel, EmitOptions, Method
     from aotbuild.target import cpu_isa
 
     warnings.simplefilter("ignore")
@@ -115,9 +115,8 @@ def generate(sample: Any, folder: Path) -> tuple[str, str]:
         by_export = "cannot be exported by torch.export" in str(error)
         return EXPORT if by_export else REFUSED, str(error)
     compiled = CompiledModel(
-        captured.signature,
+        (Method("run", captured.signature, lowered.variants),),
         lowered.weights,
-        lowered.variants,
         lowered.linears,
         lowered.mlps,
         lowered.convolutions,

@@ -25,6 +25,7 @@ from aotbuild.program import (
     EmitOptions,
     GoldenCase,
     Linear,
+    Method,
     Signature,
     TensorData,
     TensorSpec,
@@ -56,22 +57,22 @@ def variant(isa: str = "x86-64-v3", namespace: str = "encoder_v3") -> Variant:
 def encoder() -> CompiledModel:
     """A model with two inputs of dynamic sizes, one output, and weights of awkward sizes."""
     ids = np.ones((2, 3), np.int64)
-    return CompiledModel(
-        signature=Signature(
-            inputs=(
-                TensorSpec(("input_ids",), "int64", (BATCH, SEQUENCE)),
-                TensorSpec(("attention_mask",), "int64", (BATCH, SEQUENCE)),
-            ),
-            outputs=(TensorSpec(("output",), "float32", (BATCH, Dim(2, 2))),),
+    signature = Signature(
+        inputs=(
+            TensorSpec(("input_ids",), "int64", (BATCH, SEQUENCE)),
+            TensorSpec(("attention_mask",), "int64", (BATCH, SEQUENCE)),
         ),
+        outputs=(TensorSpec(("output",), "float32", (BATCH, Dim(2, 2))),),
+    )
+    typical = GoldenCase("typical", (data(ids), data(ids)), (data(np.ones((2, 2), np.float32)),))
+    return CompiledModel(
+        methods=(Method("run", signature, (variant(),), (typical,)),),
         weights=(
             Weight("bias", data(np.arange(3, dtype=np.float32)), aliases=("head.bias",)),
             Weight("weight", data(np.arange(32, dtype=np.float32).reshape(2, 16))),
             Weight("scale", data(np.asarray(2.5, dtype=np.float64)), mutated=True, required=False),
         ),
-        variants=(variant(),),
         linears=(Linear((1,), (0,), "gelu", 0.0, 128),),
-        golden=(GoldenCase("typical", (data(ids), data(ids)), (data(np.ones((2, 2), np.float32)),)),),
         metadata={"torch": "2.13.0"},
     )
 
@@ -91,7 +92,7 @@ def awkward() -> CompiledModel:
             TensorSpec(("OutputViews",), "complex128", (Dim(0, 9, "?"),)),
         ),
     }
-    return CompiledModel(Signature(**specs), (), (variant("aarch64", "awkward::arm"),))
+    return CompiledModel((Method("run", Signature(**specs), (variant("aarch64", "awkward::arm"),)),), ())
 
 
 def render(model: CompiledModel | None = None, **options: object) -> dict[str, bytes]:
@@ -200,10 +201,11 @@ def test_layers_that_would_grow_or_are_read_elsewhere_lie_as_they_are() -> None:
     model = replace(encoder(), weights=(encoder().weights[0], matrix), linears=(Linear((1,), (0,)),))
     assert "kPacked" in render(model)["src/encoder.cpp"].decode()
     small = replace(matrix, tensor=data(np.ones((10, 64), np.float32)))
-    reads = replace(model.variants[0], run_source="context_weight(context, 1)")
+    (method,) = model.methods
+    reads = replace(method, variants=(replace(method.variants[0], run_source="context_weight(context, 1)"),))
     for other in (
         replace(model, weights=(model.weights[0], small)),
-        replace(model, variants=(reads,)),
+        replace(model, methods=(reads,)),
         replace(model, linears=model.linears * 2),
     ):
         assert "kPacked" not in render(other)["src/encoder.cpp"].decode()

@@ -11,7 +11,7 @@ import pytest
 
 from aotbuild import emit
 from aotbuild.paths import include_directory
-from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Signature, TensorSpec
+from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec
 
 GOLDEN = Path(__file__).parent / "emit_golden" / "on_gpu.hpp"
 
@@ -70,7 +70,7 @@ def on_gpu() -> CompiledModel:
         "void run(aotbuild::detail::CallContext&, AtenTensorHandle*, AtenTensorHandle*) {}\n}\n"
     )
     variant = GpuVariant("sm_90", "on_gpu_sm_90", run, "", (), b"image")
-    return CompiledModel(Signature((x, scale), (y,)), (), (variant,))
+    return CompiledModel((Method("run", Signature((x, scale), (y,)), (variant,)),), ())
 
 
 def render() -> dict[str, bytes]:

@@ -12,6 +12,15 @@
 //   const aotbuild_model_info* encoder_describe(void);
 //   void encoder_destroy(aotbuild_model* model);
 //   const char* encoder_last_error(void);
+//   aotbuild_status encoder_new_session(aotbuild_model* model, aotbuild_model** session);
+//
+// A library `generator` that was built with METHODS prefill decode has in the place of `_run` a function for each
+// method, `generator_prefill` and `generator_decode`, with the arguments of `_run`.
+//
+// Buffers that a model writes are state: each model object has its own, and it persists from call to call and is shared
+// by all methods. `_new_session` makes another object with the state as it is in the beginning and with the weights of
+// the given one, which exist once however many sessions there are. It is a model object like the others; either may be
+// destroyed first. `_load_weights` changes the one object that it is called with, and begins its state anew.
 //
 // A model for CUDA takes and gives tensors in host or device memory; `aotbuild_tensor::device` says which. An output
 // that the library allocates lies in host memory, unless its device's type is AOTBUILD_CUDA. `_run` returns when the
@@ -22,7 +31,8 @@
 // Destroy a result on the device when nothing that reads it is queued on another stream, and a stream when its work has
 // ended.
 //
-// Threads: any number of threads may call `_run`, `_load_weights` and `_describe` on one model at the same time.
+// Threads: any number of threads may call `_run`, `_load_weights`, `_new_session` and `_describe` on one model at the
+// same time. Calls that write state of one object come one after the other; those of different sessions do not wait.
 // `_create` and `_destroy` are ordinary constructor and destructor calls. `_last_error` is per thread.
 #ifndef AOTBUILD_C_API_H_
 #define AOTBUILD_C_API_H_
@@ -42,7 +52,7 @@ extern "C" {
 #endif
 
 // Raised when a structure below changes. `aotbuild_model_info::abi_version` says what a library was built with.
-#define AOTBUILD_ABI_VERSION 1
+#define AOTBUILD_ABI_VERSION 2
 
 typedef enum aotbuild_status {
   AOTBUILD_OK = 0,
@@ -115,6 +125,15 @@ typedef struct aotbuild_weight_info {
   const int64_t* shape;
 } aotbuild_weight_info;
 
+// One method of a model that was built with METHODS.
+typedef struct aotbuild_method_info {
+  const char* name;
+  size_t input_count;
+  const aotbuild_tensor_info* inputs;
+  size_t output_count;
+  const aotbuild_tensor_info* outputs;
+} aotbuild_method_info;
+
 typedef struct aotbuild_model_info {
   uint32_t abi_version;
   const char* name;  // the CMake target
@@ -125,6 +144,9 @@ typedef struct aotbuild_model_info {
   size_t weight_count;
   const aotbuild_weight_info* weights;
   const char* manifest;  // the manifest as JSON: versions, options, signature
+  // Those of a model that was built with METHODS, which has no inputs and outputs of its own; null for others.
+  size_t method_count;
+  const aotbuild_method_info* methods;
 } aotbuild_model_info;
 
 typedef struct aotbuild_named_tensor {
@@ -183,6 +205,10 @@ typedef struct aotbuild_api {
   aotbuild_status (*statistics)(const aotbuild_model* model, aotbuild_statistics* statistics);
   aotbuild_status (*capture_graph)(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count);
   aotbuild_status (*synchronize)(aotbuild_model* model, void* stream);
+  // `method` is an index of `aotbuild_model_info::methods`.
+  aotbuild_status (*run_method)(aotbuild_model* model, size_t method, const aotbuild_tensor* inputs, size_t input_count,
+                                aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
+  aotbuild_status (*new_session)(aotbuild_model* model, aotbuild_model** session);
 } aotbuild_api;
 
 #ifdef __cplusplus

@@ -130,13 +130,42 @@ class Model {
     check(call(stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
   }
 
+  static constexpr std::size_t kNoMethod = static_cast<std::size_t>(-1);
+
   // Runs and allocates each output whose `data` is null. The tensors' memory lives as long as what is returned.
+  // `method`: that of a model with several.
   std::shared_ptr<void> run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                                       std::size_t output_count, void* stream = nullptr) const {
+                                       std::size_t output_count, void* stream = nullptr,
+                                       std::size_t method = kNoMethod) const {
     aotbuild_result* result = nullptr;
-    check(call(stream, inputs, input_count, outputs, output_count, &result));
+    if (method == kNoMethod) {
+      check(call(stream, inputs, input_count, outputs, output_count, &result));
+    } else {
+      check(functions_->run_method(handle_.get(), method, inputs, input_count, outputs, output_count, &result));
+    }
     return {result,
             [destroy = functions_->destroy_result](void* memory) { destroy(static_cast<aotbuild_result*>(memory)); }};
+  }
+
+  // As `run`, of the method with this index.
+  template <std::size_t Count>
+  Results<Count> run_method(std::size_t method, std::initializer_list<aotbuild_tensor> inputs) const {
+    std::array<aotbuild_tensor, Count> outputs{};
+    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, nullptr, method);
+    return {outputs, std::move(owner)};
+  }
+
+  void run_method(std::size_t method, std::initializer_list<aotbuild_tensor> inputs,
+                  std::vector<aotbuild_tensor> outputs) const {
+    check(functions_->run_method(handle_.get(), method, inputs.begin(), inputs.size(), outputs.data(), outputs.size(),
+                                 nullptr));
+  }
+
+  // A model object with these weights and state of its own.
+  Model new_session() const {
+    aotbuild_model* session = nullptr;
+    check(functions_->new_session(handle_.get(), &session));
+    return {*functions_, session};
   }
 
   // For CUDA: captures the graph for inputs of these sizes, whose data is not read, instead of in the second call.
@@ -163,6 +192,9 @@ class Model {
 
  private:
   using Handle = std::unique_ptr<aotbuild_model, void (*)(aotbuild_model*)>;
+
+  Model(const aotbuild_api& functions, aotbuild_model* handle)
+      : functions_(&functions), handle_(handle, functions.destroy) {}
 
   static std::vector<aotbuild_named_tensor> named_tensors(const std::map<std::string, AnyTensorView>& weights) {
     std::vector<aotbuild_named_tensor> tensors;

@@ -286,6 +286,22 @@ struct DeviceArray {
   }
 };
 
+// One method of a model, or what a model without methods does when it is called.
+struct Method {
+  Method(const aotbuild_method_info& method_info, std::size_t method_index)
+      : info(method_info),
+        index(method_index),
+        inputs(tree_of(info.inputs, info.input_count)),
+        outputs(tree_of(info.outputs, info.output_count)),
+        returns(returns_of(outputs)) {}
+
+  aotbuild_method_info info;
+  std::size_t index;  // Model::kNoMethod: the model has no methods
+  Node inputs;
+  Node outputs;
+  Returns returns;
+};
+
 // A loaded model. Calls release the GIL; any number of threads may call one object at the same time.
 class Runner {
  public:
@@ -293,27 +309,54 @@ class Runner {
   Runner(const aotbuild_api& functions, const py::object& weights, int num_threads, const py::object& device,
          int cuda_graphs, py::object outputs_type)
       : info_(*functions.describe()),
-        inputs_(tree_of(info_.inputs, info_.input_count)),
-        outputs_(tree_of(info_.outputs, info_.output_count)),
-        returns_(returns_of(outputs_)),
+        methods_(std::make_shared<const std::vector<Method>>(methods_of(info_))),
         outputs_type_(std::move(outputs_type)),
         model_(std::make_shared<Model>(make_model(functions, weights, num_threads, device, cuda_graphs))) {}
+
+  // An object over the same weights, with state of its own.
+  std::unique_ptr<Runner> new_session() const {
+    std::unique_ptr<Runner> session(new Runner(*this));
+    const py::gil_scoped_release release;
+    session->model_ = std::make_shared<Model>(model_->new_session());
+    return session;
+  }
+
+  py::tuple methods() const {
+    py::tuple names(info_.method_count);
+    for (std::size_t i = 0; i < info_.method_count; ++i) names[i] = info_.methods[i].name;
+    return names;
+  }
+
+  // The method of that name as a callable; null when there is none.
+  const Method* find_method(const std::string& name) const {
+    for (const Method& method : *methods_) {
+      if (method.index != Model::kNoMethod && name == method.info.name) return &method;
+    }
+    return nullptr;
+  }
 
   std::string name() const { return info_.name; }
 
   py::object manifest() const { return py::module_::import("json").attr("loads")(info_.manifest); }
 
   std::string signature() const {
+    std::string text;
+    for (const Method& method : *methods_) text += (text.empty() ? "" : "; ") + signature(method);
+    return text;
+  }
+
+  std::string signature(const Method& method) const {
+    const aotbuild_method_info& info = method.info;
     std::vector<std::string> seen;
-    std::string text = std::string(info_.name) + "(";
-    for (std::size_t i = 0; i < info_.input_count; ++i) {
-      text += (i > 0 ? ", " : "") + std::string(info_.inputs[i].name) + ": " + tensor_text(info_.inputs[i], seen);
+    std::string text = full_name(method) + "(";
+    for (std::size_t i = 0; i < info.input_count; ++i) {
+      text += (i > 0 ? ", " : "") + std::string(info.inputs[i].name) + ": " + tensor_text(info.inputs[i], seen);
     }
     text += ") -> ";
-    if (returns_ == Returns::kTensor) return text + tensor_text(info_.outputs[0], seen);
+    if (method.returns == Returns::kTensor) return text + tensor_text(info.outputs[0], seen);
     text += "(";
-    for (std::size_t i = 0; i < info_.output_count; ++i) {
-      text += (i > 0 ? ", " : "") + std::string(info_.outputs[i].name) + ": " + tensor_text(info_.outputs[i], seen);
+    for (std::size_t i = 0; i < info.output_count; ++i) {
+      text += (i > 0 ? ", " : "") + std::string(info.outputs[i].name) + ": " + tensor_text(info.outputs[i], seen);
     }
     return text + ")";
   }
@@ -346,8 +389,16 @@ class Runner {
   }
 
   py::object call(const py::args& args, const py::kwargs& kwargs) const {
-    std::vector<py::object> leaves(info_.input_count);
-    bind(args, kwargs, leaves);
+    if (info_.method_count > 0) {
+      throw py::type_error(name() + " is called through its methods: " + signature());
+    }
+    return call_method((*methods_)[0], args, kwargs);
+  }
+
+  py::object call_method(const Method& method, const py::args& args, const py::kwargs& kwargs) const {
+    const aotbuild_method_info& info = method.info;
+    std::vector<py::object> leaves(info.input_count);
+    bind(method, args, kwargs, leaves);
     // What comes on the device is answered there, in the kind of the first tensor that is.
     const auto on_device = std::find_if(leaves.begin(), leaves.end(),
                                         [&](const py::object& leaf) { return is_for_cuda() && is_on_cuda(leaf); });
@@ -360,15 +411,16 @@ class Runner {
     std::vector<aotbuild_tensor> inputs;
     inputs.reserve(leaves.size());
     for (std::size_t i = 0; i < leaves.size(); ++i) {
-      arrays.push_back(input(leaves[i], info_.inputs[i], stream));
+      arrays.push_back(input(method, leaves[i], info.inputs[i], stream));
       inputs.push_back(arrays.back().c_tensor());
     }
-    std::vector<aotbuild_tensor> outputs(info_.output_count);
+    std::vector<aotbuild_tensor> outputs(info.output_count);
     for (aotbuild_tensor& output : outputs) output.device.type = stream != nullptr ? AOTBUILD_CUDA : AOTBUILD_CPU;
     std::shared_ptr<void> owner;
     {
       const py::gil_scoped_release release;
-      owner = model_->run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size(), stream);
+      owner =
+          model_->run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size(), stream, method.index);
     }
     std::vector<py::object> results;
     results.reserve(outputs.size());
@@ -379,10 +431,10 @@ class Runner {
         results.push_back(
             py::cast(DeviceArray{outputs[i], owner, stream, [model = model_, stream] { model->synchronize(stream); }}));
       } else {
-        results.push_back(to_numpy(outputs[i], owner, info_.outputs[i].name));
+        results.push_back(to_numpy(outputs[i], owner, info.outputs[i].name));
       }
     }
-    switch (returns_) {
+    switch (method.returns) {
       case Returns::kTensor:
         return results[0];
       case Returns::kTuple: {
@@ -391,11 +443,27 @@ class Runner {
         return tuple;
       }
       default:
-        return assemble(outputs_, results);
+        return assemble(method.outputs, results);
     }
   }
 
  private:
+  Runner(const Runner&) = default;
+
+  static std::vector<Method> methods_of(const aotbuild_model_info& info) {
+    std::vector<Method> methods;
+    for (std::size_t i = 0; i < info.method_count; ++i) methods.emplace_back(info.methods[i], i);
+    if (info.method_count == 0) {
+      const aotbuild_method_info run = {"run", info.input_count, info.inputs, info.output_count, info.outputs};
+      methods.emplace_back(run, Model::kNoMethod);
+    }
+    return methods;
+  }
+
+  std::string full_name(const Method& method) const {
+    return method.index == Model::kNoMethod ? name() : name() + "." + method.info.name;
+  }
+
   bool is_for_cuda() const { return info_.output_count > 0 && info_.outputs[0].device.type == AOTBUILD_CUDA; }
 
   Model make_model(const aotbuild_api& functions, const py::object& weights, int num_threads, const py::object& device,
@@ -439,8 +507,12 @@ class Runner {
   }
 
   // The Python call's arguments by the tensors that they stand for, checked as Python checks its own calls.
-  void bind(const py::args& args, const py::kwargs& kwargs, std::vector<py::object>& leaves) const {
-    const std::vector<Node>& parameters = inputs_.children;
+  void bind(const Method& method, const py::args& args, const py::kwargs& kwargs,
+            std::vector<py::object>& leaves) const {
+    const std::vector<Node>& parameters = method.inputs.children;
+    const auto call_error = [&](const std::string& problem) {
+      return full_name(method) + "() " + problem + ": " + signature(method);
+    };
     if (args.size() > parameters.size()) {
       throw py::type_error(
           call_error("takes " + std::to_string(parameters.size()) + " inputs, got " + std::to_string(args.size())));
@@ -458,30 +530,32 @@ class Runner {
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       if (!values[i]) throw py::type_error(call_error("misses the input '" + parameters[i].name + "'"));
-      collect(parameters[i], values[i], parameters[i].name, leaves);
+      const std::string missing = collect(parameters[i], values[i], parameters[i].name, leaves);
+      if (!missing.empty()) throw py::type_error(call_error("misses the input '" + missing + "'"));
     }
   }
 
-  std::string call_error(const std::string& problem) const { return name() + "() " + problem + ": " + signature(); }
-
-  void collect(const Node& node, const py::object& value, const std::string& path,
-               std::vector<py::object>& leaves) const {
+  // The tensors that `value` has for a node; the path of one that it lacks, else "".
+  static std::string collect(const Node& node, const py::object& value, const std::string& path,
+                             std::vector<py::object>& leaves) {
     if (node.children.empty()) {
       leaves[node.index] = value;
-      return;
+      return "";
     }
     const bool mapping = PyMapping_Check(value.ptr()) != 0 && py::hasattr(value, "keys");
     for (const Node& child : node.children) {
       const bool present = mapping ? value.contains(child.name) : py::hasattr(value, child.name.c_str());
       const std::string child_path = path + "." + child.name;
-      if (!present) throw py::type_error(call_error("misses the input '" + child_path + "'"));
-      collect(child, mapping ? py::object(value[child.name.c_str()]) : py::object(value.attr(child.name.c_str())),
-              child_path, leaves);
+      if (!present) return child_path;
+      const auto member = mapping ? py::object(value[child.name.c_str()]) : py::object(value.attr(child.name.c_str()));
+      const std::string missing = collect(child, member, child_path, leaves);
+      if (!missing.empty()) return missing;
     }
+    return "";
   }
 
-  Array input(const py::object& value, const aotbuild_tensor_info& info, void* stream) const {
-    const std::string what = name() + ": input '" + info.name + "'";
+  Array input(const Method& method, const py::object& value, const aotbuild_tensor_info& info, void* stream) const {
+    const std::string what = full_name(method) + ": input '" + info.name + "'";
     const bool number = py::isinstance<py::float_>(value) || PyLong_Check(value.ptr()) != 0;
     if (info.ndim == 0 && number) {
       return from_numpy(py::module_::import("numpy").attr("asarray")(value, to_numpy_dtype(info.dtype, what)), what);
@@ -507,9 +581,7 @@ class Runner {
   }
 
   const aotbuild_model_info& info_;
-  Node inputs_;
-  Node outputs_;
-  Returns returns_;
+  std::shared_ptr<const std::vector<Method>> methods_;
   py::object outputs_type_;
   std::vector<py::object> weights_;
   std::shared_ptr<Model> model_;  // also of results on a device
@@ -554,6 +626,14 @@ inline void bind_error(py::module_& module, const char* qualified_name) {
   });
 }
 
+struct BoundMethod {
+  py::object model;
+  const Method& method;
+
+  const Runner& runner() const { return model.cast<const Runner&>(); }
+  std::string signature() const { return runner().signature(method); }
+};
+
 // Adds what every model object has to the class of `Runner`.
 inline void bind_runner(py::class_<Runner>& type) {
   py::class_<DeviceArray>(type, "DeviceArray", py::module_local(), "A result on a CUDA device, for __dlpack__.")
@@ -565,13 +645,33 @@ inline void bind_runner(py::class_<Runner>& type) {
       .def("__repr__", &DeviceArray::repr)
       .def_property_readonly("shape", &DeviceArray::shape)
       .def_property_readonly("dtype", &DeviceArray::dtype);
+  // A method that was looked up keeps its model alive.
+  py::class_<BoundMethod>(type, "Method", py::module_local(), "One method of a model.")
+      .def("__call__", [](const BoundMethod& self, const py::args& args,
+                          const py::kwargs& kwargs) { return self.runner().call_method(self.method, args, kwargs); })
+      .def("__repr__", [](const BoundMethod& self) { return "<aotbuild method " + self.signature() + ">"; })
+      .def_property_readonly("signature", &BoundMethod::signature);
   type.def("__call__", &Runner::call, "Run the model on NumPy arrays, torch tensors or objects with __dlpack__.")
+      .def("__getattr__",
+           [](const py::object& self, const std::string& name) {
+             const auto& runner = self.cast<const Runner&>();
+             const Method* const method = runner.find_method(name);
+             if (method == nullptr) {
+               const std::string has = runner.methods().empty() ? "" : "; its methods are: " + runner.signature();
+               throw py::attribute_error("the model '" + runner.name() + "' has no attribute '" + name + "'" + has);
+             }
+             return BoundMethod{self, *method};
+           })
+      .def("new_session", &Runner::new_session, "A model over the same weights with state of its own.")
+      .def_property_readonly("methods", &Runner::methods,
+                             "The names of a model's methods; empty if it is called itself.")
       .def("__repr__", &Runner::repr)
       .def("load_weights", &Runner::load_weights, py::arg("weights"),
            "Swap the weights: the path of a safetensors file, or a mapping from state_dict names to arrays.")
       .def_property_readonly("name", &Runner::name, "The CMake target.")
       .def_property_readonly("statistics", &Runner::statistics, "What a model on a GPU has done so far.")
-      .def_property_readonly("signature", &Runner::signature, "Inputs and outputs with their types.")
+      .def_property_readonly(
+          "signature", [](const Runner& self) { return self.signature(); }, "Inputs and outputs with their types.")
       .def_property_readonly("manifest", &Runner::manifest,
                              "Versions, options and signature that the library was built with.");
 }

@@ -230,10 +230,11 @@ Comparison compare(const TensorView<const T, Rank>& actual, const TensorView<con
 }
 
 // The message with which a model refuses `inputs`; empty when it accepts them.
-inline std::string refusal(const Model& model, const std::vector<aotbuild_tensor>& inputs, std::size_t output_count) {
+inline std::string refusal(const Model& model, const std::vector<aotbuild_tensor>& inputs, std::size_t output_count,
+                           std::size_t method = Model::kNoMethod) {
   std::vector<aotbuild_tensor> outputs(output_count);
   try {
-    model.run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size());
+    model.run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size(), nullptr, method);
   } catch (const Error& error) {
     return error.status() == AOTBUILD_INVALID_ARGUMENT ? error.what() : "";
   }

@@ -1,7 +1,8 @@
 """Golden data: recorded inputs and eager outputs as one safetensors file, read by the model's test and benchmark.
 
-Tensors are named ``<case>/input/<name>`` and ``<case>/output/<name>``; with WEIGHTS EXTERNAL also
-``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one trailing dimension more.
+Tensors are named ``<case>/input/<name>`` and ``<case>/output/<name>``, where a case of a method is ``<method>/<name>``;
+with WEIGHTS EXTERNAL also ``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one trailing
+dimension more.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aotbuild.emit import safetensors
-from aotbuild.program import CompiledModel, TensorData
+from aotbuild.program import CompiledModel, GoldenCase, Signature, TensorData
 
 _REAL = {"complex64": "float32", "complex128": "float64"}
 
@@ -19,12 +20,23 @@ def encode(model: CompiledModel, with_weights: bool) -> bytes:
     return safetensors.encode(_tensors(model, with_weights))
 
 
+def cases(model: CompiledModel) -> Iterator[tuple[str, tuple[Signature, GoldenCase]]]:
+    """All cases by their names in the file."""
+    for method in model.methods:
+        prefix = "" if method.numbering is None else f"{method.name}/"
+        for case in method.golden:
+            yield prefix + case.name, (method.signature, case)
+    signatures = {method.name: method.signature for method in model.methods}
+    for method_name, case in model.session:
+        yield case.name, (signatures[method_name], case)
+
+
 def _tensors(model: CompiledModel, with_weights: bool) -> Iterator[tuple[str, TensorData]]:
-    for case in model.golden:
-        for spec, tensor in zip(model.signature.inputs, case.inputs, strict=True):
-            yield f"{case.name}/input/{spec.name}", _as_real(tensor)
-        for spec, tensor in zip(model.signature.outputs, case.outputs, strict=True):
-            yield f"{case.name}/output/{spec.name}", _as_real(tensor)
+    for name, (signature, case) in cases(model):
+        for spec, tensor in zip(signature.inputs, case.inputs, strict=True):
+            yield f"{name}/input/{spec.name}", _as_real(tensor)
+        for spec, tensor in zip(signature.outputs, case.outputs, strict=True):
+            yield f"{name}/output/{spec.name}", _as_real(tensor)
     if with_weights:
         for weight in model.weights:
             yield f"weights/{weight.name}", _as_real(weight.tensor)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import jinja2
 
 from aotbuild.emit import golden, stub, weights
-from aotbuild.emit.names import Leaf, Struct, TargetNames, identifier, struct_of
+from aotbuild.emit.names import Leaf, Struct, TargetNames, camel_case, identifier, struct_of
 from aotbuild.errors import AotbuildError
-from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, TensorSpec, Variant
+from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
 
 _WIDTH = 120
 
@@ -80,19 +81,21 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     context = _context(model, options, names)
     for path, template in _templates(options, names).items():
         files[path] = _render(template, context)
-    for variant in model.variants:
-        files |= _variant_files(options.target, variant)
+    for method in model.methods:
+        stem = options.target if method.numbering is None else f"{options.target}.{method.name}"
+        for variant in method.variants:
+            files |= _variant_files(stem, variant)
     for index, source in enumerate(model.custom_sources):
         suffix = "c" if index == len(model.custom_sources) - 1 else "cpp"
         files[f"src/{options.target}_custom_{index}.{suffix}"] = source.encode()
     if options.weights != "file":
         files[f"{options.target}.weights.bin"] = weights.blob(model, options)
     else:
-        files[names.weights_file] = weights.file(model.weights)
+        files[names.weights_file] = weights.file(model)
     if options.test or options.benchmark:
         with_weights = options.weights == "external"
         files[f"test/{options.target}.golden.safetensors"] = golden.encode(model, with_weights)
-    if any(isinstance(variant, GpuVariant) for variant in model.variants):
+    if _is_for_gpu(model):
         content = {"kernels_version": 1, "target": options.target, "kernels": model.kernels}
         files[f"{options.target}.kernels.json"] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
     stubs = [f"python/{options.python_module}.pyi"] if options.python_module else []
@@ -136,8 +139,14 @@ def _variant_files(target: str, variant: Variant) -> dict[str, bytes]:
     return encoded
 
 
+def _is_for_gpu(model: CompiledModel) -> bool:
+    return any(isinstance(variant, GpuVariant) for variant in model.methods[0].variants)
+
+
 def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, files: Iterable[str]) -> str:
     target = options.target
+    isas = [variant.isa for variant in model.methods[0].variants]
+    on_gpu = _is_for_gpu(model)
     manifest = {
         "manifest_version": 1,
         "target": target,
@@ -145,22 +154,35 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
         "class_name": names.class_name,
         "header": names.header,
         "symbol_prefix": names.prefix,
-        "inputs": [_tensor_json(spec) for spec in model.signature.inputs],
-        "outputs": [_tensor_json(spec) for spec in model.signature.outputs],
+        **_methods_json(model),
         "weights": {
             "mode": options.weights,
             "file": names.weights_file if options.weights == "file" else None,
             "count": len(model.weights),
             "bytes": sum(weight.tensor.data.nbytes for weight in model.weights),
         },
-        "cpu_isa": [variant.isa for variant in model.variants if not isinstance(variant, GpuVariant)],
-        "cuda_architectures": [variant.isa for variant in model.variants if isinstance(variant, GpuVariant)],
-        "golden": [case.name for case in model.golden],
+        "cpu_isa": [] if on_gpu else isas,
+        "cuda_architectures": isas if on_gpu else [],
+        "golden": [name for name, _ in golden.cases(model)],
         "tolerances": {"rtol": model.rtol, "atol": model.atol},
         "metadata": model.metadata,
         "files": sorted([*files, f"src/{target}.cpp", f"{target}.manifest.json"]),
     }
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+
+
+def _methods_json(model: CompiledModel) -> dict[str, Any]:
+    def tensors(method: Method) -> dict[str, Any]:
+        inputs, outputs = method.signature.inputs, method.signature.outputs
+        return {"inputs": list(map(_tensor_json, inputs)), "outputs": list(map(_tensor_json, outputs))}
+
+    if not _has_methods(model):
+        return tensors(model.methods[0])
+    return {"methods": [{"name": method.name, **tensors(method)} for method in model.methods]}
+
+
+def _has_methods(model: CompiledModel) -> bool:
+    return model.methods[0].numbering is not None
 
 
 def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
@@ -175,50 +197,93 @@ def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> dict[str, Any]:
-    inputs = struct_of("Inputs", model.signature.inputs)
-    # Several structures have the fields of the outputs; a field may have the name of none.
-    outputs = struct_of("Outputs", model.signature.outputs, taken=("DeviceOutputs", "OutputViews"))
     blob = weights.layout(model, options)
     shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
-    dtypes = {spec.dtype for spec in (*model.signature.inputs, *model.signature.outputs)}
+    signatures = [method.signature for method in model.methods]
+    dtypes = {spec.dtype for signature in signatures for spec in (*signature.inputs, *signature.outputs)}
+    stateful = any(weight.mutated for weight in model.weights)
     return {
         "target": options.target,
         "names": names,
         "module": options.python_module,
         "mode": options.weights,
         "weights_mode": _WEIGHTS_MODES[options.weights],
-        "inputs": inputs,
-        "outputs": outputs,
-        "input_specs": model.signature.inputs,
-        "output_specs": model.signature.outputs,
-        "input_leaves": list(inputs.leaves()),
-        "output_leaves": list(outputs.leaves()),
-        "symbols": _symbols(model),
+        "methods": [_method_context(model, index) for index in range(len(model.methods))],
+        "has_methods": _has_methods(model),
+        "functions": _table(names.prefix),
         "complex": any(dtype.startswith("complex") for dtype in dtypes),
-        "max_input_rank": max((len(spec.dims) for spec in model.signature.inputs), default=0),
-        "max_output_rank": max((len(spec.dims) for spec in model.signature.outputs), default=0),
         "weights": model.weights,
         "weight_offsets": [blob.offsets.get(index, 0) for index in range(len(model.weights))],
         "weights_size": blob.size,
         "are_weights_large": blob.size >= _LARGE_WEIGHTS,
         "packed_weights": blob.packed_weights,
+        "zero_weights": blob.zeros,
         "packed_matrices": blob.packed,
         "shapes": shapes,
         "linears": model.linears,
         "mlps": model.mlps,
         "convolutions": model.convolutions,
-        "variants": model.variants,
-        "on_gpu": any(isinstance(variant, GpuVariant) for variant in model.variants),
-        "cases": [(case.name, _test_name(case.name)) for case in model.golden],
+        "on_gpu": _is_for_gpu(model),
+        "session": [(name, case.name) for name, case in model.session],
         "rtol": model.rtol,
         "atol": model.atol,
-        "stateful": any(weight.mutated for weight in model.weights),
+        "stateful": stateful,
+        "has_sessions": stateful and not _is_for_gpu(model),
     }
 
 
-def _symbols(model: CompiledModel) -> list[tuple[str, int, int]]:
+def _table(prefix: str) -> list[str]:
+    """The functions of ``aotbuild_api`` in their order."""
+    names = ("run", "load_weights", "set_weights", "destroy")
+    others = ("run_on_stream", "statistics", "capture_graph", "synchronize", "run_method", "new_session")
+    return [
+        f"{prefix}_describe",
+        f"{prefix}_create",
+        *(f"aotbuild_model_{name}" for name in names),
+        "aotbuild_result_destroy",
+        "aotbuild_last_error",
+        *(f"aotbuild_model_{name}" for name in others),
+    ]
+
+
+def _method_context(model: CompiledModel, index: int) -> dict[str, Any]:
+    """One method for the templates; ``camel`` and ``constant`` begin its names where a model has several."""
+    method = model.methods[index]
+    has_methods = _has_methods(model)
+    camel = camel_case(method.name) if has_methods else ""
+    inputs = struct_of(f"{camel}Inputs", method.signature.inputs)
+    # Several structures have the fields of the outputs; a field may have the name of none.
+    others = (f"{camel}DeviceOutputs", f"{camel}OutputViews")
+    outputs = struct_of(f"{camel}Outputs", method.signature.outputs, taken=others)
+    numbering = method.numbering
+    prefix = f"{method.name}/" if has_methods else ""
+    return {
+        "name": method.name,
+        "index": index if has_methods else None,
+        "camel": camel,
+        "constant": f"{method.name}_" if has_methods else "",
+        "label": f"{method.name}(), " if has_methods else "",
+        "inputs": inputs,
+        "outputs": outputs,
+        "input_specs": method.signature.inputs,
+        "output_specs": method.signature.outputs,
+        "input_leaves": list(inputs.leaves()),
+        "output_leaves": list(outputs.leaves()),
+        "symbols": _symbols(method.signature),
+        "max_input_rank": max((len(spec.dims) for spec in method.signature.inputs), default=0),
+        "max_output_rank": max((len(spec.dims) for spec in method.signature.outputs), default=0),
+        "variants": method.variants,
+        "numbering": numbering,
+        "numbers": []
+        if numbering is None
+        else [(field.name.capitalize(), getattr(numbering, field.name)) for field in fields(numbering)],
+        "cases": [(prefix + case.name, _test_name(case.name)) for case in method.golden],
+    }
+
+
+def _symbols(signature: Signature) -> list[tuple[str, int, int]]:
     ranges: dict[str, tuple[str, int, int]] = {}
-    for spec in model.signature.inputs:
+    for spec in signature.inputs:
         for dim in spec.dims:
             if dim.symbol not in (None, "?") and (dim.multiplier, dim.offset) == (1, 0):
                 ranges.setdefault(str(dim.symbol), (str(dim.symbol), dim.min, dim.max))

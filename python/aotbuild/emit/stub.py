@@ -34,8 +34,19 @@ class Node:
 
 def context(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What the template of the stub needs."""
-    inputs = _tree("", manifest["inputs"])
-    outputs = _tree("Outputs", manifest["outputs"])
+    methods = manifest.get("methods", [{"name": "__call__", **manifest}])
+    return {
+        "target": manifest["target"],
+        "class_name": manifest["class_name"],
+        "methods": [_method(method, manifest) for method in methods],
+        "has_methods": "methods" in manifest,
+        "is_attribute": lambda name: _is_name(name) and not hasattr(dict, name),
+    }
+
+
+def _method(method: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = _tree("", method["inputs"])
+    outputs = _tree(f"{method['name']}_Outputs" if "methods" in manifest else "Outputs", method["outputs"])
     names = [child.name for child in outputs.children]
     tensors = all(child.spec is not None for child in outputs.children)
     if tensors and names == ["output"]:
@@ -45,14 +56,12 @@ def context(manifest: Mapping[str, Any]) -> dict[str, Any]:
     else:
         returns = "names"
     return {
-        "target": manifest["target"],
-        "class_name": manifest["class_name"],
+        "name": method["name"],
         "inputs": inputs.children,
         "named": all(_is_name(child.name) for child in inputs.children),
         "outputs": outputs,
         "returns": returns,
         "structures": list(_structures(outputs)) if returns == "names" else [],
-        "is_attribute": lambda name: _is_name(name) and not hasattr(dict, name),
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aotbuild.emit import safetensors
-from aotbuild.program import CompiledModel, EmitOptions, Mlp, Weight
+from aotbuild.program import CompiledModel, EmitOptions, GpuVariant, Method, Mlp, Weight
 
 _ALIGNMENT = 64
 
@@ -60,12 +60,14 @@ class PackedMatrix:
 class Blob:
     """The embedded blob, each entry at a multiple of 64 bytes: weights by their indices, then matrices of layers.
 
-    ``packed_weights``: those that the matrices hold, and that have no place of their own.
+    ``packed_weights``: those that the matrices hold, and that have no place of their own. ``zeros``: state that begins
+    as zeros, which is stored nowhere.
     """
 
     offsets: dict[int, int]
     packed: tuple[PackedMatrix, ...]
     packed_weights: frozenset[int]
+    zeros: frozenset[int]
     size: int
 
 
@@ -73,10 +75,11 @@ def layout(model: CompiledModel, options: EmitOptions) -> Blob:
     """The layout of the embedded blob: it depends on the sizes alone, so new values change no source file."""
     matrices = _matrices(model, options)
     packed_weights = frozenset(part.weight for matrix in matrices for part in matrix.parts)
+    zeros = _zeros(model)
     offsets: dict[int, int] = {}
     end = 0
     for index, weight in enumerate(model.weights):
-        if index in packed_weights or not _is_embedded(weight, options):
+        if index in packed_weights or index in zeros or not _is_embedded(weight, options):
             continue
         offsets[index] = end + -end % _ALIGNMENT
         end = offsets[index] + weight.tensor.data.nbytes
@@ -84,7 +87,20 @@ def layout(model: CompiledModel, options: EmitOptions) -> Blob:
     for matrix in matrices:
         packed.append(PackedMatrix(end + -end % _ALIGNMENT, matrix.rows, matrix.columns))
         end = packed[-1].offset + matrix.nbytes
-    return Blob(offsets, tuple(packed), packed_weights, end)
+    return Blob(offsets, tuple(packed), packed_weights, zeros, end)
+
+
+def _zeros(model: CompiledModel) -> frozenset[int]:
+    """State that begins as zeros, such as the cache of a decoder. What a checkpoint may have is not among it."""
+    return frozenset(
+        index
+        for index, weight in enumerate(model.weights)
+        if weight.mutated and not weight.required and _has_cpu_code(model) and not weight.tensor.data.any()
+    )
+
+
+def _has_cpu_code(model: CompiledModel) -> bool:
+    return not any(isinstance(variant, GpuVariant) for variant in model.methods[0].variants)
 
 
 def blob(model: CompiledModel, options: EmitOptions) -> bytes:
@@ -99,9 +115,10 @@ def blob(model: CompiledModel, options: EmitOptions) -> bytes:
     return bytes(data)
 
 
-def file(weights: Sequence[Weight]) -> bytes:
-    """The safetensors file of ``weights``, by their names in the ``state_dict``."""
-    return safetensors.encode((weight.name, weight.tensor) for weight in weights)
+def file(model: CompiledModel) -> bytes:
+    """The safetensors file of the weights, by their names in the ``state_dict``."""
+    zeros = _zeros(model)
+    return safetensors.encode((w.name, w.tensor) for index, w in enumerate(model.weights) if index not in zeros)
 
 
 def _is_embedded(weight: Weight, options: EmitOptions) -> bool:
@@ -120,9 +137,7 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
     uses.update(mlp.first.weights[0] for mlp in model.mlps)
     uses.update(mlp.second.weights[0] for mlp in model.mlps)
     # What other code reads has to lie as PyTorch has it.
-    read = {
-        int(index) for v in model.variants for index in re.findall(r"context_weight\(context, (\d+)\)", v.run_source)
-    }
+    read = {index for method in model.methods for index in _read_weights(method)}
     for convolution in model.convolutions:
         read.add(convolution.weight)
 
@@ -145,6 +160,13 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
         if dense and fits and all(is_packable(part.weight) for matrix in matrices for part in matrix.parts):
             result += matrices
     return result
+
+
+def _read_weights(method: Method) -> set[int]:
+    """The weights that the code of a method reads itself, by the model's numbers."""
+    sources = [variant.run_source for variant in method.variants]
+    found = {int(i) for source in sources for i in re.findall(r"context_weight\(context, (\d+)\)", source)}
+    return found if method.numbering is None else {method.numbering.weights[index] for index in found}
 
 
 def _linear_matrices(model: CompiledModel, weights: Sequence[int], rows: slice = slice(None)) -> Iterator[_Matrix]:

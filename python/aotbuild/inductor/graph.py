@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,17 +76,20 @@ def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
     return table
 
 
-def prepare(program: ExportedProgram, whole: Sequence[Any] = ()) -> PreparedGraph:
+def prepare(
+    program: ExportedProgram, whole: Sequence[Any] = (), state: AbstractSet[str] = frozenset()
+) -> PreparedGraph:
     """Decomposes the program (the one run of AOTAutograd) and reshapes it for ``GraphLowering``.
 
-    ``whole``: further operators that stay as they are.
+    ``whole``: further operators that stay as they are. ``state``: names of buffers that other methods of the model
+    write to.
     """
     _refuse_wrong_bounds(program)
     with torch.no_grad():
         program = program.run_decompositions(decomposition_table([*_preserved(program), *whole]))
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
-    weights, weight_index = lift_weights(program, gm)
+    weights, weight_index = lift_weights(program, gm, state)
     input_names = drop_unused_constant_inputs(program, gm)
     write_back_mutations(program, gm)
     for node in list(gm.graph.nodes):
@@ -117,10 +121,12 @@ def _is_one(size: Any) -> bool:
     return isinstance(size, int) and size == 1
 
 
-def lift_weights(program: ExportedProgram, gm: GraphModule) -> tuple[tuple[Weight, ...], dict[str, int]]:
+def lift_weights(
+    program: ExportedProgram, gm: GraphModule, state: AbstractSet[str] = frozenset()
+) -> tuple[tuple[Weight, ...], dict[str, int]]:
     """Parameters, persistent and mutated buffers become weights; other constants stay constants of the graph."""
     signature = program.graph_signature
-    mutated = set(signature.buffers_to_mutate.values()) | set(getattr(signature, "parameters_to_mutate", {}).values())
+    mutated = {*capture.written_buffers(program), *state}
     placeholders = {node.name: node for node in gm.graph.nodes if node.op == "placeholder"}
     weights: list[Weight] = []
     index: dict[str, int] = {}

@@ -99,19 +99,21 @@ def lower(
     isas: Sequence[CpuIsa],
     *,
     target: str,
+    method: str = "",
     preset: str = "default",
     options: Mapping[str, Any] | None = None,
     shard_count: int = 4,
 ) -> Lowered:
-    """Lowers a captured program for the CPU.
+    """Lowers a captured program for the CPU. ``method``: which of several methods of the target it is.
 
     Raises:
         AotbuildError: for an unknown option, or operators that the standalone runtime lacks (all of them at once).
     """
     counters = Counters()
-    _refuse_triton_kernels(captured, target)
+    unit = f"{target}.{method}" if method else target
+    _refuse_triton_kernels(captured, unit)
     registered = custom_kernels.registered_operators()
-    prepared = prepare(captured.program, list(registered))
+    prepared = prepare(captured.program, list(registered), captured.state)
     counters.decompositions += 1
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
@@ -143,10 +145,10 @@ def lower(
         for isa in sorted(isas, key=lambda isa: -isa.rank):
             with _vector_isa(isa), _restored(graph):
                 code = _generate(graph)
-            _refuse_missing_operators(code, graph, target)
+            _refuse_missing_operators(code, graph, unit)
             called |= code.custom_functions
             declarations = [registered[op].linked_declaration(target) for op in registered if linked[op] in called]
-            variants.append(_variant(code, isa, target, shard_count, declarations))
+            variants.append(_variant(code, isa, unit, shard_count, declarations))
         weights = list(prepared.weights)
         for name in graph.constants:
             weights.append(Weight(name, tensor_data(graph.get_original_value_of_constant(name)), required=False))

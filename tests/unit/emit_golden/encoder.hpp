@@ -3,8 +3,9 @@
 // batch: 1 to 64
 // seq: 1 to 512
 //
-// Threads: any number of threads may call run(), load_weights() and set_weights() on one object at the same time. Each
-// call has its own workspace, and ends with the weights that it began with. Results outlive the object.
+// Calls write to buffers, which persist from call to call. Each session has its own:
+// new_session() makes one over the same weights. Calls of one session come one after the other, those of different
+// sessions run at the same time. Results outlive the object.
 // Errors are exceptions, aotbuild::Error.
 #ifndef ENCODER_HPP_
 #define ENCODER_HPP_
@@ -14,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "aotbuild/model.hpp"
 #include "encoder.h"
@@ -58,6 +60,9 @@ class Encoder {
     model_.run({inputs.input_ids.c_tensor(), inputs.attention_mask.c_tensor()}, {outputs.output.c_tensor()});
   }
 
+  // An object over the same weights whose state is as it is in the beginning. Either may be destroyed first.
+  Encoder new_session() const { return Encoder(model_.new_session()); }
+
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
   void load_weights(const std::string& path) { model_.load_weights(path); }
 
@@ -70,6 +75,8 @@ class Encoder {
   const aotbuild::Model& untyped() const { return model_; }
 
  private:
+  explicit Encoder(aotbuild::Model model) : model_(std::move(model)) {}
+
   aotbuild::Model model_;
 };
 

@@ -28,8 +28,8 @@ constexpr aotbuild_tensor_info kOutputs[] = {
     {"scaled", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}},
     {"stats.size", kInt64, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}},
 };
-constexpr aotbuild_model_info kInfo = {AOTBUILD_ABI_VERSION,    "echo", 2, kInputs, 2, kOutputs, 0, nullptr,
-                                       "{\"target\": \"echo\"}"};
+constexpr aotbuild_model_info kInfo = {AOTBUILD_ABI_VERSION,     "echo", 2,      kInputs, 2, kOutputs, 0, nullptr,
+                                       "{\"target\": \"echo\"}", 0,      nullptr};
 
 const aotbuild_model_info* describe() { return &kInfo; }
 

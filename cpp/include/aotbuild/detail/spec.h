@@ -23,10 +23,11 @@ struct ModelSpec;
 struct WeightSpec {
   std::uint64_t offset;  // bytes from the start of the embedded blob, a multiple of 64
   std::uint64_t nbytes;
-  bool mutated;                // a buffer that the model writes: each model object keeps its own copy
+  bool mutated;                // a buffer that the model writes: each model object has its own
   bool required;               // false: a constant with no name in the state_dict; a checkpoint may leave it out
   const char* const* aliases;  // other state_dict names of the same tensor, null-terminated; may be null
   bool packed = false;         // the blob has it only as part of ModelSpec::packed
+  bool zeros = false;          // mutated and zero in the beginning: nothing has it
 };
 
 // A matrix [rows, columns] of a packed layer as the embedded blob holds it, in the layout that oneDNN calls BA16a32b:
@@ -91,6 +92,21 @@ struct VariantSpec {
   const CudaVariantSpec* cuda = nullptr;  // null: for the CPU
 };
 
+// The numbers that the model has for what a method's code counts on its own.
+struct IndexTable {
+  const int* indices;
+  std::size_t count;
+};
+
+// One method of a model with several.
+struct MethodSpec {
+  const VariantSpec* variants;  // for the same instruction sets as ModelSpec::variants
+  IndexTable weights;
+  IndexTable linears;
+  IndexTable mlps;
+  IndexTable convolutions;
+};
+
 // Opens the device that `options` name and loads the best of the model's variants there.
 // The caller owns the result. Throws Error(AOTBUILD_UNSUPPORTED_HARDWARE).
 using DeviceFactory = DeviceModel* (*)(const ModelSpec& spec, const aotbuild_options& options);
@@ -119,6 +135,8 @@ struct ModelSpec {
   // The matrices of all layers whose weights are `packed`, in the order in which layers are made: linears, then mlps.
   std::size_t packed_count = 0;
   const PackedMatrix* packed = nullptr;
+  // Parallel to info->methods; `variants` are those of the first.
+  const MethodSpec* methods = nullptr;
 };
 
 }  // namespace aotbuild::detail
@@ -134,6 +152,11 @@ AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_on_stream(aotbuild_model
                                                                   const aotbuild_tensor* inputs,
                                                                   std::size_t input_count, aotbuild_tensor* outputs,
                                                                   std::size_t output_count, aotbuild_result** result);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_method(aotbuild_model* model, std::size_t method,
+                                                               const aotbuild_tensor* inputs, std::size_t input_count,
+                                                               aotbuild_tensor* outputs, std::size_t output_count,
+                                                               aotbuild_result** result);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_new_session(aotbuild_model* model, aotbuild_model** session);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_statistics(const aotbuild_model* model,
                                                                aotbuild_statistics* statistics);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs,

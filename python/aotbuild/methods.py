@@ -1,0 +1,138 @@
+"""Joining the methods of a model: one list of weights and of layers, and each method's numbers for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from aotbuild.program import (
+    BatchNorm,
+    Convolution,
+    GoldenCase,
+    Linear,
+    Method,
+    Mlp,
+    Numbering,
+    Signature,
+    Variant,
+    Weight,
+)
+
+Layer = TypeVar("Layer")
+
+
+@dataclass(frozen=True)
+class LoweredMethod:
+    """One method as lowering left it: weights and layers have the numbers of its own code."""
+
+    name: str
+    signature: Signature
+    golden: tuple[GoldenCase, ...]
+    variants: tuple[Variant, ...]
+    weights: tuple[Weight, ...]
+    linears: tuple[Linear, ...] = ()
+    mlps: tuple[Mlp, ...] = ()
+    convolutions: tuple[Convolution, ...] = ()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """All methods over one list of each."""
+
+    methods: tuple[Method, ...]
+    weights: tuple[Weight, ...]
+    linears: tuple[Linear, ...]
+    mlps: tuple[Mlp, ...]
+    convolutions: tuple[Convolution, ...]
+
+
+def join(parts: Sequence[LoweredMethod]) -> Joined:
+    """Each weight once, by its name in the ``state_dict``, constants by their values; each layer over them once."""
+    weights: list[Weight] = []
+    linears = _Layers[Linear](lambda layer: replace(layer, m_hint=0), _larger_hint)
+    mlps = _Layers[Mlp](_without_hints, lambda kept, _: kept)
+    convolutions = _Layers[Convolution](lambda layer: replace(layer, input_hint=()), lambda kept, _: kept)
+    methods = []
+    for part in parts:
+        numbers = tuple(_add_weight(weights, weight, part.name) for weight in part.weights)
+        numbering = Numbering(
+            numbers,
+            tuple(linears.add(_renumber_linear(linear, numbers)) for linear in part.linears),
+            tuple(
+                mlps.add(Mlp(_renumber_linear(mlp.first, numbers), _renumber_linear(mlp.second, numbers)))
+                for mlp in part.mlps
+            ),
+            tuple(convolutions.add(_renumber_convolution(layer, numbers)) for layer in part.convolutions),
+        )
+        methods.append(Method(part.name, part.signature, part.variants, part.golden, numbering))
+    return Joined(tuple(methods), tuple(weights), tuple(linears.all), tuple(mlps.all), tuple(convolutions.all))
+
+
+def _add_weight(weights: list[Weight], weight: Weight, method: str) -> int:
+    """The index of ``weight`` in the list, to which it is added if it is not there."""
+    names = {weight.name, *weight.aliases}
+    for index, known in enumerate(weights):
+        if weight.required or weight.mutated:
+            same = names & {known.name, *known.aliases} and (known.required or known.mutated)
+        else:
+            same = not known.required and not known.mutated and _equal(known, weight)
+        if same:
+            assert known.mutated == weight.mutated, f"{weight.name} is state of one method and a constant of another"
+            aliases = tuple(dict.fromkeys((*known.aliases, weight.name, *weight.aliases)))
+            if known.required:
+                weights[index] = replace(known, aliases=tuple(name for name in aliases if name != known.name))
+            return index
+    if any(weight.name == known.name for known in weights):  # constants are named by each lowering
+        weight = replace(weight, name=f"{method}.{weight.name}")
+    weights.append(weight)
+    return len(weights) - 1
+
+
+def _equal(a: Weight, b: Weight) -> bool:
+    same_kind = (a.tensor.dtype, a.tensor.shape) == (b.tensor.dtype, b.tensor.shape)
+    return same_kind and np.array_equal(a.tensor.data, b.tensor.data)
+
+
+class _Layers(Generic[Layer]):
+    """Layers without repetition; two are the same when their ``key`` is, and ``merge`` makes one of them."""
+
+    def __init__(self, key: Callable[[Layer], Hashable], merge: Callable[[Layer, Layer], Layer]) -> None:
+        self.all: list[Layer] = []
+        self._key = key
+        self._merge = merge
+        self._indices: dict[Hashable, int] = {}
+
+    def add(self, layer: Layer) -> int:
+        index = self._indices.setdefault(self._key(layer), len(self.all))
+        if index == len(self.all):
+            self.all.append(layer)
+        else:
+            self.all[index] = self._merge(self.all[index], layer)
+        return index
+
+
+def _larger_hint(a: Linear, b: Linear) -> Linear:
+    return a if a.m_hint >= b.m_hint else b
+
+
+def _without_hints(mlp: Mlp) -> Hashable:
+    return replace(mlp.first, m_hint=0), replace(mlp.second, m_hint=0)
+
+
+def _renumber_linear(linear: Linear, numbers: Sequence[int]) -> Linear:
+    biases = tuple(None if bias is None else numbers[bias] for bias in linear.biases)
+    return replace(linear, weights=tuple(numbers[weight] for weight in linear.weights), biases=biases)
+
+
+def _renumber_convolution(layer: Convolution, numbers: Sequence[int]) -> Convolution:
+    def renumber(index: Any) -> Any:
+        return None if index is None else numbers[index]
+
+    norm = layer.norm
+    if norm is not None:
+        parts = (renumber(norm.mean), renumber(norm.variance), renumber(norm.weight), renumber(norm.bias))
+        norm = BatchNorm(*parts, norm.epsilon)
+    return replace(layer, weight=numbers[layer.weight], bias=renumber(layer.bias), norm=norm)
