@@ -195,7 +195,7 @@ def _kernels(kernels: Sequence[Any], captured: Captured) -> list[dict[str, Any]]
 
 def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: Mapping[str, Any]) -> dict[str, Any]:
     """The methods, weights and layers of the compiled model; without METHODS the code's numbers are the model's."""
-    signatures = {name: _on_device(captured.signature, request.device) for name, captured in methods.items()}
+    signatures = {name: on_device(captured.signature, request.device) for name, captured in methods.items()}
     parts = [
         LoweredMethod(name, signatures[name], methods[name].golden, part.variants, part.weights, **_layers(part))
         for name, part in lowered.items()
@@ -253,7 +253,9 @@ def _custom_sources(lowered: Sequence[Any], request: GenerateRequest, base: Path
     return tuple(custom_kernels.source_files(functions, base, count, request.c_enabled, target))
 
 
-def _on_device(signature: Signature, device: str) -> Signature:
+def on_device(signature: Signature, device: str) -> Signature:
+    """The signature with all tensors on a device."""
+
     def move(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         return tuple(dataclasses.replace(spec, device=device) for spec in specs)
 

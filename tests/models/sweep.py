@@ -1,6 +1,7 @@
 """The sweep: what of PyTorch's operators and modules compiles, runs and agrees with eager; and the table of it.
 
     sweep.py [--kind op] [--dtype float32] [--only NAME ...] [--folder build/sweep]   # run; resumes where it stopped
+    sweep.py --device cuda                               # builds for a GPU; sweep_cuda.py has the steps that follow
     sweep.py --report docs                                                            # the tables of what ran
 
 Every sample is generated and run in a process of its own, so that a crash or an endless loop is an outcome. Models are
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import pickle
@@ -29,8 +31,9 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-PASSES, REFUSED, EXPORT, FAILED, COMPILER, WRONG, CRASHED, SLOW, NONE = OUTCOMES = (
+PASSES, BUILT, REFUSED, EXPORT, FAILED, COMPILER, WRONG, CRASHED, SLOW, NONE = OUTCOMES = (
     "passes",
+    "built",
     "refused by aotbuild",
     "refused by torch.export",
     "error while generating",
@@ -89,16 +92,14 @@ def in_child(action: Callable[[], tuple[str, str]], seconds: float) -> tuple[str
 # --- generating
 
 
-def generate(sample: Any, folder: Path) -> tuple[str, str]:
+def generate(sample: Any, folder: Path, device: str) -> tuple[str, str]:
     """Writes the sources of one sample, and its call with eager's result, to ``folder``. The outcome "" is success."""
     import torch
     from sweep_samples import NotASampleError
 
     from aotbuild import capture, emit
     from aotbuild.errors import AotbuildError
-    from aotbuild.inductor import lowering
-    from aotbuild.program import CompiledModel, EmitOptions, Method
-    from aotbuild.target import cpu_isa
+    from aotbuild.program import EmitOptions
 
     warnings.simplefilter("ignore")
     try:
@@ -110,19 +111,10 @@ def generate(sample: Any, folder: Path) -> tuple[str, str]:
         return NONE, f"it does not run eagerly: {type(error).__name__}: {error}"
     try:
         captured = capture.capture(capture.Source(model, None, ()), (), sample.id)
-        lowered = lowering.lower(captured, [cpu_isa("x86-64-v3")], target=sample.id, shard_count=1)
+        compiled = lower(captured, sample.id, device)
     except AotbuildError as error:
         by_export = "cannot be exported by torch.export" in str(error)
         return EXPORT if by_export else REFUSED, str(error)
-    compiled = CompiledModel(
-        (Method("run", captured.signature, lowered.variants),),
-        lowered.weights,
-        lowered.linears,
-        lowered.mlps,
-        lowered.convolutions,
-        rtol=captured.rtol,
-        atol=captured.atol,
-    )
     try:
         files = emit.render(compiled, EmitOptions(sample.id, test=False))
     except AotbuildError as error:
@@ -134,16 +126,43 @@ def generate(sample: Any, folder: Path) -> tuple[str, str]:
         "cases": [(list(map(_packed, case.inputs)), list(map(_packed, case.outputs))) for case in captured.golden],
         "tolerance": (captured.rtol, captured.atol),
         "random": "empty" in sample.name or _is_random(model, captured.golden[0].outputs),
+        "stateful": any(weight.mutated for weight in compiled.weights),
     }
     (folder / "calls.pickle").write_bytes(pickle.dumps(calls))
     return "", ""
+
+
+def lower(captured: Any, target: str, device: str) -> Any:
+    """The compiled model; a GPU's kernels are compiled in this process, which is one of many anyway."""
+    from aotbuild.inductor import lowering
+    from aotbuild.inductor.cuda import lowering as cuda
+    from aotbuild.pipeline import on_device
+    from aotbuild.program import CompiledModel, Method
+    from aotbuild.target import cpu_isa
+
+    rtol, atol = captured.rtol, captured.atol
+    if device == "cuda":
+        on_gpu = cuda.lower_cuda(captured, ["90"], target=target, processes=0)
+        signature = on_device(captured.signature, device)
+        return CompiledModel((Method("run", signature, on_gpu.variants),), on_gpu.weights, rtol=rtol, atol=atol)
+    lowered = lowering.lower(captured, [cpu_isa("x86-64-v3")], target=target, shard_count=1)
+    return CompiledModel(
+        (Method("run", captured.signature, lowered.variants),),
+        lowered.weights,
+        lowered.linears,
+        lowered.mlps,
+        lowered.convolutions,
+        rtol=rtol,
+        atol=atol,
+    )
 
 
 def _packed(data: Any) -> tuple[str, tuple[int, ...], bytes]:
     return data.dtype, data.shape, data.data.tobytes()
 
 
-def _unpacked(dtype: str, shape: tuple[int, ...], data: bytes) -> Any:
+def unpacked(dtype: str, shape: tuple[int, ...], data: bytes) -> Any:
+    """A tensor from its contiguous bytes."""
     import numpy as np
     import torch
 
@@ -174,8 +193,8 @@ project(sweep LANGUAGES CXX)
 find_package(aotbuild REQUIRED)
 _aotbuild_python()
 _aotbuild_runtime(SHARED runtime)
-# sweep_batch(<name> <target>...): the models as one library, and a small library for each that aotbuild.load() opens.
-function(sweep_batch name)
+# sweep_cpu_batch(<name> <target>...): the models as one library, and a small one for each that aotbuild.load() opens.
+function(sweep_cpu_batch name)
   set(sources "${name}/kernels.cpp" "${name}/run.cpp")
   _aotbuild_set_kernel_properties(x86-64-v3 debug "${sources}")
   add_library(${name} SHARED ${sources})
@@ -193,24 +212,55 @@ function(sweep_batch name)
   endforeach()
   set_target_properties(${name} ${ARGN} PROPERTIES CXX_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
 endfunction()
-include(batches.cmake)
+# sweep_cuda_batch(<name> <target>...): the models as one library, with the runtime; sweep_runner calls them.
+function(sweep_cuda_batch name)
+  _aotbuild_runtime(STATIC runtime)
+  set_source_files_properties("${name}/run.cpp" PROPERTIES COMPILE_OPTIONS "-std=c++20;-O0;-w")
+  _aotbuild_set_binary_properties("${name}/data.cpp" "${CMAKE_CURRENT_SOURCE_DIR}/${name}/data.cpp")
+  add_library(${name} SHARED "${name}/run.cpp" "${name}/data.cpp")
+  foreach(target IN LISTS ARGN)
+    set(folder "${CMAKE_CURRENT_SOURCE_DIR}/${name}/${target}")
+    set_source_files_properties("${folder}/src/${target}.cpp" PROPERTIES COMPILE_OPTIONS -O0)
+    target_sources(${name} PRIVATE "${folder}/src/${target}.cpp")
+    target_include_directories(${name} PRIVATE "${folder}/include")
+  endforeach()
+  target_link_libraries(${name} PRIVATE ${runtime})
+  target_link_options(${name} PRIVATE -s -Wl,--as-needed)
+  set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
+endfunction()
+include("${SWEEP_BATCH}/batch.cmake")
 """
 
 
-def write_batch(folder: Path, targets: Sequence[str]) -> None:
-    """The two sources of a batch. Only the first shard of each model holds kernels."""
-    for stem, pattern in (("kernels", "{0}_kernels_x86_64_v3_0.cpp"), ("run", "{0}_run_x86_64_v3.cpp")):
-        includes = [f'#include "{target}/src/{pattern.format(target)}"\n' for target in targets]
-        (folder / f"{stem}.cpp").write_text("".join(includes))
+# Sources of a batch: those of its models that go into each. Only the first shard of a CPU's model holds kernels.
+BATCH_SOURCES = {
+    "cpu": {"kernels": ["{0}_kernels_x86_64_v3_0.cpp"], "run": ["{0}_run_x86_64_v3.cpp"]},
+    "cuda": {"run": ["{0}_run_sm_90.cpp"], "data": ["{0}_images_sm_90.cpp", "{0}_weights.cpp"]},
+}
 
 
-def configure(folder: Path, batches: dict[str, Sequence[str]]) -> None:
+def write_batch(folder: Path, targets: Sequence[str], device: str) -> None:
+    for stem, patterns in BATCH_SOURCES[device].items():
+        files = [f"{target}/src/{pattern.format(target)}" for target in targets for pattern in patterns]
+        (folder / f"{stem}.cpp").write_text("".join(f'#include "{file}"\n' for file in files))
+    for data in folder.glob("*/*.bin") if device == "cuda" else ():  # where the assembler finds them
+        if not (folder / data.name).exists():
+            (folder / data.name).hardlink_to(data)
+
+
+def build_folder(folder: Path, name: str, device: str) -> Path:
+    """Of batches for a GPU each has its own: several processes may build some at a time."""
+    return folder / "build" if device == "cpu" else folder / name / "build"
+
+
+def configure(folder: Path, name: str, targets: Sequence[str], device: str) -> None:
+    build = build_folder(folder, name, device)
     (folder / "CMakeLists.txt").write_text(CMAKE)
-    lines = [f"sweep_batch({name} {' '.join(targets)})\n" for name, targets in batches.items()]
-    (folder / "batches.cmake").write_text("".join(lines))
+    (folder / name / "batch.cmake").write_text(f"sweep_{device}_batch({name} {' '.join(targets)})\n")
     run(
-        "cmake", "-S", folder, "-B", folder / "build", "-G", "Ninja", "-DCMAKE_CXX_FLAGS=-O1",
+        "cmake", "-S", folder, "-B", build, "-G", "Ninja", "-DCMAKE_CXX_FLAGS=-O1",
         f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}",
+        f"-DSWEEP_BATCH={name}",
         *(["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []),
     )  # fmt: skip
 
@@ -222,15 +272,15 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def compile_batch(folder: Path, name: str, targets: Sequence[str], jobs: int) -> dict[str, str]:
+def compile_batch(folder: Path, name: str, targets: Sequence[str], jobs: int, device: str) -> dict[str, str]:
     """Compiles a batch. The targets that do not compile are left out of it and returned, each with the error."""
     broken: dict[str, str] = {}
     remaining = list(targets)
     while remaining:
-        write_batch(folder / name, remaining)
-        configure(folder, {name: remaining})
+        write_batch(folder / name, remaining, device)
+        configure(folder, name, remaining, device)
         try:
-            run("cmake", "--build", folder / "build", "--parallel", str(jobs))
+            run("cmake", "--build", build_folder(folder, name, device), "--parallel", str(jobs))
             return broken
         except RuntimeError as error:
             found = re.search(r"(\w+)/src/\w+\.[ch]pp:\d+:\d+: (?:fatal )?error: .*", str(error))
@@ -253,7 +303,7 @@ def call(target: str, build: Path, folder: Path) -> tuple[str, str]:
     library = aotbuild.load(build / f"lib{target}.so", num_threads=2)
     greatest = 0.0
     for number, (inputs, outputs) in enumerate(recorded["cases"]):
-        tensors = [_unpacked(*packed) for packed in inputs]
+        tensors = [unpacked(*packed) for packed in inputs]
         sizes = f"with inputs of sizes {[list(tensor.shape) for tensor in tensors]} " if number else ""
         try:
             if number == 0:
@@ -262,8 +312,8 @@ def call(target: str, build: Path, folder: Path) -> tuple[str, str]:
                 result = library(*tensors)
         except Exception as error:
             return WRONG, f"the call {sizes}fails: {type(error).__name__}: {error}"
-        expected = [_unpacked(*packed) for packed in outputs]
-        problem, difference = _compare(result, expected, recorded["tolerance"], recorded["random"])
+        expected = [unpacked(*packed) for packed in outputs]
+        problem, difference = compare(result, expected, recorded["tolerance"], recorded["random"])
         if problem:
             return WRONG, sizes + problem
         greatest = max(greatest, difference)
@@ -272,7 +322,7 @@ def call(target: str, build: Path, folder: Path) -> tuple[str, str]:
     return PASSES, f"error {greatest:.1e}"
 
 
-def _compare(result: Any, expected: Sequence[Any], tolerance: tuple[float, float], random: bool) -> tuple[str, float]:
+def compare(result: Any, expected: Sequence[Any], tolerance: tuple[float, float], random: bool) -> tuple[str, float]:
     """What is wrong, if anything, and the greatest error in parts of the greatest value."""
     import torch
     from model_builds import leaves
@@ -323,6 +373,14 @@ def _named(kwargs: dict[str, Any]) -> dict[str, Any]:
 # --- the sweep
 
 
+GPU_RESULTS = ROOT / "benchmarks" / "results" / "h100-sweep.json"
+
+
+def read_results(path: Path) -> list[Result]:
+    """Results of a GPU that were checked in."""
+    return [Result(**result) for result in json.loads(path.read_text())] if path.exists() else []
+
+
 class Log:
     """The results so far: a JSON line for each sample, so that an interrupted sweep goes on where it stopped."""
 
@@ -350,45 +408,57 @@ def batches(samples: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield samples[start : start + size]
 
 
-def sweep(samples: Sequence[Any], folder: Path, log: Log, *, seconds: float, batch: int, jobs: int) -> None:
-    """Runs the samples; the log gets a result of each."""
-    _warm_up()
-    for number, part in enumerate(batches(samples, batch)):
-        name = f"batch{number}"
+def sweep(samples: Sequence[Any], folder: Path, log: Log, arguments: argparse.Namespace) -> None:
+    """Runs the samples, or builds them for a GPU; the log gets a result of each."""
+    device, seconds = arguments.device, arguments.seconds
+    _warm_up(device)
+    for number, part in enumerate(batches(samples, arguments.batch)):
+        name = f"batch{number}" if device == "cpu" else new_batch(folder)
         shutil.rmtree(folder / name, ignore_errors=True)
         generated = []
         for sample in part:
             target = folder / name / sample.id
-            outcome = in_child(functools.partial(generate, sample, target), seconds)
+            outcome = in_child(functools.partial(generate, sample, target, device), seconds)
             if outcome[0]:
                 log.add(sample, outcome)
             else:
                 generated.append(sample)
-        broken = compile_batch(folder, name, [sample.id for sample in generated], jobs) if generated else {}
+        ids = [sample.id for sample in generated]
+        broken = compile_batch(folder, name, ids, arguments.jobs, device) if generated else {}
         for sample in generated:
             if sample.id in broken:
                 log.add(sample, (COMPILER, broken[sample.id]))
-                continue
-            target = folder / name / sample.id
-            run_it = functools.partial(call, sample.id, folder / "build", target)
-            log.add(sample, in_child(run_it, seconds))
+            elif device == "cuda":
+                log.add(sample, (BUILT, name))
+            else:
+                run_it = functools.partial(call, sample.id, folder / "build", folder / name / sample.id)
+                log.add(sample, in_child(run_it, seconds))
 
 
-def _warm_up() -> None:
+def new_batch(folder: Path) -> str:
+    """A name that no batch has: of those for a GPU, all are kept."""
+    for number in itertools.count():
+        try:
+            (folder / f"batch{number}").mkdir()
+        except FileExistsError:
+            continue
+        return f"batch{number}"
+    raise AssertionError
+
+
+def _warm_up(device: str) -> None:
     """Loads and sets up TorchInductor once, so that forks need not. No parallel loop may have run before a fork."""
     import torch
     from sweep_samples import Sample
 
     from aotbuild import capture
-    from aotbuild.inductor import lowering
     from aotbuild.model import Model
-    from aotbuild.target import cpu_isa
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     sample = Sample("op", "warm_up", "float32", 0, lambda: Model(torch.nn.ReLU(), (torch.ones(2),)))
     captured = capture.capture(capture.Source(sample.make(), None, ()), (), sample.id)
-    lowering.lower(captured, [cpu_isa("x86-64-v3")], target=sample.id, shard_count=1)
+    lower(captured, sample.id, device)
 
 
 def main() -> None:
@@ -397,21 +467,25 @@ def main() -> None:
     parser.add_argument("--dtype", action="append", help="element types of operators' and modules' samples")
     parser.add_argument("--only", nargs="+", help="entries of the databases by name")
     parser.add_argument("--samples", type=int, default=1, help="how many of each entry and element type")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "sweep")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--folder", type=Path, help="build/sweep, or build/sweep-cuda")
     parser.add_argument("--seconds", type=float, default=60, help="limit of each stage of a sample")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--limit", type=int, help="stops after so many samples; the next run goes on")
+    parser.add_argument("--part", default="1/1", help="I/N: the I-th of N parts of the samples, for several processes")
     parser.add_argument("--jobs", type=int, default=1, help="compilations at a time")
     parser.add_argument("--again", action="append", choices=OUTCOMES, help="runs samples with this outcome again")
     parser.add_argument("--report", type=Path, help="writes coverage.md and models.md to a folder, and runs nothing")
     arguments = parser.parse_args()
-    folder: Path = arguments.folder.resolve()
+    default = ROOT / "build" / ("sweep" if arguments.device == "cpu" else "sweep-cuda")
+    folder: Path = (arguments.folder or default).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.report:
         import sweep_report
 
         results = list(Log(folder / "results.jsonl").read().values())
-        (arguments.report / "coverage.md").write_text(sweep_report.coverage(results))
+        on_gpu = read_results(GPU_RESULTS)
+        (arguments.report / "coverage.md").write_text(sweep_report.coverage(results, on_gpu))
         (arguments.report / "models.md").write_text(sweep_report.models(results))
         return
     from sweep_samples import all_samples
@@ -427,8 +501,9 @@ def main() -> None:
     start = time.monotonic()
     log = Log(log_path)
     done = log.read()
-    samples = [sample for sample in samples if sample.id not in done][: arguments.limit]
-    sweep(samples, folder, log, seconds=arguments.seconds, batch=arguments.batch, jobs=arguments.jobs)
+    part, parts = map(int, arguments.part.split("/"))
+    samples = [sample for sample in samples[part - 1 :: parts] if sample.id not in done][: arguments.limit]
+    sweep(samples, folder, log, arguments)
     print(f"{time.monotonic() - start:.0f} s")
 
 

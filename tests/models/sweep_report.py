@@ -22,6 +22,22 @@ of the operators that the runtime implements itself, and a few more. This page i
 `python tests/models/sweep.py --report docs`.
 
 """
+_TITLE = "## Operators that the runtime lacks"
+_REST_TITLE = "## Everything else that does not pass"
+_GPU_HEAD = """\
+## On a GPU
+
+The same samples built for CUDA (`sm_90`) on a machine without a GPU, and run on an H100 with the driver alone. Each was
+called three times, with its kernels launched one by one, captured into a CUDA graph, and replayed from that; all three
+results are compared with eager PyTorch's on the CPU, with the tolerances above. The results are
+`benchmarks/results/h100-sweep.json`; [CUDA](cuda.md#the-sweep) has the commands. This section is written by
+`python tests/models/sweep_cuda.py compare`.
+
+"""
+_GPU_TITLE = "### Operators without a Triton kernel"
+_GPU_REST_TITLE = "### Everything else that does not pass on a GPU"
+# What stands in front of the operators in a short refusal.
+NO_KERNEL = "no Triton kernel for "
 _MISSING = re.compile(r"^  (\S+?)(?: \(\d+ calls?\))?$", re.MULTILINE)
 
 
@@ -48,16 +64,27 @@ def models(results: Iterable[Result]) -> str:
     for name, (kind, _) in ARCHITECTURES.items():
         if name in found:
             passes = found[name].outcome == "passes"
-            detail = found[name].detail.removeprefix("error ") if passes else _first_reason(found[name].detail)
+            detail = found[name].detail.removeprefix("error ") if passes else first_reason(found[name].detail)
             lines.append(f"| {name} | {kind} | {found[name].outcome} | {detail} |\n")
     return _MODELS_HEAD + "".join(lines)
 
 
-def coverage(results: Iterable[Result]) -> str:
+def coverage(results: Iterable[Result], on_gpu: Iterable[Result]) -> str:
     """The page of operators, modules and examples. Samples that the databases do not have are left out."""
-    found = [result for result in results if result.outcome != "no such sample" and result.kind in _TITLES]
-    parts = [_HEAD, _counts(found), _missing(found), _reasons(found)]
-    return "".join(parts)
+    found = _of_databases(results)
+    parts = [_HEAD, _counts(found), _missing(found, _TITLE), _reasons(found, _REST_TITLE)]
+    return with_gpu("".join(parts), on_gpu)
+
+
+def with_gpu(page: str, results: Iterable[Result]) -> str:
+    """The page with a new section of what ran on a GPU."""
+    found = _of_databases(results)
+    parts = [_GPU_HEAD, _counts(found), _missing(found, _GPU_TITLE), _reasons(found, _GPU_REST_TITLE)]
+    return f"{page.partition(_GPU_HEAD)[0].rstrip()}\n\n{''.join(parts)}"
+
+
+def _of_databases(results: Iterable[Result]) -> list[Result]:
+    return [result for result in results if result.outcome != "no such sample" and result.kind in _TITLES]
 
 
 def _counts(results: list[Result]) -> str:
@@ -72,29 +99,35 @@ def _counts(results: list[Result]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def _missing(results: list[Result]) -> str:
+def missing_operators(detail: str) -> list[str]:
+    """The operators that a refusal names."""
+    if detail.startswith(NO_KERNEL):
+        return detail.removeprefix(NO_KERNEL).split(", ")
+    return _MISSING.findall(detail) if "has no kernel for" in detail or "no Triton kernel serves" in detail else []
+
+
+def _missing(results: list[Result], title: str) -> str:
     calls: dict[str, set[str]] = defaultdict(set)
     for result in results:
-        if "has no kernel for" in result.detail:
-            for operator in _MISSING.findall(result.detail):
-                calls[operator].add(result.name)
+        for operator in missing_operators(result.detail):
+            calls[operator].add(result.name)
     if not calls:
         return ""
-    lines = ["## Operators that the runtime lacks", "", "| operator | needed by |", "|---|---|"]
+    lines = [title, "", "| operator | needed by |", "|---|---|"]
     for operator, names in sorted(calls.items(), key=lambda item: (-len(item[1]), item[0])):
         lines.append(f"| `{operator}` | {', '.join(sorted(names))} |")
     return "\n".join(lines) + "\n\n"
 
 
-def _reasons(results: list[Result]) -> str:
+def _reasons(results: list[Result], title: str) -> str:
     rest: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for result in results:
-        if result.outcome != "passes" and "has no kernel for" not in result.detail:
-            rest[result.name, result.outcome, _first_reason(result.detail)].append(result.dtype)
+        if result.outcome != "passes" and not missing_operators(result.detail):
+            rest[result.name, result.outcome, first_reason(result.detail)].append(result.dtype)
     if not rest:
         return ""
     lines = [
-        "## Everything else that does not pass",
+        title,
         "",
         "| entry | element types | outcome | reason |",
         "|---|---|---|---|",
@@ -104,7 +137,7 @@ def _reasons(results: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _first_reason(detail: str) -> str:
+def first_reason(detail: str) -> str:
     """One line, without paths and the sample's own name."""
     lines = [line.strip() for line in detail.splitlines() if line.strip() and not line.strip().startswith("at /")]
     text = " ".join(lines[:2])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch._inductor.fx_passes import joint_graph
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -29,6 +30,16 @@ class _OnCpu(TorchDispatchMode):
         return func(*pytree.tree_map(move, args), **pytree.tree_map(move, kwargs or {}))
 
 
+class _MadeOnCpu(TorchFunctionMode):
+    """The same for functions such as ``torch.full``, which ask for the device before they are dispatched."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        return func(*args, **({**named, "device": torch.device("cpu")} if "device" in named else named))
+
+
 @contextlib.contextmanager
 def constants_on_cpu() -> Iterator[None]:
     """Folds constants on the CPU for the time of the passes over the joint graph."""
@@ -40,7 +51,7 @@ def constants_on_cpu() -> Iterator[None]:
             return deduce(self, node)
 
     def add_peephole_patterns(self: Any, original: Any = folder._add_peephole_patterns) -> None:
-        with _OnCpu():
+        with _MadeOnCpu():
             original(self)
 
     with (

@@ -11,7 +11,7 @@ import torch
 import torch._inductor.decomposition
 import torch._inductor.lowering
 
-from aotbuild.inductor.cuda import attention, convolution, sort
+from aotbuild.inductor.cuda import attention, convolution, operators, scatter_reductions, selection, sort
 
 aten = torch.ops.aten
 
@@ -37,6 +37,9 @@ def _first(decomposition: Callable[..., Any], following: Callable[..., Any]) -> 
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     """By operator; one that returns NotImplemented leaves the call to the next."""
     return {
+        **operators.TABLE,
+        **scatter_reductions.TABLE,
+        **selection.TABLE,
         aten.convolution.default: convolution.decompose,
         aten.scaled_dot_product_attention.default: attention.decompose,
         aten.sort.default: sort.sort,
@@ -54,16 +57,21 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2, dtype=a.dtype)
 
 
+def _has_template(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether Triton's matrix product takes the operands; products over or of nothing it does not."""
+    return a.dtype in _TENSOR_CORE_DTYPES and not any(isinstance(n, int) and n == 0 for n in (*a.shape, *b.shape))
+
+
 def _mm(a: torch.Tensor, b: torch.Tensor) -> Any:
-    return NotImplemented if a.dtype in _TENSOR_CORE_DTYPES else _product(a, b)
+    return NotImplemented if _has_template(a, b) else _product(a, b)
 
 
 def _bmm(a: torch.Tensor, b: torch.Tensor) -> Any:
-    return NotImplemented if a.dtype in _TENSOR_CORE_DTYPES else _product(a, b)
+    return NotImplemented if _has_template(a, b) else _product(a, b)
 
 
 def _addmm(bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
-    return NotImplemented if a.dtype in _TENSOR_CORE_DTYPES else beta * bias + alpha * _product(a, b)
+    return NotImplemented if _has_template(a, b) else beta * bias + alpha * _product(a, b)
 
 
 @contextlib.contextmanager

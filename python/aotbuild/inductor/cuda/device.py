@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch._inductor.inductor_prims
 from torch._dynamo import device_interface
+from torch._subclasses import fake_tensor
+from torch.utils import _pytree as pytree
+from torch.utils._mode_utils import no_dispatch
 
 from aotbuild.target import CudaArchitecture
 
@@ -160,6 +165,8 @@ def declared(gpu: CudaArchitecture) -> Iterator[None]:
     registered = {key: interface for key in device_interface.device_interfaces if key.partition(":")[0] == "cuda"}
     _forget_devices()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_device_guard())
+        stack.enter_context(unittest.mock.patch.object(fake_tensor, "run_fallback_kernel", _result_on_cpu))
         for name, function in patches.items():
             stack.enter_context(unittest.mock.patch.object(torch.cuda, name, function))
         stack.enter_context(unittest.mock.patch.dict(device_interface.device_interfaces, registered))
@@ -172,6 +179,53 @@ def declared(gpu: CudaArchitecture) -> Iterator[None]:
         stack.callback(setattr, driver, "_active", active)
         stack.callback(_forget_devices)
         yield
+
+
+@contextlib.contextmanager
+def _device_guard() -> Iterator[None]:
+    """Gives a PyTorch that was built without CUDA the meta device's guard for it, which does nothing.
+
+    Indexing, ``~``, ``contiguous()``, ``copy_()`` and a few more ask for the guard of their tensor's device before fake
+    tensors get to see the call, and fail where there is none. FakeTensorMode puts one that does nothing in the place of
+    CUDA's, but only where PyTorch was built with CUDA.
+    """
+    from torch._C._autograd import DeviceType
+
+    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
+    cuda, meta = DeviceType.CUDA.value, DeviceType.Meta.value
+    guards = (ctypes.c_void_p * (max(cuda, meta) + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
+    if guards[cuda] is not None:
+        yield
+        return
+    guards[cuda] = guards[meta]
+    try:
+        yield
+    finally:
+        guards[cuda] = None
+
+
+def _result_on_cpu(mode: Any, operator: Any, leaves: Sequence[Any], spec: pytree.TreeSpec, error: RuntimeError) -> Any:
+    """The sizes of an operator's results where only a kernel can tell them: upstream runs the GPU's, this the CPU's.
+
+    No such operator becomes a Triton kernel; lowering refuses them all by name.
+    """
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    vary = any(isinstance(size, torch.SymInt) for tensor in tensors for size in tensor.shape)
+    if vary or torch.Tag.inplace_view in operator.tags:
+        raise error
+    cpu = torch.device("cpu")
+    with no_dispatch():
+        real = [
+            torch.zeros(leaf.shape, dtype=leaf.dtype) if isinstance(leaf, torch.Tensor)
+            else cpu if isinstance(leaf, torch.device) else leaf
+            for leaf in leaves
+        ]  # fmt: skip
+        args, kwargs = pytree.tree_unflatten(real, spec)
+        results = operator(*args, **kwargs)
+    with mode:
+        return pytree.tree_map_only(
+            torch.Tensor, lambda t: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda:0"), results
+        )
 
 
 def _lookup_seed_meta(seeds: torch.Tensor, index: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from aotbuild import capture
 from aotbuild.capture import tensor_data
+from aotbuild.errors import AotbuildError
 from aotbuild.inductor import graph as cpu_graph
 from aotbuild.inductor.cuda import channels_last, decompositions
 from aotbuild.inductor.cuda.derived import SplitGraph, constant_weights, split
@@ -34,7 +37,12 @@ def prepare(program: ExportedProgram) -> SplitGraph:
     table = cpu_graph.decomposition_table([BATCH_NORM])
     decompositions.extend(table)
     with torch.no_grad():
-        decomposed = moved.run_decompositions(table, decompose_custom_triton_ops=True)
+        try:
+            decomposed = moved.run_decompositions(table, decompose_custom_triton_ops=True)
+        except AotbuildError:
+            raise
+        except Exception as error:
+            raise _not_on_gpu(error) from error
     # Weights are found by name, and shared ones by their storage, which fake tensors have not.
     decomposed._state_dict = dict(program.state_dict)
     decomposed._constants = {**decomposed.constants, **program.constants}
@@ -59,6 +67,19 @@ def prepare(program: ExportedProgram) -> SplitGraph:
     gm.recompile()
     prepared.fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     return split(prepared)
+
+
+def _not_on_gpu(error: Exception) -> AotbuildError:
+    """For what PyTorch cannot trace on tensors of a GPU."""
+    text = str(error).strip()
+    operator = re.search(r"call_function\[target=torch\.ops\.([\w.]+)\]", text)
+    place = capture.user_frame(text)
+    return AotbuildError(
+        f"the model cannot run on a GPU: {operator[1] if operator else 'PyTorch'} raises {type(error).__name__}: "
+        f"{text.splitlines()[0] if text else ''}\n"
+        + (f"  at {place}\n" if place else "")
+        + "  Rewrite this line with other operators."
+    )
 
 
 def _moved(program: ExportedProgram) -> ExportedProgram:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import linecache
@@ -141,7 +143,7 @@ def compile_kernels(
 
     Args:
         choose: answers the configuration of a kernel.
-        processes: how many work at a time; None: as many as processors and free memory allow.
+        processes: how many work at a time; None: as many as processors and free memory allow; 0: this process.
         cache: folder of results by content; None is ``default_cache()``.
 
     Raises:
@@ -203,13 +205,19 @@ def _compile_all(jobs: Sequence[_Job], processes: int | None) -> Iterator[Compil
     """Results in the order of the jobs; a text says why a kernel did not compile."""
     if not jobs:
         return
-    count = min(len(jobs), processes or _process_count())
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *_PRELOADED])
-    with concurrent.futures.ProcessPoolExecutor(count, context, _limit_memory) as pool:
-        for future in [pool.submit(_compile, job) for job in jobs]:
+    pending: list[Callable[[], CompiledKernel]]
+    with contextlib.ExitStack() as stack:
+        if processes == 0:
+            pending = [functools.partial(_compile, job) for job in jobs]
+        else:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([__name__, *_PRELOADED])
+            count = min(len(jobs), processes or _process_count())
+            pool = stack.enter_context(concurrent.futures.ProcessPoolExecutor(count, context, _limit_memory))
+            pending = [pool.submit(_compile, job).result for job in jobs]
+        for result in pending:
             try:
-                yield future.result()
+                yield result()
             except concurrent.futures.process.BrokenProcessPool:
                 yield "the compiling process ended (out of memory?)"
             except MemoryError:

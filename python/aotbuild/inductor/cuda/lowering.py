@@ -25,7 +25,7 @@ from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
 from aotbuild.inductor.cuda.derived import SplitGraph
 from aotbuild.inductor.cuda.device import declared
-from aotbuild.inductor.cuda.graph import prepare
+from aotbuild.inductor.cuda.graph import DEVICE, prepare
 from aotbuild.inductor.cuda.kernels import CompiledKernel, compile_kernels
 from aotbuild.inductor.cuda.tunable import (
     KernelTuning,
@@ -89,7 +89,8 @@ def lower_cuda(
     Args:
         architectures: values of CUDA_ARCHITECTURES ("90", "80-virtual").
         measured: answers what tuning found for a kernel; the heuristics choose where it does not know.
-        processes: how many kernels compile at a time; None: as many as processors and memory allow.
+        processes: how many kernels compile at a time; None: as many as processors and memory allow; 0: this process
+            compiles them.
 
     Raises:
         AotbuildError: for an unknown architecture or option, operators that would need a library (all of them at
@@ -234,6 +235,7 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
         aot_mode=True,
         is_inference=True,
     )
+    graph.device_types.add(DEVICE.type)  # chooses the wrapper, also of a model that has no tensor
     graph.freeze_runtime_asserts()
     with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
         graph.run(*fake_inputs)

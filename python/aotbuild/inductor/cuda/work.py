@@ -76,7 +76,7 @@ def _accesses(nodes: Sequence[Any]) -> Iterator[int]:
         visited = None if ranges is None else _hint(math.prod(itertools.chain(*ranges)))
         for writes, dependencies in ((False, node.read_writes.reads), (True, node.read_writes.writes)):
             for dependency in dependencies:
-                if isinstance(dependency, WeakDep):
+                if isinstance(dependency, WeakDep) or not _has_memory(dependency.name):
                     continue
                 size = _numel(dependency.name)
                 if visited is not None and not isinstance(dependency, StarDep):
@@ -89,6 +89,12 @@ def _accesses(nodes: Sequence[Any]) -> Iterator[int]:
         outlives = buffer is None or any(user.node not in inside for user in buffer.users)
         if outlives if writes else name not in made:
             yield count * V.graph.get_dtype(name).itemsize
+
+
+def _has_memory(name: str) -> bool:
+    """Sizes that are read on the host are buffers to the scheduler, too."""
+    buffer = V.graph.try_get_buffer(name)
+    return not isinstance(getattr(buffer, "layout", None), ir.NoneLayout)
 
 
 def _numel(name: str) -> int:
