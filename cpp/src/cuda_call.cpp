@@ -122,8 +122,9 @@ void CudaCall::copy(Tensor& destination, const Tensor& source, const char* funct
 
 void CudaCall::copy_bytes(void* destination, const void* source, std::size_t nbytes, const char* function) {
   if (nbytes == 0) return;
-  device_->check(device_->driver().copy_on_device(device_pointer(destination), device_pointer(source), nbytes, stream_),
-                 "cuMemcpyDtoDAsync", " in ", function, " for ", nbytes, " bytes");
+  device_->check(
+      device_->driver().copy_on_device(device_pointer(destination), device_pointer(source), nbytes, copy_stream()),
+      "cuMemcpyDtoDAsync", " in ", function, " for ", nbytes, " bytes");
 }
 
 void CudaCall::copy_on_device(Tensor& destination, const Tensor& source, const char* function) {
@@ -147,7 +148,7 @@ void CudaCall::copy_on_device(Tensor& destination, const Tensor& source, const c
                        rectangle.source_pitch = static_cast<std::size_t>(pitches[1]);
                        rectangle.width = width;
                        rectangle.height = height;
-                       device_->check(device_->driver().copy_2d(&rectangle, stream_), "cuMemcpy2DAsync", " in ",
+                       device_->check(device_->driver().copy_2d(&rectangle, copy_stream()), "cuMemcpy2DAsync", " in ",
                                       function, " for ", height, " rows of ", width, " bytes");
                      });
 }
@@ -165,7 +166,7 @@ void CudaCall::copy_from_host(Tensor& destination, const Tensor& source, const c
   if (!dense) uploaded = make_device_tensor(*this, staged->dtype, staged->ndim, staged->sizes(), nullptr);
   Tensor& target = dense ? destination : *uploaded;
   // From memory that is not pinned, the driver has taken the bytes when this returns.
-  device_->check(device_->driver().copy_to_device(device_pointer(target.data()), staged->data(), nbytes, stream_),
+  device_->check(device_->driver().copy_to_device(device_pointer(target.data()), staged->data(), nbytes, copy_stream()),
                  "cuMemcpyHtoDAsync", " in ", function, " for ", nbytes, " bytes");
   if (!dense) copy_on_device(destination, target, function);
 }
@@ -182,8 +183,9 @@ void CudaCall::copy_to_host(Tensor& destination, const Tensor& source, const cha
   const TensorPtr staged = make_tensor(readable.dtype, readable.ndim, readable.sizes(), readable.strides());
   const std::size_t nbytes = staged->storage->nbytes;
   if (nbytes != 0) {
-    device_->check(device_->driver().copy_to_host(staged->data(), device_pointer(readable.data()), nbytes, stream_),
-                   "cuMemcpyDtoHAsync", " in ", function, " for ", nbytes, " bytes");
+    device_->check(
+        device_->driver().copy_to_host(staged->data(), device_pointer(readable.data()), nbytes, copy_stream()),
+        "cuMemcpyDtoHAsync", " in ", function, " for ", nbytes, " bytes");
     device_->check(device_->driver().stream_synchronize(stream_), "cuStreamSynchronize", " in ", function);
   }
   aotbuild::detail::copy(destination, *staged, function);
@@ -209,16 +211,17 @@ void CudaCall::fill(Tensor& destination, const void* value, const char* function
         auto pitch = static_cast<std::size_t>(pitches[0]);
         int result = kSuccess;
         if (element == 1) {
-          result = driver.set_2d_8(data, pitch, static_cast<unsigned char>(words[0]), width, height, stream_);
+          result = driver.set_2d_8(data, pitch, static_cast<unsigned char>(words[0]), width, height, copy_stream());
         } else if (element == 2) {
-          result = driver.set_2d_16(data, pitch, static_cast<unsigned short>(words[0]), width / 2, height, stream_);
+          result =
+              driver.set_2d_16(data, pitch, static_cast<unsigned short>(words[0]), width / 2, height, copy_stream());
         } else if (uniform) {
-          result = driver.set_2d_32(data, pitch, words[0], width / 4, height, stream_);
+          result = driver.set_2d_32(data, pitch, words[0], width / 4, height, copy_stream());
         }
         // Larger elements word by word, down a column that is one word wide; row by row.
         for (std::size_t row = 0; !uniform && row < height; ++row) {
           for (std::size_t w = 0; w < element / 4 && result == kSuccess; ++w) {
-            result = driver.set_2d_32(data + row * pitch + 4 * w, element, words[w], 1, width / element, stream_);
+            result = driver.set_2d_32(data + row * pitch + 4 * w, element, words[w], 1, width / element, copy_stream());
           }
         }
         device_->check(result, "cuMemsetD2DAsync", " in ", function);
@@ -238,7 +241,7 @@ void CudaCall::write_seeds(void* data, std::size_t count) {
   for (std::int64_t& value : values) value = seeds_.next();
   const std::size_t nbytes = count * sizeof(std::int64_t);
   // From memory that is not pinned, the driver has taken the bytes when this returns.
-  device_->check(device_->driver().copy_to_device(device_pointer(data), values.data(), nbytes, stream_),
+  device_->check(device_->driver().copy_to_device(device_pointer(data), values.data(), nbytes, copy_stream()),
                  "cuMemcpyHtoDAsync", " for random seeds");
 }
 

@@ -47,8 +47,8 @@ class CudaCall final : public DeviceCall {
   void copy_bytes(void* destination, const void* source, std::size_t nbytes, const char* function) override;
 
   // As context_launch and context_aligned.
-  void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments) const {
-    kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_);
+  void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments) {
+    if (kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_, follows_kernel_)) follows_kernel_ = true;
   }
   Tensor* aligned(Tensor& tensor);
   // As context_index_error.
@@ -69,6 +69,11 @@ class CudaCall final : public DeviceCall {
   const std::string& obstacle() const { return obstacle_; }
 
  private:
+  // The stream, for work that is no kernel.
+  Stream copy_stream() {
+    follows_kernel_ = false;
+    return stream_;
+  }
   void write_seeds(void* data, std::size_t count);
   // Throws while a graph is captured: what the host reads or writes then would be the same in every replay.
   void need_host(const char* function, const char* what);
@@ -84,6 +89,7 @@ class CudaCall final : public DeviceCall {
   const Stream stream_;
   const CheckedCall* const call_;
   const bool captures_;
+  bool follows_kernel_ = false;  // the last work of this pass is a kernel
   std::vector<std::shared_ptr<void>> result_blocks_;
   std::vector<TensorPtr> kept_;  // until the run function has returned
   std::vector<SeedBlock> seed_blocks_;

@@ -96,6 +96,7 @@ struct Copy2D {  // CUDA_MEMCPY2D_v2
 
 inline constexpr int kLaunchAttributeCooperative = 2;
 inline constexpr int kLaunchAttributeClusterDimension = 4;
+inline constexpr int kLaunchAttributeProgrammaticSerialization = 6;
 
 struct alignas(8) LaunchAttribute {  // CUlaunchAttribute: the value is a union of 64 bytes
   int id;

@@ -11,6 +11,9 @@ namespace {
 // Without asking, a kernel may use this much (CUDA C++ Programming Guide, "Shared Memory" of each capability).
 constexpr unsigned kPlainSharedBytes = 48 * 1024;
 constexpr unsigned kPortableClusterBlocks = 8;
+// Programmatic dependent launches are captured into graphs since this release ("CUDA C++ Programming Guide", "Use in
+// CUDA Graphs").
+constexpr int kProgrammaticLaunchVersion = 12030;
 
 bool loads_on(const CudaVariantSpec& variant, int capability) {
   switch (variant.kind) {
@@ -133,21 +136,24 @@ void CudaKernels::unload() noexcept {
   for (Module module : modules_) device_->driver().module_unload(module);
 }
 
-void CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments,
-                         Stream stream) const {
+bool CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream,
+                         bool follows_kernel) const {
   if (kernel < 0 || static_cast<std::size_t>(kernel) >= functions_.size()) {
     fail("context_launch", "there is no kernel ", kernel);
   }
-  if (grid_x == 0 || grid_y == 0 || grid_z == 0) return;
+  if (grid_x == 0 || grid_y == 0 || grid_z == 0) return false;
   const CudaKernelSpec& spec = variant_.kernels[kernel];
   const Function function = functions_[static_cast<std::size_t>(kernel)];
   const Driver& driver = device_->driver();
+  // After a copy the attribute would let a kernel start before the copy has ended.
+  const bool starts_early =
+      follows_kernel && spec.waits && !spec.cooperative && driver.version >= kProgrammaticLaunchVersion;
   int result = kSuccess;
-  if (spec.cluster_blocks <= 1 && !spec.cooperative) {
+  if (spec.cluster_blocks <= 1 && !spec.cooperative && !starts_early) {
     result = driver.launch_kernel(function, grid_x, grid_y, grid_z, spec.threads, 1, 1, spec.shared_bytes, stream,
                                   arguments, nullptr);
   } else {
-    LaunchAttribute attributes[2] = {};
+    LaunchAttribute attributes[3] = {};
     LaunchConfig config{{grid_x, grid_y, grid_z}, {spec.threads, 1, 1}, spec.shared_bytes, stream, attributes, 0};
     if (spec.cluster_blocks > 1) {
       config.grid[0] *= spec.cluster_blocks;
@@ -162,11 +168,17 @@ void CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned 
       attribute.id = kLaunchAttributeCooperative;
       attribute.value[0] = 1;
     }
+    if (starts_early) {
+      LaunchAttribute& attribute = attributes[config.attribute_count++];
+      attribute.id = kLaunchAttributeProgrammaticSerialization;
+      attribute.value[0] = 1;
+    }
     result = driver.launch_kernel_ex(&config, function, arguments, nullptr);
   }
-  if (result == kSuccess) return;
+  if (result == kSuccess) return true;
   device_->check(result, "cuLaunchKernel", " for kernel '", spec.name, "' with ", grid_x, " x ", grid_y, " x ", grid_z,
                  " blocks of ", spec.threads, " threads and ", spec.shared_bytes, " bytes of shared memory");
+  return false;
 }
 
 }  // namespace aotbuild::detail::cuda

@@ -117,10 +117,10 @@ class CudaModelBuilder {
                                             {"add_weight", "increment", "broken", "lookup"}));
     const unsigned char* image = images_.back().data();
     const std::size_t size = images_.back().size();
-    kernels_.push_back({{"add_weight", image, size, 128, 1024, 1, 4, false},
-                        {"increment", image, size, 32, 0, 1, 1, false},
-                        {"broken", image, size, 32, 0, 1, 1, false},
-                        {"lookup", image, size, 32, 0, 1, 3, false}});
+    kernels_.push_back({{"add_weight", image, size, 128, 1024, 1, 4, false, false},
+                        {"increment", image, size, 32, 0, 1, 1, false, false},
+                        {"broken", image, size, 32, 0, 1, 1, false, false},
+                        {"lookup", image, size, 32, 0, 1, 3, false, false}});
     cuda_variants_.push_back({architecture, kind, max_shared_bytes, kernels_.back().size(), kernels_.back().data()});
     builder_.variants().push_back({name, nullptr, run_, &cuda_variants_.back()});
     return *this;
@@ -592,6 +592,69 @@ TEST_F(CudaCalls, LaunchesWithClustersAllBlocksResidentAndMuchSharedMemory) {
   EXPECT_EQ(fake_cuda::calls("cuLaunchKernelEx"), 2);
 }
 
+// y = x + 2 w; two kernels, zeros in a third tensor, nothing to launch, two kernels
+void run_chain(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  const std::int64_t length = length_of(inputs[0]);
+  const RAIIAtenTensorHandle first = allocate(context, length, -1);
+  const RAIIAtenTensorHandle second = allocate(context, length, -1);
+  launch_add(context, inputs[0], first, length);
+  launch_add(context, first, second, length);
+  check(aoti_torch_zero_(first));
+  launch_add(context, inputs[0], first, 0);
+  launch_add(context, inputs[0], first, length);
+  RAIIAtenTensorHandle y = allocate(context, length, 0);
+  launch_add(context, first, y, length);
+  outputs[0] = y.release();
+}
+
+std::vector<bool> early_launches;  // NOLINT: what the stand-in kernel was told
+
+class CudaEarlyLaunches : public Cuda {
+ protected:
+  void SetUp() override {
+    Cuda::SetUp();
+    early_launches.clear();
+    fake_cuda::add_kernel("add_weight",
+                          [](const fake_cuda::Launch& launch, void** arguments) {
+                            early_launches.push_back(launch.starts_early);
+                            const std::int64_t count = *static_cast<std::int64_t*>(arguments[3]);
+                            for (std::int64_t i = 0; i < count; ++i) {
+                              (*static_cast<float**>(arguments[2]))[i] =
+                                  (*static_cast<float**>(arguments[0]))[i] + **static_cast<float**>(arguments[1]);
+                            }
+                            return 0;
+                          },
+                          {8, 8, 8, 8});
+    builder_->input("x", kFloat, {dynamic("n", 0, 4096)})
+        .output("y", kFloat, {dynamic("n", 0, 4096)})
+        .weight("w", {1}, {10});
+    builder_.kernel(kAddWeight).waits = true;
+  }
+  // Two calls: the kernels are launched, then captured and replayed.
+  std::vector<bool> of_two_calls() {
+    Model model(builder_.spec(), cuda_options());
+    EXPECT_EQ(call(model, {1, 2}), (std::vector<float>{21, 22}));
+    EXPECT_EQ(call(model, {3, 4}), (std::vector<float>{23, 24}));
+    EXPECT_EQ(statistics_of(model).graph_replays, 1U);
+    return early_launches;
+  }
+  CudaModelBuilder builder_{run_chain};
+};
+
+TEST_F(CudaEarlyLaunches, FollowAKernelAndNothingElse) {
+  EXPECT_EQ(of_two_calls(), (std::vector<bool>{false, true, false, true, false, true, false, true}));
+}
+
+TEST_F(CudaEarlyLaunches, AreNotOfKernelsThatDoNotWait) {
+  builder_.kernel(kAddWeight).waits = false;
+  EXPECT_EQ(of_two_calls(), std::vector<bool>(8, false));
+}
+
+TEST_F(CudaEarlyLaunches, AreNotOfKernelsWhoseBlocksAreAllResident) {
+  builder_.kernel(kAddWeight).cooperative = true;
+  EXPECT_EQ(of_two_calls(), std::vector<bool>(8, false));
+}
+
 TEST_F(CudaGraphs, AreCapturedWhenSizesComeAgainAndReplayedWithOtherPointers) {
   const Context context;
   CudaModelBuilder builder = adder();
@@ -940,6 +1003,12 @@ std::string creation_error(CudaModelBuilder& builder, aotbuild_status status,
   Model model(builder.spec(), options);
   EXPECT_EQ(model.status, status);
   return aotbuild_last_error();
+}
+
+TEST_F(CudaEarlyLaunches, AreNotMadeByDriversWhoseGraphsDoNotHaveThem) {
+  use_fresh_driver();
+  fake_cuda::set_driver_version(12020);
+  EXPECT_EQ(of_two_calls(), std::vector<bool>(8, false));
 }
 
 TEST_F(CudaErrors, ADriverThatIsTooOld) {

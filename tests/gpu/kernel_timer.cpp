@@ -91,6 +91,36 @@ int cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned g
   return 0;
 }
 
+// CUlaunchConfig: its first members.
+struct LaunchConfig {
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_bytes;
+  Handle stream;
+  void* attributes;
+  unsigned attribute_count;
+};
+
+int cuLaunchKernelEx(const LaunchConfig* config, Handle function, void** parameters, void** extra) {
+  static const auto real =
+      reinterpret_cast<int (*)(const LaunchConfig*, Handle, void**, void**)>(find("cuLaunchKernelEx"));
+  const auto launch = [&](Handle where) {
+    LaunchConfig there = *config;
+    there.stream = where;
+    return real(&there, function, parameters, extra);
+  };
+  const int result = launch(config->stream);
+  if (!timer.is_on || result != 0) return result;
+  const char* name = "?";
+  call<const char**, Handle>("cuFuncGetName", &name, function);
+  timer.times.push_back({name,
+                         {config->grid[0], config->grid[1], config->grid[2]},
+                         config->block[0],
+                         config->shared_bytes,
+                         microseconds(config->stream, launch)});
+  return 0;
+}
+
 void kernel_timer_start(void) {
   timer.times.clear();
   timer.is_on = true;

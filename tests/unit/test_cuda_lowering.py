@@ -21,7 +21,7 @@ from aotbuild.target import CUDA_ARCHITECTURES, cpu_isa, cuda_target
 
 pytest.importorskip("triton")
 
-from aotbuild.inductor.cuda import cubin, indexing, sort
+from aotbuild.inductor.cuda import cubin, dependent, indexing, sort
 from aotbuild.inductor.cuda.lowering import CudaVariant, LoweredCuda, lower_cuda
 from aotbuild.inductor.lowering import lower
 
@@ -185,6 +185,7 @@ def test_model_becomes_cubins_and_launches(build: Callable[[], Model], tmp_path:
         assert found.architecture == 90
         assert len(found.kernels[kernel.symbol]) == kernel.parameter_count == len(arguments) + 2
         assert kernel.image in variant.images
+        assert kernel.waits, "it may start before the kernel before it has ended"
     compiler = shutil.which("g++")
     assert compiler is not None
     (tmp_path / f"{build.__name__}_kernels_sm_90.hpp").write_text(variant.kernels_header)
@@ -259,6 +260,35 @@ def test_index_reports_of_a_kernel() -> None:
     assert indexing.report_index_errors("other", "def other(in_ptr0):\n") == "def other(in_ptr0):\n"
 
 
+@pytest.mark.quick
+def test_wait_is_the_first_statement_of_a_kernel() -> None:
+    head = 'def helper(x):\n    return x\n\ndef copy(\n    x,\n    y,\n):\n    """Copies."""\n'
+    source = f"{head}    tl.store(y, tl.load(x))\n"
+    hopper, ampere = (CUDA_ARCHITECTURES[number] for number in (90, 80))
+    wait = "    tl.extra.cuda.gdc_wait()\n"
+    assert dependent.waiting(source, "copy", hopper) == source.replace("    tl.store", f"{wait}    tl.store")
+    assert dependent.waiting("def f(x): tl.store(x, 1)\n", "f", hopper) == "def f(x): tl.store(x, 1)\n"
+    assert dependent.waiting(source, "copy", ampere) == source
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "early",
+    [
+        "ld.global.b32 %r1, [%rd1];",
+        "@%p1 st.shared.b32 [%r1], %r2;",
+        "cp.async.cg.shared",
+        "@!%p2 atom.global.add",
+        "call.uni f",
+    ],
+)
+def test_wait_before_memory_is_touched(early: str) -> None:
+    head, wait, load = ".visible .entry k(\n)\n{\n\tld.param.b64 %rd1, [k_0];", "\tgriddepcontrol.wait;", f"\t{early}"
+    assert dependent.waits_first("\n".join((head, wait, load)))
+    assert not dependent.waits_first("\n".join((head, load, wait)))
+    assert not dependent.waits_first("\n".join((head, load)))
+
+
 def test_every_architecture() -> None:
     result = lowered(kv_cache, *(str(number) for number in CUDA_ARCHITECTURES), "80-virtual")
     assert [variant.isa for variant in result.variants] == [
@@ -268,7 +298,9 @@ def test_every_architecture() -> None:
     for variant in result.variants[:-1]:
         for kernel in variant.kernels:
             assert f"sm_{cubin.read(kernel.image).architecture}" == variant.isa
+            assert kernel.waits == (cubin.read(kernel.image).architecture >= 90)
     assert b".target sm_80\n" in result.variants[-1].kernels[0].image
+    assert not any(kernel.waits for kernel in result.variants[-1].kernels)
     assert result.counters == {"exports": 1, "decompositions": 1, "lowerings": len(result.variants)}
 
 

@@ -112,6 +112,7 @@ struct Graph {
 struct Stream {
   Context* context;
   std::deque<Operation> queue;
+  bool is_after_kernel = false;  // a kernel was the last to be queued or captured
   std::uint64_t issued = 0;
   std::uint64_t executed = 0;
   std::vector<double> times;  // of the device's clock, in milliseconds, when each operation ended
@@ -323,6 +324,7 @@ int submit(void* handle, const char* function, Operation operation) {
       return kInvalidValue;
     }
   }
+  stream->is_after_kernel = false;
   if (stream->is_capturing) {
     if (stream->capture_thread != std::this_thread::get_id() && stream->capture_mode != 2) return kCaptureWrongThread;
     stream->captured.push_back(std::move(operation));
@@ -365,7 +367,13 @@ int launch(Function* function, const fake_cuda::Launch& launch, void* stream, vo
     for (auto& value : *values) arguments.push_back(value.data());
     return kernel(launch, arguments.data());
   };
-  return submit(stream, "cuLaunchKernel", std::move(operation));
+  Stream* resolved = resolve(stream, "cuLaunchKernel");
+  if (launch.starts_early && resolved != nullptr && !resolved->is_after_kernel) {
+    violate("cuLaunchKernelEx: a programmatic launch after what is no kernel need not wait for it");
+  }
+  const int result = submit(stream, "cuLaunchKernel", std::move(operation));
+  if (resolved != nullptr) resolved->is_after_kernel = true;
+  return result;
 }
 
 int allocate(std::map<Pointer, Block>& blocks, std::size_t nbytes, Pointer* result) {
@@ -715,20 +723,26 @@ int cuLaunchKernel(Function* function, unsigned grid_x, unsigned grid_y, unsigne
                    void** extra) {
   ENTER_CONTEXT(cuLaunchKernel);
   if (block_y != 1 || block_z != 1 || extra != nullptr) return kInvalidValue;
-  return launch(function, {{grid_x, grid_y, grid_z}, block_x, shared_bytes, 1, false}, stream, parameters);
+  return launch(function, {{grid_x, grid_y, grid_z}, block_x, shared_bytes, 1, false, false}, stream, parameters);
 }
 
 int cuLaunchKernelEx(const CUlaunchConfig* config, Function* function, void** parameters, void** extra) {
   ENTER_CONTEXT(cuLaunchKernelEx);
   if (config->blockDimY != 1 || config->blockDimZ != 1 || extra != nullptr) return kInvalidValue;
-  fake_cuda::Launch described{
-      {config->gridDimX, config->gridDimY, config->gridDimZ}, config->blockDimX, config->sharedMemBytes, 1, false};
+  fake_cuda::Launch described{{config->gridDimX, config->gridDimY, config->gridDimZ},
+                              config->blockDimX,
+                              config->sharedMemBytes,
+                              1,
+                              false,
+                              false};
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     const CUlaunchAttribute& attribute = config->attrs[i];
     if (attribute.id == 4 && attribute.value[1] == 1 && attribute.value[2] == 1) {
       described.cluster_blocks = attribute.value[0];
     } else if (attribute.id == 2) {
       described.cooperative = attribute.value[0] != 0;
+    } else if (attribute.id == 6 && state().version >= 12030) {
+      described.starts_early = attribute.value[0] != 0;
     } else {
       return kInvalidValue;
     }
@@ -976,6 +990,7 @@ int cuStreamBeginCapture_v2(void* handle, int mode) {
   if (mode < 0 || mode > 2 || stream->is_capturing) return kInvalidValue;
   if (stream == current_context()->legacy.get()) return kCaptureUnsupported;
   stream->is_capturing = true;
+  stream->is_after_kernel = false;
   stream->is_invalidated = false;
   stream->capture_mode = mode;
   stream->capture_thread = std::this_thread::get_id();
@@ -991,6 +1006,7 @@ int cuStreamEndCapture(void* handle, Graph** result) {
   if (!stream->is_capturing) return kCaptureUnmatched;
   if (stream->capture_mode != 2 && stream->capture_thread != std::this_thread::get_id()) return kCaptureWrongThread;
   stream->is_capturing = false;
+  stream->is_after_kernel = false;
   if (std::exchange(stream->is_invalidated, false)) return kCaptureInvalidated;
   *result = new Graph{std::move(stream->captured)};
   state().graphs.insert(*result);

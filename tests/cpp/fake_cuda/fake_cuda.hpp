@@ -17,6 +17,7 @@ struct Launch {
   unsigned shared_bytes;
   unsigned cluster_blocks;
   bool cooperative;
+  bool starts_early;  // programmatic dependent launch
 };
 
 // Does a kernel's work in host memory: `arguments` as for cuLaunchKernel. Returns a CUresult, which the device reports

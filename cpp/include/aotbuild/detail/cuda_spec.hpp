@@ -30,6 +30,7 @@ struct CudaKernelSpec {
   unsigned cluster_blocks;   // blocks of a thread block cluster, 1 without; the grid's x is multiplied by it
   unsigned parameter_count;  // values that a launch passes
   bool cooperative;          // all blocks must be resident at once
+  bool waits;                // for the kernel before it, before it touches memory: it may be started early
 };
 
 // Tensors that depend on weights alone, such as weights in the layout that a kernel reads best. They are computed when

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor.cuda import cubin, templates
+from aotbuild.inductor.cuda import cubin, dependent, templates
 from aotbuild.inductor.cuda.indexing import INDEX_ERROR
 from aotbuild.target import CudaTarget
 
@@ -94,6 +94,7 @@ class CompiledKernel:
     ``image``: a cubin, or PTX. ``signature``: Triton's types of the parameters by name ("*fp16", "i32").
     ``parameters``: names of those that a launch passes, in order; two scratch pointers, which stay null, follow them.
     ``wrapper_parameters``: names of the values that the wrapper has for a launch, in its order.
+    ``waits``: it may be started before the kernel before it has ended (``dependent.waits_first``).
     The grid is given in Python, for sizes that are known, and in C++.
     """
 
@@ -104,6 +105,7 @@ class CompiledKernel:
     shared_bytes: int
     cluster_blocks: int
     cooperative: bool
+    waits: bool
     config: dict[str, Any]
     signature: dict[str, str]
     parameters: tuple[str, ...]
@@ -291,16 +293,21 @@ def _attempts(job: _Job) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
     for config in [{}] if job.config is None else [job.config] if job.only else [job.config, {}]:
         if templates.is_template(job.kernel.source):
             source = templates.with_config(job.kernel.source, config)
-            autotuner = load_kernel(dataclasses.replace(job.kernel, source=source))
+            autotuner = _load_waiting(job, source)
             yield (
                 autotuner,
                 autotuner.configs[0],
                 {**config_to_dict(autotuner.configs[0]), **templates.config_of(source)},
             )
             continue
-        autotuner = load_kernel(job.kernel)
+        autotuner = _load_waiting(job, job.kernel.source)
         for candidate in [config_from_dict(dict(config))] if config else list(autotuner.configs):
             yield autotuner, candidate, config_to_dict(candidate)
+
+
+def _load_waiting(job: _Job, source: str) -> Any:
+    waiting = dependent.waiting(source, job.kernel.name, job.target.architecture)
+    return load_kernel(dataclasses.replace(job.kernel, source=waiting))
 
 
 def _compile_config(autotuner: Any, config: Any, target: Any) -> Any:
@@ -336,6 +343,7 @@ def _result(job: _Job, autotuner: Any, config: Any, settings: dict[str, Any], bi
         shared_bytes=metadata.shared,
         cluster_blocks=metadata.num_ctas,
         cooperative=bool(metadata.launch_cooperative_grid),
+        waits=dependent.waits_first(binary.asm["ptx"]),
         config=settings,
         signature=signature,
         parameters=parameters,
@@ -382,7 +390,7 @@ def _key(job: _Job) -> str:
     import torch
     import triton
 
-    own = Path(__file__).read_bytes() + Path(templates.__file__).read_bytes()
+    own = b"".join(Path(str(module.__file__)).read_bytes() for module in (sys.modules[__name__], dependent, templates))
     parts = (
         job.kernel.source,
         job.kernel.name,

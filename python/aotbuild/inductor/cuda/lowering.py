@@ -334,11 +334,11 @@ def _table(kernels: Sequence[CompiledKernel], gpu: CudaTarget) -> tuple[bytes, s
         rows.append(
             f'    {{"{kernel.symbol}", images + {offsets[kernel.image]}, {len(kernel.image)}, {kernel.threads}, '
             f"{kernel.shared_bytes}, {kernel.cluster_blocks}, {kernel.parameter_count}, "
-            f"{str(kernel.cooperative).lower()}}},\n"
+            f"{str(kernel.cooperative).lower()}, {str(kernel.waits).lower()}}},\n"
         )
     table = (
         "extern const unsigned char images[];\n\n"
-        "// name, image, its size, threads, shared bytes, blocks of a cluster, parameters, cooperative\n"
+        "// name, image, its size, threads, shared bytes, blocks of a cluster, parameters, cooperative, waits\n"
         f"static const CudaKernelSpec kernels[] = {{\n{''.join(rows)}}};\n"
     )
     return images, table
