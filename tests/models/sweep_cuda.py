@@ -23,7 +23,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from sweep import BUILT, CRASHED, GPU_RESULTS, PASSES, ROOT, WRONG, Log, Result, compare, read_results, run, unpacked
+from sweep import (
+    BUILT,
+    CRASHED,
+    GPU_RESULTS,
+    NONE,
+    PASSES,
+    ROOT,
+    WRONG,
+    Log,
+    Result,
+    compare,
+    read_results,
+    run,
+    unpacked,
+)
 from sweep_report import NO_KERNEL, first_reason, missing_operators, with_gpu
 
 _ALIGNMENT = 64
@@ -57,7 +71,7 @@ def package(folder: Path) -> None:
     target.mkdir()
     for batch, results in batches.items():
         shutil.copy(folder / batch / "build" / f"lib{batch}.so", target)
-        plan = _Plan()
+        plan = Plan()
         for result in results:
             plan.add(result.id, pickle.loads((folder / batch / result.id / "calls.pickle").read_bytes()))
         (target / f"{batch}.plan").write_text("".join(plan.lines))
@@ -91,7 +105,7 @@ def _libraries(files: Sequence[Path]) -> set[str]:
 
 
 @dataclass
-class _Plan:
+class Plan:
     """What sweep_runner reads: the calls of each model, and the values of all inputs."""
 
     lines: list[str] = field(default_factory=list)
@@ -225,7 +239,7 @@ def main() -> None:
         for result in compare_outputs(folder, outputs):
             if result.outcome in (WRONG, CRASHED):
                 print(f"{result.outcome:8} {result.id}  {result.detail}"[:400])
-            if result.outcome != BUILT:
+            if result.outcome not in (BUILT, NONE):
                 operators = missing_operators(result.detail)
                 reason = NO_KERNEL + ", ".join(operators) if operators else first_reason(result.detail)
                 results[result.id] = replace(result, detail=reason)
