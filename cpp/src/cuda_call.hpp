@@ -48,7 +48,7 @@ class CudaCall final : public DeviceCall {
 
   // As context_launch and context_aligned.
   void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments) {
-    if (kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_, follows_kernel_)) follows_kernel_ = true;
+    kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_, &follows_kernel_);
   }
   Tensor* aligned(Tensor& tensor);
   // As context_index_error.

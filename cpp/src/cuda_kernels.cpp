@@ -136,18 +136,18 @@ void CudaKernels::unload() noexcept {
   for (Module module : modules_) device_->driver().module_unload(module);
 }
 
-bool CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream,
-                         bool follows_kernel) const {
+void CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream,
+                         bool* follows_kernel) const {
   if (kernel < 0 || static_cast<std::size_t>(kernel) >= functions_.size()) {
     fail("context_launch", "there is no kernel ", kernel);
   }
-  if (grid_x == 0 || grid_y == 0 || grid_z == 0) return false;
+  if (grid_x == 0 || grid_y == 0 || grid_z == 0) return;
   const CudaKernelSpec& spec = variant_.kernels[kernel];
   const Function function = functions_[static_cast<std::size_t>(kernel)];
   const Driver& driver = device_->driver();
   // After a copy the attribute would let a kernel start before the copy has ended.
   const bool starts_early =
-      follows_kernel && spec.waits && !spec.cooperative && driver.version >= kProgrammaticLaunchVersion;
+      *follows_kernel && spec.waits && !spec.cooperative && driver.version >= kProgrammaticLaunchVersion;
   int result = kSuccess;
   if (spec.cluster_blocks <= 1 && !spec.cooperative && !starts_early) {
     result = driver.launch_kernel(function, grid_x, grid_y, grid_z, spec.threads, 1, 1, spec.shared_bytes, stream,
@@ -175,10 +175,10 @@ bool CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned 
     }
     result = driver.launch_kernel_ex(&config, function, arguments, nullptr);
   }
-  if (result == kSuccess) return true;
+  *follows_kernel = true;
+  if (result == kSuccess) return;
   device_->check(result, "cuLaunchKernel", " for kernel '", spec.name, "' with ", grid_x, " x ", grid_y, " x ", grid_z,
                  " blocks of ", spec.threads, " threads and ", spec.shared_bytes, " bytes of shared memory");
-  return false;
 }
 
 }  // namespace aotbuild::detail::cuda

@@ -22,9 +22,9 @@ class CudaKernels {
   CudaKernels(const CudaKernels&) = delete;
   CudaKernels& operator=(const CudaKernels&) = delete;
 
-  // As context_launch; false if there was nothing to launch. `follows_kernel`: the last work on the stream is a kernel.
-  bool launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream,
-              bool follows_kernel) const;
+  // As context_launch. `follows_kernel`: whether the last work on the stream is a kernel, before and after.
+  void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream,
+              bool* follows_kernel) const;
 
   // The name of the kernel that has written `code` (context_index_error); null for none.
   const char* name_of(std::int32_t code) const;
