@@ -78,6 +78,8 @@ std::size_t choose_variant(const ModelSpec& spec) {
        machine_description(), "; add an instruction set that it has to CPU_ISA");
 }
 
+}  // namespace
+
 // One method, or what a model without methods runs.
 struct Method {
   Method(std::string full_name, const aotbuild_method_info& method_info, aotbuild_device device,
@@ -91,8 +93,6 @@ struct Method {
   const VariantSpec* const variant;  // null: a device has it
   const MethodSpec* const spec;      // null: the model has no methods
 };
-
-}  // namespace
 
 }  // namespace aotbuild::detail
 
