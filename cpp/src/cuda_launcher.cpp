@@ -49,9 +49,9 @@ struct aotbuild_kernel {
     if (blocks[0] == 0 || blocks[1] == 0 || blocks[2] == 0) return;
     for (std::size_t i = 0; i < spec_.parameter_count; ++i) check(spec_.parameters[i], arguments[i]);
     const cuda::ContextScope scope(*device_);
+    bool follows_kernel = false;  // nothing is known of the stream
     kernels_->launch(0, static_cast<unsigned>(blocks[0]), static_cast<unsigned>(blocks[1]),
-                     static_cast<unsigned>(blocks[2]), arguments, static_cast<cuda::Stream>(stream),
-                     /*follows_kernel=*/false);
+                     static_cast<unsigned>(blocks[2]), arguments, static_cast<cuda::Stream>(stream), &follows_kernel);
   }
 
  private:

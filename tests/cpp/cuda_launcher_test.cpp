@@ -63,7 +63,7 @@ class Launcher : public ::testing::Test {
     fake_cuda::reset();
     fake_cuda::add_kernel("scale", scale, {8, 4, 4, 8, 8});
     image_ = fake_cuda::make_image(90, {"scale"});
-    kernel_ = {"scale", image_.data(), image_.size(), 128, 0, 1, 5, false, true};
+    kernel_ = {"scale", image_.data(), image_.size(), 128, 0, 1, 5, false, false};
     cuda_ = {90, CudaImageKind::kArchitectureSpecific, 0, 1, &kernel_};
     variant_ = {"sm_90", nullptr, nullptr, &cuda_};
     ASSERT_EQ(cuInit(0), 0);
