@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap cross-tools demo test quick lint format bench package-gpu-tests clean
+.PHONY: help bootstrap cross-tools demo test quick test-torch-versions lint format bench package-gpu-tests clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -33,6 +33,9 @@ test: lint ## all checks: style and types, every test, the sanitizers
 
 quick: lint ## the checks that take less than three minutes
 	pytest -n $(JOBS) --dist worksteal -m quick
+
+test-torch-versions: bootstrap ## the quick tests with each release of torch: several GB of packages in build/torch
+	@tools/torch_versions.sh
 
 lint: bootstrap ## style and types
 	ruff check --quiet .

@@ -6,7 +6,7 @@
       [STATIC | SHARED | OBJECT]
       [NAMESPACE a::b] [CLASS_NAME Name] [HEADER path/x.hpp] [SYMBOL_PREFIX prefix]
       [METHODS name ...] [DYNAMIC_SHAPES input:dim=min..max ...] [PARAMS key=value ...]
-      [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone]
+      [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone|torch]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
       [TUNE CACHED|OFF] [TUNING_DATABASE file]
       [PRESET default|debug|max-performance|min-size] [CONFIG file.toml] [OPTIONS key=value ...]
@@ -45,7 +45,7 @@ What it runs on:
 | `DEVICE cpu`, `DEVICE cuda` | `cpu` | `cuda`: every kernel is compiled to machine code while generating, on any machine. Neither the CUDA toolkit nor a GPU is needed to build, and only NVIDIA's driver (12.0 or later) to run: the program opens it when it creates the model | another value; `cuda` without architectures |
 | `CPU_ISA isa ...` | `x86-64-v3`; on 64-bit Arm `aarch64` | `x86-64-v2`, `x86-64-v3`, `avx2` (the same as x86-64-v3), `avx512` (x86-64-v4), `aarch64`, or `native`: the machine that builds. With several, the library holds each and takes the best at load. `native` stands alone. It is declared, never probed, so that a library does not depend on the machine that built it | a name that the target processor does not have; one twice, also as `avx2` and `x86-64-v3`; `native` beside others; with `DEVICE cuda` |
 | `CUDA_ARCHITECTURES architecture ...` | `CMAKE_CUDA_ARCHITECTURES` | with `DEVICE cuda`: the GPUs, in CMake's notation: `75`, `80`, `86`, `89`, `90`, `100`, `120`, machine code for each; from 75 to 89 also `80-virtual`, PTX that the driver compiles for later GPUs. The library holds them all and takes the best at load. It is declared, never probed | another value, such as `native` or `all`; `-virtual` from 90 on; one twice; without `DEVICE cuda` |
-| `RUNTIME standalone` | `standalone` | `torch` is not supported yet | another value; `torch` |
+| `RUNTIME standalone`, `RUNTIME torch` | `standalone` | `standalone`: the library needs nothing of PyTorch; operators that its runtime lacks are an error while building. `torch`: the same library, header and test, linked with libtorch, which has every operator, custom ones too: see [RUNTIME torch](torch-runtime.md). libtorch has to be of the version that the model is generated with: `Torch_DIR` or `CMAKE_PREFIX_PATH` says where it is, else the Python package's is taken | another value; `torch` with `DEVICE cuda`; `torch` without libtorch, or with one of another version |
 
 Tuning of the kernels of `DEVICE cuda`, see [Tuning](tuning.md):
 
@@ -90,9 +90,10 @@ Checks and extras:
 
 Targets besides the library: `<target>.generate`, `<target>.explain` and `aotbuild_codegen` (see `aotbuild_generate`);
 `<target>_test`, `<target>_benchmark`; `aotbuild_runtime`, one static library for all static models of the build, and
-`aotbuild_runtime_shared` for all shared ones. The library has the properties `AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`,
-`AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`, `AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA` and
-`AOTBUILD_CUDA_ARCHITECTURES`.
+`aotbuild_runtime_shared` for all shared ones; with `RUNTIME torch` also `aotbuild_runtime_torch` or
+`aotbuild_runtime_torch_shared`, the part that is compiled against libtorch. The library has the properties
+`AOTBUILD_OUTPUT_DIR`, `AOTBUILD_HEADER`, `AOTBUILD_HEADER_DIR`, `AOTBUILD_MANIFEST`, `AOTBUILD_WEIGHTS`,
+`AOTBUILD_WEIGHTS_FILE`, `AOTBUILD_CPU_ISA`, `AOTBUILD_CUDA_ARCHITECTURES` and `AOTBUILD_RUNTIME`.
 
 It is the sum of `aotbuild_generate`, `add_library`, `aotbuild_add_model_test`, `aotbuild_add_model_benchmark` and
 `add_aot_python_extension`; take it apart where it does not fit.
@@ -173,9 +174,18 @@ function(add_aot_model)
   target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${header_dir}>")
   target_compile_features(${target} PUBLIC cxx_std_17)
   target_link_libraries(${target} PUBLIC ${runtime} PRIVATE aotbuild::sleef aotbuild::openmp)
+  set(runtimes ${runtime})
+  if(arg_RUNTIME STREQUAL "torch")
+    _aotbuild_torch_runtime(${kind} ${target} torch_runtime)
+    target_link_libraries(${target} PRIVATE ${torch_runtime} INTERFACE "$<LINK_ONLY:aotbuild::torch>")
+    if(NOT kind STREQUAL "SHARED")
+      list(APPEND runtimes ${torch_runtime})
+    endif()
+  endif()
   _aotbuild_library_properties(${target})
   _aotbuild_limit_compilations(${target})
-  foreach(property IN ITEMS OUTPUT_DIR HEADER HEADER_DIR MANIFEST WEIGHTS WEIGHTS_FILE CPU_ISA CUDA_ARCHITECTURES)
+  foreach(property IN ITEMS OUTPUT_DIR HEADER HEADER_DIR MANIFEST WEIGHTS WEIGHTS_FILE CPU_ISA CUDA_ARCHITECTURES
+          RUNTIME)
     get_target_property(value ${target}.generate AOTBUILD_${property})
     set_target_properties(${target} PROPERTIES AOTBUILD_${property} "${value}")
   endforeach()
@@ -196,7 +206,7 @@ function(add_aot_model)
     add_aot_python_extension(${target} ${exclude})
   endif()
 
-  set(targets ${target} ${runtime})
+  set(targets ${target} ${runtimes})
   foreach(variable IN ITEMS OUTPUT_TARGETS HEADER_VAR MANIFEST_VAR)
     if(NOT "${arg_${variable}}" STREQUAL "")
       string(REGEX REPLACE "^OUTPUT_|_VAR$" "" value "${variable}")

@@ -20,7 +20,8 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
 | `SOURCES_VAR var` | | the sources of the library, with their compile options set as source properties of this directory | more than one name |
 | `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the typed header and of the manifest | more than one name |
 
-Libraries of the sources link `aotbuild::runtime`, shared ones `aotbuild::runtime_shared`.
+Libraries of the sources link `aotbuild::runtime`, shared ones `aotbuild::runtime_shared`; with `RUNTIME torch`
+`aotbuild::runtime_torch` and `aotbuild::runtime_torch_shared` instead.
 
 Targets: `<target>.generate` runs the generator; `<target>.explain` prints what it would do and why, with the exact
 shell command, and writes the same as JSON to `<target>.explain.json`; with `DEVICE cuda`, `<target>.tune` measures the
@@ -139,10 +140,9 @@ function(_aotbuild_check_generate target prefix)
     endif()
   endif()
   _aotbuild_check_tune("${target}" ${prefix})
-  if("${${prefix}_RUNTIME}" STREQUAL "torch")
-    _aotbuild_problem("RUNTIME torch is not supported yet; use RUNTIME standalone")
-  else()
-    _aotbuild_check_choice(${prefix} RUNTIME standalone torch)
+  _aotbuild_check_choice(${prefix} RUNTIME standalone torch)
+  if("${${prefix}_RUNTIME}" STREQUAL "torch" AND "${${prefix}_DEVICE}" STREQUAL "cuda")
+    _aotbuild_problem("RUNTIME torch with DEVICE cuda is not supported yet; use RUNTIME standalone or DEVICE cpu")
   endif()
   _aotbuild_check_choice(${prefix} WEIGHTS EMBED FILE EXTERNAL)
   _aotbuild_check_choice(${prefix} PRESET default debug max-performance min-size)
@@ -215,6 +215,9 @@ function(aotbuild_generate)
   _aotbuild_python()
   foreach(kind IN ITEMS STATIC SHARED)  # what the sources are linked with; built on demand
     _aotbuild_runtime(${kind} runtime)
+    if(arg_RUNTIME STREQUAL "torch")
+      _aotbuild_torch_runtime(${kind} "${target}" runtime)
+    endif()
   endforeach()
 
   # Defaults.
@@ -373,7 +376,7 @@ function(aotbuild_generate)
       list(APPEND custom_sources "${dir}/src/${target}_custom_${index}.cpp")
     endforeach()
     list(APPEND custom_sources "${dir}/src/${target}_custom_${custom_source_count}.c")
-    _aotbuild_set_custom_properties("${custom_sources}")
+    _aotbuild_set_custom_properties("${arg_RUNTIME}" "${custom_sources}")
   endif()
   set(images "")
   set(kernels_description "")
@@ -447,6 +450,8 @@ function(aotbuild_generate)
     AOTBUILD_MANIFEST "${manifest}"
     AOTBUILD_WEIGHTS "${arg_WEIGHTS}"
     AOTBUILD_WEIGHTS_FILE "${weights_file}"
+    AOTBUILD_RUNTIME "${arg_RUNTIME}"
+    AOTBUILD_TORCH_VERSION "${aotbuild_torch_version}"
     AOTBUILD_CPU_ISA "${arg_CPU_ISA}"
     AOTBUILD_CUDA_ARCHITECTURES "${arg_CUDA_ARCHITECTURES}"
     AOTBUILD_API_SOURCE "${api_source}"
@@ -511,9 +516,14 @@ endfunction()
 
 # The compile options of the sources that include those of registered kernels: the project's own. The sources are named
 # relative to this folder.
-function(_aotbuild_set_custom_properties sources)
+function(_aotbuild_set_custom_properties runtime sources)
   _aotbuild_prefix_maps(maps)
+  set(definitions "")
+  if(runtime STREQUAL "torch")
+    set(definitions AOTBUILD_KERNELS_OF_TORCH)
+  endif()
   set_source_files_properties(${sources} PROPERTIES
+    COMPILE_DEFINITIONS "${definitions}"
     COMPILE_OPTIONS "-I${CMAKE_CURRENT_SOURCE_DIR};${maps};-ffile-prefix-map=${CMAKE_SOURCE_DIR}=."
     SKIP_PRECOMPILE_HEADERS ON
     SKIP_UNITY_BUILD_INCLUSION ON)

@@ -22,9 +22,14 @@ aotbuild's in `include`; weights files of `WEIGHTS FILE` beside the libraries; m
 `lib/cmake/<package>` and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
 copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`.
 
+Models with `RUNTIME torch` need libtorch of the version that they were built with, which is not installed: on the
+machine that uses them `find_package(<package>)` takes the one that `Torch_DIR` or `CMAKE_PREFIX_PATH` name, and programs
+that are to run elsewhere have to find its libraries (`LD_LIBRARY_PATH`, or an `INSTALL_RPATH` of the program's).
+
 With `PYTHON_PACKAGE dir` it installs what a Python package needs to run the models, all into `dir`, and nothing else: the
 extension modules of targets with `PYTHON_MODULE` and their type stubs, shared libraries of models, weights files, and
-the libraries that those load. `examples/python_wheel` makes a wheel with it.
+the libraries that those load. `examples/python_wheel` makes a wheel with it. Models with `RUNTIME torch` load libtorch
+of the Python package `torch` in the same environment.
 #]=]
 function(aotbuild_install)
   set(options "")
@@ -103,13 +108,21 @@ function(aotbuild_install)
   # Libraries, and what they need beside them.
   set(runtimes "")
   set(static FALSE)
+  set(torch_version "")  # of the libtorch that some model needs
   foreach(target IN LISTS arg_TARGETS)
     get_target_property(type ${target} TYPE)
+    get_target_property(runtime ${target}.generate AOTBUILD_RUNTIME)
     if(type STREQUAL "SHARED_LIBRARY")
       list(APPEND runtimes aotbuild_runtime_shared)
     else()
       list(APPEND runtimes aotbuild_runtime)
       set(static TRUE)
+    endif()
+    if(runtime STREQUAL "torch")
+      get_target_property(torch_version ${target}.generate AOTBUILD_TORCH_VERSION)
+      if(NOT type STREQUAL "SHARED_LIBRARY")
+        list(APPEND runtimes aotbuild_runtime_torch)
+      endif()
     endif()
   endforeach()
   list(REMOVE_DUPLICATES runtimes)
@@ -155,6 +168,11 @@ function(aotbuild_install)
     endif()
     get_target_property(type ${target} TYPE)
     set(libraries "-l${target} -laotbuild_runtime${imported_flags} -fopenmp -ldl -lstdc++ -lm")
+    get_target_property(runtime ${target}.generate AOTBUILD_RUNTIME)
+    if(runtime STREQUAL "torch")
+      string(REPLACE " -laotbuild_runtime" " -laotbuild_runtime_torch -laotbuild_runtime" libraries "${libraries}")
+      string(APPEND libraries " -ltorch_cpu -lc10")
+    endif()
     if(type STREQUAL "SHARED_LIBRARY")
       set(libraries "-l${target} -laotbuild_runtime_shared")
     elseif(type STREQUAL "OBJECT_LIBRARY")
@@ -174,6 +192,9 @@ function(aotbuild_install)
     "${package_dir}/${arg_PACKAGE}Config.cmake" INSTALL_DESTINATION "${config_dir}"
     NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
   set(package_files "${package_dir}/${arg_PACKAGE}Config.cmake")
+  if(NOT torch_version STREQUAL "")
+    list(APPEND package_files "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/Torch.cmake")
+  endif()
   if(NOT arg_VERSION STREQUAL "")
     write_basic_package_version_file("${package_dir}/${arg_PACKAGE}ConfigVersion.cmake"
       VERSION "${arg_VERSION}" COMPATIBILITY SameMajorVersion)
@@ -187,12 +208,20 @@ function(_aotbuild_install_python_package targets destination component)
   set(libraries "")
   foreach(target IN LISTS targets)
     get_target_property(type ${target} TYPE)
+    get_target_property(module ${target}.generate AOTBUILD_PYTHON_MODULE)
+    get_target_property(runtime ${target}.generate AOTBUILD_RUNTIME)
+    set(rpath "$ORIGIN")
+    if(runtime STREQUAL "torch")  # the package torch lies beside the one that is installed
+      string(REGEX REPLACE "[^/]+" ".." up "${destination}")
+      list(APPEND rpath "$ORIGIN/${up}/torch/lib")
+    endif()
     if(type STREQUAL "SHARED_LIBRARY")
       list(APPEND libraries ${target} aotbuild_runtime_shared)
+      set_target_properties(${target} PROPERTIES INSTALL_RPATH "${rpath}")
     endif()
-    get_target_property(module ${target}.generate AOTBUILD_PYTHON_MODULE)
     if(module)
       list(APPEND libraries ${module})
+      set_target_properties(${module} PROPERTIES INSTALL_RPATH "${rpath}")
       get_target_property(stub ${target}.generate AOTBUILD_PYTHON_STUB)
       install(FILES "${stub}" DESTINATION "${destination}" ${component})
     endif()

@@ -1,7 +1,7 @@
 # Finds the Python interpreter that runs the generator, and what its environment offers.
 
 # Sets in the caller: AOTBUILD_PYTHON, aotbuild_generator (command line prefix), aotbuild_generator_depends,
-# aotbuild_prefix, aotbuild_prebuilt, aotbuild_torch_include, aotbuild_pybind11_dir.
+# aotbuild_prefix, aotbuild_prebuilt, aotbuild_torch_include, aotbuild_torch_version, aotbuild_pybind11_dir.
 function(_aotbuild_python)
   _aotbuild_find_interpreter(python)
 
@@ -31,7 +31,7 @@ function(_aotbuild_python)
       "aotbuild: the Python interpreter ${python} does not work:\n${error}\n"
       "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
   endif()
-  foreach(key IN ITEMS version prefix prebuilt torch_include pybind11_dir aotbuild)
+  foreach(key IN ITEMS version prefix prebuilt torch_include torch_version pybind11_dir aotbuild)
     string(JSON ${key} GET "${output}" ${key})
   endforeach()
   if(version VERSION_LESS 3.10)
@@ -87,6 +87,7 @@ function(_aotbuild_python)
   set(aotbuild_prefix "${prefix}" PARENT_SCOPE)
   set(aotbuild_prebuilt "${prebuilt}" PARENT_SCOPE)
   set(aotbuild_torch_include "${torch_include}" PARENT_SCOPE)
+  set(aotbuild_torch_version "${torch_version}" PARENT_SCOPE)
   set(aotbuild_pybind11_dir "${pybind11_dir}" PARENT_SCOPE)
 endfunction()
 

@@ -7,6 +7,7 @@ import json
 import platform
 import sys
 import sysconfig
+from importlib import metadata
 from pathlib import Path
 
 
@@ -22,6 +23,14 @@ def child(parent: Path | None, *parts: str) -> str:
     return path.as_posix() if path and path.exists() else ""
 
 
+def version(package: str) -> str:
+    """As in 2.13.0, without what follows a plus sign: the same for builds with and without CUDA."""
+    try:
+        return metadata.version(package).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def main() -> None:
     json.dump(
         {
@@ -30,6 +39,7 @@ def main() -> None:
             # In site-packages also when the package is installed editable.
             "prebuilt": child(Path(sysconfig.get_path("platlib")), "aotbuild", "runtime"),
             "torch_include": child(package_dir("torch"), "include"),
+            "torch_version": version("torch"),
             "pybind11_dir": child(package_dir("pybind11"), "share", "cmake", "pybind11"),
             "aotbuild": child(package_dir("aotbuild"), "cli.py"),
         },

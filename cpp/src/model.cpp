@@ -105,6 +105,7 @@ struct aotbuild_model {
         threads(options.num_threads),
         workspaces(std::make_shared<WorkspacePool>()) {
     add_methods();
+    for (const auto& method : methods) prepare(*method);
   }
 
   // A session: the weights of `model`, and state of its own.
@@ -164,6 +165,15 @@ struct aotbuild_model {
     for (std::size_t i = 0; i < info.method_count; ++i) {
       methods.push_back(std::make_unique<const Method>(concat(info.name, ".", info.methods[i].name), info.methods[i],
                                                        place, &spec.methods[i].variants[chosen], &spec.methods[i]));
+    }
+  }
+
+  static void prepare(const Method& method) {
+    if (method.variant == nullptr || method.variant->prepare == nullptr) return;
+    try {
+      method.variant->prepare();
+    } catch (const std::exception& error) {  // a variant does not know which model it is of
+      fail(AOTBUILD_RUNTIME_ERROR, method.name, ": ", error.what());
     }
   }
 

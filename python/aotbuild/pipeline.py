@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from aotbuild import cache, custom_kernels, emit, program
+from aotbuild import cache, custom_kernels, emit, program, torch_versions
 from aotbuild.config import read_config
 from aotbuild.errors import AotbuildError
 from aotbuild.methods import LoweredMethod, join
@@ -107,6 +107,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     with progress.stage("imported torch in"):
         import torch
 
+        torch_versions.refuse_unsupported(torch.__version__)
         lower, lowered_classes = _lowering(request, replay)
     from aotbuild import capture
 
@@ -234,7 +235,14 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
 
     def lower(captured: Captured, method: str) -> cpu.Lowered:
         return cpu.lower(
-            captured, isas, target=target, method=method, preset=preset, options=options, shard_count=request.shards
+            captured,
+            isas,
+            target=target,
+            method=method,
+            preset=preset,
+            options=options,
+            shard_count=request.shards,
+            runtime=request.runtime,
         )
 
     return lower, [cpu.Lowered]
@@ -284,8 +292,13 @@ def _refuse_unbuilt(request: GenerateRequest) -> None:
         raise AotbuildError(f"{request.emit.target}: METHODS with DEVICE cuda is not supported yet; use DEVICE cpu")
     if request.device == "cuda" and not request.cuda_architectures:
         raise AotbuildError(f"{request.emit.target}: DEVICE cuda needs CUDA_ARCHITECTURES, as in 80 90")
-    if request.runtime != "standalone":
-        raise AotbuildError(f"{request.emit.target}: RUNTIME {request.runtime} is not supported yet; use standalone")
+    if request.runtime not in ("standalone", "torch"):
+        raise AotbuildError(f"{request.emit.target}: RUNTIME {request.runtime!r} is neither standalone nor torch")
+    if request.runtime == "torch" and request.device != "cpu":
+        raise AotbuildError(
+            f"{request.emit.target}: RUNTIME torch with DEVICE {request.device} is not supported yet; use RUNTIME "
+            "standalone, or DEVICE cpu"
+        )
 
 
 def option_values(options: Mapping[str, str]) -> dict[str, object]:

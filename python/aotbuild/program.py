@@ -158,7 +158,7 @@ class Variant:
     ``run_source``: defines ``void run(CallContext&, AtenTensorHandle* inputs, AtenTensorHandle* outputs)`` in the
     namespace ``namespace_name``. ``kernels_header``: declarations of the kernels that it calls, included by the run
     source and by every shard. ``kernel_shards``: sources with the kernels; their number is fixed by the caller and
-    some may hold no kernel.
+    some may hold no kernel. ``prepares``: the run source defines ``void prepare()`` too (detail/spec.h).
     """
 
     isa: str
@@ -166,6 +166,7 @@ class Variant:
     run_source: str
     kernels_header: str
     kernel_shards: tuple[str, ...]
+    prepares: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

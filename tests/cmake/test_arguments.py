@@ -87,7 +87,11 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
             "CUDA_ARCHITECTURES names sm_90 more than once; keep one of them",
         ),
         ("DEVICE cuda CUDA_ARCHITECTURES 90 CPU_ISA avx2", "CPU_ISA is for DEVICE cpu; leave it out"),
-        ("RUNTIME torch", "RUNTIME torch is not supported yet; use RUNTIME standalone"),
+        (
+            "RUNTIME torch DEVICE cuda CUDA_ARCHITECTURES 90",
+            "RUNTIME torch with DEVICE cuda is not supported yet; use RUNTIME standalone or DEVICE cpu",
+        ),
+        ("RUNTIME libtorch", 'RUNTIME "libtorch" is none of standalone, torch'),
         ("METHODS 2nd", 'METHODS "2nd" is no name of a method; write letters, digits and underscores'),
         ("METHODS encode encode", 'METHODS names "encode" more than once; keep one of them'),
         (
@@ -180,9 +184,9 @@ def test_missing_model_file_is_named(
 
 
 def test_all_problems_come_in_one_message(problems: Callable[[str], list[str]]) -> None:
-    assert problems("NAMSPACE a PARAMS x RUNTIME torch RTOL y") == [
+    assert problems("NAMSPACE a PARAMS x RUNTIME eager RTOL y") == [
         'unknown keyword "NAMSPACE"; did you mean NAMESPACE?',
-        "RUNTIME torch is not supported yet; use RUNTIME standalone",
+        'RUNTIME "eager" is none of standalone, torch',
         'RTOL "y" is not a number such as 1e-4',
         'PARAMS entry "x" is not key=value; as in PARAMS name=value',
     ]

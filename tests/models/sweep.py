@@ -1,6 +1,8 @@
 """The sweep: what of PyTorch's operators and modules compiles, runs and agrees with eager; and the table of it.
 
     sweep.py [--kind op] [--dtype float32] [--only NAME ...] [--folder build/sweep]   # run; resumes where it stopped
+    sweep.py --runtime torch ...                                                      # the same with RUNTIME torch
+    sweep.py --runtime aotinductor ...                                                # the same by AOTInductor itself
     sweep.py --device cuda                               # builds for a GPU; sweep_cuda.py has the steps that follow
     sweep.py --report docs                                                            # the tables of what ran
 
@@ -43,6 +45,9 @@ PASSES, BUILT, REFUSED, EXPORT, FAILED, COMPILER, WRONG, CRASHED, SLOW, NONE = O
     "took too long",
     "no such sample",
 )
+
+
+RUNTIMES = ("standalone", "torch", "aotinductor")
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def in_child(action: Callable[[], tuple[str, str]], seconds: float) -> tuple[str
 # --- generating
 
 
-def generate(sample: Any, folder: Path, device: str) -> tuple[str, str]:
+def generate(sample: Any, folder: Path, device: str, runtime: str) -> tuple[str, str]:
     """Writes the sources of one sample, and its call with eager's result, to ``folder``. The outcome "" is success."""
     import torch
     from sweep_samples import NotASampleError
@@ -111,7 +116,7 @@ def generate(sample: Any, folder: Path, device: str) -> tuple[str, str]:
         return NONE, f"it does not run eagerly: {type(error).__name__}: {error}"
     try:
         captured = capture.capture(capture.Source(model, None, ()), (), sample.id)
-        compiled = lower(captured, sample.id, device)
+        compiled = lower(captured, sample.id, device, runtime)
     except AotbuildError as error:
         by_export = "cannot be exported by torch.export" in str(error)
         return EXPORT if by_export else REFUSED, str(error)
@@ -132,7 +137,7 @@ def generate(sample: Any, folder: Path, device: str) -> tuple[str, str]:
     return "", ""
 
 
-def lower(captured: Any, target: str, device: str) -> Any:
+def lower(captured: Any, target: str, device: str, runtime: str = "standalone") -> Any:
     """The compiled model; a GPU's kernels are compiled in this process, which is one of many anyway."""
     from aotbuild.inductor import lowering
     from aotbuild.inductor.cuda import lowering as cuda
@@ -145,7 +150,7 @@ def lower(captured: Any, target: str, device: str) -> Any:
         on_gpu = cuda.lower_cuda(captured, ["90"], target=target, processes=0)
         signature = on_device(captured.signature, device)
         return CompiledModel((Method("run", signature, on_gpu.variants),), on_gpu.weights, rtol=rtol, atol=atol)
-    lowered = lowering.lower(captured, [cpu_isa("x86-64-v3")], target=target, shard_count=1)
+    lowered = lowering.lower(captured, [cpu_isa("x86-64-v3")], target=target, shard_count=1, runtime=runtime)
     return CompiledModel(
         (Method("run", captured.signature, lowered.variants),),
         lowered.weights,
@@ -193,12 +198,16 @@ project(sweep LANGUAGES CXX)
 find_package(aotbuild REQUIRED)
 _aotbuild_python()
 _aotbuild_runtime(SHARED runtime)
+set(torch "")
+if(SWEEP_RUNTIME STREQUAL "torch")
+  _aotbuild_torch_runtime(SHARED sweep torch)
+endif()
 # sweep_cpu_batch(<name> <target>...): the models as one library, and a small one for each that aotbuild.load() opens.
 function(sweep_cpu_batch name)
   set(sources "${name}/kernels.cpp" "${name}/run.cpp")
   _aotbuild_set_kernel_properties(x86-64-v3 debug "${sources}")
   add_library(${name} SHARED ${sources})
-  target_link_libraries(${name} PRIVATE ${runtime} aotbuild::openmp aotbuild::sleef)
+  target_link_libraries(${name} PRIVATE ${torch} ${runtime} aotbuild::openmp aotbuild::sleef)
   foreach(target IN LISTS ARGN)
     set(folder "${CMAKE_CURRENT_SOURCE_DIR}/${name}/${target}")
     _aotbuild_set_binary_properties("${folder}/src/${target}_weights.cpp" "${folder}/${target}.weights.bin")
@@ -253,14 +262,14 @@ def build_folder(folder: Path, name: str, device: str) -> Path:
     return folder / "build" if device == "cpu" else folder / name / "build"
 
 
-def configure(folder: Path, name: str, targets: Sequence[str], device: str) -> None:
+def configure(folder: Path, name: str, targets: Sequence[str], device: str, runtime: str) -> None:
     build = build_folder(folder, name, device)
     (folder / "CMakeLists.txt").write_text(CMAKE)
     (folder / name / "batch.cmake").write_text(f"sweep_{device}_batch({name} {' '.join(targets)})\n")
     run(
         "cmake", "-S", folder, "-B", build, "-G", "Ninja", "-DCMAKE_CXX_FLAGS=-O1",
         f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}",
-        f"-DSWEEP_BATCH={name}",
+        f"-DSWEEP_BATCH={name}", f"-DSWEEP_RUNTIME={runtime}",
         *(["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []),
     )  # fmt: skip
 
@@ -272,13 +281,15 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def compile_batch(folder: Path, name: str, targets: Sequence[str], jobs: int, device: str) -> dict[str, str]:
+def compile_batch(
+    folder: Path, name: str, targets: Sequence[str], jobs: int, device: str, runtime: str
+) -> dict[str, str]:
     """Compiles a batch. The targets that do not compile are left out of it and returned, each with the error."""
     broken: dict[str, str] = {}
     remaining = list(targets)
     while remaining:
         write_batch(folder / name, remaining, device)
-        configure(folder, name, remaining, device)
+        configure(folder, name, remaining, device, runtime)
         try:
             run("cmake", "--build", build_folder(folder, name, device), "--parallel", str(jobs))
             return broken
@@ -408,23 +419,59 @@ def batches(samples: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield samples[start : start + size]
 
 
+def aotinductor(sample: Any) -> tuple[str, str]:
+    """The sample by AOTInductor's own pipeline and runtime: what RUNTIME torch has to pass too."""
+    import tempfile
+
+    import torch
+    from model_builds import leaves
+    from sweep_samples import NotASampleError
+
+    warnings.simplefilter("ignore")
+    try:
+        with torch.no_grad():
+            model = sample.make()
+    except NotASampleError as error:
+        return NONE, str(error)
+    args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
+    module: Any = model.module.eval() if isinstance(model.module, torch.nn.Module) else model.module
+    try:
+        with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+            exported = torch.export.export(module, args, kwargs, dynamic_shapes=model.dynamic_shapes)
+            package = torch._inductor.aoti_compile_and_package(exported, package_path=f"{folder}/model.pt2")
+            result = torch._inductor.aoti_load_package(package)(*args, **kwargs)
+            expected = leaves(module(*args, **kwargs))
+    except Exception as error:
+        return FAILED, f"{type(error).__name__}: {error}"
+    problem, difference = compare(result, expected, (1e-4, 1e-5), "empty" in sample.name)
+    return (WRONG, problem) if problem else (PASSES, f"error {difference:.1e}")
+
+
+def log_path(folder: Path, runtime: str) -> Path:
+    return folder / ("results.jsonl" if runtime == "standalone" else f"results-{runtime}.jsonl")
+
+
 def sweep(samples: Sequence[Any], folder: Path, log: Log, arguments: argparse.Namespace) -> None:
     """Runs the samples, or builds them for a GPU; the log gets a result of each."""
     device, seconds = arguments.device, arguments.seconds
     _warm_up(device)
+    if arguments.runtime == "aotinductor":
+        for sample in samples:
+            log.add(sample, in_child(functools.partial(aotinductor, sample), seconds))
+        return
     for number, part in enumerate(batches(samples, arguments.batch)):
         name = f"batch{number}" if device == "cpu" else new_batch(folder)
         shutil.rmtree(folder / name, ignore_errors=True)
         generated = []
         for sample in part:
             target = folder / name / sample.id
-            outcome = in_child(functools.partial(generate, sample, target, device), seconds)
+            outcome = in_child(functools.partial(generate, sample, target, device, arguments.runtime), seconds)
             if outcome[0]:
                 log.add(sample, outcome)
             else:
                 generated.append(sample)
         ids = [sample.id for sample in generated]
-        broken = compile_batch(folder, name, ids, arguments.jobs, device) if generated else {}
+        broken = compile_batch(folder, name, ids, arguments.jobs, device, arguments.runtime) if generated else {}
         for sample in generated:
             if sample.id in broken:
                 log.add(sample, (COMPILER, broken[sample.id]))
@@ -468,6 +515,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="entries of the databases by name")
     parser.add_argument("--samples", type=int, default=1, help="how many of each entry and element type")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--runtime", default="standalone", choices=RUNTIMES)
     parser.add_argument("--folder", type=Path, help="build/sweep, or build/sweep-cuda")
     parser.add_argument("--seconds", type=float, default=60, help="limit of each stage of a sample")
     parser.add_argument("--batch", type=int, default=32)
@@ -483,10 +531,15 @@ def main() -> None:
     if arguments.report:
         import sweep_report
 
-        results = list(Log(folder / "results.jsonl").read().values())
-        on_gpu = read_results(GPU_RESULTS)
-        (arguments.report / "coverage.md").write_text(sweep_report.coverage(results, on_gpu))
-        (arguments.report / "models.md").write_text(sweep_report.models(results))
+        standalone, on_torch, upstream = (list(Log(log_path(folder, runtime)).read().values()) for runtime in RUNTIMES)
+        page = arguments.report / "coverage.md"
+        sections = sweep_report.parts(page.read_text())
+        if standalone:
+            sections[0] = sweep_report.coverage(standalone, read_results(GPU_RESULTS))
+            (arguments.report / "models.md").write_text(sweep_report.models(standalone))
+        if on_torch:
+            sections[1] = sweep_report.on_torch(on_torch, upstream)
+        page.write_text("".join(sections))
         return
     from sweep_samples import all_samples
 
@@ -494,12 +547,12 @@ def main() -> None:
     samples = list(all_samples(kinds, tuple(arguments.dtype or ("float32",)), arguments.samples))
     if arguments.only:
         samples = [sample for sample in samples if sample.name in arguments.only]
-    log_path = folder / "results.jsonl"
+    path = log_path(folder, arguments.runtime)
     if arguments.again:
-        kept = [result for result in Log(log_path).read().values() if result.outcome not in arguments.again]
-        log_path.write_text("".join(json.dumps(asdict(result)) + "\n" for result in kept))
+        kept = [result for result in Log(path).read().values() if result.outcome not in arguments.again]
+        path.write_text("".join(json.dumps(asdict(result)) + "\n" for result in kept))
     start = time.monotonic()
-    log = Log(log_path)
+    log = Log(path)
     done = log.read()
     part, parts = map(int, arguments.part.split("/"))
     samples = [sample for sample in samples[part - 1 :: parts] if sample.id not in done][: arguments.limit]

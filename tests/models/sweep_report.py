@@ -87,6 +87,38 @@ def _of_databases(results: Iterable[Result]) -> list[Result]:
     return [result for result in results if result.outcome != "no such sample" and result.kind in _TITLES]
 
 
+_TORCH_TITLE = "\n## With `RUNTIME torch`\n"
+_TORCH_HEAD = f"""{_TORCH_TITLE}
+The same samples by the same rules, linked with libtorch (`sweep.py --runtime torch`). What does not pass was given to
+AOTInductor itself (`sweep.py --runtime aotinductor`).
+
+"""
+
+
+def parts(page: str) -> list[str]:
+    """The page's part on the standalone runtime and the one on libtorch, which may have run on other days."""
+    before, title, section = page.partition(_TORCH_TITLE)
+    return [before, title + section]
+
+
+def on_torch(results: Iterable[Result], by_aotinductor: Iterable[Result]) -> str:
+    """The section of what ran with RUNTIME torch; ``by_aotinductor``: what did not pass, by AOTInductor itself."""
+    found = _of_databases(results)
+    upstream = {result.id: _outcome(result) for result in by_aotinductor}
+    others = [result for result in found if result.outcome != "passes"]
+    text = _TORCH_HEAD + _counts(found).rstrip("\n") + "\n"
+    if others:
+        text += "\n| entry | element type | with `RUNTIME torch` | by AOTInductor itself |\n|---|---|---|---|\n"
+    for result in others:
+        theirs = upstream.get(result.id, "did not run")
+        text += f"| {result.name} | {result.dtype} | {_outcome(result)} | {theirs} |\n"
+    return text
+
+
+def _outcome(result: Result) -> str:
+    return result.outcome if result.outcome == "passes" else f"{result.outcome}: {first_reason(result.detail)}"
+
+
 def _counts(results: list[Result]) -> str:
     outcomes = list(dict.fromkeys(["passes", *sorted({result.outcome for result in results})]))
     rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)

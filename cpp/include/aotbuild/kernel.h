@@ -38,7 +38,24 @@ enum {
   AOTBUILD_KERNEL_BFLOAT16 = 15
 };
 
-// The functions of the C shim that the ones below are made of.
+// The functions of the C shim that the ones below are made of: the runtime's, or libtorch's in a target with RUNTIME
+// torch, for whose sources AOTBUILD_KERNELS_OF_TORCH is defined. One source serves both.
+#ifdef AOTBUILD_KERNELS_OF_TORCH
+#undef AOTBUILD_RUNTIME_API
+#define AOTBUILD_RUNTIME_API
+#define aotbuild_torch_get_data_ptr aoti_torch_get_data_ptr
+#define aotbuild_torch_get_dim aoti_torch_get_dim
+#define aotbuild_torch_get_numel aoti_torch_get_numel
+#define aotbuild_torch_get_sizes aoti_torch_get_sizes
+#define aotbuild_torch_get_strides aoti_torch_get_strides
+#define aotbuild_torch_get_dtype aoti_torch_get_dtype
+#define aotbuild_torch_is_contiguous aoti_torch_is_contiguous
+#define aotbuild_torch_empty_strided aoti_torch_empty_strided
+#define aotbuild_torch_new_tensor_handle aoti_torch_new_tensor_handle
+#define aotbuild_torch_copy_ aoti_torch_copy_
+#define aotbuild_torch_delete_tensor_object aoti_torch_delete_tensor_object
+#define aotbuild_set_last_error aotbuild_set_torch_error
+#endif
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_get_data_ptr(AtenTensorHandle tensor, void** ret);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_get_dim(AtenTensorHandle tensor, int64_t* ret);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_get_numel(AtenTensorHandle tensor, int64_t* ret);

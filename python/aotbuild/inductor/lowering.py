@@ -25,11 +25,12 @@ from aotbuild import capture, triton_kernels
 from aotbuild.capture import Captured, tensor_data
 from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import custom_kernels, kernels
+from aotbuild.inductor import custom_kernels, kernels, torch_wrapper
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.inductor.linear import join_mlps, pack_linears
+from aotbuild.inductor.torch_wrapper import TorchCppWrapper
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 from aotbuild.paths import include_directory
 from aotbuild.program import Convolution, Linear, Mlp, Variant, Weight
@@ -103,6 +104,7 @@ def lower(
     preset: str = "default",
     options: Mapping[str, Any] | None = None,
     shard_count: int = 4,
+    runtime: str = "standalone",
 ) -> Lowered:
     """Lowers a captured program for the CPU. ``method``: which of several methods of the target it is.
 
@@ -125,9 +127,11 @@ def lower(
         decompose_preserved(prepared.module)
     with contextlib.ExitStack() as stack:
         stack.enter_context(inductor_options(preset, options or {}))
-        stack.enter_context(_standalone_backend(registered))
-        stack.enter_context(_custom_shims(prepared, registered))
+        stack.enter_context(_backend(runtime, registered))
+        stack.enter_context(_custom_shims(prepared, registered, runtime))
         stack.enter_context(custom_kernels.as_library_calls(registered))
+        if runtime == "torch":
+            stack.enter_context(torch_wrapper.unserialized_arguments())
         stack.enter_context(kernels.checked_divisions())
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
@@ -145,10 +149,11 @@ def lower(
         for isa in sorted(isas, key=lambda isa: -isa.rank):
             with _vector_isa(isa), _restored(graph):
                 code = _generate(graph)
-            _refuse_missing_operators(code, graph, unit)
+            if runtime == "standalone":
+                _refuse_missing_operators(code, graph, unit)
             called |= code.custom_functions
             declarations = [registered[op].linked_declaration(target) for op in registered if linked[op] in called]
-            variants.append(_variant(code, isa, unit, shard_count, declarations))
+            variants.append(_variant(code, isa, unit, shard_count, declarations, runtime))
         weights = list(prepared.weights)
         for name in graph.constants:
             weights.append(Weight(name, tensor_data(graph.get_original_value_of_constant(name)), required=False))
@@ -194,16 +199,19 @@ def inductor_options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _standalone_backend(registered: Iterable[Any]) -> Iterator[None]:
+def _backend(runtime: str, registered: Iterable[Any]) -> Iterator[None]:
     """Makes the CPU's wrapper generator ours for the time of one lowering."""
     from torch._inductor.codegen import common
 
     common.init_backend_registration()
     get_device_op_overrides("cpu")
     before = common.device_codegens["cpu"]
-    register_backend_for_device("cpu", CppScheduling, PythonWrapperCodegen, StandaloneCppWrapper)
+    wrapper = StandaloneCppWrapper if runtime == "standalone" else TorchCppWrapper
+    register_backend_for_device("cpu", CppScheduling, PythonWrapperCodegen, wrapper)
     registered_names: dict[str, Any] = {str(operator): {} for operator in registered}
-    shims = _ShimOperators({**fallback_ops.inductor_fallback_ops, **registered_names})
+    shims = {**fallback_ops.inductor_fallback_ops, **registered_names}
+    if runtime == "standalone":
+        shims = _ShimOperators(shims)
     try:
         with unittest.mock.patch.object(fallback_ops, "inductor_fallback_ops", shims):
             yield
@@ -288,11 +296,11 @@ def _generate(graph: GraphLowering) -> WrapperCode:
 
 
 def _custom_shims(
-    prepared: PreparedGraph, registered: Mapping[Any, CustomKernel]
+    prepared: PreparedGraph, registered: Mapping[Any, CustomKernel], runtime: str
 ) -> contextlib.AbstractContextManager[Any]:
     """Operators of other packages that Inductor calls by name: by the runtime's function, or a registered kernel's."""
     found = {operator: [kernel.function] for operator, kernel in registered.items()}
-    for node in prepared.module.graph.nodes:
+    for node in prepared.module.graph.nodes if runtime == "standalone" else ():
         operator = node.target
         if isinstance(operator, torch._ops.OpOverload) and operator.namespace not in ("aten", "prims"):
             function = f"aoti_torch_cpu_{operator._schema.name.partition('::')[2]}"
@@ -385,7 +393,7 @@ def _source_line(operation: ir.ExternKernel) -> str:
 
 
 def _variant(
-    code: WrapperCode, isa: CpuIsa, target: str, shard_count: int, declarations: Sequence[str] = ()
+    code: WrapperCode, isa: CpuIsa, target: str, shard_count: int, declarations: Sequence[str], runtime: str
 ) -> Variant:
     name = "".join(c if c.isalnum() else "_" for c in target)
     namespace = f"aotbuild_{name}_{isa.identifier}"
@@ -403,10 +411,13 @@ def _variant(
         "}\n\n"
         f"}}  // namespace {namespace}\n"
     )
+    if runtime == "torch":
+        run = torch_wrapper.run_source(code, declarations, namespace, header_name)
     return Variant(
         isa.name,
         namespace,
         run,
         kernels.header(code.kernels, namespace),
         kernels.shards(code.kernels, isa, namespace, header_name, shard_count),
+        prepares=runtime == "torch",
     )

@@ -20,7 +20,7 @@ from aotbuild.inductor.attention import Attention
 from aotbuild.inductor.convolution import PackedConvolution
 from aotbuild.inductor.linear import PackedLinear
 
-_DTYPE_CONSTANTS = {
+DTYPE_CONSTANTS = {
     torch.uint8: "kUInt8",
     torch.int8: "kInt8",
     torch.int16: "kInt16",
@@ -34,10 +34,6 @@ _DTYPE_CONSTANTS = {
     torch.bool: "kBool",
     torch.bfloat16: "kBFloat16",
 }
-
-
-# What PyTorch has for complex tensors, and the runtime for real ones only.
-_REAL_ONLY = (torch.ops.aten.uniform.default, torch.ops.aten.normal_functional.default)
 
 
 @dataclass
@@ -54,7 +50,8 @@ class WrapperCode:
     """What a wrapper generator collected: the body of the run function, its kernels, and the library calls in it.
 
     ``shim_functions``: C shim functions by name. ``unreachable``: operators that no C shim function serves.
-    ``custom_functions``: those of registered kernels.
+    ``custom_functions``: those of registered kernels. ``operators``, with RUNTIME torch: name and overload of those
+    that libtorch's dispatcher serves.
     """
 
     body: str = ""
@@ -62,6 +59,9 @@ class WrapperCode:
     shim_functions: set[str] = field(default_factory=set)
     unreachable: set[str] = field(default_factory=set)
     custom_functions: set[str] = field(default_factory=set)
+    operators: list[tuple[str, str]] = field(default_factory=list)
+    input_count: int = 0
+    output_count: int = 0
 
 
 class StandaloneCppWrapper(CppWrapperCpu):
@@ -78,6 +78,8 @@ class StandaloneCppWrapper(CppWrapperCpu):
     weight_count: ClassVar[int] = 0
     custom_kernels: ClassVar[Mapping[Any, str]] = {}
     collected: ClassVar[WrapperCode] = WrapperCode()
+    # What PyTorch has for complex tensors, and the runtime for real ones only.
+    real_only: ClassVar[Sequence[Any]] = (torch.ops.aten.uniform.default, torch.ops.aten.normal_functional.default)
 
     @staticmethod
     def create(
@@ -124,6 +126,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
             else:
                 raise NotImplementedError(f"input {name} is a {type(value).__name__}")
             self.prefix.writeline(f"BorrowedTensor {name}({source});")
+        self.code.input_count = position
         for index, name in enumerate(V.graph.constants):
             source = f"context_weight(context, {self.weight_count + index})"
             self.prefix.writeline(f"BorrowedTensor {name}({source});")
@@ -170,6 +173,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
         constants = V.graph.constants.keys() | V.graph.graph_inputs.keys()
         refs = [self.create_tmp_raii_handle_var_if_needed(ref, self.wrapper_call) for ref in output_refs]
         first: dict[str, int] = {}
+        self.code.output_count = len(refs)
         for index, ref in enumerate(refs):
             if isinstance(V.graph.graph_outputs[index], ir.ShapeAsConstantBuffer):
                 line = f"outputs[{index}] = scalar_to_tensor_handle({ref}).release();"
@@ -185,13 +189,13 @@ class StandaloneCppWrapper(CppWrapperCpu):
     # --- statements
 
     def codegen_dtype(self, dtype: torch.dtype) -> str:
-        if dtype not in _DTYPE_CONSTANTS:
-            known = ", ".join(str(known).removeprefix("torch.") for known in _DTYPE_CONSTANTS)
+        if dtype not in DTYPE_CONSTANTS:
+            known = ", ".join(str(known).removeprefix("torch.") for known in DTYPE_CONSTANTS)
             raise AotbuildError(
                 f"the model computes tensors of {str(dtype).removeprefix('torch.')}, which the standalone runtime does "
-                f"not have; it has {known}"
+                f"not have; it has {known}; RUNTIME torch has all"
             )
-        return _DTYPE_CONSTANTS[dtype]
+        return DTYPE_CONSTANTS[dtype]
 
     def codegen_device(self, device: torch.device) -> str:
         return "kCpu, 0"
@@ -273,7 +277,8 @@ class StandaloneCppWrapper(CppWrapperCpu):
         """Also what follows every library kernel: the runtime's results are contiguous, and others may be expected."""
         super()._codegen_unbacked_symbol_defs_for_outputs(output_name, outputs, unbacked_bindings)
         for output in outputs if isinstance(outputs, list | tuple) else [outputs]:
-            kernel = output.inputs[0] if isinstance(output, ir.MultiOutput) else None
+            # The only tensor of a kernel is the kernel itself from torch 2.15 on.
+            kernel = output.inputs[0] if isinstance(output, ir.MultiOutput) else output
             if not isinstance(kernel, ir.FallbackKernel) or kernel.get_inputs_that_alias_output():
                 continue
             layout = output.get_layout()
@@ -289,7 +294,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
         if node.op_overload in self.custom_kernels:
             node.cpp_kernel_name = self.custom_kernels[node.op_overload]
-        if node.op_overload in _REAL_ONLY and any(output.get_dtype().is_complex for output in node.outputs):
+        if node.op_overload in self.real_only and any(output.get_dtype().is_complex for output in node.outputs):
             self.code.unreachable.add(str(node.op_overload))
         super().generate_fallback_kernel(node)
 

@@ -90,6 +90,8 @@ struct VariantSpec {
   // Handles in `inputs` are borrowed. `outputs` receives owned handles.
   void (*run)(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs);
   const CudaVariantSpec* cuda = nullptr;  // null: for the CPU
+  // Throws what keeps the variant from running in this program, when a model is created. Null: nothing can.
+  void (*prepare)() = nullptr;
 };
 
 // The numbers that the model has for what a method's code counts on its own.
