@@ -14,6 +14,7 @@ from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
 from aotbuild.errors import AotbuildError
+from aotbuild.inductor import adapters
 from aotbuild.inductor.attention import KERNEL as ATTENTION_KERNEL
 from aotbuild.inductor.attention import KERNEL_NAME as ATTENTION_NAME
 from aotbuild.inductor.attention import Attention
@@ -90,6 +91,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def __init__(self) -> None:
         super().__init__()
         self.code = StandaloneCppWrapper.collected = WrapperCode()
+        self._writelines = adapters.BoundMethods()
 
     # --- parts of upstream's file that have no counterpart here
 
@@ -229,6 +231,9 @@ class StandaloneCppWrapper(CppWrapperCpu):
             f"{self.codegen_dtype(dtype)}, {index}));"
         )
 
+    def codegen_int_array_var(self, int_array: str, writeline: Any, *args: Any, **kwargs: Any) -> str:
+        return str(super().codegen_int_array_var(int_array, self._writelines.one_of(writeline), *args, **kwargs))
+
     def _outer_graph(self) -> Any:
         return self._outer if hasattr(self, "_outer") else V.graph
 
@@ -277,8 +282,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
         """Also what follows every library kernel: the runtime's results are contiguous, and others may be expected."""
         super()._codegen_unbacked_symbol_defs_for_outputs(output_name, outputs, unbacked_bindings)
         for output in outputs if isinstance(outputs, list | tuple) else [outputs]:
-            # The only tensor of a kernel is the kernel itself from torch 2.15 on.
-            kernel = output.inputs[0] if isinstance(output, ir.MultiOutput) else output
+            kernel = adapters.kernel_of(output)
             if not isinstance(kernel, ir.FallbackKernel) or kernel.get_inputs_that_alias_output():
                 continue
             layout = output.get_layout()

@@ -16,6 +16,8 @@ from torch._inductor.lowering import empty_strided, register_lowering
 from torch._inductor.virtualized import V
 from torch.utils._sympy.functions import CeilDiv, FloorDiv
 
+from aotbuild.inductor import adapters
+
 aten = torch.ops.aten
 
 _library = torch.library.Library("aotbuild", "FRAGMENT")
@@ -125,7 +127,7 @@ def _launch(arguments: dict[str, Any], heads: Any, queries: Any, dtype: torch.dt
         for rows, columns, warps, stages in candidates
     ]
     kernel = triton.autotune(configs=configs, key=[])(attention)
-    ir.UserDefinedTritonKernel(
+    adapters.user_triton_kernel(
         kernel_idx=kernel_side_table.add_kernel(kernel),
         grid=[(CeilDiv(queries, rows) * heads, 1, 1) for rows, _, _, _ in candidates],
         tma_descriptor_metadata={},
