@@ -117,15 +117,49 @@ function(_aotbuild_check_file prefix keyword)
   set(problems "${problems}" PARENT_SCOPE)
 endfunction()
 
-# Checks every value that concerns generation. Problems go to the caller.
-function(_aotbuild_check_generate target prefix)
+# Checks a target's name. Problems go to the caller.
+function(_aotbuild_check_target_name target)
   if(target STREQUAL "")  # a problem of its own
   elseif(NOT target MATCHES "^[A-Za-z_][A-Za-z0-9_.+-]*$")
     _aotbuild_problem("\"${target}\" is no target name that files can be named after; use letters, digits and _ . + -")
   elseif(TARGET ${target}.generate)
     _aotbuild_problem("a model named \"${target}\" already exists in this build; choose another name")
   endif()
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
 
+# Checks the keywords that name the C++ surface. Problems go to the caller.
+function(_aotbuild_check_cpp_names target prefix)
+  set(identifier "^[A-Za-z_][A-Za-z0-9_]*$")
+  _aotbuild_check_match(${prefix} NAMESPACE "^[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*$"
+    "a C++ namespace such as a::b")
+  _aotbuild_check_match(${prefix} CLASS_NAME "${identifier}" "a C++ identifier (the namespace goes into NAMESPACE)")
+  _aotbuild_check_match(${prefix} SYMBOL_PREFIX "${identifier}" "a C identifier")
+  _aotbuild_check_match(${prefix} HEADER "^[^/].*\\.(h|hh|hpp|hxx)$" "a relative path that ends in .h, .hh, .hpp or .hxx")
+  if("/${${prefix}_HEADER}/" MATCHES "/\\.\\.?/")
+    _aotbuild_problem("HEADER \"${${prefix}_HEADER}\" leaves the include folder; write it without . and ..")
+  elseif("${${prefix}_HEADER}" STREQUAL "${target}.h")
+    _aotbuild_problem("HEADER \"${target}.h\" is the name of the generated C header; use ${target}.hpp")
+  endif()
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
+
+# Checks OUTPUT_DIR, which has to be the target's own. Problems go to the caller.
+function(_aotbuild_check_output_dir prefix)
+  set(output_dir "${${prefix}_OUTPUT_DIR}")
+  if(NOT output_dir STREQUAL "")
+    cmake_path(ABSOLUTE_PATH output_dir BASE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}" NORMALIZE)
+    get_property(owner GLOBAL PROPERTY "_AOTBUILD_OWNER_${output_dir}")
+    if(owner)
+      _aotbuild_problem("OUTPUT_DIR ${output_dir} is the one of \"${owner}\"; name another folder")
+    endif()
+  endif()
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()
+
+# Checks every value that concerns generation. Problems go to the caller.
+function(_aotbuild_check_generate target prefix)
+  _aotbuild_check_target_name("${target}")
   _aotbuild_check_methods(${prefix})
   _aotbuild_check_choice(${prefix} DEVICE cpu cuda)
   if("${${prefix}_DEVICE}" STREQUAL "cuda")
@@ -147,18 +181,8 @@ function(_aotbuild_check_generate target prefix)
   _aotbuild_check_choice(${prefix} WEIGHTS EMBED FILE EXTERNAL)
   _aotbuild_check_choice(${prefix} PRESET default debug max-performance min-size)
 
-  set(identifier "^[A-Za-z_][A-Za-z0-9_]*$")
-  _aotbuild_check_match(${prefix} NAMESPACE "^[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*$"
-    "a C++ namespace such as a::b")
-  _aotbuild_check_match(${prefix} CLASS_NAME "${identifier}" "a C++ identifier (the namespace goes into NAMESPACE)")
-  _aotbuild_check_match(${prefix} SYMBOL_PREFIX "${identifier}" "a C identifier")
-  _aotbuild_check_match(${prefix} PYTHON_MODULE "${identifier}" "a Python identifier")
-  _aotbuild_check_match(${prefix} HEADER "^[^/].*\\.(h|hh|hpp|hxx)$" "a relative path that ends in .h, .hh, .hpp or .hxx")
-  if("/${${prefix}_HEADER}/" MATCHES "/\\.\\.?/")
-    _aotbuild_problem("HEADER \"${${prefix}_HEADER}\" leaves the include folder; write it without . and ..")
-  elseif("${${prefix}_HEADER}" STREQUAL "${target}.h")
-    _aotbuild_problem("HEADER \"${target}.h\" is the name of the generated C header; use ${target}.hpp")
-  endif()
+  _aotbuild_check_cpp_names("${target}" ${prefix})
+  _aotbuild_check_match(${prefix} PYTHON_MODULE "^[A-Za-z_][A-Za-z0-9_]*$" "a Python identifier")
   _aotbuild_check_match(${prefix} WEIGHTS_FILE "^[^/]+$" "a file name: the file lies beside the library")
   if(NOT "${${prefix}_WEIGHTS_FILE}" STREQUAL "" AND NOT "${${prefix}_WEIGHTS}" STREQUAL "FILE")
     _aotbuild_problem("WEIGHTS_FILE needs WEIGHTS FILE")
@@ -172,14 +196,7 @@ function(_aotbuild_check_generate target prefix)
   _aotbuild_check_pairs(${prefix} OPTIONS)
   _aotbuild_check_file(${prefix} CONFIG)
 
-  set(output_dir "${${prefix}_OUTPUT_DIR}")
-  if(NOT output_dir STREQUAL "")
-    cmake_path(ABSOLUTE_PATH output_dir BASE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}" NORMALIZE)
-    get_property(owner GLOBAL PROPERTY "_AOTBUILD_OWNER_${output_dir}")
-    if(owner)
-      _aotbuild_problem("OUTPUT_DIR ${output_dir} is the one of \"${owner}\"; name another folder")
-    endif()
-  endif()
+  _aotbuild_check_output_dir(${prefix})
   set(problems "${problems}" PARENT_SCOPE)
 endfunction()
 
@@ -315,8 +332,7 @@ function(aotbuild_generate)
     endif()
   endforeach()
 
-  # What it writes. The stamp alone is the OUTPUT: with the real files there, Makefiles run the generator twice on every
-  # build for ever after one touch, because files that did not change keep their old times.
+  # What it writes.
   set(header "${dir}/include/${arg_HEADER}")
   set(manifest "${dir}/${target}.manifest.json")
   set(api_source "${dir}/src/${target}_api.cpp")
@@ -399,42 +415,12 @@ function(aotbuild_generate)
     ${custom_sources}
     ${images} ${kernels_description} "${weights_source}" ${weights_blob} ${weights_file} "${manifest}" ${test_source} ${golden} ${benchmark_source}
     ${python_source} ${python_stub})
-  set(read_depfile DEPFILE "${depfile}")
-  set(outdated "")
-  if(CMAKE_GENERATOR MATCHES "Makefiles")
-    set(read_depfile "")
-    set(outdated "${dir}/${target}.outdated")
-  endif()
-
-  _aotbuild_generator_jobs("${target}" "${arg_JOB_POOL}" pool slot)
-  add_custom_command(
-    OUTPUT "${stamp}"
-    BYPRODUCTS ${generated} "${depfile}"
-    COMMAND ${slot} ${command}
-    DEPENDS ${model_file} ${config_file} ${database_depends} ${arg_DEPENDS} ${aotbuild_generator_depends} ${outdated}
-    ${read_depfile}
-    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
-    JOB_POOL ${pool}
-    COMMENT "Generating ${target} from ${arg_MODEL}"
-    VERBATIM)
-  set_source_files_properties(${generated} PROPERTIES GENERATED TRUE)
-  add_custom_target(${target}.generate DEPENDS "${stamp}")
-  if(NOT outdated STREQUAL "")
-    add_custom_target(${target}.check
-      COMMAND "${CMAKE_COMMAND}" "-DOUTDATED=${outdated}" "-DSTAMP=${stamp}" "-DDEPFILE=${depfile}"
-              "-DOUTPUTS=${generated}" -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/check_stamp.cmake"
-      VERBATIM)
-    add_dependencies(${target}.generate ${target}.check)
-  endif()
-  if(NOT TARGET aotbuild_codegen)
-    add_custom_target(aotbuild_codegen)
-  endif()
-  add_dependencies(aotbuild_codegen ${target}.generate)
+  set(depends ${model_file} ${config_file} ${database_depends} ${arg_DEPENDS})
+  _aotbuild_add_generator("${target}" "${arg_MODEL}" "${dir}" "${arg_JOB_POOL}" command depends generated)
   if(NOT database STREQUAL "")
-    _aotbuild_add_tune("${target}" "${database}" "${dir}" command "${arg_CUDA_ARCHITECTURES}")
+    _aotbuild_add_tune("${target}" bundle "target|model|dynamic-shapes|param|preset|config|option" "${database}" "${dir}"
+                       command "${arg_CUDA_ARCHITECTURES}")
   endif()
-  set(depends ${model_file} ${config_file} ${database_depends} ${arg_DEPENDS} ${aotbuild_generator_depends})
-  _aotbuild_add_explain("${target}" "${arg_MODEL}" "${stamp}" "${depfile}" "${dir}" command depends generated)
 
   _aotbuild_prefix_maps(maps)
   set_source_files_properties(${plain_sources} "${weights_source}" "${api_source}" PROPERTIES

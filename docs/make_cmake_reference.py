@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     "aotbuildConfig",
     "AddAotModel",
+    "AddAotKernel",
     "AotbuildGenerate",
     "AotbuildAddModelTest",
     "AotbuildAddModelBenchmark",

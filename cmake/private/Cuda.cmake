@@ -34,7 +34,7 @@ function(_aotbuild_check_cuda prefix)
   endif()
   _aotbuild_cuda_architectures(${prefix} architectures)
   if(architectures STREQUAL "")
-    _aotbuild_problem("DEVICE cuda needs CUDA_ARCHITECTURES, as in CUDA_ARCHITECTURES 80 90, or CMAKE_CUDA_ARCHITECTURES: "
+    _aotbuild_problem("CUDA_ARCHITECTURES is missing, as in CUDA_ARCHITECTURES 80 90, and so is CMAKE_CUDA_ARCHITECTURES: "
                       "they are declared, because the machine that builds need not have the GPU")
   endif()
   list(JOIN known ", " choices)

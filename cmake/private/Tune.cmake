@@ -65,16 +65,16 @@ function(_aotbuild_tuner out)
 endfunction()
 
 # Adds <target>.tune: a bundle of the first architecture, or of AOTBUILD_TUNE_ARCHITECTURE, its run and its results.
-# <command_variable> names the list with the generator's command line.
-function(_aotbuild_add_tune target database dir command_variable architectures)
+# <bundle>: the command that makes it. <command_variable> names the list with the generator's command line, of which
+# <options>, separated by |, say what is tuned.
+function(_aotbuild_add_tune target bundle options database dir command_variable architectures)
   _aotbuild_tuner(tuner)
-  # Of the command line, the arguments that say which model is meant.
   set(model "")
   set(is_value OFF)
   foreach(argument IN LISTS ${command_variable})
-    if(is_value OR argument MATCHES "^--(target|model|dynamic-shapes|param|preset|config|option)$")
+    if(is_value OR argument MATCHES "^--(${options})$")
       list(APPEND model "${argument}")
-      if(is_value)
+      if(is_value OR argument MATCHES "^--[a-z]+=")
         set(is_value OFF)
       else()
         set(is_value ON)
@@ -97,7 +97,7 @@ function(_aotbuild_add_tune target database dir command_variable architectures)
     list(APPEND run --shards "${AOTBUILD_TUNE_SHARDS}")
   endif()
   add_custom_target(${target}.tune
-    COMMAND ${aotbuild_generator} tune bundle ${model} --cuda-architecture "${architecture}"
+    COMMAND ${aotbuild_generator} tune ${bundle} ${model} --cuda-architecture "${architecture}"
             --bundle "${dir}/tune" --program "$<TARGET_FILE:${tuner}>"
     COMMAND ${lock} ${aotbuild_generator} tune run ${run}
     COMMAND ${aotbuild_generator} tune merge "${database}" "${dir}/tune"

@@ -123,16 +123,8 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
             raise AotbuildError(
                 f"MODEL {model}: cannot be read as a program written by torch.export.save: {error}"
             ) from error
-    place, separator, name = model.rpartition(":")
-    if not separator or not place or not name:
-        raise AotbuildError(f"MODEL {model}: write file.py:callable, package.module:callable or file.pt2")
-    before = frozenset(sys.modules)
-    module = _import_file(base / place, model) if place.endswith(".py") else _import_module(place, base, model)
-    function = getattr(module, name, None)
-    if function is None:
-        public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        has = ", ".join(public) or "no callables"
-        raise AotbuildError(f"MODEL {model}: {place} defines no {name!r}; it has: {has}")
+    function, files, before = load_named("MODEL", model, base, "file.py:callable, package.module:callable or file.pt2")
+    name = model.rpartition(":")[2]
     if not callable(function):
         raise AotbuildError(f"MODEL {model}: {name!r} is a {type(function).__name__}, not a callable")
     try:
@@ -141,7 +133,7 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
         where = _user_line(error.__traceback__) or "in the model file"
         raise AotbuildError(f"MODEL {model}: {name}() raised {type(error).__name__}: {error}\n  {where}") from error
     result = _as_model(returned, model)
-    files = {*_project_files(set(sys.modules) - before | {module.__name__})}
+    files |= {*_project_files(set(sys.modules) - before)}  # what the call imported
     for extra in result.data_files:
         path = base / extra
         if not path.is_file():
@@ -150,9 +142,37 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
     return Source(result, None, tuple(sorted(files)), before)
 
 
-def _import_file(path: Path, model: str) -> ModuleType:
+def load_named(keyword: str, text: str, base: Path, forms: str) -> tuple[Any, set[Path], frozenset[str]]:
+    """Loads what ``file.py:name`` or ``package.module:name`` names.
+
+    Args:
+        keyword: of the CMake function, for errors.
+        base: what a relative file is relative to.
+        forms: what the keyword may be, for errors.
+
+    Returns:
+        The object, the project's files that loading it has read, and the modules that were there before.
+
+    Raises:
+        AotbuildError: the file, module or name is missing, or importing it raises.
+    """
+    what = f"{keyword} {text}"
+    place, separator, name = text.rpartition(":")
+    if not separator or not place or not name:
+        raise AotbuildError(f"{what}: write {forms}")
+    before = frozenset(sys.modules)
+    module = _import_file(base / place, what) if place.endswith(".py") else _import_module(place, base, what)
+    found = getattr(module, name, None)
+    if found is None:
+        public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        has = ", ".join(public) or "no callables"
+        raise AotbuildError(f"{what}: {place} defines no {name!r}; it has: {has}")
+    return found, {*_project_files(set(sys.modules) - before | {module.__name__})}, before
+
+
+def _import_file(path: Path, what: str) -> ModuleType:
     if not path.is_file():
-        raise AotbuildError(f"MODEL {model}: no such file (looked for {path})")
+        raise AotbuildError(f"{what}: no such file (looked for {path})")
     name = path.stem
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(name, path)
@@ -160,29 +180,29 @@ def _import_file(path: Path, model: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     loader = spec.loader
-    _execute(lambda: loader.exec_module(module), model)
+    _execute(lambda: loader.exec_module(module), what)
     return module
 
 
-def _import_module(name: str, base: Path, model: str) -> ModuleType:
+def _import_module(name: str, base: Path, what: str) -> ModuleType:
     sys.path.insert(0, str(base))
     try:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise AotbuildError(f"MODEL {model}: no module {name!r} on PYTHONPATH or beside the project's CMakeLists.txt")
+        raise AotbuildError(f"{what}: no module {name!r} on PYTHONPATH or beside the project's CMakeLists.txt")
     holder: list[ModuleType] = []
-    _execute(lambda: holder.append(importlib.import_module(name)), model)
+    _execute(lambda: holder.append(importlib.import_module(name)), what)
     return holder[0]
 
 
-def _execute(action: Callable[[], None], model: str) -> None:
+def _execute(action: Callable[[], None], what: str) -> None:
     try:
         action()
     except Exception as error:
         where = _user_line(error.__traceback__) or "while it was imported"
-        raise AotbuildError(f"MODEL {model}: importing it raised {type(error).__name__}: {error}\n  {where}") from error
+        raise AotbuildError(f"{what}: importing it raised {type(error).__name__}: {error}\n  {where}") from error
 
 
 def _literal(text: str) -> Any:

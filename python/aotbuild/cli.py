@@ -35,9 +35,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cmakedir", action="store_true", help="print the folder of aotbuildConfig.cmake")
     commands = parser.add_subparsers(dest="command", metavar="command")
     _add_generate(commands.add_parser("generate", help="write the C++ sources of a model (what CMake runs)"))
+    _add_kernel(commands.add_parser("kernel", help="write the C++ sources of a hand-written kernel (what CMake runs)"))
     _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
     tune = commands.add_parser("tune", help="find the fastest configurations of a CUDA model's kernels")
-    add_commands(tune, _add_model, _pairs, _quieten)
+    add_commands(tune, _add_model, _add_kernel_source, _pairs, _quieten)
     _add_report(commands.add_parser("report", help="show what each kernel of a CUDA model costs"))
     doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
     doctor.set_defaults(function=_doctor)
@@ -146,6 +147,58 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--no-test", action="store_true")
     add("--benchmark", action="store_true")
     add("--verbose", action="store_true", help="print Python tracebacks of errors too")
+
+
+def _add_kernel_source(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which hand-written kernel is meant."""
+    add = parser.add_argument
+    add("--target", required=True, help="name of the CMake target")
+    add("--kernel", required=True, help="file.py:function or package.module:function")
+    add("--signature", action="append", default=[], metavar="NAME=TYPE|VALUE")
+    add("--grid", action="append", default=[], metavar="EXPRESSION", help="blocks in x, then y, then z")
+    add("--configuration", action="append", default=[], metavar='"NAME=VALUE ..."')
+    add("--example", action="append", default=[], metavar='"NAME=VALUE ..."', help="arguments to tune with")
+    add("--cuda-architecture", action="append", default=[], metavar="ARCHITECTURE")
+
+
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_kernel)
+    _add_kernel_source(parser)
+    add = parser.add_argument
+    add("--output-dir", required=True, type=Path)
+    add("--stamp", type=Path, help="file to touch last; default <output-dir>/<target>.stamp")
+    add("--depfile", type=Path, help="Makefile-syntax list of what the stamp depends on")
+    add("--namespace", default="")
+    add("--class-name", default="")
+    add("--header", default="")
+    add("--symbol-prefix", default="")
+    add("--tuning-database", type=Path, help="configurations to replay; it need not exist")
+    add("--verbose", action="store_true", help="print Python tracebacks of errors too")
+
+
+def _kernel(args: argparse.Namespace) -> int:
+    from aotbuild.kernel import KernelRequest, KernelSource, generate
+
+    if not args.verbose:
+        _quieten()
+    generate(
+        KernelRequest(
+            KernelSource(args.kernel, args.signature, args.grid, args.configuration, args.example),
+            EmitOptions(
+                target=args.target,
+                namespace=args.namespace,
+                class_name=args.class_name,
+                header=args.header,
+                symbol_prefix=args.symbol_prefix,
+            ),
+            output_dir=args.output_dir,
+            stamp=args.stamp or args.output_dir / f"{args.target}.stamp",
+            cuda_architectures=args.cuda_architecture,
+            depfile=args.depfile,
+            tuning_database=args.tuning_database,
+        )
+    )
+    return 0
 
 
 def _pairs(values: Sequence[str], keyword: str) -> dict[str, str]:

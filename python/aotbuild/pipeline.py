@@ -154,7 +154,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             "preset": request.preset,
             "options": dict(sorted(request.options.items())),
             "counters": dict(sum((Counter(part.counters) for part in lowered.values()), Counter[str]())),
-            **({"tuning": _tuning_summary(tuning)} if tuning else {}),
+            **({"tuning": tuning_summary(tuning)} if tuning else {}),
         },
         kernels=_kernels(tuning, first),
     )
@@ -169,7 +169,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     return changed
 
 
-def _tuning_summary(kernels: Sequence[Tuned]) -> dict[str, Any]:
+def tuning_summary(kernels: Sequence[Tuned]) -> dict[str, Any]:
     """For the manifest: by their keys `aotbuild tune prune` knows which lines of a database are in use."""
     return {
         "kernels": len(kernels),

@@ -69,7 +69,7 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("DEVICE gpu", 'DEVICE "gpu" is none of cpu, cuda'),
         (
             "DEVICE cuda",
-            "DEVICE cuda needs CUDA_ARCHITECTURES, as in CUDA_ARCHITECTURES 80 90, or CMAKE_CUDA_ARCHITECTURES: "
+            "CUDA_ARCHITECTURES is missing, as in CUDA_ARCHITECTURES 80 90, and so is CMAKE_CUDA_ARCHITECTURES: "
             "they are declared, because the machine that builds need not have the GPU",
         ),
         (

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cmake_project import REPOSITORY, CMakeProject
+from cmake_project import REPOSITORY, CMakeProject, replace_images
 from without_python import system_has, without_python
 
 LISTS = """\
@@ -284,9 +284,9 @@ def configure(project: CMakeProject) -> None:
 def launchable(project: CMakeProject) -> CMakeProject:
     """The project with images of the stand-in's own kind, where the tables say that kernels lie."""
     output = project.build_dir / "net.aotbuild"
-    names = _replace_images(output / "src" / "net_run_sm_90.cpp", output / "net.images_sm_90.bin")
+    names = replace_images(output / "src" / "net_run_sm_90.cpp", output / "net.images_sm_90.bin")
     output = project.build_dir / "adder.aotbuild"
-    adding = _replace_images(output / "src" / "adder_run_sm_90.cpp", output / "adder.images_sm_90.bin")
+    adding = replace_images(output / "src" / "adder_run_sm_90.cpp", output / "adder.images_sm_90.bin")
     kernels = (", ".join(f'"{name}"' for name in each) for each in (names, adding))
     project.write("kernels.cpp", KERNELS % tuple(kernels))
     ran = project.ran(project.build())
@@ -380,17 +380,3 @@ def test_installed_model_needs_neither_python_nor_cuda(launchable: CMakeProject,
         flags = run("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "pkg-config", "--cflags", "--libs", "net")
         run("c++", "-std=c++17", source / "main.cpp", "-o", build / "by_pkg_config", *flags.split())
         assert run("env", f"AOTBUILD_CUDA_DRIVER={driver}", build / "by_pkg_config") == "3 x 32"
-
-
-def _replace_images(source: Path, images: Path) -> list[str]:
-    """Writes what the stand-in loads over each image of a table of kernels, and gives the kernels' names."""
-    data = bytearray(images.read_bytes())
-    rows = re.findall(r'\{"(\w+)", images \+ (\d+), (\d+), ', source.read_text())
-    assert rows
-    for name, offset, size in rows:
-        assert data[int(offset) : int(offset) + 4] == b"\x7fELF"
-        fake = f"fake cubin 90 {name}\0".encode()
-        assert len(fake) <= int(size)
-        data[int(offset) : int(offset) + len(fake)] = fake
-    images.write_bytes(data)
-    return [name for name, _, _ in rows]

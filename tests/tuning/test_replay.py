@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ pytest.importorskip("triton")
 from aotbuild.inductor.cuda import bundling, candidates, choices, kernels, templates
 from aotbuild.inductor.cuda.lowering import LoweredCuda, kernels_to_tune, lower_cuda
 from aotbuild.inductor.cuda.tunable import TunableKernel
+from aotbuild.tuning.bundle import Buffer
 
 
 class Step(nn.Module):
@@ -214,6 +216,32 @@ def test_bundle_has_every_kernel_with_its_launches(captured: capture.Captured, t
             assert all(size > 0 for grid in candidate.grids for size in grid)
 
 
+@contextlib.contextmanager
+def other_machine(home: Path) -> Any:
+    """Another user, host, number of processors, and a GPU of another kind; whoever calls the GPU fails."""
+
+    def touched(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a GPU was touched")
+
+    environment = {"HOME": str(home), "USER": "other", "HOSTNAME": "other", "AOTBUILD_CACHE_DIR": str(home / "cache")}
+    patches = {
+        "is_available": lambda: True,
+        "device_count": lambda: 8,
+        "get_device_capability": lambda device=None: (12, 0),
+        "get_device_name": lambda device=None: "Another GPU",
+        "get_device_properties": touched,
+        "init": touched,
+        "_lazy_init": touched,
+        "synchronize": touched,
+    }
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict("os.environ", environment))
+        stack.enter_context(mock.patch("os.cpu_count", return_value=96))
+        for name, function in patches.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, function))
+        yield
+
+
 def test_generator_replays_and_depends_on_the_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from aotbuild.pipeline import GenerateRequest, generate
     from aotbuild.program import EmitOptions
@@ -225,16 +253,16 @@ def test_generator_replays_and_depends_on_the_database(tmp_path: Path, capsys: p
     )
     database = tmp_path / "net.tuning"
 
-    def build(folder: str) -> dict[str, bytes]:
+    def build(folder: str, project: Path = tmp_path) -> dict[str, bytes]:
         request = GenerateRequest(
-            model=f"{tmp_path / 'net.py'}:build",
+            model=f"{project / 'net.py'}:build",
             emit=EmitOptions(target="net", test=False),
             output_dir=tmp_path / folder,
             stamp=tmp_path / folder / "net.stamp",
             depfile=tmp_path / folder / "net.d",
             device="cuda",
             cuda_architectures=("90",),
-            tuning_database=database,
+            tuning_database=project / "net.tuning",
         )
         generate(request)
         files = [
@@ -256,6 +284,146 @@ def test_generator_replays_and_depends_on_the_database(tmp_path: Path, capsys: p
     changed = {name for name in plain if plain[name] != tuned[name]}
     assert changed >= {"net.manifest.json", "net.images_sm_90.bin", "src/net_run_sm_90.cpp"}
     assert not changed & {"include/net.hpp", "include/net.h", "src/net_kernels_sm_90.hpp", "net.weights.bin"}
-    # With its kernels compiled again, as on another machine.
-    with mock.patch.dict("os.environ", {"AOTBUILD_CACHE_DIR": str(tmp_path / "other")}):
-        assert build("again") == tuned
+    # In another folder of another machine, with kernels compiled anew, and with a GPU that must not be touched.
+    place = tmp_path / "elsewhere" / "project"
+    place.mkdir(parents=True)
+    for name in ("net.py", "net.tuning"):
+        shutil.copy(tmp_path / name, place / name)
+    with other_machine(place):
+        assert build("again", place) == tuned
+
+
+def environment_of_lowering() -> dict[str, Any]:
+    """What lowering changes for its own time."""
+    from torch._inductor import config, select_algorithm
+    from torch._inductor.codegen import common
+    from torch._inductor.virtualized import V
+    from triton.runtime.driver import driver
+
+    common.init_backend_registration()
+    return {
+        "settings": config.get_config_copy(),
+        "backend": common.device_codegens["cuda"],
+        "driver": driver._active,
+        "choices": list(select_algorithm.get_algorithm_selector_cache().preprocessing_fns),
+        "template": select_algorithm.TritonTemplate.generate,
+        "device": [torch.cuda.is_available, torch.cuda.device_count, torch.cuda.get_device_properties],
+        "graph": type(V.graph),
+        "random": torch.get_rng_state().tolist(),
+        "gradients": torch.is_grad_enabled(),
+    }
+
+
+def test_lowering_leaves_everything_as_it_was(captured: capture.Captured, tunable: list[TunableKernel]) -> None:
+    """Settings, backends, devices, random numbers, the model's tensors: after a build, a bundle and a failure."""
+    tensors = {name: value.clone() for name, value in captured.program.state_dict.items()}
+    code = captured.program.graph_module.code
+    before = environment_of_lowering()
+    lower(captured)
+    bundling.bundle(captured, "90", target="step", versions="torch", limit=1, processes=1)
+
+    def fail(architecture: str, key: str) -> Mapping[str, Any] | None:
+        raise RuntimeError("told to fail")
+
+    with pytest.raises(RuntimeError, match="told to fail"):
+        lower(captured, fail)
+    assert environment_of_lowering() == before
+    assert captured.program.graph_module.code == code
+    assert all(torch.equal(value, tensors[name]) for name, value in captured.program.state_dict.items())
+
+
+def attend(self: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+class Attend(nn.Module):
+    forward = attend
+
+
+class Apply(nn.Module):
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+def hand_written() -> Model:
+    source = capture.load_source("gpu_models.py:hand_written", {}, Path(__file__).parents[1] / "gpu")
+    assert source.model is not None
+    return source.model
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "build"),
+    [
+        ("pointwise", "sin", lambda: Model(Apply(lambda x: x.sin() * 2), (torch.randn(64, 500),))),
+        ("reduction", "sum", lambda: Model(Apply(lambda x: x.sin().sum(1)), (torch.randn(64, 9000),))),
+        ("persistent_reduction", "softmax", lambda: Model(Apply(lambda x: x.softmax(1)), (torch.randn(64, 200),))),
+        ("template", "mm", lambda: Model(Multiply(), (torch.randn(64, 128).half(), torch.randn(128, 80).half()))),
+        ("template", "bmm", lambda: Model(Multiply(), (torch.randn(3, 64, 96).half(), torch.randn(3, 96, 80).half()))),
+        ("template", "triton_tem", lambda: Model(nn.Conv2d(16, 32, 3).half(), (torch.randn(2, 16, 10, 10).half(),))),
+        (
+            "user_autotune",
+            "attention",
+            lambda: Model(Attend(), tuple(torch.randn(1, 2, 64, 32).half() for _ in range(3))),
+        ),
+        ("user_autotune", "add_scaled", hand_written),
+    ],
+    ids=["pointwise", "reduction", "persistent", "mm", "bmm", "convolution", "attention", "hand-written"],
+)
+def test_kernels_of_every_kind_have_several_candidates(kind: str, name: str, build: Callable[[], Model]) -> None:
+    program = capture.capture(capture.Source(build(), None, ()), [], "kinds")
+    tunable = kernels_to_tune(program, "90", target="kinds")[1]
+    pairs = candidates.all_candidates(tunable, cuda_target("90").architecture)
+    found: dict[str, int] = {}
+    for kernel, _ in pairs:
+        if f"@triton_heuristics.{kind}(" in kernel.kernel.source and name in kernel.kernel.name:
+            found[kernel.kernel.name] = found.get(kernel.kernel.name, 0) + 1
+    assert found
+    assert all(count > 1 for count in found.values()), found
+
+
+class Lookup(nn.Module):
+    """Indices into a table, a large and a small weight, and a buffer that is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(40, 1000)
+        self.scale = nn.Parameter(torch.tensor([2.0, 3.0]))
+        self.register_buffer("calls", torch.zeros(1))
+        self.calls: torch.Tensor
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        result: torch.Tensor = self.table(ids) * self.scale[0] + self.calls
+        return result
+
+
+def test_inputs_of_launches_are_real_where_they_matter() -> None:
+    """Indices and small tensors are the example's, at larger sizes again and again; large numbers are random."""
+    ids = torch.tensor([39, 0, 7, 7, 21, 5])
+    dynamic = {"ids": {0: torch.export.Dim("length", min=1, max=600)}}
+    source = capture.Source(Model(Lookup(), (ids,), dynamic_shapes=dynamic), None, ())
+    made = bundling.bundle(
+        capture.capture(source, [], "lookup"), "90", target="lookup", versions="v", limit=1, processes=1
+    )
+    (kernel,) = [kernel for kernel in made.kernels if "embedding" in kernel.name]
+    assert len(kernel.cases) == 3
+    lengths = []
+    for case in kernel.cases:
+        buffers = [value for value in case if isinstance(value, Buffer)]
+        (indices,) = [buffer for buffer in buffers if buffer.dtype == "int64"]
+        assert indices.data is not None and indices.rotates
+        values = torch.frombuffer(bytearray(indices.data), dtype=torch.int64)
+        assert torch.equal(values, ids.repeat(len(values) // len(ids) + 1)[: len(values)])
+        lengths.append(len(values))
+        (table,) = [buffer for buffer in buffers if buffer.nbytes == 4 * 40 * 1000]
+        assert table.data is None and table.rotates
+        (scale,) = [buffer for buffer in buffers if buffer.nbytes == 8 and buffer.dtype == "float32"]
+        assert torch.equal(
+            torch.frombuffer(bytearray(scale.data or b""), dtype=torch.float32), torch.tensor([2.0, 3.0])
+        )
+    # The example's size, and halfway, by ratio, to both ends of the range.
+    assert lengths == [6, 2, 60]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -97,6 +98,17 @@ def test_fastest_right_candidate_is_chosen(tune: Tune, tmp_path: Path) -> None:
     assert merge(path, folder, []) == lines
 
 
+def test_what_a_kernel_writes_to_is_restored_for_each_candidate(tune: Tune, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["adds", "adds", "adds"])
+    result = tune(folder)
+    assert result.returncode == 0, result.stderr
+    assert statuses(folder) == {0: "measured", 1: "measured", 2: "measured"}
+    # The result depends on what was there: a kernel that only reads x is told apart.
+    other = make_bundle(tmp_path / "other", ["adds", "at_8_us"])
+    assert "is wrong" in tune(other).stderr
+    assert statuses(other) == {0: "measured", 1: "wrong"}
+
+
 def test_no_gain_keeps_the_heuristics_choice(tune: Tune, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "b", ["at_10_us", "at_10_us"])
     assert tune(folder).returncode == 0
@@ -147,6 +159,23 @@ def test_kill_loses_nothing(tune: Tune, built: Path, tmp_path: Path) -> None:
     measured = [json.loads(line) for line in lines if '"measured"' in line and line.endswith("}")]
     assert len({(record["kernel"], record["candidate"]) for record in measured}) == 2 * 40
     merge(tmp_path / "net.tuning", folder, [])
+
+
+def test_merge_says_what_a_choice_for_each_size_would_win(tmp_path: Path) -> None:
+    x = np.arange(COUNT, dtype=np.float32).tobytes()
+    cases: list[list[Buffer | float]] = [[Buffer(4 * COUNT, "float32", True, x), COUNT] for _ in range(2)]
+    candidates = [dataclasses.replace(candidate("k", XBLOCK=size), grids=[(2, 1, 1)] * 2) for size in (1, 2, 3)]
+    kernel = Kernel(KEY, "k", ["pointer", "i32", "null", "null"], cases, candidates)
+    bundle.write(Bundle("net", "sm_90", "v", [kernel]), tmp_path / "b", None)
+    identity = bundle.read_description(tmp_path / "b")["id"]
+    records: list[dict[str, Any]] = [{"bundle": identity, "format": 1, "device": "H100"}]
+    for number, times in enumerate(([10, 10], [8, 9], [12, 6])):
+        records.append({"kernel": KEY, "candidate": number, "status": "measured", "times": times})
+    (tmp_path / "b" / "results.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    lines = merge(tmp_path / "net.tuning", tmp_path / "b", [])
+    # The third is faster on average, and slower at the example's size, so it is not chosen.
+    assert [entry.config for entry in database.read(tmp_path / "net.tuning").entries] == [{"XBLOCK": 2}]
+    assert "a configuration for each of the 2 sizes would take 1.00, 0.67 of the time of one for all" in lines
 
 
 def test_shards_and_time_limit(tune: Tune, tmp_path: Path) -> None:

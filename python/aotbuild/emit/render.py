@@ -15,7 +15,7 @@ from aotbuild.emit.names import Leaf, Struct, TargetNames, camel_case, identifie
 from aotbuild.errors import AotbuildError
 from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
 
-_WIDTH = 120
+WIDTH = 120
 
 _CPP_TYPES = {
     "float64": "double",
@@ -337,7 +337,7 @@ def _wrap(items: Iterable[str], prefix: str, suffix: str, indent: int) -> str:
     """``prefix`` + the items in braces + ``suffix`` on one line if it fits, else with a line for each item."""
     entries = list(items)
     line = f"{' ' * indent}{prefix}{{{', '.join(entries)}}}{suffix}"
-    if len(line) <= _WIDTH:
+    if len(line) <= WIDTH:
         return line
     lines = "".join(f"{' ' * (indent + 4)}{entry},\n" for entry in entries)
     return f"{' ' * indent}{prefix}{{\n{lines}{' ' * indent}}}{suffix}"
@@ -368,7 +368,7 @@ def _flat(leaves: Iterable[Leaf], expression: str) -> list[str]:
     return [expression % {"path": leaf.path} for leaf in sorted(leaves, key=lambda leaf: leaf.index)]
 
 
-_ENVIRONMENT = jinja2.Environment(
+ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("aotbuild.emit", "templates"),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
@@ -376,8 +376,8 @@ _ENVIRONMENT = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,
 )
-_ENVIRONMENT.globals |= {"ACTIVATIONS": _ACTIVATIONS}
-_ENVIRONMENT.filters |= {
+ENVIRONMENT.globals |= {"ACTIVATIONS": _ACTIVATIONS}
+ENVIRONMENT.filters |= {
     "identifier": identifier,
     "quote": _quote,
     "dim_text": _dim_text,
@@ -394,4 +394,4 @@ _ENVIRONMENT.filters |= {
 
 
 def _render(template: str, context: dict[str, Any]) -> bytes:
-    return _ENVIRONMENT.get_template(template).render(context).encode()
+    return ENVIRONMENT.get_template(template).render(context).encode()

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from aotbuild.errors import AotbuildError
 from aotbuild.tuning import bundle, database, merge
+from aotbuild.tuning.bundle import Bundle
 
 
 def add_commands(
     parser: argparse.ArgumentParser,
     add_model: Callable[[argparse.ArgumentParser], None],
+    add_kernel: Callable[[argparse.ArgumentParser], None],
     pairs: Callable[[list[str], str], Mapping[str, str]],
     quieten: Callable[[], None],
 ) -> None:
@@ -29,6 +31,7 @@ def add_commands(
 
     Args:
         add_model: adds the arguments that say which model is meant, as `aotbuild generate` has them.
+        add_kernel: adds those that say which hand-written kernel is meant, as `aotbuild kernel` has them.
         pairs: parses KEY=VALUE arguments.
         quieten: keeps other packages' warnings out of the output.
     """
@@ -36,15 +39,23 @@ def add_commands(
 
     making = commands.add_parser("bundle", help="compile every candidate of a model's kernels; no GPU is needed")
     add_model(making)
-    making.add_argument("--bundle", required=True, type=Path, help="the folder to write")
-    making.add_argument("--program", type=Path, help="aotbuild-tune, to put into the folder")
-    making.add_argument("--candidates", type=int, help="at most so many of each kernel")
+    making_kernel = commands.add_parser("bundle-kernel", help="the same of a hand-written kernel")
+    add_kernel(making_kernel)
+    for each in (making, making_kernel):
+        each.add_argument("--bundle", required=True, type=Path, help="the folder to write")
+        each.add_argument("--program", type=Path, help="aotbuild-tune, to put into the folder")
+        each.add_argument("--candidates", type=int, help="at most so many of each kernel")
 
     def make(args: argparse.Namespace) -> int:
         quieten()
-        return _bundle(args, pairs)
+        return _write_bundle(args, _model_bundle(args, pairs))
+
+    def make_kernel(args: argparse.Namespace) -> int:
+        quieten()
+        return _write_bundle(args, _kernel_bundle(args))
 
     making.set_defaults(function=make)
+    making_kernel.set_defaults(function=make_kernel)
 
     running = commands.add_parser("run", help="time the candidates of a bundle, here or through a runner")
     running.add_argument("bundle", type=Path)
@@ -66,12 +77,9 @@ def add_commands(
     pruning.set_defaults(function=_prune)
 
 
-def _bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[str, str]]) -> int:
-    if len(args.cuda_architecture) != 1:
-        raise AotbuildError(f"{args.target}: a bundle is for one architecture; pass --cuda-architecture once")
-    import torch
-
-    from aotbuild import __version__, capture
+def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[str, str]]) -> Bundle:
+    architecture = _architecture(args)
+    from aotbuild import capture
     from aotbuild.config import read_config
     from aotbuild.inductor.cuda import bundling
     from aotbuild.pipeline import option_values
@@ -79,17 +87,49 @@ def _bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[
     options = {**(read_config(args.config) if args.config else {}), **pairs(args.option, "OPTIONS")}
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
     dynamic = [capture.parse_dynamic_shape(text) for text in args.dynamic_shapes]
-    made = bundling.bundle(
+    return bundling.bundle(
         capture.capture(source, dynamic, args.target),
-        args.cuda_architecture[0],
+        architecture,
         target=args.target,
-        versions=f"torch {torch.__version__.partition('+')[0]}, triton {metadata.version('triton')}, "
-        f"aotbuild {__version__}",
+        versions=_versions(),
         preset=args.preset,
         options=option_values(options),
         limit=args.candidates,
         progress=_show_compilation,
     )
+
+
+def _kernel_bundle(args: argparse.Namespace) -> Bundle:
+    architecture = _architecture(args)
+    from aotbuild import kernel
+
+    return kernel.bundle(
+        kernel.KernelSource(args.kernel, args.signature, args.grid, args.configuration, args.example),
+        architecture,
+        target=args.target,
+        versions=_versions(),
+        limit=args.candidates,
+        progress=_show_compilation,
+    )
+
+
+def _architecture(args: argparse.Namespace) -> str:
+    if len(args.cuda_architecture) != 1:
+        raise AotbuildError(f"{args.target}: a bundle is for one architecture; pass --cuda-architecture once")
+    return str(args.cuda_architecture[0])
+
+
+def _versions() -> str:
+    """What made the machine code, as lines of the database say it."""
+    import torch
+
+    from aotbuild import __version__
+
+    torch_version = torch.__version__.partition("+")[0]
+    return f"torch {torch_version}, triton {metadata.version('triton')}, aotbuild {__version__}"
+
+
+def _write_bundle(args: argparse.Namespace, made: Bundle) -> int:
     bundle.write(made, args.bundle, args.program)
     candidates = sum(len(kernel.candidates) for kernel in made.kernels)
     failures = sum(len(kernel.failures) for kernel in made.kernels)

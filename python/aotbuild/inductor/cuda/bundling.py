@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from aotbuild.inductor.cuda.templates import grid_sizes
 from aotbuild.inductor.cuda.tunable import TunableKernel
 from aotbuild.inductor.cuda.wrapper import grid_numbers
 from aotbuild.program import TensorData
-from aotbuild.target import cuda_target
+from aotbuild.target import CudaTarget, cuda_target
 from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Kernel
 
 # Floating-point values are random but for what is small: variances have to be positive, say.
@@ -57,9 +57,22 @@ def bundle(
     kernels = []
     for kernel in tunable:
         results = [(config, result) for (owner, config), result in zip(pairs, compiled) if owner is kernel]
-        kernels.append(_kernel(kernel, results, inputs))
+        kernels.append(_kernel(kernel, results, inputs, _grid))
     unique = {kernel.key: kernel for kernel in kernels if kernel.candidates}
     return Bundle(target, gpu.name, versions, list(unique.values()))
+
+
+def kernel_bundle(
+    tunable: TunableKernel,
+    configs: Sequence[Config],
+    gpu: CudaTarget,
+    grid: Callable[[CompiledKernel, Case], tuple[int, int, int]],
+    progress: Progress | None = None,
+) -> Kernel:
+    """Compiles the configurations of one kernel outside any model; no launch finds its arguments in the cache."""
+    compiled = compile_configs([(tunable.kernel, config) for config in configs], gpu, progress=progress)
+    names = {value.name for case in tunable.cases for value in case if isinstance(value, BufferHint)}
+    return _kernel(tunable, list(zip(configs, compiled)), _Inputs({}, names), grid)
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,12 @@ class _Inputs:
     names: set[str]
 
 
-def _kernel(tunable: TunableKernel, results: Sequence[tuple[Config, CompiledKernel | str]], inputs: _Inputs) -> Kernel:
+def _kernel(
+    tunable: TunableKernel,
+    results: Sequence[tuple[Config, CompiledKernel | str]],
+    inputs: _Inputs,
+    grid: Callable[[CompiledKernel, Case], tuple[int, int, int]],
+) -> Kernel:
     failures = [f"{dict(config)}: {result}" for config, result in results if isinstance(result, str)]
     binaries = [(config, result) for config, result in results if isinstance(result, CompiledKernel)]
     if not binaries:
@@ -90,7 +108,7 @@ def _kernel(tunable: TunableKernel, results: Sequence[tuple[Config, CompiledKern
             binary.shared_bytes,
             binary.cluster_blocks,
             binary.cooperative,
-            [_grid(binary, case) for case in tunable.cases],
+            [grid(binary, case) for case in tunable.cases],
         )
         for config, binary in binaries
         if (binary.parameters, binary.signature) == (first.parameters, first.signature)

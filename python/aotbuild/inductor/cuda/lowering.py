@@ -283,7 +283,7 @@ def _rendered(
     name = "".join(c if c.isalnum() else "_" for c in target)
     namespace = f"aotbuild_{name}_{gpu.name}"
     header_name = f"{target}_kernels_{gpu.name}.hpp"
-    images, table = _table(kernels, gpu)
+    images, table = kernel_table(kernels, gpu)
     derived = "" if graphs.derived is None else _derived(derive, graphs, kernels)
     spec = "nullptr" if graphs.derived is None else "&derived"
     shared = max((kernel.shared_bytes for kernel in kernels), default=0)
@@ -294,7 +294,7 @@ def _rendered(
         "using namespace aotbuild::detail;\n\n"
         f"{table}\n"
         f"{derived}"
-        f"const CudaVariantSpec cuda = {{{gpu.architecture.capability}, CudaImageKind::{_image_kind(gpu)}, {shared}, "
+        f"const CudaVariantSpec cuda = {{{gpu.architecture.capability}, CudaImageKind::{image_kind(gpu)}, {shared}, "
         f"{len(kernels)}, kernels, {spec}}};\n\n"
         "void run([[maybe_unused]] CallContext& context, [[maybe_unused]] AtenTensorHandle* inputs,\n"
         "         [[maybe_unused]] AtenTensorHandle* outputs) {\n"
@@ -321,7 +321,7 @@ def _header(kernels: Sequence[CompiledKernel], namespace: str) -> str:
 _IMAGE_ALIGNMENT = 64
 
 
-def _table(kernels: Sequence[CompiledKernel], gpu: CudaTarget) -> tuple[bytes, str]:
+def kernel_table(kernels: Sequence[CompiledKernel], gpu: CudaTarget) -> tuple[bytes, str]:
     """All images in one block, and the C++ table that says where each kernel's lies and how it is launched."""
     images = b""
     offsets: dict[bytes, int] = {}
@@ -344,7 +344,7 @@ def _table(kernels: Sequence[CompiledKernel], gpu: CudaTarget) -> tuple[bytes, s
     return images, table
 
 
-def _image_kind(gpu: CudaTarget) -> str:
+def image_kind(gpu: CudaTarget) -> str:
     return "kPtx" if gpu.ptx else "kArchitectureSpecific" if is_architecture_specific(gpu.architecture) else "kCubin"
 
 
