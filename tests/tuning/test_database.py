@@ -132,6 +132,15 @@ def test_key_is_that_of_the_content() -> None:
     assert len({plain, *others}) == 1 + len(others)
 
 
+def test_databases_of_the_examples_are_as_they_would_be_written() -> None:
+    paths = sorted((Path(__file__).parents[2] / "examples").rglob("*.tuning"))
+    assert [path.parent.name for path in paths] == ["cuda_models", "triton_kernel"]
+    for path in paths:
+        found = database.read(path)
+        assert found.entries and not found.problems
+        assert database.text_of(found.entries) == path.read_text()
+
+
 @dataclass(frozen=True)
 class Tuned:
     key: str
