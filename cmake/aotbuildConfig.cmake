@@ -38,6 +38,8 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none; matrix products and convolutions are slow then |
 | `AOTBUILD_PREBUILT_RUNTIME` | `OFF`: compile the runtime in the project, instead of taking the Python package's objects of it. Those are taken when they are of the same sources, system and compiler (its major version), and neither cross-compiling nor flags (`-fsanitize`, `-flto`, `-march`, `-stdlib`, `--coverage`, macros of libstdc++) ask for others |
 | `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
+| `AOTBUILD_EIGEN_INCLUDE_DIR` | the folder of Eigen 3.4's `Eigen/Core`, found in the same way; without Eigen, models with linear algebra or Fourier transforms are refused |
+| `AOTBUILD_EIGEN` | `OFF`: a runtime without what needs Eigen, which compiles in half the time where it is compiled |
 | `AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR` | the folder of `nlohmann/json.hpp` |
 | `AOTBUILD_TUNE_RUNNER` | a command that runs what follows it on a machine with a GPU, such as `srun --gpus=1`, for `<target>.tune`; default: here |
 | `AOTBUILD_TUNE_SHARDS` | how many devices `<target>.tune` uses at a time; default 1 |

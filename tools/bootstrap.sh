@@ -38,6 +38,7 @@ missing_packages() {
   has_header sleef.h || echo libsleef-dev
   has_header benchmark/benchmark.h || echo libbenchmark-dev
   has_header nlohmann/json.hpp || echo nlohmann-json3-dev
+  has_header eigen3/Eigen/Core || has_header Eigen/Core || echo libeigen3-dev
 }
 
 # Everything that decides what ends up in .venv; the folder too, because an installed package refers to it.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <random>
 #include <utility>
 
 #include "aotbuild/detail/cuda_spec.hpp"
@@ -237,8 +236,7 @@ Tensor* CudaCall::aligned(Tensor& tensor) {
 }
 
 void CudaCall::write_seeds(void* data, std::size_t count) {
-  std::vector<std::int64_t> values(count);
-  for (std::int64_t& value : values) value = seeds_.next();
+  const std::vector<std::int64_t> values = seeds_.next(count);
   const std::size_t nbytes = count * sizeof(std::int64_t);
   // From memory that is not pinned, the driver has taken the bytes when this returns.
   device_->check(device_->driver().copy_to_device(device_pointer(data), values.data(), nbytes, copy_stream()),
@@ -264,18 +262,43 @@ void CudaCall::refill_seeds(const std::vector<SeedBlock>& blocks) {
   for (const SeedBlock& block : blocks) write_seeds(block.data, block.count);
 }
 
-SeedGenerator::SeedGenerator()
-    : start_([] {
-        std::random_device entropy;
-        return (std::uint64_t{entropy()} << 32) | entropy();
-      }()) {}
+namespace {
 
-std::int64_t SeedGenerator::next() noexcept {
-  // SplitMix64 (Steele, Lea, Flood 2014): a bijection of the counter, so no number comes twice.
-  std::uint64_t z = start_ + 0x9e3779b97f4a7c15U * (count_.fetch_add(1, std::memory_order_relaxed) + 1);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-  return static_cast<std::int64_t>(z ^ (z >> 31));
+// Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): the generator of cuRAND, which is PyTorch's on GPUs.
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::uint64_t seed) {
+  auto low_key = static_cast<std::uint32_t>(seed);
+  auto high_key = static_cast<std::uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t first = std::uint64_t{0xD2511F53} * counter[0];
+    const std::uint64_t second = std::uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<std::uint32_t>(second >> 32) ^ counter[1] ^ low_key, static_cast<std::uint32_t>(second),
+               static_cast<std::uint32_t>(first >> 32) ^ counter[3] ^ high_key, static_cast<std::uint32_t>(first)};
+    low_key += 0x9E3779B9U;
+    high_key += 0xBB67AE85U;
+  }
+  return counter;
+}
+
+}  // namespace
+
+void SeedGenerator::manual_seed(std::uint64_t seed) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  seed_ = seed;
+  draws_ = 0;
+}
+
+std::vector<std::int64_t> SeedGenerator::next(std::size_t count) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::int64_t> seeds(count);
+  for (std::size_t i = 0; i < count; ++i) {  // one thread of PyTorch's kernel an element: a subsequence of its own
+    const auto words = philox({static_cast<std::uint32_t>(draws_), static_cast<std::uint32_t>(draws_ >> 32),
+                               static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(std::uint64_t{i} >> 32)},
+                              seed_);
+    const std::uint64_t bits = (std::uint64_t{words[0]} << 32) | words[1];
+    seeds[i] = static_cast<std::int64_t>(bits % UINT64_MAX + (std::uint64_t{1} << 63));
+  }
+  ++draws_;
+  return seeds;
 }
 
 }  // namespace aotbuild::detail::cuda

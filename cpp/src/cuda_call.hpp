@@ -2,9 +2,9 @@
 #ifndef AOTBUILD_SRC_CUDA_CALL_HPP_
 #define AOTBUILD_SRC_CUDA_CALL_HPP_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,18 +13,21 @@
 #include "cuda_memory.hpp"
 #include "cuda_workspace.hpp"
 #include "device.hpp"
+#include "random_state.hpp"
 
 namespace aotbuild::detail::cuda {
 
-// Numbers of which no two are alike, for kernels that make random numbers from them. Any thread may take some.
+// Seeds for kernels that make random numbers from them: what PyTorch's generator of a GPU gives torch.randint over all
+// of int64, which is where torch.compile's code has its seeds from. Any thread may take some.
 class SeedGenerator {
  public:
-  SeedGenerator();
-  std::int64_t next() noexcept;
+  void manual_seed(std::uint64_t seed);
+  std::vector<std::int64_t> next(std::size_t count);
 
  private:
-  const std::uint64_t start_;
-  std::atomic<std::uint64_t> count_{0};
+  std::mutex mutex_;
+  std::uint64_t seed_ = kDefaultSeed;
+  std::uint64_t draws_ = 0;  // since the seed was set
 };
 
 class CudaCall final : public DeviceCall {

@@ -32,6 +32,7 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   std::size_t derived_count() const noexcept override;
   std::shared_ptr<void> derive(const WeightSet& weights, Storage* storages, Tensor* tensors) override;
   void run(const CheckedCall& call) override;
+  void manual_seed(std::uint64_t seed) override { seeds_.manual_seed(seed); }
   void statistics(aotbuild_statistics* statistics) const override;
   void capture_graph(const CheckedCall& call) override;
   void synchronize(void* stream) override;

@@ -58,6 +58,8 @@ class DeviceModel {
   virtual std::size_t derived_count() const noexcept = 0;
   virtual std::shared_ptr<void> derive(const WeightSet& weights, Storage* storages, Tensor* tensors) = 0;
   virtual void run(const CheckedCall& call) = 0;
+  // The seed of the random numbers of the calls that follow.
+  virtual void manual_seed(std::uint64_t seed) = 0;
   virtual void statistics(aotbuild_statistics* statistics) const = 0;
   // Captures the graph for the sizes of the call's inputs, whose data is not there. Throws Error if there is none.
   virtual void capture_graph(const CheckedCall& call) = 0;

@@ -18,6 +18,7 @@
 #include "copy.hpp"
 #include "device.hpp"
 #include "error.hpp"
+#include "random_state.hpp"
 #include "state.hpp"
 
 namespace aotbuild::detail {
@@ -192,6 +193,7 @@ struct aotbuild_model {
   Loaded current;
   std::mutex mutation_mutex;                        // runs of a model that writes to its state come one after the other
   const std::shared_ptr<WorkspacePool> workspaces;  // of all sessions
+  RandomState random_state;
 };
 
 namespace {
@@ -324,6 +326,7 @@ void aotbuild_model::run(const Method& method, const aotbuild_tensor* inputs, st
   const WorkspaceScope workspace_scope(*workspace);
   const CheckedCall call{signature,       std::move(now.weights), inputs, outputs,
                          in_place.data(), overlaps_inputs,        result, stream};
+  (*workspace).set_random_state(&random_state);
   if (device != nullptr) {
     device->run(call);
   } else {
@@ -505,6 +508,22 @@ aotbuild_status aotbuild_model_synchronize(aotbuild_model* model, void* stream) 
     if (stream == nullptr) return AOTBUILD_OK;
     if (model->device == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name, kNoStream);
     model->device->synchronize(stream);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_manual_seed(aotbuild_model* model, std::uint64_t seed) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_manual_seed: the model is null");
+    if (!model->methods.empty() && model->methods[0]->variant != nullptr &&
+        model->methods[0]->variant->prepare != nullptr) {
+      fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name,
+           ": with RUNTIME torch random numbers are libtorch's; call torch::manual_seed");
+    }
+    model->random_state.manual_seed(seed);
+    if (model->device != nullptr) model->device->manual_seed(seed);
     return AOTBUILD_OK;
   } catch (...) {
     return report_current_exception();

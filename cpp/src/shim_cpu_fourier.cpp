@@ -1,68 +1,64 @@
-// The C shim: discrete Fourier transforms, computed in double precision.
+// The C shim: discrete Fourier transforms, computed in double precision by Eigen (kissfft).
 #include <algorithm>
 #include <cmath>
 #include <complex>
 #include <vector>
 
-#include "aotbuild/detail/shim.h"
-#include "copy.hpp"
-#include "lines.hpp"
-#include "shim_check.hpp"
+#include "linalg.hpp"
 
-using namespace aotbuild::detail;  // NOLINT: this file implements the C functions of the runtime
+// After linalg.hpp, which renames Eigen's namespace.
+#include <unsupported/Eigen/FFT>
+
+using namespace aotbuild::detail::eigen;  // NOLINT: this file implements C functions
 
 namespace {
 
 using Complex = std::complex<double>;
 using Signal = std::vector<Complex>;
 
-std::size_t smallest_factor(std::size_t n) {
-  for (std::size_t p = 2; p * p <= n; ++p) {
-    if (n % p == 0) return p;
-  }
-  return n;
-}
-
 std::size_t largest_factor(std::size_t n) {
   std::size_t largest = 1;
-  for (; n > 1; n /= smallest_factor(n)) largest = std::max(largest, smallest_factor(n));
+  for (std::size_t p = 2; n > 1; ++p) {
+    if (p * p > n) p = n;
+    for (; n % p == 0; n /= p) largest = p;
+  }
   return largest;
 }
 
-// Transforms of one length. Lengths of small prime factors are split by them (Cooley and Tukey, 1965); any other length
+// Transforms of one length. The library takes time by the square of a prime factor, so a length with a large one
 // becomes a convolution whose length is a power of two (Bluestein, 1970).
 class FourierTransform {
  public:
-  FourierTransform(std::size_t length, bool forward) : length_(length), sign_(forward ? -1 : 1) {
-    if (largest_factor(length) > kLargestRadix) {
-      make_chirp();
-      return;
-    }
-    roots_.resize(length);
-    for (std::size_t k = 0; k < length; ++k) roots_[k] = root(k, length);
+  FourierTransform(std::size_t length, bool forward) : length_(length), forward_(forward) {
+    fft_.SetFlag(Eigen::FFT<double>::Unscaled);
+    if (largest_factor(length) > kLargestFactor) make_chirp();
   }
 
-  Signal operator()(const Signal& input) const {
-    Signal output(length_);
-    if (chirp_.empty()) {
-      split(input.data(), 1, output.data(), length_);
-      return output;
-    }
-    const std::size_t padded = chirp_spectrum_.size();
-    Signal product(padded);
+  Signal operator()(const Signal& input) {
+    if (chirp_.empty()) return transformed(input, forward_);
+    Signal product(chirp_spectrum_.size());
     for (std::size_t k = 0; k < length_; ++k) product[k] = input[k] * chirp_[k];
-    product = FourierTransform(padded, true)(product);
-    for (std::size_t k = 0; k < padded; ++k) product[k] *= chirp_spectrum_[k];
-    product = FourierTransform(padded, false)(product);
-    for (std::size_t k = 0; k < length_; ++k) output[k] = product[k] * chirp_[k] / static_cast<double>(padded);
+    product = transformed(product, true);
+    for (std::size_t k = 0; k < product.size(); ++k) product[k] *= chirp_spectrum_[k];
+    product = transformed(product, false);
+    Signal output(length_);
+    const auto padded = static_cast<double>(product.size());
+    for (std::size_t k = 0; k < length_; ++k) output[k] = product[k] * chirp_[k] / padded;
     return output;
   }
 
  private:
-  static constexpr std::size_t kLargestRadix = 31;
+  static constexpr std::size_t kLargestFactor = 31;
 
-  Complex root(std::size_t k, std::size_t n) const {
-    return std::polar(1.0, sign_ * 2 * 3.14159265358979323846 * static_cast<double>(k) / static_cast<double>(n));
+  Signal transformed(const Signal& input, bool forward) {
+    Signal output(input.size());
+    const auto length = static_cast<Eigen::Index>(input.size());
+    if (forward) {
+      fft_.fwd(output.data(), input.data(), length);
+    } else {
+      fft_.inv(output.data(), input.data(), length);
+    }
+    return output;
   }
 
   void make_chirp() {
@@ -70,37 +66,18 @@ class FourierTransform {
     while (padded < 2 * length_ - 1) padded *= 2;
     chirp_.resize(length_);
     chirp_spectrum_.assign(padded, 0);
+    const double step = (forward_ ? -1 : 1) * 3.14159265358979323846 / static_cast<double>(length_);
     for (std::size_t k = 0; k < length_; ++k) {
-      chirp_[k] = root(k * k % (2 * length_), 2 * length_);
+      chirp_[k] = std::polar(1.0, step * static_cast<double>(k * k % (2 * length_)));
       chirp_spectrum_[k] = std::conj(chirp_[k]);
       if (k != 0) chirp_spectrum_[padded - k] = chirp_spectrum_[k];
     }
-    chirp_spectrum_ = FourierTransform(padded, true)(chirp_spectrum_);
+    chirp_spectrum_ = transformed(chirp_spectrum_, true);
   }
 
-  // The transform of `n` elements that lie `stride` apart, and `n * stride` is the whole length.
-  void split(const Complex* input, std::size_t stride, Complex* output, std::size_t n) const {
-    if (n == 1) {
-      output[0] = input[0];
-      return;
-    }
-    const std::size_t radix = smallest_factor(n);
-    const std::size_t part = n / radix;
-    for (std::size_t r = 0; r < radix; ++r) split(input + r * stride, stride * radix, output + r * part, part);
-    std::array<Complex, kLargestRadix> terms;
-    for (std::size_t k = 0; k < part; ++k) {
-      for (std::size_t r = 0; r < radix; ++r) terms[r] = output[r * part + k] * roots_[r * k * stride];
-      for (std::size_t q = 0; q < radix; ++q) {
-        Complex sum = terms[0];
-        for (std::size_t r = 1; r < radix; ++r) sum += terms[r] * roots_[r * q * part * stride % length_];
-        output[q * part + k] = sum;
-      }
-    }
-  }
-
-  std::size_t length_;
-  int sign_;
-  Signal roots_;
+  const std::size_t length_;
+  const bool forward_;
+  Eigen::FFT<double> fft_;
   Signal chirp_;
   Signal chirp_spectrum_;
 };
@@ -113,75 +90,72 @@ double normalization_factor(std::int64_t mode, double count, const char* functio
   fail(function, "normalization ", mode, " is unknown");
 }
 
-std::vector<std::int32_t> transformed_dims(const Tensor& self, const std::int64_t* dims, std::int64_t count,
-                                           const char* function) {
+// The transformed dimensions, counted from the front. A tensor of no dimensions counts as one of one.
+Sizes transformed_dims(const Array& self, const std::int64_t* dims, std::int64_t count, const char* function) {
   if (count > 0 && dims == nullptr) fail(function, "dim is null");
-  std::vector<std::int32_t> result;
-  for (std::int64_t i = 0; i < count; ++i) result.push_back(checked_dim(dims[i], self.ndim, function));
+  const std::int64_t ndim = std::max<std::int64_t>(self.ndim(), 1);
+  Sizes result;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t dim = dims[i] < 0 ? dims[i] + ndim : dims[i];
+    if (dim < 0 || dim >= ndim) fail(function, "dimension ", dims[i], " of a tensor of ", ndim, " dimensions");
+    result.push_back(dim);
+  }
   return result;
 }
 
-TensorPtr as_complex_double(const Tensor& tensor, const char* function) {
-  TensorPtr result = make_contiguous(tensor, ScalarType::kComplex128);
-  copy(*result, tensor, function);
-  return result;
-}
-
-TensorPtr with_dtype(const Tensor& tensor, ScalarType dtype, const char* function) {
-  TensorPtr result = make_contiguous(tensor, dtype);
-  copy(*result, tensor, function);
-  return result;
-}
-
-ScalarType complex_of(const Tensor& tensor, const char* function) {
-  switch (tensor.dtype) {
-    case ScalarType::kFloat32:
-    case ScalarType::kComplex64:
-      return ScalarType::kComplex64;
-    case ScalarType::kFloat64:
-    case ScalarType::kComplex128:
-      return ScalarType::kComplex128;
+std::int32_t complex_type(const Array& array, const char* function) {
+  switch (array.dtype()) {
+    case AOTBUILD_KERNEL_FLOAT32:
+    case AOTBUILD_KERNEL_COMPLEX64:
+      return AOTBUILD_KERNEL_COMPLEX64;
+    case AOTBUILD_KERNEL_FLOAT64:
+    case AOTBUILD_KERNEL_COMPLEX128:
+      return AOTBUILD_KERNEL_COMPLEX128;
     default:
-      fail(function, "element type ", dtype_name(tensor.dtype), " is not supported");
+      fail(function, "element type ", array.dtype(), " is not supported");
   }
 }
 
-// Transforms a contiguous complex128 tensor in place along one dimension, times `factor`.
-void transform(Tensor& tensor, std::int32_t dim, bool forward, double factor) {
-  const std::int64_t length = length_along(tensor, dim);
+std::int64_t length_along(const Array& array, std::int64_t dim) { return array.ndim() == 0 ? 1 : array.size(dim); }
+
+// Calls `body(first, stride)` for each line of a row-major array along a dimension, with indices of elements.
+template <typename Body>
+void for_each_line(const Array& array, std::int64_t dim, Body&& body) {
+  const std::int64_t length = length_along(array, dim);
+  std::int64_t stride = 1;
+  for (std::int64_t d = dim + 1; d < array.ndim(); ++d) stride *= array.size(d);
+  const std::int64_t count = length == 0 ? 0 : array.numel() / length;
+  for (std::int64_t line = 0; line < count; ++line) body(line / stride * stride * length + line % stride, stride);
+}
+
+// Transforms a row-major complex128 array in place along one dimension.
+void transform(const Array& array, std::int64_t dim, bool forward) {
+  const std::int64_t length = length_along(array, dim);
   if (length == 0) return;
-  const FourierTransform fourier(static_cast<std::size_t>(length), forward);
+  FourierTransform fourier(static_cast<std::size_t>(length), forward);
   Signal signal(static_cast<std::size_t>(length));
-  for_each_line<1>({&tensor}, dim, [&](const std::array<char*, 1>& starts) {
-    const Line<Complex> line(starts[0], stride_along(tensor, dim));
-    for (std::int64_t i = 0; i < length; ++i) signal[static_cast<std::size_t>(i)] = line[i];
+  for_each_line(array, dim, [&](std::int64_t first, std::int64_t stride) {
+    Complex* const line = array.data<Complex>() + first;
+    for (std::int64_t i = 0; i < length; ++i) signal[static_cast<std::size_t>(i)] = line[i * stride];
     const Signal result = fourier(signal);
-    for (std::int64_t i = 0; i < length; ++i) line[i] = result[static_cast<std::size_t>(i)] * factor;
+    for (std::int64_t i = 0; i < length; ++i) line[i * stride] = result[static_cast<std::size_t>(i)];
   });
 }
 
-void transform_all(Tensor& tensor, const std::vector<std::int32_t>& dims, bool forward) {
-  for (const std::int32_t dim : dims) transform(tensor, dim, forward, 1);
+void transform_all(const Array& array, const Sizes& dims, bool forward) {
+  for (const std::int64_t dim : dims) transform(array, dim, forward);
 }
 
-double count_of(const Tensor& tensor, const std::vector<std::int32_t>& dims) {
+double count_along(const Array& array, const Sizes& dims) {
   double count = 1;
-  for (const std::int32_t dim : dims) count *= static_cast<double>(length_along(tensor, dim));
+  for (const std::int64_t dim : dims) count *= static_cast<double>(length_along(array, dim));
   return count;
 }
 
-void scale(Tensor& tensor, double factor) {
+void scale(const Array& array, double factor) {
   if (factor == 1) return;
-  Complex* const first = tensor.data_as<Complex>();
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) first[i] *= factor;
-}
-
-// The first `kept` elements of each line.
-TensorPtr front_of(const Tensor& tensor, std::int32_t dim, std::int64_t kept, ScalarType dtype, const char* function) {
-  TensorPtr result = make_reduced(tensor, dtype, dim, kept);
-  const TensorPtr view = make_view(tensor, tensor.dtype, tensor.ndim, result->sizes(), tensor.strides(), tensor.offset);
-  copy(*result, *view, function);
-  return result;
+  Complex* const first = array.data<Complex>();
+  for (std::int64_t i = 0; i < array.numel(); ++i) first[i] *= factor;
 }
 
 }  // namespace
@@ -190,12 +164,12 @@ AOTITorchError aotbuild_torch_cpu__fft_c2c(AtenTensorHandle self, const std::int
                                            std::int64_t normalization, std::int32_t forward, AtenTensorHandle* ret) {
   constexpr const char* function = "aoti_torch_cpu__fft_c2c";
   return guarded([&] {
-    const Tensor& given = checked(self, function, "self");
-    const std::vector<std::int32_t> dims = transformed_dims(given, dim, dim_len, function);
-    const TensorPtr work = as_complex_double(given, function);
-    transform_all(*work, dims, forward != 0);
-    scale(*work, normalization_factor(normalization, count_of(given, dims), function));
-    checked_result(ret, function) = with_dtype(*work, complex_of(given, function), function).release();
+    const Array given(self, function, "self");
+    const Sizes dims = transformed_dims(given, dim, dim_len, function);
+    const OwnedArray work = converted(given, kComplexDouble);
+    transform_all(work, dims, forward != 0);
+    scale(work, normalization_factor(normalization, count_along(given, dims), function));
+    give(ret, work, complex_type(given, function), function);
   });
 }
 
@@ -203,15 +177,19 @@ AOTITorchError aotbuild_torch_cpu__fft_r2c(AtenTensorHandle self, const std::int
                                            std::int64_t normalization, std::int32_t onesided, AtenTensorHandle* ret) {
   constexpr const char* function = "aoti_torch_cpu__fft_r2c";
   return guarded([&] {
-    const Tensor& given = checked(self, function, "self");
-    const std::vector<std::int32_t> dims = transformed_dims(given, dim, dim_len, function);
+    const Array given(self, function, "self");
+    const Sizes dims = transformed_dims(given, dim, dim_len, function);
     if (dims.empty()) fail(function, "dim is empty");
-    const TensorPtr work = as_complex_double(given, function);
-    transform_all(*work, dims, true);
-    scale(*work, normalization_factor(normalization, count_of(given, dims), function));
-    const std::int64_t length = length_along(given, dims.back());
-    const std::int64_t kept = onesided != 0 ? length / 2 + 1 : length;
-    checked_result(ret, function) = front_of(*work, dims.back(), kept, complex_of(given, function), function).release();
+    const OwnedArray work = converted(given, kComplexDouble);
+    transform_all(work, dims, true);
+    scale(work, normalization_factor(normalization, count_along(given, dims), function));
+    Sizes sizes = given.sizes();
+    const Sizes strides = row_major(sizes);
+    if (onesided != 0 && given.ndim() != 0) {  // the first elements of each line
+      std::int64_t& last = sizes[static_cast<std::size_t>(dims.back())];
+      last = last / 2 + 1;
+    }
+    give(ret, viewed(work, sizes, strides), complex_type(given, function), function);
   });
 }
 
@@ -220,38 +198,38 @@ AOTITorchError aotbuild_torch_cpu__fft_c2r(AtenTensorHandle self, const std::int
                                            AtenTensorHandle* ret) {
   constexpr const char* function = "aoti_torch_cpu__fft_c2r";
   return guarded([&] {
-    const Tensor& given = checked(self, function, "self");
-    std::vector<std::int32_t> dims = transformed_dims(given, dim, dim_len, function);
+    const Array given(self, function, "self");
+    Sizes dims = transformed_dims(given, dim, dim_len, function);
     if (dims.empty()) fail(function, "dim is empty");
-    const std::int32_t last = dims.back();
+    const std::int64_t last = dims.back();
     dims.pop_back();
     const std::int64_t half = length_along(given, last);
     if (last_dim_size < 1 || last_dim_size / 2 + 1 != half) {
       fail(function, "a spectrum of ", half, " values is none of ", last_dim_size, " real ones");
     }
-    const TensorPtr spectrum = as_complex_double(given, function);
-    transform_all(*spectrum, dims, false);
-    const double count = count_of(given, dims) * static_cast<double>(last_dim_size);
+    const OwnedArray spectrum = converted(given, kComplexDouble);
+    transform_all(spectrum, dims, false);
+    const double count = count_along(given, dims) * static_cast<double>(last_dim_size);
     const double factor = normalization_factor(normalization, count, function);
-    const ScalarType real =
-        complex_of(given, function) == ScalarType::kComplex64 ? ScalarType::kFloat32 : ScalarType::kFloat64;
-    TensorPtr out = make_reduced(given, real, last, last_dim_size);
-    const FourierTransform fourier(static_cast<std::size_t>(last_dim_size), false);
+    Sizes sizes = given.sizes();
+    if (given.ndim() != 0) sizes[static_cast<std::size_t>(last)] = last_dim_size;
+    const OwnedArray out(kDouble, sizes);
+    FourierTransform fourier(static_cast<std::size_t>(last_dim_size), false);
     Signal signal(static_cast<std::size_t>(last_dim_size));
-    dispatch_real(real, function, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      for_each_line<2>({out.get(), spectrum.get()}, last, [&](const std::array<char*, 2>& starts) {
-        const Line<T> target(starts[0], stride_along(*out, last));
-        const Line<Complex> line(starts[1], stride_along(*spectrum, last));
-        for (std::int64_t i = 0; i < last_dim_size; ++i) {  // the other half mirrors the first
-          signal[static_cast<std::size_t>(i)] = i < half ? line[i] : std::conj(line[last_dim_size - i]);
-        }
-        const Signal result = fourier(signal);
-        for (std::int64_t i = 0; i < last_dim_size; ++i) {
-          target[i] = convert<T>(result[static_cast<std::size_t>(i)].real() * factor);
-        }
-      });
+    for_each_line(spectrum, last, [&](std::int64_t first, std::int64_t stride) {
+      const Complex* const line = spectrum.data<Complex>() + first;
+      for (std::int64_t i = 0; i < last_dim_size; ++i) {  // the other half mirrors the first
+        signal[static_cast<std::size_t>(i)] =
+            i < half ? line[i * stride] : std::conj(line[(last_dim_size - i) * stride]);
+      }
+      const Signal result = fourier(signal);
+      const std::int64_t before = first / (stride * half) * stride * last_dim_size + first % stride;
+      double* const target = out.data<double>() + before;
+      for (std::int64_t i = 0; i < last_dim_size; ++i) {
+        target[i * stride] = result[static_cast<std::size_t>(i)].real() * factor;
+      }
     });
-    checked_result(ret, function) = out.release();
+    const bool is_single = complex_type(given, function) == AOTBUILD_KERNEL_COMPLEX64;
+    give(ret, out, is_single ? std::int32_t{AOTBUILD_KERNEL_FLOAT32} : kDouble, function);
   });
 }

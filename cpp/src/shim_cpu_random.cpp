@@ -7,17 +7,19 @@
 #include "aotbuild/detail/shim.h"
 #include "copy.hpp"
 #include "lines.hpp"
+#include "random_state.hpp"
 #include "shim_check.hpp"
+#include "workspace.hpp"
 
 using namespace aotbuild::detail;  // NOLINT: this file implements the C functions of the runtime
 
 namespace {
 
-// torch's default seed (c10::detail default_rng_seed_val); its engine takes the lower 32 bits.
-constexpr std::uint64_t kDefaultSeed = 67280421310721;
-
 class Generator {
  public:
+  // The engine takes the lower 32 bits, as torch's does.
+  explicit Generator(std::uint64_t seed) : engine_(static_cast<std::uint32_t>(seed)) {}
+
   std::uint32_t draw32() { return static_cast<std::uint32_t>(engine_()); }
   std::uint64_t draw64() {
     const std::uint64_t high = draw32();
@@ -50,18 +52,21 @@ class Generator {
   static constexpr double kPi = 3.14159265358979323846;
 
  private:
-  std::mt19937 engine_{static_cast<std::uint32_t>(kDefaultSeed)};
+  std::mt19937 engine_;
   bool has_next_normal_ = false;
   double next_normal_ = 0;
 };
 
-// One generator for the process, as torch has; calls take turns.
+// The generator of the model that this thread is in a call of; outside of calls one of the process. Calls take turns.
 template <typename Body>
 void with_generator(Body&& body) {
-  static std::mutex mutex;
-  static Generator generator;
-  const std::lock_guard<std::mutex> lock(mutex);
-  body(generator);
+  static RandomState outside_of_calls;
+  Workspace* const workspace = Workspace::current();
+  RandomState* const own = workspace == nullptr ? nullptr : workspace->random_state();
+  RandomState& state = own == nullptr ? outside_of_calls : *own;
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  if (state.generator == nullptr) state.generator = std::make_shared<Generator>(state.seed);
+  body(*static_cast<Generator*>(state.generator.get()));
 }
 
 template <typename T>
@@ -93,6 +98,53 @@ void draw_normal(Generator& generator, T* out, std::int64_t count) {
   normal_block(last);
 }
 
+// Fills a contiguous tensor of a real type with numbers in [from, to).
+void fill_uniform(Tensor& out, double from, double to, const char* function) {
+  dispatch_real(out.dtype, function, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using Draw = DrawType<T>;
+    with_generator([&](Generator& generator) {
+      for (std::int64_t i = 0; i < out.numel(); ++i) {
+        const Draw value = generator.uniform<Draw>() * static_cast<Draw>(to - from) + static_cast<Draw>(from);
+        out.data_as<T>()[i] = convert<T>(value);
+      }
+    });
+  });
+}
+
+void fill_normal(Tensor& out, double mean, double std, const char* function) {
+  if (!(std >= 0)) fail(function, "the standard deviation is ", std);
+  dispatch_real(out.dtype, function, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using Draw = DrawType<T>;
+    std::vector<Draw> drawn(static_cast<std::size_t>(out.numel()));
+    with_generator([&](Generator& generator) { draw_normal(generator, drawn.data(), out.numel()); });
+    for (std::size_t i = 0; i < drawn.size(); ++i) {
+      out.data_as<T>()[i] = convert<T>(drawn[i] * static_cast<Draw>(std) + static_cast<Draw>(mean));
+    }
+  });
+}
+
+TensorPtr random_integers(std::int64_t low, std::int64_t high, std::int64_t ndim, const std::int64_t* sizes,
+                          const char* function) {
+  if (low >= high) fail(function, "low is ", low, " and high is ", high);
+  const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
+  TensorPtr drawn = make_tensor(ScalarType::kInt64, ndim, sizes, nullptr);
+  with_generator([&](Generator& generator) {
+    for (std::int64_t i = 0; i < drawn->numel(); ++i) {
+      const std::uint64_t bits = range >= std::uint64_t{1} << 32 ? generator.draw64() : generator.draw32();
+      drawn->data_as<std::int64_t>()[i] = static_cast<std::int64_t>(bits % range + static_cast<std::uint64_t>(low));
+    }
+  });
+  return drawn;
+}
+
+// A new tensor of the element type that a factory function is given.
+TensorPtr make_filled(const std::int64_t* sizes, std::int64_t ndim, const std::int32_t* dtype, const char* function) {
+  const ScalarType type = dtype == nullptr ? ScalarType::kFloat32 : checked_dtype(*dtype, function);
+  return make_tensor(type, ndim, sizes, nullptr);
+}
+
 }  // namespace
 
 AOTITorchError aotbuild_torch_cpu_randint_low_out(AtenTensorHandle out, std::int64_t low, std::int64_t high,
@@ -100,16 +152,44 @@ AOTITorchError aotbuild_torch_cpu_randint_low_out(AtenTensorHandle out, std::int
   constexpr const char* function = "aoti_torch_cpu_randint_low_out";
   return guarded([&] {
     Tensor& target = checked(out, function, "out");
-    if (low >= high) fail(function, "low is ", low, " and high is ", high);
-    const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
-    const TensorPtr drawn = make_contiguous(target, ScalarType::kInt64);
-    with_generator([&](Generator& generator) {
-      for (std::int64_t i = 0; i < drawn->numel(); ++i) {
-        const std::uint64_t bits = range >= std::uint64_t{1} << 32 ? generator.draw64() : generator.draw32();
-        drawn->data_as<std::int64_t>()[i] = static_cast<std::int64_t>(bits % range + static_cast<std::uint64_t>(low));
-      }
-    });
-    copy(target, *drawn, function);
+    copy(target, *random_integers(low, high, target.ndim, target.sizes(), function), function);
+  });
+}
+
+AOTITorchError aotbuild_torch_cpu_randint_low(std::int64_t low, std::int64_t high, const std::int64_t* size,
+                                              std::int64_t size_len, std::int32_t* dtype, std::int32_t*, std::int32_t*,
+                                              std::int32_t, std::int32_t*, AtenTensorHandle* ret) {
+  constexpr const char* function = "aoti_torch_cpu_randint_low";
+  return guarded([&] {
+    TensorPtr drawn = random_integers(low, high, size_len, size, function);
+    if (dtype != nullptr && checked_dtype(*dtype, function) != ScalarType::kInt64) {
+      TensorPtr made = make_filled(size, size_len, dtype, function);
+      copy(*made, *drawn, function);
+      drawn = std::move(made);
+    }
+    checked_result(ret, function) = drawn.release();
+  });
+}
+
+AOTITorchError aotbuild_torch_cpu_rand(const std::int64_t* size, std::int64_t size_len, std::int32_t* dtype,
+                                       std::int32_t*, std::int32_t*, std::int32_t, std::int32_t*,
+                                       AtenTensorHandle* ret) {
+  constexpr const char* function = "aoti_torch_cpu_rand";
+  return guarded([&] {
+    TensorPtr out = make_filled(size, size_len, dtype, function);
+    fill_uniform(*out, 0, 1, function);
+    checked_result(ret, function) = out.release();
+  });
+}
+
+AOTITorchError aotbuild_torch_cpu_randn(const std::int64_t* size, std::int64_t size_len, std::int32_t* dtype,
+                                        std::int32_t*, std::int32_t*, std::int32_t, std::int32_t*,
+                                        AtenTensorHandle* ret) {
+  constexpr const char* function = "aoti_torch_cpu_randn";
+  return guarded([&] {
+    TensorPtr out = make_filled(size, size_len, dtype, function);
+    fill_normal(*out, 0, 1, function);
+    checked_result(ret, function) = out.release();
   });
 }
 
@@ -119,16 +199,7 @@ AOTITorchError aotbuild_torch_cpu_uniform(AtenTensorHandle self, double from, do
   return guarded([&] {
     const Tensor& given = checked(self, function, "self");
     TensorPtr out = make_contiguous(given, given.dtype);
-    dispatch_real(given.dtype, function, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      using Draw = DrawType<T>;
-      with_generator([&](Generator& generator) {
-        for (std::int64_t i = 0; i < out->numel(); ++i) {
-          const Draw value = generator.uniform<Draw>() * static_cast<Draw>(to - from) + static_cast<Draw>(from);
-          out->data_as<T>()[i] = convert<T>(value);
-        }
-      });
-    });
+    fill_uniform(*out, from, to, function);
     checked_result(ret, function) = out.release();
   });
 }
@@ -138,17 +209,8 @@ AOTITorchError aotbuild_torch_cpu_normal_functional(AtenTensorHandle self, doubl
   constexpr const char* function = "aoti_torch_cpu_normal_functional";
   return guarded([&] {
     const Tensor& given = checked(self, function, "self");
-    if (!(std >= 0)) fail(function, "the standard deviation is ", std);
     TensorPtr out = make_contiguous(given, given.dtype);
-    dispatch_real(given.dtype, function, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      using Draw = DrawType<T>;
-      std::vector<Draw> drawn(static_cast<std::size_t>(out->numel()));
-      with_generator([&](Generator& generator) { draw_normal(generator, drawn.data(), out->numel()); });
-      for (std::size_t i = 0; i < drawn.size(); ++i) {
-        out->data_as<T>()[i] = convert<T>(drawn[i] * static_cast<Draw>(std) + static_cast<Draw>(mean));
-      }
-    });
+    fill_normal(*out, mean, std, function);
     checked_result(ret, function) = out.release();
   });
 }

@@ -25,7 +25,6 @@ set(AOTBUILD_RUNTIME_SOURCES
     shim_constants.cpp
     shim_cpu_convolution.cpp
     shim_cpu_distance.cpp
-    shim_cpu_fourier.cpp
     shim_cpu_grouped.cpp
     shim_cpu_indexing.cpp
     shim_cpu_integers.cpp
@@ -43,4 +42,13 @@ set(AOTBUILD_RUNTIME_SOURCES
     tensor.cpp
     weights.cpp
     workspace.cpp
+)
+# Where Eigen is found: a library of its own.
+set(AOTBUILD_EIGEN_SOURCES
+    linalg.cpp
+    shim_cpu_fourier.cpp
+    shim_cpu_linalg_eigen.cpp
+    shim_cpu_linalg_factor.cpp
+    shim_cpu_linalg_qr.cpp
+    shim_cpu_linalg_svd.cpp
 )

@@ -17,6 +17,7 @@ namespace aotbuild::detail {
 
 class BoundPrimitives;
 class DeviceCall;
+struct RandomState;
 
 inline constexpr std::size_t kAlignment = 64;
 
@@ -55,6 +56,10 @@ class Workspace {
   DeviceCall* device_call() const noexcept { return device_call_; }
   void set_device_call(DeviceCall* call) noexcept { device_call_ = call; }
 
+  // What the current call draws random numbers from; null: no call has said.
+  RandomState* random_state() const noexcept { return random_state_; }
+  void set_random_state(RandomState* state) noexcept { random_state_ = state; }
+
   // After a call: gives cached blocks back to the heap while they are more than twice the largest need of any call,
   // those first that have not been used for longest. So shapes that never repeat do not make the cache grow.
   void trim() noexcept;
@@ -73,6 +78,7 @@ class Workspace {
 
   std::array<FreeList, kSizeClassCount> free_blocks_;
   DeviceCall* device_call_ = nullptr;
+  RandomState* random_state_ = nullptr;
   Tensor* free_tensors_ = nullptr;
   Storage* free_storages_ = nullptr;
   std::size_t cached_bytes_ = 0;

@@ -395,9 +395,9 @@ def _base(node: torch.fx.Node) -> torch.fx.Node:
 _TAKEN_METHOD_NAMES = frozenset(
     (
         *("api", "capture_graph", "create", "describe", "destroy", "destroy_result", "last_error", "load_weights"),
-        *("new_session", "run", "run_method", "run_on_stream", "set_weights", "statistics", "synchronize"),
-        *("info", "input_metadata", "manifest", "methods", "name", "output_metadata", "signature", "untyped"),
-        *("weight_count", "weights"),
+        *("manual_seed", "new_session", "run", "run_method", "run_on_stream", "set_weights", "statistics"),
+        *("synchronize", "info", "input_metadata", "manifest", "methods", "name", "output_metadata", "signature"),
+        *("untyped", "weight_count", "weights"),
     )
 )
 

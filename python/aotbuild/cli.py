@@ -143,6 +143,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--shards", type=int, default=4, help="number of kernel sources, fixed so that CMake knows their names")
     add("--custom-sources", type=int, default=4, help="number of C++ files for the sources of registered kernels")
     add("--c-enabled", action="store_true", help="the project compiles C, so registered kernels may be written in it")
+    add("--no-eigen", action="store_true", help="the build found no Eigen")
     add("--python-module", default="")
     add("--no-test", action="store_true")
     add("--benchmark", action="store_true")
@@ -247,6 +248,7 @@ def _generate(args: argparse.Namespace) -> int:
         shards=args.shards,
         custom_sources=args.custom_sources,
         c_enabled=args.c_enabled,
+        has_eigen=not args.no_eigen,
         verbose=args.verbose,
     )
     if args.verbose:

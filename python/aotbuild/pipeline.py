@@ -53,6 +53,7 @@ class GenerateRequest:
     shards: int = 4
     custom_sources: int = 4  # files of C++ for registered kernels; beside them is one of C
     c_enabled: bool = False  # the project compiles C
+    has_eigen: bool = True  # the build has Eigen
     verbose: bool = False
 
 
@@ -243,6 +244,7 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
             options=options,
             shard_count=request.shards,
             runtime=request.runtime,
+            has_eigen=request.has_eigen,
         )
 
     return lower, [cpu.Lowered]
@@ -279,7 +281,7 @@ def _settings(request: GenerateRequest) -> dict[str, Any]:
 def _lowering_settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
     """The part of the settings that lowering depends on."""
     kernels = custom_kernels.settings(base)
-    parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "shards")
+    parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "shards", "has_eigen")
     return {"target": request.emit.target, "kernels": kernels, **{name: getattr(request, name) for name in parts}}
 
 

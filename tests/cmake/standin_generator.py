@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
         generate.add_argument(f"--{count}", type=int, required=True)
     for repeated in ("cpu-isa", "cuda-architecture", "dynamic-shapes", "param", "option"):
         generate.add_argument(f"--{repeated}", action="append", default=[])
-    for flag in ("c-enabled", "no-test", "benchmark", "verbose"):
+    for flag in ("c-enabled", "no-eigen", "no-test", "benchmark", "verbose"):
         generate.add_argument(f"--{flag}", action="store_true")
     return parser.parse_args()
 

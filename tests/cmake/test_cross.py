@@ -70,6 +70,7 @@ def test_model_for_arm_passes_its_golden_test_under_qemu(make_project: MakeProje
     project.configure(
         f"-DCMAKE_TOOLCHAIN_FILE={project.source / 'aarch64.cmake'}",
         "-DAOTBUILD_ONEDNN=OFF",
+        "-DAOTBUILD_EIGEN=OFF",
         "-DCMAKE_BUILD_TYPE=Debug",  # without optimisation it compiles in half the time
         "-DCMAKE_CXX_FLAGS_DEBUG=",
         standin=False,
@@ -101,7 +102,7 @@ def test_missing_onednn_of_the_other_processor_is_explained(make_project: MakePr
 def test_runtime_without_onednn_is_installed_without_it(make_project: MakeProject, tmp_path: Path) -> None:
     lists = "add_aot_model(encoder MODEL model.py:build)\naotbuild_install(TARGETS encoder PACKAGE models)\n"
     project = make_project(HEAD + lists)
-    project.configure("-DCMAKE_INSTALL_LIBDIR=lib", "-DAOTBUILD_ONEDNN=OFF")
+    project.configure("-DCMAKE_INSTALL_LIBDIR=lib", "-DAOTBUILD_ONEDNN=OFF", "-DAOTBUILD_EIGEN=OFF")
     project.build()
     project.run("cmake", "--install", project.build_dir, "--prefix", tmp_path / "prefix")
     names = {path.name for path in (tmp_path / "prefix/lib").iterdir()}

@@ -273,6 +273,7 @@ def configure(project: CMakeProject) -> None:
         "-DCMAKE_CXX_FLAGS_DEBUG=",
         "-DCMAKE_INSTALL_LIBDIR=lib",
         "-DAOTBUILD_ONEDNN=OFF",
+        "-DAOTBUILD_EIGEN=OFF",
         f"-DAOTBUILD_PYTHON={sys.executable}",
         f"-DAOTBUILD_CACHE_DIR={project.source.parent / 'cache'}",
         f"-DFAKE_CUDA={REPOSITORY / 'tests' / 'cpp' / 'fake_cuda'}",

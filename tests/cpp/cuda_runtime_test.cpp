@@ -783,6 +783,18 @@ TEST_F(CudaGraphs, ReadNewRandomSeedsInEveryReplay) {
   }
   EXPECT_EQ(seen.size(), 10U);
   EXPECT_EQ(statistics_of(model).graph_replays, 4U);
+  // By Philox4x32-10: the seed is the key, the call and the element are the counter.
+  const std::vector<std::vector<std::int64_t>> expected = {{-4247721872115855327, -2252582579623401552},
+                                                           {24082056805673310, 7023130228923423202}};
+  for (int time = 0; time < 2; ++time) {
+    ASSERT_EQ(aotbuild_model_manual_seed(model.handle, 1234567890123), AOTBUILD_OK) << aotbuild_last_error();
+    for (const std::vector<std::int64_t>& values : expected) {
+      Buffer<std::int64_t> seeds({2});
+      aotbuild_tensor out = seeds.tensor(kLong);
+      ASSERT_EQ(aotbuild_model_run(model.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      EXPECT_EQ(seeds.values, values);
+    }
+  }
 }
 
 TEST_F(CudaGraphs, AreDroppedWithTheWeightsThatTheyRead) {

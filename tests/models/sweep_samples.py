@@ -34,6 +34,25 @@ class Sample:
         return f"{self.kind}_{name}_{self.dtype}_{self.index}"
 
 
+# Operators whose results are free to some degree, as eigenvectors in their signs. The database says for each sample
+# which function of the results is defined.
+_NOT_UNIQUE = ("linalg.eigh", "linalg.svd", "pca_lowrank", "svd", "svd_lowrank")
+
+
+def _eigenvalues(values: torch.Tensor) -> torch.Tensor:
+    """Those of a matrix have no order."""
+    return torch.view_as_real(values).sort(-2).values
+
+
+def _decomposed(result: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The eigenvalues, and the lengths of the eigenvectors, of which each may be any multiple of itself."""
+    values, vectors = result
+    return _eigenvalues(values), torch.view_as_real(vectors).square().sum((-3, -1))
+
+
+_WITHOUT_ORDER: dict[str, Callable[[Any], Any]] = {"linalg.eig": _decomposed, "linalg.eigvals": _eigenvalues}
+
+
 class NotASampleError(Exception):
     """The entry has no sample of that element type and number, or nothing that a model could return."""
 
@@ -41,9 +60,12 @@ class NotASampleError(Exception):
 class _Operator(torch.nn.Module):
     """An operator as a module of the tensors of a sample; all else in the sample is part of the module."""
 
-    def __init__(self, function: Callable[..., Any], arguments: Any, copies: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], arguments: Any, copies: bool, defined: Callable[[Any], Any] | None
+    ) -> None:
         super().__init__()
         self._function = function
+        self._defined = defined
         self._leaves, self._spec = pytree.tree_flatten(arguments)
         self._copies = copies
 
@@ -55,6 +77,8 @@ class _Operator(torch.nn.Module):
         leaves = [next(given) if isinstance(leaf, torch.Tensor) else leaf for leaf in self._leaves]
         args, kwargs = pytree.tree_unflatten(leaves, self._spec)
         result = self._function(*args, **kwargs)
+        if self._defined is not None:
+            result = self._defined(result)
         return tuple(result) if isinstance(result, tuple | list) else result
 
 
@@ -83,7 +107,8 @@ def _operator(op: Any, dtype: torch.dtype, index: int) -> Model:
         args, kwargs = args[:1], {**dict(zip(("dim", "descending"), sample.args)), **kwargs, "stable": True}
     arguments = (args, kwargs)
     with torch.no_grad():
-        module = _Operator(op.op, arguments, _changes_inputs(op.op, arguments))
+        defined = sample.output_process_fn_grad if op.name in _NOT_UNIQUE else _WITHOUT_ORDER.get(op.name)
+        module = _Operator(op.op, arguments, _changes_inputs(op.op, arguments), defined)
     return Model(module, module.inputs())
 
 

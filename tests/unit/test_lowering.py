@@ -95,6 +95,23 @@ def test_the_number_of_sources_is_the_callers() -> None:
 # --- refusals
 
 
+class Inverse(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return torch.linalg.inv(x), torch.fft.fft(x)
+
+
+def test_what_needs_eigen_is_refused_where_there_is_none() -> None:
+    captured = capture(Source(Model(Inverse(), (torch.eye(3),)), None, ()), (), "encoder")
+    (variant,) = lower(captured, [cpu_isa("x86-64-v3")], target="encoder").variants
+    assert "aoti_torch_cpu_linalg_inv_ex(" in variant.run_source
+    with pytest.raises(AotbuildError) as error:
+        lower(captured, [cpu_isa("x86-64-v3")], target="encoder", has_eigen=False)
+    lines = str(error.value).splitlines()
+    assert "  aten.linalg_inv_ex.default (1 call)" in lines
+    assert "  aten._fft_r2c.default (1 call)" in lines
+    assert any("need the headers of Eigen" in line and "libeigen3-dev" in line for line in lines)
+
+
 def test_an_input_that_the_model_changes_is_refused() -> None:
     class InPlace(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

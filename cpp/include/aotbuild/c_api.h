@@ -209,6 +209,7 @@ typedef struct aotbuild_api {
   aotbuild_status (*run_method)(aotbuild_model* model, size_t method, const aotbuild_tensor* inputs, size_t input_count,
                                 aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
   aotbuild_status (*new_session)(aotbuild_model* model, aotbuild_model** session);
+  aotbuild_status (*manual_seed)(aotbuild_model* model, uint64_t seed);
 } aotbuild_api;
 
 #ifdef __cplusplus

@@ -72,6 +72,7 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_copy_(AtenTensorHandle self, 
                                                          int32_t non_blocking);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_delete_tensor_object(AtenTensorHandle tensor);
 AOTBUILD_RUNTIME_API void aotbuild_set_last_error(const char* message);
+AOTBUILD_RUNTIME_API const char* aotbuild_last_error(void);
 
 // One tensor. The pointers are valid as long as the handle is. Strides are in elements.
 typedef struct aotbuild_kernel_tensor {

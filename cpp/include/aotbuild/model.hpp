@@ -183,6 +183,8 @@ class Model {
     return statistics;
   }
 
+  void manual_seed(std::uint64_t seed) const { check(functions_->manual_seed(handle_.get(), seed)); }
+
   void load_weights(const std::string& path) const { check(functions_->load_weights(handle_.get(), path.c_str())); }
 
   void set_weights(const std::map<std::string, AnyTensorView>& weights) const {

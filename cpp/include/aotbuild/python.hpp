@@ -376,6 +376,8 @@ class Runner {
     }
   }
 
+  void manual_seed(std::uint64_t seed) { model_->manual_seed(seed); }
+
   py::dict statistics() const {
     const aotbuild_statistics values = model_->statistics();
     py::dict result;
@@ -668,6 +670,8 @@ inline void bind_runner(py::class_<Runner>& type) {
       .def("__repr__", &Runner::repr)
       .def("load_weights", &Runner::load_weights, py::arg("weights"),
            "Swap the weights: the path of a safetensors file, or a mapping from state_dict names to arrays.")
+      .def("manual_seed", &Runner::manual_seed, py::arg("seed"),
+           "Have the calls that follow draw random numbers as torch.compile's code does after torch.manual_seed(seed).")
       .def_property_readonly("name", &Runner::name, "The CMake target.")
       .def_property_readonly("statistics", &Runner::statistics, "What a model on a GPU has done so far.")
       .def_property_readonly(

@@ -235,7 +235,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
 def _table(prefix: str) -> list[str]:
     """The functions of ``aotbuild_api`` in their order."""
     names = ("run", "load_weights", "set_weights", "destroy")
-    others = ("run_on_stream", "statistics", "capture_graph", "synchronize", "run_method", "new_session")
+    others = ("run_on_stream", "statistics", "capture_graph", "synchronize", "run_method", "new_session", "manual_seed")
     return [
         f"{prefix}_describe",
         f"{prefix}_create",

@@ -83,21 +83,73 @@ def _converted(self: Tensor, *, dtype: torch.dtype | None = None, **options: Any
     return torch.view_as_complex(parts.to(_PARTS[dtype]))
 
 
-def _product(self: Tensor, other: Any) -> Any:
-    """The product of two complex tensors, as in rotary embeddings."""
-    if self.dtype not in _PARTS or not isinstance(other, Tensor) or other.dtype != self.dtype:
-        return NotImplemented
-    a, b = torch.view_as_real(self), torch.view_as_real(other)
-    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
-    return _complex(real, a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0])
-
-
 def _normal(mean: Any, std: Any, *, generator: Any = None) -> Any:
     """Normally distributed numbers with a mean and a deviation for each."""
     if generator is not None:
         return NotImplemented
     like = mean * torch.ones_like(std) if isinstance(std, Tensor) else mean
     return torch.randn_like(like) * std + mean
+
+
+def _normal_numbers(
+    shape: Sequence[int], *, mean: Any, std: Any, dtype: torch.dtype, device: Any, **options: Any
+) -> Any:
+    """As many normally distributed numbers, of one mean and deviation."""
+    if options.get("generator") is not None or dtype.is_complex:
+        return NotImplemented
+    return torch.randn(shape, dtype=dtype, device=device) * std + mean
+
+
+def _resized(size: Any, out: Any, align_corners: bool, scale: float | None, like: Tensor) -> Tensor:
+    """The matrix [out, size] that resizes one dimension linearly, with the filter widened where it shrinks."""
+    if align_corners:
+        step = (size - 1) / (out - 1) if out > 1 else 0.0
+    else:
+        step = 1 / scale if scale is not None and scale > 0 else size / out
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    width = max(step, 1.0)
+    centers = (step * (torch.arange(out, dtype=dtype, device=like.device) + 0.5)).unsqueeze(1)
+    places = torch.arange(size, dtype=dtype, device=like.device)
+    first = (centers - width + 0.5).trunc().clamp(min=0)
+    last = (centers + width + 0.5).trunc()
+    weights = (1 - ((places - centers + 0.5) / width).abs()).clamp(min=0)
+    weights = torch.where((places >= first) & (places < last), weights, 0)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _bilinear_with_antialiasing(
+    self: Tensor,
+    output_size: Sequence[Any],
+    align_corners: bool,
+    scales_h: float | None = None,
+    scales_w: float | None = None,
+) -> Any:
+    """Resized in each of the two last dimensions by a product with a matrix."""
+    if not self.dtype.is_floating_point:
+        return NotImplemented
+    rows = _resized(self.shape[-2], output_size[0], align_corners, scales_h, self)
+    columns = _resized(self.shape[-1], output_size[1], align_corners, scales_w, self)
+    resized = self.to(rows.dtype) @ columns.mT
+    return (rows @ resized).to(self.dtype)
+
+
+def _pseudo_inverse(
+    self: Tensor, *, atol: Tensor | None = None, rtol: Tensor | None = None, hermitian: bool = False
+) -> Any:
+    """The pseudo-inverse by singular values or eigenvalues, without those below the greater of both tolerances."""
+    if hermitian:
+        values, right = torch.linalg.eigh(self)
+        left, sizes = right, values.abs()
+    else:
+        left, values, adjoint = torch.linalg.svd(self, full_matrices=False)
+        right, sizes = adjoint.mH, values
+    if atol is None:
+        atol = torch.zeros((), dtype=sizes.dtype)
+    if rtol is None:
+        rtol = torch.where(atol > 0, 0.0, max(self.shape[-2:]) * torch.finfo(self.dtype).eps)
+    bound = torch.maximum(atol.unsqueeze(-1), rtol.unsqueeze(-1) * sizes.amax(-1, keepdim=True))
+    inverse = torch.where(sizes > bound, values.reciprocal(), 0).to(self.dtype)
+    return (right * inverse.unsqueeze(-2)) @ left.mH
 
 
 TABLE: dict[Any, Callable[..., Any]] = {
@@ -109,7 +161,9 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten._conj.default: _conjugate,
     aten._conj_physical.default: _conjugate,
     aten._to_copy.default: _converted,
-    aten.mul.Tensor: _product,
+    aten._upsample_bilinear2d_aa.default: _bilinear_with_antialiasing,
+    aten.linalg_pinv.atol_rtol_tensor: _pseudo_inverse,
+    torch.ops.prims.normal.default: _normal_numbers,
     aten.normal.Tensor_float: _normal,
     aten.normal.float_Tensor: _normal,
     aten.normal.Tensor_Tensor: _normal,

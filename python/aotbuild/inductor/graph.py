@@ -18,7 +18,7 @@ from torch.fx import GraphModule, Node
 from aotbuild import capture
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import activation, decompositions
+from aotbuild.inductor import activation, complex_numbers, decompositions
 from aotbuild.inductor.attention import is_supported
 from aotbuild.program import Weight
 
@@ -86,7 +86,10 @@ def prepare(
     """
     _refuse_wrong_bounds(program)
     with torch.no_grad():
-        program = program.run_decompositions(decomposition_table([*_preserved(program), *whole]))
+        table = decomposition_table([*_preserved(program), *whole])
+        if complex_numbers.has_complex(program.graph_module):
+            table = complex_numbers.with_complex(table)
+        program = program.run_decompositions(table)
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
     weights, weight_index = lift_weights(program, gm, state)

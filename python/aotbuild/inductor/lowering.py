@@ -105,8 +105,12 @@ def lower(
     options: Mapping[str, Any] | None = None,
     shard_count: int = 4,
     runtime: str = "standalone",
+    has_eigen: bool = True,
 ) -> Lowered:
     """Lowers a captured program for the CPU. ``method``: which of several methods of the target it is.
+
+    Args:
+        has_eigen: whether the build has Eigen, which linear algebra and Fourier transforms need.
 
     Raises:
         AotbuildError: for an unknown option, or operators that the standalone runtime lacks (all of them at once).
@@ -150,7 +154,7 @@ def lower(
             with _vector_isa(isa), _restored(graph):
                 code = _generate(graph)
             if runtime == "standalone":
-                _refuse_missing_operators(code, graph, unit)
+                _refuse_missing_operators(code, graph, unit, has_eigen)
             called |= code.custom_functions
             declarations = [registered[op].linked_declaration(target) for op in registered if linked[op] in called]
             variants.append(_variant(code, isa, unit, shard_count, declarations, runtime))
@@ -310,10 +314,14 @@ def _custom_shims(
     return patch
 
 
-@functools.cache
 def supported_shim_functions() -> frozenset[str]:
-    """The shim functions that the standalone runtime has: those that its own header declares."""
-    text = (include_directory() / "aotbuild" / "detail" / "shim.h").read_text()
+    """The shim functions that the standalone runtime has: those that its own headers declare."""
+    return _declared("shim.h") | _declared("shim_eigen.h")
+
+
+@functools.cache
+def _declared(header: str) -> frozenset[str]:
+    text = (include_directory() / "aotbuild" / "detail" / header).read_text()
     return frozenset(re.findall(r"^#define (aoti_torch_\w+) aotbuild_torch_\w+$", text, re.MULTILINE))
 
 
@@ -330,9 +338,10 @@ def _refuse_triton_kernels(captured: Captured, target: str) -> None:
         )
 
 
-def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: str) -> None:
+def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: str, has_eigen: bool) -> None:
     """One error with every library kernel that standalone lacks, and where the model calls each."""
-    missing = sorted(code.shim_functions - supported_shim_functions()) + sorted(code.unreachable)
+    needs_eigen = set() if has_eigen else code.shim_functions & _declared("shim_eigen.h")
+    missing = sorted(code.shim_functions - supported_shim_functions() | needs_eigen) + sorted(code.unreachable)
     if not missing:
         return
     places = origins(graph)
@@ -343,6 +352,11 @@ def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: s
         count = f" ({len(lines_of)} call{'s' if len(lines_of) != 1 else ''})" if lines_of else ""
         lines.append(f"  {operator}{count}")
         lines.extend(f"    at {place}" for place in dict.fromkeys(lines_of))
+    if needs_eigen:
+        lines.append(
+            "  Linear algebra and Fourier transforms need the headers of Eigen, which CMake did not find: install them "
+            "(Debian's libeigen3-dev), or set AOTBUILD_EIGEN_INCLUDE_DIR, and configure again."
+        )
     lines += [
         "  Rewrite these lines with operators that compile (pointwise, reductions, matrix products, convolutions, "
         "attention, indexing);",

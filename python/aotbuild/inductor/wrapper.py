@@ -37,6 +37,10 @@ DTYPE_CONSTANTS = {
 }
 
 
+# Linear algebra, by the start of its operators' names.
+_LINEAR_ALGEBRA = ("linalg_", "_linalg_", "cholesky", "geqrf", "lu_unpack", "ormqr", "triangular_solve")
+
+
 @dataclass
 class Kernel:
     """One generated C++ kernel: a function definition, and its declaration."""
@@ -298,9 +302,20 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
         if node.op_overload in self.custom_kernels:
             node.cpp_kernel_name = self.custom_kernels[node.op_overload]
-        if node.op_overload in self.real_only and any(output.get_dtype().is_complex for output in node.outputs):
+        if isinstance(node.op_overload, torch._ops.OpOverload) and not node.op_overload._schema.returns:
+            node.outputs = []  # upstream passes a null pointer for what there is none of
+        if self.real_only and self._is_complex_call(node):
             self.code.unreachable.add(str(node.op_overload))
         super().generate_fallback_kernel(node)
+
+    def _is_complex_call(self, node: ir.FallbackKernel) -> bool:
+        """Whether a kernel of the runtime's that is for real numbers alone gets or gives complex ones."""
+        if node.op_overload in self.real_only:
+            return any(output.get_dtype().is_complex for output in node.outputs)
+        name = str(node.op_overload).removeprefix("aten.")
+        if node.op_overload in self.custom_kernels or not name.startswith(_LINEAR_ALGEBRA):
+            return False
+        return any(value.get_dtype().is_complex for value in node.inputs if isinstance(value, ir.IRNode))
 
     def generate_fallback_kernel_with_runtime_lookup(
         self,

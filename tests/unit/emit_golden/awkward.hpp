@@ -89,6 +89,9 @@ class Awkward {
         {outputs.hidden.last.c_tensor(), outputs.hidden.int_.c_tensor(), outputs.OutputViews_.c_tensor()});
   }
 
+  // The random numbers of the calls that follow are those of torch.compile's code after torch.manual_seed(seed).
+  void manual_seed(std::uint64_t seed) { model_.manual_seed(seed); }
+
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
   void load_weights(const std::string& path) { model_.load_weights(path); }
 

@@ -63,6 +63,9 @@ class Encoder {
   // An object over the same weights whose state is as it is in the beginning. Either may be destroyed first.
   Encoder new_session() const { return Encoder(model_.new_session()); }
 
+  // The random numbers of the calls that follow are those of torch.compile's code after torch.manual_seed(seed).
+  void manual_seed(std::uint64_t seed) { model_.manual_seed(seed); }
+
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
   void load_weights(const std::string& path) { model_.load_weights(path); }
 

@@ -78,6 +78,9 @@ class OnGpu {
   // What the model has done so far; why calls replay no graph, if they do not.
   aotbuild_statistics statistics() const { return model_.statistics(); }
 
+  // The random numbers of the calls that follow are those of torch.compile's code after torch.manual_seed(seed).
+  void manual_seed(std::uint64_t seed) { model_.manual_seed(seed); }
+
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
   void load_weights(const std::string& path) { model_.load_weights(path); }
 

@@ -315,7 +315,17 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_segment_reduce(AtenTensor
                                                                       std::int32_t, double* initial,
                                                                       AtenTensorHandle* ret);
 
-// Random numbers. The generator is the process's own, so the handle is not read.
+// Random numbers. The generator is the model's own, so the handle is not read.
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_rand(const std::int64_t* size, std::int64_t size_len,
+                                                            std::int32_t* dtype, std::int32_t*, std::int32_t*,
+                                                            std::int32_t, std::int32_t*, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_randn(const std::int64_t* size, std::int64_t size_len,
+                                                             std::int32_t* dtype, std::int32_t*, std::int32_t*,
+                                                             std::int32_t, std::int32_t*, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_randint_low(std::int64_t low, std::int64_t high,
+                                                                   const std::int64_t* size, std::int64_t size_len,
+                                                                   std::int32_t* dtype, std::int32_t*, std::int32_t*,
+                                                                   std::int32_t, std::int32_t*, AtenTensorHandle* ret);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_randint_low_out(AtenTensorHandle out, std::int64_t low,
                                                                        std::int64_t high, const std::int64_t*,
                                                                        std::int64_t);
@@ -345,15 +355,6 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_unique_consecutive(
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_multinomial(AtenTensorHandle self, std::int64_t num_samples,
                                                                    std::int32_t replacement, void**,
                                                                    AtenTensorHandle* ret);
-AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__fft_c2c(AtenTensorHandle self, const std::int64_t* dim,
-                                                                std::int64_t dim_len, std::int64_t normalization,
-                                                                std::int32_t forward, AtenTensorHandle* ret);
-AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__fft_r2c(AtenTensorHandle self, const std::int64_t* dim,
-                                                                std::int64_t dim_len, std::int64_t normalization,
-                                                                std::int32_t onesided, AtenTensorHandle* ret);
-AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__fft_c2r(AtenTensorHandle self, const std::int64_t* dim,
-                                                                std::int64_t dim_len, std::int64_t normalization,
-                                                                std::int64_t last_dim_size, AtenTensorHandle* ret);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_slice_Tensor(AtenTensorHandle self, std::int64_t dim,
                                                                     std::int64_t* start, std::int64_t* end,
                                                                     std::int64_t step, AtenTensorHandle* ret);
@@ -527,6 +528,9 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu__embedding_bag aotbuild_torch_cpu__embedding_bag
 #define aoti_torch_cpu__embedding_bag_forward_only aotbuild_torch_cpu__embedding_bag_forward_only
 #define aoti_torch_cpu_segment_reduce aotbuild_torch_cpu_segment_reduce
+#define aoti_torch_cpu_rand aotbuild_torch_cpu_rand
+#define aoti_torch_cpu_randn aotbuild_torch_cpu_randn
+#define aoti_torch_cpu_randint_low aotbuild_torch_cpu_randint_low
 #define aoti_torch_cpu_randint_low_out aotbuild_torch_cpu_randint_low_out
 #define aoti_torch_cpu_uniform aotbuild_torch_cpu_uniform
 #define aoti_torch_cpu_normal_functional aotbuild_torch_cpu_normal_functional
@@ -536,9 +540,6 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu__unique2 aotbuild_torch_cpu__unique2
 #define aoti_torch_cpu_unique_consecutive aotbuild_torch_cpu_unique_consecutive
 #define aoti_torch_cpu_multinomial aotbuild_torch_cpu_multinomial
-#define aoti_torch_cpu__fft_c2c aotbuild_torch_cpu__fft_c2c
-#define aoti_torch_cpu__fft_r2c aotbuild_torch_cpu__fft_r2c
-#define aoti_torch_cpu__fft_c2r aotbuild_torch_cpu__fft_c2r
 #define aoti_torch_cpu_slice_Tensor aotbuild_torch_cpu_slice_Tensor
 #define aoti_torch_cpu_permute aotbuild_torch_cpu_permute
 #define aoti_torch_cpu_squeeze_dim aotbuild_torch_cpu_squeeze_dim
@@ -549,5 +550,7 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu_pow_Tensor_Scalar aotbuild_torch_cpu_pow_Tensor_Scalar
 #define aoti_torch_cpu_gcd aotbuild_torch_cpu_gcd
 #define aoti_torch_cpu_bincount aotbuild_torch_cpu_bincount
+
+#include "aotbuild/detail/shim_eigen.h"
 
 #endif  // AOTBUILD_DETAIL_SHIM_H_

@@ -164,6 +164,7 @@ AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_statistics(const aotbuild_mo
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs,
                                                                   std::size_t input_count);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_synchronize(aotbuild_model* model, void* stream);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_manual_seed(aotbuild_model* model, std::uint64_t seed);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_set_weights(aotbuild_model* model,
                                                                 const aotbuild_named_tensor* weights,

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from aotbuild import capture
 from aotbuild.capture import tensor_data
 from aotbuild.errors import AotbuildError
+from aotbuild.inductor import complex_numbers
 from aotbuild.inductor import graph as cpu_graph
 from aotbuild.inductor.cuda import channels_last, decompositions
 from aotbuild.inductor.cuda.derived import SplitGraph, constant_weights, split
@@ -36,6 +37,8 @@ def prepare(program: ExportedProgram) -> SplitGraph:
     moved = _moved(program)
     table = cpu_graph.decomposition_table([BATCH_NORM])
     decompositions.extend(table)
+    if complex_numbers.has_complex(moved.graph_module):
+        table = complex_numbers.with_complex(table)
     with torch.no_grad():
         try:
             decomposed = moved.run_decompositions(table, decompose_custom_triton_ops=True)
