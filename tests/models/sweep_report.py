@@ -17,8 +17,9 @@ _HEAD = """\
 What the sweep (`tests/models/sweep.py`) found on the CPU: samples of PyTorch's own databases of operators (`op_db`) and
 modules (`module_db`) and the examples of `torch._export.db`, each generated, compiled, run, and compared with eager
 PyTorch. The tolerance is that of a model's own test: 1e-4 and 1e-5 for float32, none for integers. What is random is
-compared by sizes and types; of decompositions that are not unique, such as eigenvectors, what is. The first sample of every entry ran in float32 and in int64; in other element types those
-of the operators that the runtime implements itself, and a few more. This page is written by
+compared by sizes and types; of decompositions that are not unique, such as eigenvectors, what is. The first sample of
+every entry ran in float32 and in int64; in other element types those of the operators that the runtime implements
+itself, and a few more. This page is written by
 `python tests/models/sweep.py --report docs`.
 
 """
