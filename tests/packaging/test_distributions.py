@@ -82,6 +82,7 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
     (runner,) = [name for name in names if name.startswith("aotbuild/_runner.") and name.endswith(".so")]
     units = ["unity_layers_cxx.cxx", "unity_operators_cxx.cxx", "unity_selections_cxx.cxx"]
     units += ["safetensors.cpp", "weights.cpp", *(Path(name).name for name in sources("cpp/src/cuda_*.cpp"))]
+    on_eigen = sources("cpp/src/linalg.cpp", "cpp/src/shim_cpu_fourier.cpp", "cpp/src/shim_cpu_linalg_*.cpp")
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),
         *(f"aotbuild/{name}" for name in sources("cmake", "cpp/include", "cpp/src", "cpp/tools", "cpp/torch")),
@@ -92,6 +93,7 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
         runner,
         "aotbuild/runtime/runtime.cmake",
         *(f"aotbuild/runtime/{kind}/{unit}.o" for kind in ("static", "shared") for unit in units),
+        *(f"aotbuild/runtime/eigen/{Path(name).name}.o" for name in on_eigen),
     }
 
 
