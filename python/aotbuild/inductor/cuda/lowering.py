@@ -263,8 +263,8 @@ def _refuse_library_calls(code: CudaWrapperCode, graph: GraphLowering, target: s
     lines += [
         "  Rewrite these lines with operators that compile (pointwise, reductions, matrix products, convolutions, "
         "attention, indexing, sorting);",
-        "  or build with RUNTIME torch, whose libraries need libtorch and have every operator;",
-        "  or write a Triton kernel: docs/cuda.md. (Kernels of aotbuild.register_kernel are for the CPU.)",
+        "  or write a Triton kernel, which models for CUDA may call: docs/cuda.md;",
+        "  or build with DEVICE cpu, where there are RUNTIME torch with every operator and aotbuild.register_kernel.",
     ]
     raise AotbuildError("\n".join(lines))
 
