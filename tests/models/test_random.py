@@ -14,13 +14,13 @@ import aotbuild
 
 
 def generated(x: Tensor) -> tuple[Tensor, ...]:
-    """What TorchInductor makes by Philox from a seed of each operator, and one operator that draws by itself."""
+    """What TorchInductor makes by Philox from a seed of each operator."""
     numbers = torch.rand(4, 20), torch.randn(20), torch.randint(0, 1000, (5,)), torch.rand_like(x)
-    return (*numbers, torch.nn.functional.dropout(x, 0.5, True), torch.multinomial(x, 2))
+    return (*numbers, torch.nn.functional.dropout(x, 0.5, True), torch.bernoulli(x))
 
 
 def drawn(x: Tensor) -> tuple[Tensor, ...]:
-    return torch.rand(4, 20), torch.randn(20), torch.randint(0, 1000, (5,)), torch.randn(3), torch.multinomial(x, 2)
+    return torch.rand(4, 20), torch.randn(20), torch.randint(0, 1000, (5,)), torch.randn(3), torch.rand_like(x)
 
 
 def equal(actual: Any, expected: Any) -> bool:

@@ -302,10 +302,13 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
         if node.op_overload in self.custom_kernels:
             node.cpp_kernel_name = self.custom_kernels[node.op_overload]
-        if isinstance(node.op_overload, torch._ops.OpOverload) and not node.op_overload._schema.returns:
-            node.outputs = []  # upstream passes a null pointer for what there is none of
         if self.real_only and self._is_complex_call(node):
             self.code.unreachable.add(str(node.op_overload))
+        if isinstance(node.op_overload, torch._ops.OpOverload) and not node.op_overload._schema.returns:
+            # Upstream passes a null pointer for a result, which such a function does not have.
+            arguments = [*node.codegen_args(), *node.codegen_kwargs()]
+            self.generate_c_shim_extern_kernel_call(node.cpp_kernel_name or "", arguments, "cpu")
+            return
         super().generate_fallback_kernel(node)
 
     def _is_complex_call(self, node: ir.FallbackKernel) -> bool:
