@@ -7,6 +7,7 @@
 #include "copy.hpp"
 #include "matmul.hpp"
 #include "onednn.hpp"
+#include "row_product.hpp"
 
 namespace aotbuild::detail {
 
@@ -130,6 +131,7 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
     const char* data = embedded->take(in_features_, out_features_);
     if (has_layout && layout_ == embedded_layout(in_features_, out_features_)) {
       packed_ = const_cast<char*>(data);
+      has_run_row_ = has_row_product();
       return;
     }
     unpacked_ = unpack(data, in_features_, out_features_);
@@ -138,6 +140,7 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
   if (has_layout) {
     pack(parts, arena);
     unpacked_ = nullptr;
+    has_run_row_ = has_row_product() && layout_ == embedded_layout(in_features_, out_features_);
     return;
   }
   for (const Tensor* part : parts) {
@@ -321,6 +324,13 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
   primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);
 }
 
+void PackedLinear::run_row(const float* input, float* output) const {
+  const auto* bias = reinterpret_cast<const float*>(bias_.get());
+  row_product(input, reinterpret_cast<const float*>(packed_), in_features_, out_features_, bias, accumulate_, output);
+  if (activation_ == Activation::kNone) return;
+  for (std::int64_t i = 0; i < out_features_; ++i) output[i] = apply_activation(output[i], activation_, alpha_);
+}
+
 namespace {
 
 // Input features from which sums are made in two halves.
@@ -400,7 +410,27 @@ std::vector<TensorPtr> BlockedLinear::split(Tensor& input) const {
   return parts;
 }
 
+// False where the call is not one row of contiguous numbers that all blocks have a kernel for.
+bool BlockedLinear::run_row(const Tensor& input, Tensor& output) const {
+  const std::int64_t features = std::accumulate(features_.begin(), features_.end(), std::int64_t{0});
+  if (input.numel() != features || input.ndim < 1 || input.sizes()[input.ndim - 1] != features ||
+      input.dtype != ScalarType::kFloat32 || output.dtype != ScalarType::kFloat32 || !is_contiguous(input) ||
+      !is_contiguous(output) || output.numel() != blocks_[0].out_features()) {
+    return false;
+  }
+  for (const PackedLinear& block : blocks_) {
+    if (!block.has_run_row()) return false;
+  }
+  const float* from = input.data_as<float>();
+  for (std::size_t block = 0; block < blocks_.size(); ++block) {
+    blocks_[block].run_row(from, output.data_as<float>());
+    from += features_[block];
+  }
+  return true;
+}
+
 void BlockedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
+  if (run_row(input, output)) return;
   run_split(workspace, input, split(input), output);
 }
 

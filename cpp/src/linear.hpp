@@ -42,6 +42,11 @@ class PackedLinear {
 
   void run(Workspace& workspace, Tensor& input, Tensor& output) const;
 
+  // Whether `run_row` may be called: one row of contiguous float32.
+  bool has_run_row() const { return has_run_row_; }
+  std::int64_t out_features() const { return out_features_; }
+  void run_row(const float* input, float* output) const;
+
  private:
   void pack(const std::vector<const Tensor*>& weights, Arena& arena);
   bool choose_layout(const LinearSpec& spec);
@@ -68,6 +73,7 @@ class PackedLinear {
   char* packed_ = nullptr;   // the arena's, or the library's
   TensorPtr unpacked_;       // of what the library holds packed, where this machine wants no such layout
   std::vector<Part> parts_;  // not packed
+  bool has_run_row_ = false;
 };
 
 // Columns [first, first + count) of a matrix or elements of a vector, over its memory; `dim` 0: rows.
@@ -89,6 +95,8 @@ class BlockedLinear {
   void run_split(Workspace& workspace, Tensor& input, const std::vector<TensorPtr>& parts, Tensor& output) const;
 
  private:
+  bool run_row(const Tensor& input, Tensor& output) const;
+
   std::vector<std::int64_t> features_;
   std::vector<PackedLinear> blocks_;
 };

@@ -21,6 +21,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     mlp.cpp
     model.cpp
     onednn.cpp
+    row_product.cpp
     safetensors.cpp
     shim_constants.cpp
     shim_cpu_convolution.cpp

@@ -372,6 +372,13 @@ def written_buffers(program: ExportedProgram) -> frozenset[str]:
     return frozenset((*signature.buffers_to_mutate.values(), *parameters.values(), *written))
 
 
+def _written_inputs(program: ExportedProgram) -> set[str]:
+    """The user's inputs that the program writes to."""
+    inputs = {str(name) for name in program.graph_signature.user_inputs}
+    written = {base.name for node in program.graph.nodes for base in _written(node)}
+    return inputs & {*written, *program.graph_signature.user_inputs_to_mutate.values()}
+
+
 def _written(node: torch.fx.Node) -> Iterator[torch.fx.Node]:
     """The tensors in whose memory a call writes."""
     if isinstance(node.target, torch._ops.OpOverload):
@@ -689,6 +696,7 @@ def describe(program: ExportedProgram, names: Mapping[Any, str] | None = None) -
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     symbols = _SymbolNames(program, names or {})
     inputs = []
+    written_inputs = _written_inputs(program)
     user_inputs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
     for spec, path in zip(user_inputs, _input_paths(program), strict=True):
         if isinstance(spec.arg, ConstantArgument):
@@ -697,7 +705,11 @@ def describe(program: ExportedProgram, names: Mapping[Any, str] | None = None) -
             raise AotbuildError(
                 f"input {'.'.join(path)!r} is a Python number that varies; pass it as a 0-dimensional tensor"
             )
-        inputs.append(_tensor_spec(path, values[spec.arg.name], symbols))
+        inputs.append(
+            dataclasses.replace(
+                _tensor_spec(path, values[spec.arg.name], symbols), written=spec.arg.name in written_inputs
+            )
+        )
     outputs = []
     user_outputs = [spec for spec in program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
     for out, path in zip(user_outputs, _output_paths(program), strict=True):
@@ -844,7 +856,8 @@ def _run(
 ) -> GoldenCase:
     name, args, kwargs = call
     with torch.no_grad(), triton_kernels.interpreted():
-        inputs = [t.clone() for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        inputs = [tensor.clone() for tensor in given]
         torch.manual_seed(0)
         try:
             outputs = module(*args, **kwargs)
@@ -855,8 +868,14 @@ def _run(
         for leaf in pytree.tree_leaves(outputs)
         if leaf is not None
     ]
-    # Copies, before the buffers get their values back: an output may be one of them.
-    return GoldenCase(name, tuple(map(tensor_data, inputs)), tuple(map(tensor_data, leaves)))
+    # Copies, before buffers and inputs get their values back: an output may be one of them.
+    outputs_data = tuple(map(tensor_data, leaves))
+    written = [(tensor, before) for spec, tensor, before in zip(signature.inputs, given, inputs) if spec.written]
+    written_data = tuple(tensor_data(tensor) for tensor, _ in written)
+    with torch.no_grad():
+        for tensor, before in written:
+            tensor.copy_(before)
+    return GoldenCase(name, tuple(map(tensor_data, inputs)), outputs_data, written_data)
 
 
 def _eager_error(

@@ -55,6 +55,7 @@ class TensorSpec:
     ``path``: C++ identifiers from the outermost field inwards: ("hidden", "last") is the field ``last`` of the nested
     structure ``hidden``; elements of a tuple or list have the index in the identifier ("hidden_0").
     ``strides``: required strides in elements, -1 for one that may vary; None means contiguous (row-major).
+    ``written``: an input that the call writes to.
     """
 
     path: tuple[str, ...]
@@ -62,6 +63,7 @@ class TensorSpec:
     dims: tuple[Dim, ...]
     strides: tuple[int, ...] | None = None
     device: str = "cpu"
+    written: bool = False
 
     @property
     def name(self) -> str:
@@ -182,11 +184,15 @@ class GpuVariant(Variant):
 
 @dataclass(frozen=True, eq=False)
 class GoldenCase:
-    """One set of inputs with eager PyTorch's outputs, compared by the model's test."""
+    """One set of inputs with eager PyTorch's outputs, compared by the model's test.
+
+    ``written``: what the inputs that the call writes to hold after it, in their order.
+    """
 
     name: str
     inputs: tuple[TensorData, ...]
     outputs: tuple[TensorData, ...]
+    written: tuple[TensorData, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,38 @@ TEST(Linear, PairsInBlocksGiveTheSameSums) {
   }
 }
 
+// One row is a kernel of its own where the processor has AVX-512.
+TEST(Linear, OneRowGivesTheSumsOfSeveral) {
+  constexpr std::int64_t kFeatures = 301, kColumns = 333;
+  const std::vector<float> w = random_values(kColumns * kFeatures, 1), b = random_values(kColumns, 2);
+  for (const Activation activation : {Activation::kNone, Activation::kRelu}) {
+    ModelBuilder builder([](CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+      std::int64_t* sizes = nullptr;
+      aoti_torch_get_sizes(inputs[0], &sizes);
+      const std::int64_t out_sizes[] = {sizes[0], kColumns};
+      const std::int64_t out_strides[] = {kColumns, 1};
+      outputs[0] = context_allocate(context, 2, out_sizes, out_strides, kFloat32, 0);
+      context_linear(context, 0, inputs[0], outputs[0]);
+    });
+    builder.input("x", kFloat, {dynamic("s0", 1, 64), fixed(kFeatures)})
+        .output("y", kFloat, {dynamic("s0", 1, 64), fixed(kColumns)})
+        .weight("weight", {kColumns, kFeatures}, w)
+        .weight("bias", {kColumns}, b)
+        .linear({0}, {1}, activation);
+    Model model(builder.spec());
+    ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+    for (const std::int64_t rows : {1, 2}) {
+      Buffer<float> x({rows, kFeatures}, random_values(static_cast<std::size_t>(rows * kFeatures), 3));
+      Buffer<float> y({rows, kColumns});
+      aotbuild_tensor in = x.tensor(), out = y.tensor();
+      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      std::vector<double> expected = linear_reference(x.values, w, b, rows, kFeatures, kColumns);
+      for (double& value : expected) value = activation == Activation::kRelu ? std::max(value, 0.0) : value;
+      for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(y.values[i], expected[i], 1e-4) << i;
+    }
+  }
+}
+
 class Mlp {
  public:
   Mlp() : w0(random_values(kHidden * kIn, 1)), b0(random_values(kHidden, 2)), w1(random_values(kOut * kHidden, 3)) {
@@ -344,6 +376,46 @@ TEST(Model, MutatedBuffersBelongToEachModelObject) {
   }
   ASSERT_EQ(aotbuild_model_run(second.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
   EXPECT_EQ(y.values[0], 6);
+  aotbuild_model* session = nullptr;
+  ASSERT_EQ(aotbuild_model_new_session(first.handle, &session), AOTBUILD_OK) << aotbuild_last_error();
+  ASSERT_EQ(aotbuild_model_run(session, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
+  EXPECT_EQ(y.values[0], 6);
+  aotbuild_model_destroy(session);
+}
+
+TEST(Model, MethodsCountWeightsAndLayersOnTheirOwn) {
+  const auto run = [](CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    aoti_torch_clone(context_weight(context, 0), &outputs[0]);
+  };
+  ModelBuilder builder(run);
+  builder.output("y", kFloat, {fixed(1)}).weight("a", {1}, {5}).weight("b", {1}, {7});
+  aotbuild::detail::ModelSpec spec = builder.spec();
+  aotbuild_model_info info = *spec.info;
+  const aotbuild_method_info infos[] = {{"first", 0, nullptr, 1, info.outputs},
+                                        {"second", 0, nullptr, 1, info.outputs}};
+  constexpr int kFirst[] = {0, 1};
+  constexpr int kSecond[] = {1};
+  const aotbuild::detail::IndexTable none{nullptr, 0};
+  const aotbuild::detail::MethodSpec methods[] = {{spec.variants, {kFirst, 2}, none, none, none},
+                                                  {spec.variants, {kSecond, 1}, none, none, none}};
+  info.output_count = 0;
+  info.outputs = nullptr;
+  info.method_count = 2;
+  info.methods = infos;
+  spec.info = &info;
+  spec.methods = methods;
+  Model model(spec);
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  Buffer<float> y({1});
+  aotbuild_tensor out = y.tensor();
+  for (const auto& [method, value] : {std::pair<std::size_t, float>{0, 5}, {1, 7}}) {
+    ASSERT_EQ(aotbuild_model_run_method(model.handle, method, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
+    EXPECT_EQ(y.values[0], value);
+  }
+  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: call one of the model's methods: first, second");
+  EXPECT_EQ(aotbuild_model_run_method(model.handle, 2, nullptr, 0, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: there is no method 2; the model has 2");
 }
 
 std::ptrdiff_t thread_count() {

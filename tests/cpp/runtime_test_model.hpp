@@ -148,7 +148,8 @@ class ModelBuilder {
       required = shapes_.back().data();
     }
     return {
-        name, dtype, static_cast<std::int32_t>(dims_.back().size()), dims_.back().data(), required, {AOTBUILD_CPU, 0}};
+        name, dtype, static_cast<std::int32_t>(dims_.back().size()), dims_.back().data(), required, {AOTBUILD_CPU, 0},
+        0};
   }
 
   std::string name_;

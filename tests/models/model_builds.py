@@ -58,7 +58,7 @@ class Target:
 
 
 # Models whose generated tests are built and run too.
-GOLDEN_TESTED = ("structured", "constant_outputs", "kv_cache", "bfloat16", "empty", "no_inputs")
+GOLDEN_TESTED = ("written_inputs", "structured", "constant_outputs", "kv_cache", "bfloat16", "empty", "no_inputs")
 TARGETS = [
     *(Target(name, name, test=name in GOLDEN_TESTED) for name in MODELS),
     Target("several_isas", "causal_attention", cpu_isa=("x86-64-v2", "x86-64-v3", "avx512")),
@@ -66,6 +66,7 @@ TARGETS = [
     Target("weights_external", "tied_weights", weights="EXTERNAL", test=True),
     Target("external_constants", "constants", weights="EXTERNAL"),
     Target("from_pt2", "exported.pt2"),
+    Target("generator", "generator", methods=("prefill", "decode"), test=True),
     Target("recorder", "recorder", methods=("begin", "append", "read"), test=True),
     Target("recorder_in_file", "recorder", weights="FILE", methods=("append", "read"), kind="STATIC", test=True),
     Target("first", "tied_weights", kind="STATIC", namespace="app"),

@@ -5,8 +5,10 @@ Each is compared with eager PyTorch on the example and on every call of `golden_
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -216,6 +218,61 @@ def indexing() -> Model:
     )
 
 
+@model
+def derived_sizes() -> Model:
+    """Sizes that are tied to another one: half of it, and one more."""
+
+    def f(_: Any, x: Tensor, y: Tensor, z: Tensor) -> Any:
+        return x.reshape(-1, 2, 3).sum(1) + y, torch.cat([y, z[1:]]), y.shape[0] * 2
+
+    half = torch.export.Dim("half", min=1, max=16)
+    sizes = ({0: 2 * half}, {0: half}, {0: half + 1})
+    return Model(
+        Compute(f),
+        (randn(8, 3), randn(4, 3), randn(5, 3)),
+        dynamic_shapes=(sizes,),
+        golden_inputs=calls((randn(2, 3), randn(1, 3), randn(2, 3)), (randn(32, 3), randn(16, 3), randn(17, 3))),
+    )
+
+
+@model
+def unbacked_sizes() -> Model:
+    """Sizes that only values tell: what a mask selects, and a slice up to a number that is a tensor."""
+
+    def f(_: Any, x: Tensor, count: Tensor) -> Any:
+        end: Any = count.item()
+        torch._check(end >= 0)  # type: ignore[no-untyped-call]
+        torch._check(end <= x.shape[0])  # type: ignore[no-untyped-call]
+        chosen = x[x > 0]
+        return chosen * 2, torch.nonzero(x), chosen.shape[0], x[:end].sum(0), x.new_zeros(end, 2) + 1
+
+    cases = ((torch.ones(5, 3), torch.tensor(0)), (-torch.ones(5, 3), torch.tensor(5)))
+    return Model(Compute(f), (randn(5, 3), torch.tensor(2)), golden_inputs=calls(*cases))
+
+
+@model
+def strided_inputs() -> Model:
+    """The example's layout is the promise: a transposed matrix, and every second column of one."""
+
+    def f(_: Any, x: Tensor, y: Tensor) -> Any:
+        return x + 1, x.sum(0), y * 2, y.t() @ x
+
+    return Model(Compute(f), (randn(4, 3).t(), randn(3, 8)[:, ::2]))
+
+
+@model
+def written_inputs() -> Model:
+    """The caller's cache is written in place, and returned too; the first input is only read."""
+
+    def f(_: Any, x: Tensor, cache: dict[str, Tensor], position: Tensor) -> Any:
+        cache["rows"].index_copy_(0, position.reshape(1), x[None] * 2)
+        cache["count"].add_(1)
+        return cache["rows"].sum(0), cache["rows"], x + 1
+
+    cache = {"rows": randn(6, 3), "count": torch.zeros((), dtype=torch.int64)}
+    return Model(Compute(f), (randn(3), cache, torch.tensor(4)))
+
+
 # --- state and control flow
 
 
@@ -288,12 +345,37 @@ def recorder() -> Model:
     return Model(Recorder(), methods=methods)
 
 
+def generator() -> Model:
+    """The decoder of examples/generate, small. Not in MODELS either."""
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "generate" / "decoder.py"))
+    sizes = {"vocabulary": 512, "width": 64, "hidden": 160, "layers": 2, "heads": 4, "kv_heads": 2, "max_length": 256}
+    model: Model = example["build"](**sizes)
+    return model
+
+
 @model
 def condition() -> Model:
     def f(_: Any, x: Tensor) -> Any:
         return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos() * 2, (x,))
 
     return Model(Compute(f), (torch.ones(3),), golden_inputs=calls((-torch.ones(3),)))
+
+
+@model
+def loops() -> Model:
+    """while_loop, scan and map."""
+    operators: Any = torch._higher_order_ops
+
+    def f(_: Any, x: Tensor, limit: Tensor) -> Any:
+        count, doubled = operators.while_loop(
+            lambda n, y: n < limit, lambda n, y: (n + 1, y * 2), (torch.zeros_like(limit), x)
+        )
+        carry, sums = operators.scan(lambda c, row: (c + row, (c + row).sin()), torch.zeros_like(x[0]), x)
+        mapped = operators.map(lambda row, shift: row.cos() + shift, x, x.sum(0))
+        return count, doubled, carry, sums, mapped
+
+    cases = ((randn(4, 3), torch.tensor(0)), (randn(4, 3), torch.tensor(7)))
+    return Model(Compute(f), (randn(4, 3), torch.tensor(3)), golden_inputs=calls(*cases))
 
 
 @model
@@ -331,7 +413,8 @@ def float64() -> Model:
 def integers() -> Model:
     def f(_: Any, x: Tensor, y: Tensor, flags: Tensor) -> Any:
         arithmetic = (x // 3, x % 3, x.bool(), x.to(torch.uint8), y + 100, y.float() / 2, x.sum(), y.amax())
-        return *arithmetic, ~flags, flags & (x > 0), torch.where(flags, x, -x), flags.any(), flags.sum(), x << 2
+        logic = (~flags, flags & (x > 0), torch.where(flags, x, -x), flags.any(), flags.sum(), x << 2)
+        return *arithmetic, *logic, torch._int_mm(y[:, None], y[None])
 
     def args() -> tuple[Tensor, ...]:
         return torch.randint(-9, 9, (11,)), torch.randint(-128, 127, (11,), dtype=torch.int8), randn(11) > 0

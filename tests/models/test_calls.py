@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import model_zoo
+import numpy as np
 import pytest
 import torch
 from model_builds import assert_same
@@ -36,6 +37,29 @@ def state_dict(name: str, offset: float = 0.0) -> dict[str, torch.Tensor]:
         if tensors.setdefault(value.data_ptr(), value) is value:
             result[key] = value + offset
     return result
+
+
+# --- inputs that calls write to
+
+
+def test_an_input_is_written_in_the_callers_memory(load: Load) -> None:
+    library = load("written_inputs")
+    rows, count = np.zeros((6, 3), np.float32), np.zeros((), np.int64)
+    for position in range(3):
+        library(np.ones(3, np.float32), {"rows": rows, "count": count}, position)
+    assert rows.tolist() == [[2.0] * 3] * 3 + [[0.0] * 3] * 3
+    assert count == 3
+    rows.flags.writeable = False
+    with pytest.raises(TypeError, match=r"input 'args_1.rows' is written to; pass an array that can be"):
+        library(np.ones(3, np.float32), {"rows": rows, "count": count}, 0)
+    with pytest.raises(TypeError, match=r"input 'args_1.count' is written to; pass an array that can be"):
+        library(np.ones(3, np.float32), {"rows": rows.copy(), "count": 3}, 0)
+
+
+def test_the_class_says_which_inputs_are_written_to(zoo_build: Path) -> None:
+    header = (zoo_build / "written_inputs.aotbuild/include/written_inputs.hpp").read_text()
+    assert "aotbuild::TensorView<const float, 1> args_0;" in header
+    assert re.search(r"aotbuild::TensorView<float, 2> rows; +// \[6, 3\], written to", header)
 
 
 # --- results

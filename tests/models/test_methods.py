@@ -130,3 +130,24 @@ def test_errors_name_the_method(load: Load) -> None:
         library.append()
     with pytest.raises(Exception, match=r"recorder.begin: input 'x' dimension 0 is 9, allowed range is 1..8"):
         library.begin(torch.ones(9, 4))
+
+
+@torch.no_grad()
+def test_the_example_generates_the_tokens_of_eager_pytorch(load: Load) -> None:
+    module: Any = model_zoo.generator().module
+    library = load("generator", num_threads=1)
+
+    def generate(model: Any, prompt: list[int], count: int) -> list[int]:
+        logits = model.prefill(torch.tensor([prompt]))
+        tokens = [int(logits.argmax())]
+        while len(tokens) < count:
+            logits = model.decode(torch.tensor([[tokens[-1]]]))
+            tokens.append(int(logits.argmax()))
+        return tokens
+
+    for session, prompt in [(library, [1, 2, 3]), (library.new_session(), [5] * 40), (library, [9])]:
+        expected = generate(module.eval(), prompt, 200)
+        assert len(set(expected)) > 20
+        assert generate(session, prompt, 200) == expected
+    with pytest.raises(Exception, match=r"generator\.decode: "):
+        generate(library, [1], 300)  # the cache has room for 256

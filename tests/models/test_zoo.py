@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,10 +26,12 @@ def test_outputs_are_eager_pytorchs(load: Callable[..., Any], name: str) -> None
     module: Any = model.module.eval() if isinstance(model.module, torch.nn.Module) else model.module
     library = load(name, num_threads=2)
     for args, kwargs in [(model.example_inputs, model.example_kwargs), *model.golden_inputs]:
+        eager_args, eager_kwargs = copy.deepcopy((args, kwargs))
         with torch.no_grad():
-            expected = module(*args, **kwargs)
+            expected = module(*eager_args, **eager_kwargs)
         tensors = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
         assert_same(library(*flatten_lists(args), **tensors), expected)
+        assert_same([*args, tensors], [*eager_args, {key: eager_kwargs[key] for key in tensors}])  # written inputs too
 
 
 def test_generated_tests_pass(zoo_build: Path) -> None:

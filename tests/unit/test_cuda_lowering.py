@@ -342,6 +342,15 @@ def test_operator_without_a_triton_kernel_is_refused() -> None:
         lowered(determinant)
 
 
+def test_an_input_that_the_model_changes_is_refused() -> None:
+    def in_place() -> Model:
+        return Model(Function(lambda self, x: x.add_(1) * 2), (torch.ones(3),))
+
+    message = r"the model changes its input '\w+' in place, and a CUDA model never writes to its inputs\n  at .*py:"
+    with pytest.raises(AotbuildError, match=message):
+        lowered(in_place)
+
+
 @pytest.mark.quick
 def test_unknown_architectures_are_refused() -> None:
     with pytest.raises(AotbuildError, match="CUDA_ARCHITECTURES '52' is unknown; use one of: 75, 80"):

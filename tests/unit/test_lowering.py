@@ -112,19 +112,6 @@ def test_what_needs_eigen_is_refused_where_there_is_none() -> None:
     assert any("need the headers of Eigen" in line and "libeigen3-dev" in line for line in lines)
 
 
-def test_an_input_that_the_model_changes_is_refused() -> None:
-    class InPlace(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            x.add_(1)
-            return x * 2
-
-    lines = refusal(InPlace(), torch.ones(3))
-    assert lines[0] == "the model changes its input 'x' in place, and a compiled model never writes to its inputs"
-    assert lines[1].startswith(f"  at {__file__}:")
-    assert lines[1].endswith("in forward: x.add_(1)")
-    assert lines[2] == "  Return the new value as an output, or keep it in a buffer of the module."
-
-
 @pytest.mark.parametrize(
     ("function", "phrases"),
     [

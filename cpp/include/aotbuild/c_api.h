@@ -116,6 +116,7 @@ typedef struct aotbuild_tensor_info {
   const aotbuild_dim_info* dims;
   const int64_t* strides;  // null: contiguous. Otherwise `ndim` required strides; -1 marks one that may vary
   aotbuild_device device;
+  int32_t is_written;  // 1: an input that a call writes to
 } aotbuild_tensor_info;
 
 typedef struct aotbuild_weight_info {

@@ -559,6 +559,10 @@ class Runner {
   Array input(const Method& method, const py::object& value, const aotbuild_tensor_info& info, void* stream) const {
     const std::string what = full_name(method) + ": input '" + info.name + "'";
     const bool number = py::isinstance<py::float_>(value) || PyLong_Check(value.ptr()) != 0;
+    if (info.is_written != 0) {
+      const bool is_constant = py::isinstance<py::array>(value) && !value.cast<py::array>().writeable();
+      if (number || is_constant) throw py::type_error(what + " is written to; pass an array that can be");
+    }
     if (info.ndim == 0 && number) {
       return from_numpy(py::module_::import("numpy").attr("asarray")(value, to_numpy_dtype(info.dtype, what)), what);
     }

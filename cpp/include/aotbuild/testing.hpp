@@ -144,6 +144,14 @@ Tensor<std::remove_const_t<T>, Rank> empty_like(const TensorView<T, Rank>& view)
   return {TensorView<Value, Rank>(data, view.sizes()), std::move(memory)};
 }
 
+// A contiguous tensor with the same values.
+template <typename T, std::size_t Rank>
+Tensor<std::remove_const_t<T>, Rank> copy_of(const TensorView<T, Rank>& view) {
+  auto copy = empty_like(view);  // what comes from a golden file is contiguous
+  std::copy_n(view.data(), static_cast<std::size_t>(view.numel()), copy.data());
+  return copy;
+}
+
 struct Comparison {
   bool close;
   std::string message;  // the largest absolute and relative error, and where

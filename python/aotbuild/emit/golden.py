@@ -1,8 +1,8 @@
 """Golden data: recorded inputs and eager outputs as one safetensors file, read by the model's test and benchmark.
 
 Tensors are named ``<case>/input/<name>`` and ``<case>/output/<name>``, where a case of a method is ``<method>/<name>``;
-with WEIGHTS EXTERNAL also ``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one trailing
-dimension more.
+``<case>/written/<name>`` is what an input holds after the call; with WEIGHTS EXTERNAL also
+``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one trailing dimension more.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def _tensors(model: CompiledModel, with_weights: bool) -> Iterator[tuple[str, Te
             yield f"{name}/input/{spec.name}", _as_real(tensor)
         for spec, tensor in zip(signature.outputs, case.outputs, strict=True):
             yield f"{name}/output/{spec.name}", _as_real(tensor)
+        for spec, tensor in zip((spec for spec in signature.inputs if spec.written), case.written, strict=True):
+            yield f"{name}/written/{spec.name}", _as_real(tensor)
     if with_weights:
         for weight in model.weights:
             yield f"weights/{weight.name}", _as_real(weight.tensor)

@@ -193,6 +193,7 @@ def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
         "device": spec.device,
         "dims": [{"size": _dim_text(dim), "min": dim.min, "max": dim.max} for dim in spec.dims],
         "strides": None if spec.strides is None else list(spec.strides),
+        **({"written": True} if spec.written else {}),
     }
 
 
@@ -269,6 +270,7 @@ def _method_context(model: CompiledModel, index: int) -> dict[str, Any]:
         "output_specs": method.signature.outputs,
         "input_leaves": list(inputs.leaves()),
         "output_leaves": list(outputs.leaves()),
+        "written_leaves": [leaf for leaf in inputs.leaves() if leaf.spec.written],
         "symbols": _symbols(method.signature),
         "max_input_rank": max((len(spec.dims) for spec in method.signature.inputs), default=0),
         "max_output_rank": max((len(spec.dims) for spec in method.signature.outputs), default=0),
@@ -354,6 +356,7 @@ def _initialize(struct: Struct, expression: str) -> list[str]:
                 expression
                 % {
                     "type": _CPP_TYPES[member.spec.dtype],
+                    "input_type": ("" if member.spec.written else "const ") + _CPP_TYPES[member.spec.dtype],
                     "rank": len(member.spec.dims),
                     "index": member.index,
                     "golden": _quote(f"/input/{member.spec.name}"),

@@ -152,6 +152,24 @@ def _pseudo_inverse(
     return (right * inverse.unsqueeze(-2)) @ left.mH
 
 
+def _index(self: Tensor, indices: Sequence[Tensor | None]) -> Any:
+    """Masks among the indices as the places where they are true, as in ``x[x > 0]``."""
+    if all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in indices):
+        return NotImplemented
+    places: list[Tensor | None] = []
+    for index in indices:
+        if index is not None and index.dtype in (torch.bool, torch.uint8):
+            places += index.nonzero().unbind(1)
+        else:
+            places.append(index)
+    return aten.index.Tensor(self, places)
+
+
+def _integer_product(self: Tensor, mat2: Tensor) -> Tensor:
+    """The product of int8 matrices, summed in int32."""
+    return torch.mm(self.to(torch.int32), mat2.to(torch.int32))
+
+
 TABLE: dict[Any, Callable[..., Any]] = {
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
@@ -164,6 +182,8 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten._upsample_bilinear2d_aa.default: _bilinear_with_antialiasing,
     aten.linalg_pinv.atol_rtol_tensor: _pseudo_inverse,
     torch.ops.prims.normal.default: _normal_numbers,
+    aten._int_mm.default: _integer_product,
+    aten.index.Tensor: _index,
     aten.normal.Tensor_float: _normal,
     aten.normal.float_Tensor: _normal,
     aten.normal.Tensor_Tensor: _normal,

@@ -222,7 +222,7 @@ def write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
             if value is not None:
                 kept.append(value)
         elif spec.kind is OutputKind.USER_INPUT_MUTATION:
-            raise _input_mutation(spec.target, value)
+            copies.append((placeholders[str(spec.target)], value))
         elif spec.kind in (OutputKind.BUFFER_MUTATION, getattr(OutputKind, "PARAMETER_MUTATION", None)):
             copies.append((target_of[spec.target], value))
     with gm.graph.inserting_before(output):
@@ -230,16 +230,6 @@ def write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
             copied = gm.graph.call_function(aten.copy_.default, (destination, value))
             copied.meta["val"] = destination.meta["val"]
     output.args = (tuple(kept),)
-
-
-def _input_mutation(name: str | None, value: Node) -> AotbuildError:
-    """Callers pass read-only views of their memory: an input that the model writes to cannot be one."""
-    place = capture.user_frame(value.meta.get("stack_trace"))
-    return AotbuildError(
-        f"the model changes its input {name!r} in place, and a compiled model never writes to its inputs\n"
-        + (f"  at {place}\n" if place else "")
-        + "  Return the new value as an output, or keep it in a buffer of the module."
-    )
 
 
 def _number(gm: GraphModule, value: bool | float) -> Node:

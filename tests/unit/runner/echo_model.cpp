@@ -21,12 +21,12 @@ constexpr aotbuild_dim_info kDims[] = {{1, 1000, "n", 1, 0}};
 constexpr aotbuild_dtype kFloat = {AOTBUILD_FLOAT, 32, 1};
 constexpr aotbuild_dtype kInt64 = {AOTBUILD_INT, 64, 1};
 constexpr aotbuild_tensor_info kInputs[] = {
-    {"x", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}},
-    {"options.scale", kFloat, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}},
+    {"x", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}, 0},
+    {"options.scale", kFloat, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}, 0},
 };
 constexpr aotbuild_tensor_info kOutputs[] = {
-    {"scaled", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}},
-    {"stats.size", kInt64, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}},
+    {"scaled", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}, 0},
+    {"stats.size", kInt64, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}, 0},
 };
 constexpr aotbuild_model_info kInfo = {AOTBUILD_ABI_VERSION,     "echo", 2,      kInputs, 2, kOutputs, 0, nullptr,
                                        "{\"target\": \"echo\"}", 0,      nullptr};

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch._inductor.virtualized import V
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
@@ -54,6 +55,7 @@ def prepare(program: ExportedProgram) -> SplitGraph:
     weights, weight_index = cpu_graph.lift_weights(decomposed, gm)
     input_names = cpu_graph.drop_unused_constant_inputs(decomposed, gm)
     weights = _lift_constants(gm, weights, weight_index)
+    _refuse_written_inputs(decomposed, gm)
     cpu_graph.write_back_mutations(decomposed, gm)
     for node in list(gm.graph.nodes):
         if node.target is aten._assert_tensor_metadata.default:
@@ -83,6 +85,19 @@ def _not_on_gpu(error: Exception) -> AotbuildError:
         + (f"  at {place}\n" if place else "")
         + "  Rewrite this line with other operators."
     )
+
+
+def _refuse_written_inputs(program: ExportedProgram, gm: GraphModule) -> None:
+    """Graphs run over copies of the caller's inputs, into which the caller does not look."""
+    values: Any = gm.graph.output_node().args[0]
+    for spec, value in zip(program.graph_signature.output_specs, values, strict=True):
+        if spec.kind is OutputKind.USER_INPUT_MUTATION:
+            place = capture.user_frame(value.meta.get("stack_trace"))
+            raise AotbuildError(
+                f"the model changes its input {spec.target!r} in place, and a CUDA model never writes to its inputs\n"
+                + (f"  at {place}\n" if place else "")
+                + "  Return the new value as an output, or keep it in a buffer of the module."
+            )
 
 
 def _moved(program: ExportedProgram) -> ExportedProgram:
