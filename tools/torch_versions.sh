@@ -31,8 +31,8 @@ PYTHON
     touch "$environment/complete"
   fi
   printf 'torch %s: ' "$("$environment/bin/python" -c 'import torch; print(torch.__version__)')"
-  PATH=$environment/bin:$PATH VIRTUAL_ENV=$environment "$environment/bin/python" -m pytest -q -n "$JOBS" --dist worksteal \
-    -m 'quick or torch_versions' || failed+=("$version")
+  run=(env "PATH=$environment/bin:$PATH" "VIRTUAL_ENV=$environment" "$environment/bin/python" -m pytest -q)
+  { "${run[@]}" -n "$JOBS" --dist worksteal -m quick && "${run[@]}" tests/cmake/test_real.py; } || failed+=("$version")
 done
 
 if ((${#failed[@]} > 0)); then

@@ -306,10 +306,15 @@ def compile_batch(
 # --- running
 
 
-def call(target: str, build: Path, folder: Path) -> tuple[str, str]:
-    """Runs a built sample on its example, and with each dynamic size at its extremes, and compares with eager."""
+def call(target: str, build: Path, folder: Path, prepare: Callable[[], Any] | None = None) -> tuple[str, str]:
+    """Runs a built sample on its example, and with each dynamic size at its extremes, and compares with eager.
+
+    ``prepare`` runs before: some operators of PyTorch are registered in Python, by their first call.
+    """
     import aotbuild
 
+    if prepare is not None:
+        prepare()
     recorded = pickle.loads((folder / "calls.pickle").read_bytes())
     library = aotbuild.load(build / f"lib{target}.so", num_threads=2)
     greatest = 0.0
@@ -478,7 +483,10 @@ def sweep(samples: Sequence[Any], folder: Path, log: Log, arguments: argparse.Na
             elif device == "cuda":
                 log.add(sample, (BUILT, name))
             else:
-                run_it = functools.partial(call, sample.id, folder / "build", folder / name / sample.id)
+                run_it = functools.partial(
+                    call, sample.id, folder / "build", folder / name / sample.id,
+                    sample.make if arguments.runtime == "torch" else None,
+                )  # fmt: skip
                 log.add(sample, in_child(run_it, seconds))
 
 
