@@ -48,16 +48,14 @@ def build() -> None:
     subprocess.run(["cmake", "--build", BUILD], check=True, stdout=subprocess.DEVNULL)
 
 
-def generate(contender: Contender, count: int) -> tuple[list[int], list[float]]:
-    """``count`` tokens, and the seconds of each call of decode with the choice of its token."""
+def generate(contender: Contender, count: int) -> tuple[list[int], float]:
+    """``count`` tokens, and how many of them come in a second once the prompt is read."""
     tokens = [int(torch.as_tensor(contender.prefill(torch.tensor([PROMPT]))).argmax())]
-    seconds = []
+    start = time.perf_counter()
     for _ in range(count - 1):
-        start = time.perf_counter()
         logits = contender.decode(torch.tensor([[tokens[-1]]]))
         tokens.append(int(logits.argmax()))
-        seconds.append(time.perf_counter() - start)
-    return tokens, seconds
+    return tokens, (count - 1) / (time.perf_counter() - start)
 
 
 def program(count: int) -> tuple[list[int], float]:
@@ -101,10 +99,10 @@ def main() -> None:
         for turn in range(arguments.rounds):
             names = list(taking_part)
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                tokens, seconds = generate(taking_part[name], arguments.tokens)
+                tokens, rate = generate(taking_part[name], arguments.tokens)
                 if tokens != expected:
                     raise SystemExit(f"{name}: the tokens differ from eager's")
-                rates[name].append(1 / statistics.median(seconds))
+                rates[name].append(rate)
             tokens, rate = program(arguments.tokens)
             if tokens != expected:
                 raise SystemExit("the C++ program: the tokens differ from eager's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
@@ -26,6 +27,7 @@ from aotbuild.program import (
     GoldenCase,
     Linear,
     Method,
+    Numbering,
     Signature,
     TensorData,
     TensorSpec,
@@ -305,6 +307,59 @@ def test_generated_sources_compile_without_warnings(model: CompiledModel, mode: 
     user = tmp_path / "user.cpp"
     user.write_text('#include "deep/encoder.hpp"\nsearch::Encoder make() { return search::Encoder(); }\n')
     compile_cpp(user, include, "-fno-rtti", "-fsyntax-only")
+
+
+def two_methods() -> CompiledModel:
+    """The encoder twice; the second method writes to its first input and counts weights the other way round."""
+    model = encoder()
+    (method,) = model.methods
+    first, second = method.signature.inputs
+    signature = replace(method.signature, inputs=(replace(first, written=True), second))
+    (case,) = method.golden
+    methods = (
+        replace(method, name="encode", numbering=Numbering((0, 1, 2), (0,), (), ())),
+        replace(
+            method,
+            name="embed_all",
+            signature=signature,
+            variants=(variant(namespace="encoder_embed_all_v3"),),
+            golden=(replace(case, written=(case.inputs[0],)),),
+            numbering=Numbering((2, 1, 0), (), (), ()),
+        ),
+    )
+    return replace(model, methods=methods, session=(("encode", replace(case, name="session0")),))
+
+
+@pytest.mark.quick
+def test_each_method_has_structures_functions_and_types_of_its_own() -> None:
+    rendered = render(two_methods(), python_module="m")
+    texts = {name: data for name, data in rendered.items() if Path(name).suffix not in (".bin", ".safetensors")}
+    files = {name: data.decode() for name, data in texts.items()}
+        name: data.decode() for name, data in rendered.items() if Path(name).suffix not in (".bin", ".safetensors")
+    }
+    header = files["include/encoder.hpp"]
+    assert "EncodeOutputs encode(const EncodeInputs& inputs) const {" in header
+    assert "void embed_all(const EmbedAllInputs& inputs, const EmbedAllOutputViews& outputs) const {" in header
+    assert "aotbuild::TensorView<std::int64_t, 2> input_ids;" in header
+    assert "Encoder new_session() const" in header
+    assert "encoder_embed_all(aotbuild_model* model, const aotbuild_tensor* inputs" in files["include/encoder.h"]
+    assert "encoder_run" not in files["include/encoder.h"]
+    assert "constexpr int kEmbedAllWeightsNumbers[] = {2, 1, 0};" in files["src/encoder.cpp"]
+    names = [node.name for node in ast.walk(ast.parse(files["python/m.pyi"])) if isinstance(node, ast.FunctionDef)]
+    assert names.count("encode") == names.count("embed_all") == 2  # of NumPy and of torch
+    assert "__call__" not in names
+    manifest = json.loads(files["encoder.manifest.json"])
+    assert [method["name"] for method in manifest["methods"]] == ["encode", "embed_all"]
+    assert manifest["golden"] == ["encode/typical", "embed_all/typical", "session0"]
+
+
+def test_sources_of_methods_compile_without_warnings(tmp_path: Path) -> None:
+    for name, content in render(two_methods()).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    compile_cpp(tmp_path / "src/encoder.cpp", f"-I{tmp_path / 'include'}")
+    compile_cpp(tmp_path / "test/encoder_test.cpp", f"-I{tmp_path / 'include'}", "-fsyntax-only")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no section for far data")
