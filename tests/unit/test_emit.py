@@ -335,8 +335,6 @@ def test_each_method_has_structures_functions_and_types_of_its_own() -> None:
     rendered = render(two_methods(), python_module="m")
     texts = {name: data for name, data in rendered.items() if Path(name).suffix not in (".bin", ".safetensors")}
     files = {name: data.decode() for name, data in texts.items()}
-        name: data.decode() for name, data in rendered.items() if Path(name).suffix not in (".bin", ".safetensors")
-    }
     header = files["include/encoder.hpp"]
     assert "EncodeOutputs encode(const EncodeInputs& inputs) const {" in header
     assert "void embed_all(const EmbedAllInputs& inputs, const EmbedAllOutputViews& outputs) const {" in header
