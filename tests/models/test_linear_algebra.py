@@ -56,5 +56,5 @@ def test_decompositions_solvers_and_transforms_give_eagers_results(tmp_path: Pat
 
     singular = inputs[0].clone()
     singular[1, 2] = 1
-    with pytest.raises(aotbuild.Error, match=r"linalg.inv: matrix 5 of the batch is singular"):
+    with pytest.raises(aotbuild.Error, match=r"linalg\.\w+: matrix 5 of the batch is singular"):
         model(singular, *inputs[1:])
