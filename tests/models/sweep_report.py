@@ -125,7 +125,8 @@ def _counts(results: list[Result]) -> str:
     outcomes = list(dict.fromkeys(["passes", *sorted({result.outcome for result in results})]))
     rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for result in results:
-        rows[result.kind, result.dtype][result.outcome] += 1
+        further = "" if result.id.endswith("_0") else ", further samples"
+        rows[result.kind, result.dtype + further][result.outcome] += 1
     lines = ["| samples | element type | " + " | ".join(outcomes) + " |", "|---|---|" + "---:|" * len(outcomes)]
     for (kind, dtype), counts in sorted(rows.items(), key=lambda row: (list(_TITLES).index(row[0][0]), row[0][1])):
         numbers = " | ".join(str(counts[outcome]) for outcome in outcomes)

@@ -149,6 +149,11 @@ def test_a_size_that_depends_on_values_is_read_on_the_host() -> None:
     assert "item" in source
 
 
+def test_a_mask_larger_than_the_tensor_is_refused() -> None:
+    with pytest.raises(AotbuildError, match=r"masked_select of a tensor(?s:.*)Expand the tensor first"):
+        run_source(lambda x, mask: x.masked_select(mask), numbers(4), numbers(3, 4) > 0)
+
+
 def test_assignments_to_slices_compile_where_pytorch_has_no_cuda() -> None:
     def assign(x: Tensor, y: Tensor) -> Tensor:
         result = x.clone()

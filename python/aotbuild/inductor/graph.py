@@ -84,7 +84,7 @@ def prepare(
     ``whole``: further operators that stay as they are. ``state``: names of buffers that other methods of the model
     write to.
     """
-    _refuse_wrong_bounds(program)
+    refuse_wrong_bounds(program)
     with torch.no_grad():
         table = decomposition_table([*_preserved(program), *whole])
         if complex_numbers.has_complex(program.graph_module):
@@ -103,7 +103,7 @@ def prepare(
     return PreparedGraph(gm, fake_inputs, weights, weight_index, input_names)
 
 
-def _refuse_wrong_bounds(program: ExportedProgram) -> None:
+def refuse_wrong_bounds(program: ExportedProgram) -> None:
     """Export takes ``x.numel()`` for the most that ``x.masked_select(mask)`` gives; a larger mask gives more."""
     for node in program.graph.nodes:
         if node.target is not aten.masked_select.default:

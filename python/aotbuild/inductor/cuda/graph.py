@@ -35,6 +35,7 @@ def prepare(program: ExportedProgram) -> SplitGraph:
 
     Tensors are fake ones throughout: weights keep their values on the CPU, in the result's ``weights``.
     """
+    cpu_graph.refuse_wrong_bounds(program)
     moved = _moved(program)
     table = cpu_graph.decomposition_table([BATCH_NORM])
     decompositions.extend(table)
