@@ -38,7 +38,7 @@ from sweep import (
     run,
     unpacked,
 )
-from sweep_report import NO_KERNEL, first_reason, missing_operators, with_gpu
+from sweep_report import NO_KERNEL, first_reason, missing_operators, parts, with_gpu
 
 _ALIGNMENT = 64
 
@@ -245,7 +245,8 @@ def main() -> None:
                 results[result.id] = replace(result, detail=reason)
     lines = [json.dumps(asdict(results[id])) for id in sorted(results)]
     arguments.results.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    arguments.page.write_text(with_gpu(arguments.page.read_text(), results.values()))
+    standalone, on_torch = parts(arguments.page.read_text())
+    arguments.page.write_text(with_gpu(standalone, results.values()) + on_torch)
     print(dict(Counter((result.kind, result.outcome) for result in results.values())))
 
 
