@@ -20,8 +20,11 @@ def main() -> None:
     for fields in json.loads(Path(sys.argv[1]).read_text()):
         emit = EmitOptions(**fields.pop("emit"))
         folder = Path(fields.pop("output_dir"))
+        source = Path(fields.pop("source_dir"))
         stamp, depfile = folder / f"{emit.target}.stamp", folder / f"{emit.target}.d"
-        request = GenerateRequest(emit=emit, output_dir=folder, stamp=stamp, depfile=depfile, **fields)
+        request = GenerateRequest(
+            emit=emit, output_dir=folder, stamp=stamp, depfile=depfile, source_dir=source, **fields
+        )
         try:
             generate(request, Progress(emit.target, quiet=True))
         except Exception as error:  # the others are worth building all the same

@@ -24,7 +24,10 @@ EXPORTED = FOLDER / "exported.pt2"
 
 @dataclass(frozen=True)
 class Target:
-    """One ``add_aot_model`` call. ``model`` is a function of the zoo, or a .pt2 file."""
+    """One ``add_aot_model`` call. ``model`` is a function of the zoo, or a .pt2 file.
+
+    With ``runtime`` torch, a function of ``torch_models.py`` where it is one of those.
+    """
 
     name: str
     model: str
@@ -34,15 +37,19 @@ class Target:
     namespace: str = ""
     test: bool = False
     methods: tuple[str, ...] = ()
+    runtime: str = "standalone"
 
     @property
     def path(self) -> str:
-        return str(EXPORTED) if self.model.endswith(".pt2") else f"{ZOO}:{self.model}"
+        if self.model.endswith(".pt2"):
+            return str(EXPORTED)
+        return f"{ZOO if self.model in MODELS else HERE / 'torch_models.py'}:{self.model}"
 
     def cmake(self) -> str:
         words = [self.name, self.kind, "MODEL", f'"{self.path}"', "WEIGHTS", self.weights, "CPU_ISA", *self.cpu_isa]
         words += ["NAMESPACE", self.namespace] if self.namespace else []
         words += ["METHODS", *self.methods] if self.methods else []
+        words += ["RUNTIME", self.runtime] if self.runtime != "standalone" else []
         words += [] if self.test else ["NO_TEST"]
         return f"add_aot_model({' '.join(words)})\n"
 
@@ -51,8 +58,10 @@ class Target:
         return {
             "model": self.path,
             "output_dir": str(build / f"{self.name}.aotbuild"),
+            "source_dir": str(build.parent / "source"),
             "cpu_isa": self.cpu_isa,
             "methods": self.methods,
+            "runtime": self.runtime,
             "emit": emit,
         }
 
@@ -71,11 +80,22 @@ TARGETS = [
     Target("recorder_in_file", "recorder", weights="FILE", methods=("append", "read"), kind="STATIC", test=True),
     Target("first", "tied_weights", kind="STATIC", namespace="app"),
     Target("second", "grouped_linears", kind="STATIC", namespace="app"),
+    Target("decompositions", "decompositions", kind="STATIC", runtime="torch", test=True),
+    Target("first_on_torch", "tied_weights", kind="STATIC", namespace="app", runtime="torch"),
+    Target("kv_cache_on_torch", "kv_cache", weights="FILE", runtime="torch", test=True),
+    Target("custom_operators", "custom_operators", runtime="torch", test=True),
+    Target("absent_operator", "absent_operator", runtime="torch"),
 ]
 # Two static models, which share the runtime, and two shared ones in one program.
 PROGRAM = f"""
 add_executable(program {HERE / "program.cpp"})
 target_link_libraries(program PRIVATE first second tied_weights grouped_linears)
+add_executable(torch_program {HERE / "torch_program.cpp"})
+target_link_libraries(torch_program PRIVATE decompositions first first_on_torch kv_cache kv_cache_on_torch)
+add_library(torch_operators SHARED {HERE / "torch_operators.cpp"})
+target_link_libraries(torch_operators PRIVATE aotbuild::torch)
+target_compile_options(torch_operators PRIVATE -std=c++20 -O0)
+target_link_libraries(custom_operators PRIVATE torch_operators)
 """
 
 
