@@ -81,7 +81,8 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
     version = wheel.name.split("-")[1]
     (runner,) = [name for name in names if name.startswith("aotbuild/_runner.") and name.endswith(".so")]
     units = ["unity_layers_cxx.cxx", "unity_operators_cxx.cxx", "unity_selections_cxx.cxx"]
-    units += ["safetensors.cpp", "weights.cpp", *(Path(name).name for name in sources("cpp/src/cuda_*.cpp"))]
+    units += ["error.cpp", "safetensors.cpp", "weights.cpp"]
+    units += [Path(name).name for name in sources("cpp/src/cuda_*.cpp")]
     on_eigen = sources("cpp/src/linalg.cpp", "cpp/src/shim_cpu_fourier.cpp", "cpp/src/shim_cpu_linalg_*.cpp")
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),

@@ -94,8 +94,11 @@ def test_fastest_right_candidate_is_chosen(tune: Tune, tmp_path: Path) -> None:
     (entry,) = database.read(path).entries
     assert (entry.architecture, entry.config, entry.kernel) == ("sm_90", {"XBLOCK": 512}, "twice_0")
     assert (entry.time, entry.heuristics) == (8.0, 10.0)
+    # The same again finds all results, and leaves the file alone, so that nothing is built.
+    written = path.stat().st_mtime_ns
     assert tune(folder).returncode == 0
     assert merge(path, folder, []) == lines
+    assert path.stat().st_mtime_ns == written
 
 
 def test_what_a_kernel_writes_to_is_restored_for_each_candidate(tune: Tune, tmp_path: Path) -> None:

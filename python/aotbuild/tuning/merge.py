@@ -152,7 +152,9 @@ def merge(path: Path, bundle: Path, files: Sequence[Path]) -> list[str]:
             lines.append(f"{kernel['name']} with {json.dumps(kernel['candidates'][number]['config'])} {problem}")
     before = database.read(path) if path.is_file() else Database(())
     lines += [f"{path.name}:{problem.number}: {problem.reason}; the line is dropped" for problem in before.problems]
-    path.write_text(database.text_of(database.merged(before, measured).entries), encoding="utf-8")
+    text = database.text_of(database.merged(before, measured).entries)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:  # what depends on it is made again otherwise
+        path.write_text(text, encoding="utf-8")
     return [*lines, *_summary(measured, len(description["kernels"]), path)]
 
 
