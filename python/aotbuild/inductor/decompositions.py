@@ -33,10 +33,17 @@ def _trilinear(
     return product.sum(list(sumdim)) if sumdim else product
 
 
+_MOST_ROUNDED_PRODUCTS = 32
+
+
 def _addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * self + alpha * sum(batch1 @ batch2)``; where ``beta`` is 0, NaNs of ``self`` do not count."""
-    dtype = self.dtype
-    if dtype in (torch.float16, torch.bfloat16):  # rounded once, at the end
+    dtype, count = self.dtype, batch1.shape[0]
+    if dtype in (torch.float16, torch.bfloat16):
+        if isinstance(count, int) and 0 < count <= _MOST_ROUNDED_PRODUCTS:  # eager rounds after each product
+            for index in range(count):
+                self = torch.addmm(self, batch1[index], batch2[index], beta=beta if index == 0 else 1, alpha=alpha)
+            return self
         self, batch1, batch2 = self.float(), batch1.float(), batch2.float()
     total = torch.bmm(batch1, batch2).sum(0)
     total = total if alpha == 1 else total * alpha
