@@ -88,7 +88,7 @@ def build() -> None:
     lists = "cmake_minimum_required(VERSION 3.24)\nproject(quantized LANGUAGES CXX)\nfind_package(aotbuild REQUIRED)\n"
     for name in NAMES:
         (source / f"{name}.py").write_text(MODEL.format(benchmarks=str(ROOT / "benchmarks"), name=name))
-        lists += f"add_aot_model({name} SHARED MODEL {name}.py:build WEIGHTS FILE CPU_ISA x86-64-v3 avx512 NO_TEST)\n"
+        lists += f"add_aot_model({name} SHARED MODEL {name}.py:build WEIGHTS FILE CPU_ISA native NO_TEST)\n"
     (source / "CMakeLists.txt").write_text(lists)
     configure = ["cmake", "-S", str(source), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
     configure += [f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}"]

@@ -110,9 +110,17 @@ class ModelBuilder {
     auto* begin = aligned_.data();
     begin += (64 - reinterpret_cast<std::uintptr_t>(begin) % 64) % 64;
     std::copy(blob_.begin(), blob_.end(), begin);
-    info_ = {AOTBUILD_ABI_VERSION, name_.c_str(),        inputs_.size(),
-             inputs_.data(),       outputs_.size(),      outputs_.data(),
-             weights_.size(),      weight_infos_.data(), "{}"};
+    info_ = {AOTBUILD_ABI_VERSION,
+             name_.c_str(),
+             inputs_.size(),
+             inputs_.data(),
+             outputs_.size(),
+             outputs_.data(),
+             weights_.size(),
+             weight_infos_.data(),
+             "{}",
+             0,
+             nullptr};
     for (auto* tensors : {&inputs_, &outputs_}) {
       for (aotbuild_tensor_info& tensor : *tensors) {
         tensor.device.type = factory_ == nullptr ? AOTBUILD_CPU : AOTBUILD_CUDA;
