@@ -67,6 +67,12 @@ CudaKernels::CudaKernels(std::shared_ptr<CudaDevice> device, const CudaVariantSp
     : device_(std::move(device)), variant_(variant) {
   try {
     load();
+    products_ = std::make_unique<CudaProducts>(device_, variant_,
+                                               [this](const CudaProductSpec& product, void** arguments, Stream stream) {
+                                                 bool follows_kernel = false;
+                                                 const auto& [x, y, z] = product.grid;
+                                                 launch(product.kernel, x, y, z, arguments, stream, &follows_kernel);
+                                               });
   } catch (...) {
     unload();
     throw;
@@ -142,6 +148,10 @@ void CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned 
     fail("context_launch", "there is no kernel ", kernel);
   }
   if (grid_x == 0 || grid_y == 0 || grid_z == 0) return;
+  if (products_ != nullptr && products_->compute(kernel, arguments, stream)) {
+    *follows_kernel = false;
+    return;
+  }
   const CudaKernelSpec& spec = variant_.kernels[kernel];
   const Function function = functions_[static_cast<std::size_t>(kernel)];
   const Driver& driver = device_->driver();

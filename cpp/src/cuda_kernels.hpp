@@ -7,6 +7,7 @@
 
 #include "aotbuild/detail/cuda_spec.hpp"
 #include "cuda_device.hpp"
+#include "cuda_products.hpp"
 
 namespace aotbuild::detail::cuda {
 
@@ -16,7 +17,7 @@ const VariantSpec& choose_variant(const VariantSpec* variants, std::size_t count
 
 class CudaKernels {
  public:
-  // Loads everything now, so that no call waits for it. The context must be current.
+  // Loads everything now, so that no call waits for it, and decides about products. The context must be current.
   CudaKernels(std::shared_ptr<CudaDevice> device, const CudaVariantSpec& variant);
   ~CudaKernels();
   CudaKernels(const CudaKernels&) = delete;
@@ -38,6 +39,7 @@ class CudaKernels {
   const CudaVariantSpec& variant_;
   std::vector<Module> modules_;
   std::vector<Function> functions_;
+  std::unique_ptr<CudaProducts> products_;
 };
 
 }  // namespace aotbuild::detail::cuda

@@ -14,8 +14,8 @@ OwnedStream::~OwnedStream() {
   device_->driver().stream_destroy(stream_);
 }
 
-OwnedEvent::OwnedEvent(std::shared_ptr<CudaDevice> device) : device_(std::move(device)) {
-  device_->check(device_->driver().event_create(&event_, kEventDisableTiming), "cuEventCreate");
+OwnedEvent::OwnedEvent(std::shared_ptr<CudaDevice> device, bool has_time) : device_(std::move(device)) {
+  device_->check(device_->driver().event_create(&event_, has_time ? 0 : kEventDisableTiming), "cuEventCreate");
 }
 
 OwnedEvent::~OwnedEvent() {

@@ -29,8 +29,8 @@ class OwnedStream {
 
 class OwnedEvent {
  public:
-  // The context must be current.
-  explicit OwnedEvent(std::shared_ptr<CudaDevice> device);
+  // The context must be current. `has_time`: cuEventElapsedTime takes it.
+  explicit OwnedEvent(std::shared_ptr<CudaDevice> device, bool has_time = false);
   ~OwnedEvent();
   OwnedEvent(const OwnedEvent&) = delete;
   OwnedEvent& operator=(const OwnedEvent&) = delete;

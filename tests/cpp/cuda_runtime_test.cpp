@@ -659,9 +659,10 @@ TEST_F(CudaGraphs, AreCapturedWhenSizesComeAgainAndReplayedWithOtherPointers) {
   const Context context;
   CudaModelBuilder builder = adder();
   Model model(builder.spec(), cuda_options());
+  std::deque<DeviceFloats> tensors;  // all at other places
   for (int i = 0; i < 5; ++i) {
-    DeviceFloats x({static_cast<float>(i), 1});
-    DeviceFloats y({0, 0});
+    DeviceFloats& x = tensors.emplace_back(std::vector<float>{static_cast<float>(i), 1});
+    DeviceFloats& y = tensors.emplace_back(std::vector<float>{0, 0});
     aotbuild_tensor in = x.tensor();
     aotbuild_tensor out = y.tensor();
     ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();

@@ -21,7 +21,7 @@ from aotbuild.target import CUDA_ARCHITECTURES, cpu_isa, cuda_target
 
 pytest.importorskip("triton")
 
-from aotbuild.inductor.cuda import cubin, dependent, indexing, sort
+from aotbuild.inductor.cuda import cubin, dependent, indexing, products, sort
 from aotbuild.inductor.cuda.lowering import CudaVariant, LoweredCuda, lower_cuda
 from aotbuild.inductor.lowering import lower
 
@@ -287,6 +287,37 @@ def test_wait_before_memory_is_touched(early: str) -> None:
     assert dependent.waits_first("\n".join((head, wait, load)))
     assert not dependent.waits_first("\n".join((head, load, wait)))
     assert not dependent.waits_first("\n".join((head, load)))
+
+
+def test_products_that_cublaslt_may_compute() -> None:
+    def build() -> Model:
+        def forward(self: Any, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> Any:
+            return self.layer(x), torch.relu(self.activated(x + 1)), y @ z
+
+        module = Function(forward)
+        module.layer, module.activated = nn.Linear(64, 48), nn.Linear(64, 48)
+        return Model(
+            module.half(), (torch.randn(32, 64).half(), torch.randn(3, 16, 64).half(), torch.randn(3, 64, 32).half())
+        )
+
+    captured = capture.capture(capture.Source(build(), None, ()), (), "net")
+    (chosen,) = lower_cuda(captured, ["90"], target="net", options={"cuda_libraries": "cublaslt"}).variants
+    layer = r"\{1, 32, 48, 64\}, \{0, 64, 1\}, \{0, 1, 64\}, 1, 2, 0, 3, \{\d+, 1, 1\}"
+    batched = r"\{3, 16, 32, 64\}, \{1024, 64, 1\}, \{2048, 32, 1\}, 0, 1, -1, 2, \{\d+, 3, 1\}"
+    rows = re.findall(r"^    \{\d+, 5, (.*)\},$", chosen.run_source, re.MULTILINE)
+    assert sorted(re.fullmatch(layer, row) is not None for row in rows) == [False, True], rows
+    assert sorted(re.fullmatch(batched, row) is not None for row in rows) == [False, True], rows
+    (usual,) = lower_cuda(captured, ["90"], target="net").variants
+    assert "CudaProductSpec" not in usual.run_source and usual.images == chosen.images
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("library", "problem"), [("cudnn", "is not supported yet"), ("cublaslt,cutlass", "cutlass is unknown")]
+)
+def test_cuda_libraries_that_are_refused(library: str, problem: str) -> None:
+    with pytest.raises(AotbuildError, match=f"net: OPTIONS cuda_libraries=.*{problem}; use cuda_libraries=cublaslt"):
+        products.wants_cublaslt({"cuda_libraries": library}, "net")
 
 
 def test_every_architecture() -> None:

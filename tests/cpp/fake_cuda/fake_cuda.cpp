@@ -487,6 +487,16 @@ void advance(double microseconds) {
   state().milliseconds += microseconds / 1e3;
 }
 
+int queue(void* stream, std::function<void()> work) {
+  LOCK;
+  Operation operation;
+  operation.run = [work = std::move(work)] {
+    work();
+    return kSuccess;
+  };
+  return submit(stream, "cublasLtMatmul", std::move(operation));
+}
+
 std::vector<unsigned char> make_image(int architecture, const std::vector<std::string>& kernels) {
   std::string text = kMagic + std::to_string(architecture);
   for (const std::string& kernel : kernels) text += " " + kernel;

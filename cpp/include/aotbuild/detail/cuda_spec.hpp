@@ -33,6 +33,21 @@ struct CudaKernelSpec {
   bool waits;                // for the kernel before it, before it touches memory: it may be started early
 };
 
+// A matrix product that a kernel computes and that cuBLASLt may compute in its place: for each batch
+// out[m, n] = a[m, k] @ b[k, n] + bias[n]. All tensors are of one type; the rows of `out` follow one another.
+struct CudaProductSpec {
+  int kernel;
+  std::int32_t dtype;         // as in shim.h
+  std::int64_t sizes[4];      // batch, m, n, k
+  std::int64_t a_strides[3];  // in elements: batch, row, column, of which one of the last two is 1
+  std::int64_t b_strides[3];
+  int a;  // which of the kernel's parameters they are, and there are no others
+  int b;
+  int bias;  // -1: none
+  int out;
+  unsigned grid[3];
+};
+
 // Tensors that depend on weights alone, such as weights in the layout that a kernel reads best. They are computed when
 // weights are loaded; the run function reads them as further weights.
 struct CudaDerivedSpec {
@@ -53,6 +68,8 @@ struct CudaVariantSpec {
   std::size_t kernel_count;
   const CudaKernelSpec* kernels;
   const CudaDerivedSpec* derived = nullptr;  // null: nothing is derived
+  std::size_t product_count = 0;             // that cuBLASLt may compute
+  const CudaProductSpec* products = nullptr;
 };
 
 // ModelSpec::make_device_model of a model whose variants are all for CUDA.

@@ -19,7 +19,7 @@ from torch._inductor.virtualized import V
 from aotbuild.capture import Captured, node_numbers
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import lowering as cpu_lowering
-from aotbuild.inductor.cuda import decompositions
+from aotbuild.inductor.cuda import decompositions, products
 from aotbuild.inductor.cuda.attention import recognised_attention
 from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
@@ -154,7 +154,7 @@ def _variant(
         choose=lambda kernel, gpu: choose(kernel, gpu) if kernel.name in names else None,
         processes=processes,
     )
-    variant = _rendered(code, derive, graphs, kernels, gpu, target)
+    variant = _rendered(code, derive, graphs, kernels, gpu, target, products.wants_cublaslt(options, target))
     return variant, report(tunable, kernels[: len(tunable)], choose, gpu, places)
 
 
@@ -173,7 +173,8 @@ def _code(
 
 @contextlib.contextmanager
 def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
-    with cpu_lowering.inductor_options(preset, {**_OPTIONS, **options}):
+    settings = {name: value for name, value in options.items() if name != products.OPTION}
+    with cpu_lowering.inductor_options(preset, {**_OPTIONS, **settings}):
         yield
 
 
@@ -279,6 +280,7 @@ def _rendered(
     kernels: Sequence[CompiledKernel],
     gpu: CudaTarget,
     target: str,
+    with_products: bool,
 ) -> CudaVariant:
     name = "".join(c if c.isalnum() else "_" for c in target)
     namespace = f"aotbuild_{name}_{gpu.name}"
@@ -287,6 +289,14 @@ def _rendered(
     derived = "" if graphs.derived is None else _derived(derive, graphs, kernels)
     spec = "nullptr" if graphs.derived is None else "&derived"
     shared = max((kernel.shared_bytes for kernel in kernels), default=0)
+    count, rows = products.table(code.triton_kernels, kernels, code.known_grids(kernels)) if with_products else (0, "")
+    chosen = f", {count}, products" if count else ""
+    offered = (
+        "// kernel, type; batch, m, n, k; strides of a and of b; places of a, b, bias and out; grid\n"
+        f"static const CudaProductSpec products[] = {{\n{rows}}};\n\n"
+        if count
+        else ""
+    )
     run = (
         '#include "aotbuild/detail/cuda_wrapper.hpp"\n'
         f'#include "{header_name}"\n\n'
@@ -294,8 +304,9 @@ def _rendered(
         "using namespace aotbuild::detail;\n\n"
         f"{table}\n"
         f"{derived}"
+        f"{offered}"
         f"const CudaVariantSpec cuda = {{{gpu.architecture.capability}, CudaImageKind::{image_kind(gpu)}, {shared}, "
-        f"{len(kernels)}, kernels, {spec}}};\n\n"
+        f"{len(kernels)}, kernels, {spec}{chosen}}};\n\n"
         "void run([[maybe_unused]] CallContext& context, [[maybe_unused]] AtenTensorHandle* inputs,\n"
         "         [[maybe_unused]] AtenTensorHandle* outputs) {\n"
         f"{code.run_body(kernels)}\n"

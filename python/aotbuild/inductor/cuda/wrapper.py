@@ -64,6 +64,16 @@ class CudaWrapperCode(WrapperCode):
             launches=[dataclasses.replace(launch, kernel=prefix + launch.kernel) for launch in self.launches],
         )
 
+    def known_grids(self, kernels: Sequence[CompiledKernel]) -> dict[str, tuple[int, int, int]]:
+        """Grids of the kernels that are launched with sizes that are known, the same each time."""
+        by_name = {kernel.name: kernel for kernel in kernels}
+        found: dict[str, set[tuple[int, int, int] | None]] = {}
+        for launch in self.launches:
+            kernel = by_name[launch.kernel]
+            found.setdefault(launch.kernel, set()).add(_known_grid(kernel, argument_values(launch, kernel)))
+        unique = {name: grids.pop() for name, grids in found.items() if len(grids) == 1}
+        return {name: grid for name, grid in unique.items() if grid is not None}
+
     def run_body(self, kernels: Sequence[CompiledKernel]) -> str:
         """The body of the run function, now that grids and parameters are known."""
         by_name = {kernel.name: kernel for kernel in kernels}
@@ -195,15 +205,24 @@ def argument_values(launch: Launch, kernel: CompiledKernel) -> dict[str, str]:
 
 def _grid(kernel: CompiledKernel, values: Mapping[str, str]) -> str:
     """The grid as a braced initializer: numbers where the sizes are known, else expressions."""
-    try:
-        known = {name: int(value.rstrip("L")) for name, value in values.items() if _is_integer(value)}
-        sizes = [str(size) for size in grid_numbers(kernel, known)]
-    except NameError:
+    known = _known_grid(kernel, values)
+    if known is not None:
+        sizes = [str(size) for size in known]
+    else:
         texts = dict(values)
         for name, expression in kernel.cpp_grid.temporaries:
             texts[name] = _substituted(expression, texts)
         sizes = [_substituted(expression, texts) for expression in kernel.cpp_grid.sizes]
     return f"{{{', '.join(sizes)}}}"
+
+
+def _known_grid(kernel: CompiledKernel, values: Mapping[str, str]) -> tuple[int, int, int] | None:
+    try:
+        return grid_numbers(
+            kernel, {name: int(value.rstrip("L")) for name, value in values.items() if _is_integer(value)}
+        )
+    except NameError:
+        return None
 
 
 def grid_numbers(kernel: CompiledKernel, values: Mapping[str, int]) -> tuple[int, int, int]:

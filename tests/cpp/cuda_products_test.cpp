@@ -1,0 +1,162 @@
+// Products by cuBLASLt, over the stand-ins for it and for the driver.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../../cpp/src/cuda_kernels.hpp"
+#include "../../cpp/src/cuda_workspace.hpp"
+#include "aotbuild/detail/cuda_spec.hpp"
+#include "fake_cuda/fake_cublaslt.hpp"
+#include "fake_cuda/fake_cuda.hpp"
+
+namespace {
+
+using aotbuild::detail::CudaImageKind;
+using aotbuild::detail::CudaKernelSpec;
+using aotbuild::detail::CudaProductSpec;
+using aotbuild::detail::CudaVariantSpec;
+namespace cuda = aotbuild::detail::cuda;
+
+constexpr std::int32_t kFloat32 = 6;
+constexpr double kKernelMicroseconds = 10;
+
+CudaProductSpec described;  // NOLINT: what the stand-in kernel computes
+int kernel_launches = 0;    // NOLINT
+
+// out = a @ b + bias, by the strides of `described`
+void multiply(const float* a, const float* b, const float* bias, float* out) {
+  const auto& [batch, m, n, k] = described.sizes;
+  const auto& s = described.a_strides;
+  const auto& t = described.b_strides;
+  for (std::int64_t q = 0; q < batch; ++q) {
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        float sum = bias != nullptr ? bias[j] : 0;
+        for (std::int64_t l = 0; l < k; ++l) {
+          sum += a[q * s[0] + i * s[1] + l * s[2]] * b[q * t[0] + l * t[1] + j * t[2]];
+        }
+        out[(q * m + i) * n + j] = sum;
+      }
+    }
+  }
+}
+
+class CudaProducts : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    setenv("AOTBUILD_CUDA_DRIVER", AOTBUILD_FAKE_CUDA, 1);
+    setenv("AOTBUILD_CUBLASLT", AOTBUILD_FAKE_CUBLASLT, 1);
+    fake_cuda::reset();
+    fake_cublaslt::reset();
+    kernel_launches = 0;
+    described = {0, kFloat32, {1, 2, 3, 4}, {0, 4, 1}, {0, 3, 1}, 0, 1, 2, 3, {1, 1, 1}};
+    fake_cuda::add_kernel("multiply",
+                          [](const fake_cuda::Launch&, void** arguments) {
+                            fake_cuda::advance(kKernelMicroseconds);
+                            ++kernel_launches;
+                            const auto pointer = [&](int i) { return *static_cast<float**>(arguments[i]); };
+                            multiply(pointer(described.a), pointer(described.b),
+                                     described.bias >= 0 ? pointer(described.bias) : nullptr, pointer(described.out));
+                            return 0;
+                          },
+                          {8, 8, 8, 8, 8, 8});
+    device_ = std::make_shared<cuda::CudaDevice>(cuda::open_driver("net"), 0, "net");
+  }
+  void TearDown() override {
+    device_ = nullptr;
+    EXPECT_TRUE(fake_cuda::live().none());
+    EXPECT_EQ(fake_cublaslt::live(), 0);
+    EXPECT_EQ(fake_cuda::violations(), std::vector<std::string>());
+  }
+
+  // Whether the library computes what `described` says; the result is right in both cases.
+  bool uses_library(bool is_offered = true) {
+    const cuda::ContextScope scope(*device_);
+    const std::vector<unsigned char> image = fake_cuda::make_image(90, {"multiply"});
+    const CudaKernelSpec kernel{"multiply", image.data(), image.size(), 128, 0, 1, 6, false, true};
+    CudaVariantSpec variant{90, CudaImageKind::kCubin, 0, 1, &kernel};
+    variant.product_count = is_offered ? 1 : 0;
+    variant.products = &described;
+    const cuda::CudaKernels kernels(device_, variant);
+    const cuda::OwnedStream stream(device_);
+    std::vector<std::unique_ptr<cuda::DeviceBuffer>> buffers;
+    std::vector<float*> values;
+    std::vector<void*> arguments(6, nullptr);
+    for (int i = 0; i < 4; ++i) {
+      buffers.push_back(std::make_unique<cuda::DeviceBuffer>(device_, 1024, "a test"));
+      values.push_back(static_cast<float*>(buffers.back()->data()));
+      for (int j = 0; j < 256; ++j) values.back()[j] = static_cast<float>((7 * i + 3 * j) % 11 - 5);
+    }
+    void* none = nullptr;
+    for (std::size_t i = 0; i < 6; ++i) arguments[i] = i < 4 ? static_cast<void*>(&values[i]) : &none;
+    const int launches = kernel_launches;
+    const int products = fake_cublaslt::products();
+    bool follows_kernel = false;
+    kernels.launch(0, 1, 1, 1, arguments.data(), stream.get(), &follows_kernel);
+    device_->check(device_->driver().stream_synchronize(stream.get()), "cuStreamSynchronize");
+    const bool is_used = fake_cublaslt::products() == products + 1;
+    EXPECT_EQ(kernel_launches, launches + (is_used ? 0 : 1));
+    EXPECT_EQ(follows_kernel, !is_used);
+    follows_kernel = true;
+    kernels.launch(0, 1, 1, 1, arguments.data(), stream.get(), &follows_kernel);
+    EXPECT_EQ(follows_kernel, !is_used) << "what cuBLASLt launches is not known";
+    device_->check(device_->driver().stream_synchronize(stream.get()), "cuStreamSynchronize");
+    std::vector<float> expected(static_cast<std::size_t>(described.sizes[0] * described.sizes[1] * described.sizes[2]));
+    multiply(values[0], values[1], described.bias >= 0 ? values[2] : nullptr, expected.data());
+    EXPECT_EQ(std::vector<float>(values[3], values[3] + expected.size()), expected);
+    return is_used;
+  }
+
+  std::shared_ptr<cuda::CudaDevice> device_;
+};
+
+TEST_F(CudaProducts, AreTheLibrarysWhereItIsFaster) { EXPECT_TRUE(uses_library()); }
+
+TEST_F(CudaProducts, OfEveryLayout) {
+  for (const bool has_bias : {true, false}) {
+    for (const bool a_transposed : {false, true}) {
+      for (const bool b_transposed : {false, true}) {
+        for (const std::int64_t batch : {1, 3}) {
+          described = {0, kFloat32, {batch, 2, 3, 4}, {}, {}, 0, 1, has_bias ? 2 : -1, 3, {1, 1, 1}};
+          const std::int64_t a[] = {40, a_transposed ? 1 : 5, a_transposed ? 6 : 1};
+          const std::int64_t b[] = {50, b_transposed ? 1 : 7, b_transposed ? 8 : 1};
+          std::copy(a, a + 3, described.a_strides);
+          std::copy(b, b + 3, described.b_strides);
+          EXPECT_TRUE(uses_library()) << has_bias << a_transposed << b_transposed << batch;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaProducts, AreTheKernelsWhereTheLibraryIsNotFaster) {
+  fake_cublaslt::set_microseconds(kKernelMicroseconds);
+  EXPECT_FALSE(uses_library());
+}
+
+TEST_F(CudaProducts, AreTheKernelsWhereTheLibraryHasNoneOfItsOwn) {
+  fake_cublaslt::support_nothing();
+  EXPECT_FALSE(uses_library());
+}
+
+TEST_F(CudaProducts, AreTheKernelsWithoutTheLibrary) {
+  setenv("AOTBUILD_CUBLASLT", "/nowhere/libcublasLt.so", 1);
+  EXPECT_FALSE(uses_library());
+  setenv("AOTBUILD_CUBLASLT", AOTBUILD_FAKE_CUDA, 1);  // a library, but another
+  EXPECT_FALSE(uses_library());
+}
+
+TEST_F(CudaProducts, AreTheKernelsWhereTheModelDoesNotAskForTheLibrary) {
+  EXPECT_FALSE(uses_library(false));
+  EXPECT_EQ(fake_cublaslt::products(), 0);
+}
+
+TEST_F(CudaProducts, AreTheKernelsWithoutMemoryToTimeThem) {
+  fake_cuda::fail("cuMemAlloc_v2", 2, 0, 1);
+  EXPECT_FALSE(uses_library());
+}
+
+}  // namespace
