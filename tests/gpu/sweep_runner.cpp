@@ -103,6 +103,7 @@ class Runner {
     const auto function = dlsym(library, (planned.name + "_api").c_str());
     if (function == nullptr) throw std::runtime_error(dlerror());
     api_ = reinterpret_cast<const aotbuild_api* (*)()>(function)();
+    if (api_->abi_version != AOTBUILD_ABI_VERSION) throw std::runtime_error("the library has another ABI");
   }
 
   // The model that ran before lives until this one does: with none, the device's context would be made anew.

@@ -44,6 +44,7 @@ static aotbuild_status crash(aotbuild_model*, const aotbuild_tensor*, size_t, ao
 
 static const aotbuild_api* api(decltype(aotbuild_api::run) run) {
   static aotbuild_api table;
+  table.abi_version = AOTBUILD_ABI_VERSION;
   table.describe = describe;
   table.create = create;
   table.run = run;
