@@ -74,7 +74,10 @@ def test_installed_tree_holds_what_is_needed_and_no_more(prefix: Path) -> None:
         "lib/libsleef.so.3",
         *(
             f"lib/objects-Release/scorer/scorer.aotbuild/src/scorer{part}.cpp.o"
-            for part in ("", "_run_x86_64_v3", "_weights", *(f"_kernels_x86_64_v3_{n}" for n in range(4)))
+            for part in (
+                *("", "_run_x86_64_v3", "_weights"),
+                *(f"_{kind}_{n}" for kind in ("kernels_x86_64_v3", "custom") for n in range(4)),
+            )
         ),
     }
 
