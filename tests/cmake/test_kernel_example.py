@@ -66,7 +66,8 @@ inline cudaError_t cudaFree(void* memory) { return status(cuMemFree_v2(address(m
 # Of the runtime a launcher needs these files and no more: they are compiled in a few seconds.
 RUNTIME = """\
 add_library(aotbuild_runtime STATIC)
-foreach(name IN ITEMS cuda_launcher cuda_kernels cuda_device cuda_driver error)
+foreach(name IN ITEMS
+    cuda_launcher cuda_kernels cuda_products cuda_device cuda_driver cuda_workspace cuda_memory dtype error)
   target_sources(aotbuild_runtime PRIVATE "${CPP}/src/${name}.cpp")
 endforeach()
 target_include_directories(aotbuild_runtime PUBLIC "$<BUILD_INTERFACE:${CPP}/include>" PRIVATE "${CPP}/src")
