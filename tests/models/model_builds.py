@@ -43,7 +43,8 @@ class Target:
     def path(self) -> str:
         if self.model.endswith(".pt2"):
             return str(EXPORTED)
-        return f"{ZOO if self.model in MODELS else HERE / 'torch_models.py'}:{self.model}"
+        in_zoo = self.runtime != "torch" or self.model in MODELS
+        return f"{ZOO if in_zoo else HERE / 'torch_models.py'}:{self.model}"
 
     def cmake(self) -> str:
         words = [self.name, self.kind, "MODEL", f'"{self.path}"', "WEIGHTS", self.weights, "CPU_ISA", *self.cpu_isa]
