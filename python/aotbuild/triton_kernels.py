@@ -42,6 +42,7 @@ def interpreted() -> Iterator[None]:
     if "triton" not in sys.modules:
         yield
         return
+    from triton.runtime import interpreter
     from triton.runtime.autotuner import Autotuner
     from triton.runtime.interpreter import InterpretedFunction
     from triton.runtime.jit import JITFunction
@@ -59,8 +60,23 @@ def interpreted() -> Iterator[None]:
     def run_first(tuned: Any, *args: Any, **kwargs: Any) -> None:
         tuned.fn.run(*args, **{**kwargs, **tuned.configs[0].all_kwargs()})
 
+    replace_language = interpreter._patch_lang
+
     def call(function: Any, *args: Any, **kwargs: Any) -> Any:
-        return InterpretedFunction(function.fn)(*args, **kwargs)
+        # The interpreter replaces functions of triton.language for a call and leaves them so: kernels that this process
+        # compiles later would be interpreted.
+        scopes = []
+
+        def replace(fn: Any) -> Any:
+            scopes.append(replace_language(fn))
+            return scopes[-1]
+
+        with unittest.mock.patch.object(interpreter, "_patch_lang", replace):
+            try:
+                return InterpretedFunction(function.fn)(*args, **kwargs)
+            finally:
+                for scope in reversed(scopes):
+                    scope.restore()
 
     with (
         unittest.mock.patch.object(JITFunction, "run", run),
