@@ -4,6 +4,9 @@
 #ifndef AOTBUILD_DETAIL_ATTENTION_HPP_
 #define AOTBUILD_DETAIL_ATTENTION_HPP_
 
+#include <ATen/cpu/vec/functional.h>
+#include <ATen/cpu/vec/vec.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
