@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aotbuild.errors import AotbuildError
 from aotbuild.paths import cmake_directory
@@ -120,24 +121,31 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--option", action="append", default=[], metavar="KEY=VALUE")
 
 
-def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(function=_generate)
-    _add_model(parser)
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where the sources go and what is in them, of models and of kernels."""
     add = parser.add_argument
     add("--output-dir", required=True, type=Path)
     add("--stamp", type=Path, help="file to touch last; default <output-dir>/<target>.stamp")
     add("--depfile", type=Path, help="Makefile-syntax list of what the stamp depends on")
-    add("--method", action="append", default=[], metavar="NAME", help="of several, one --method each")
     add("--namespace", default="")
     add("--class-name", default="")
     add("--header", default="")
     add("--symbol-prefix", default="")
+    add("--tuning-database", type=Path, help="configurations to replay; it need not exist")
+    add("--verbose", action="store_true", help="print Python tracebacks of errors too")
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_generate)
+    _add_model(parser)
+    _add_outputs(parser)
+    add = parser.add_argument
+    add("--method", action="append", default=[], metavar="NAME", help="of several, one --method each")
     add("--device", default="cpu", choices=["cpu", "cuda"])
     add("--cpu-isa", action="append", default=[], metavar="ISA")
     add("--runtime", default="standalone")
     add("--weights", default="embed", choices=["embed", "file", "external"])
     add("--weights-file", default="")
-    add("--tuning-database", type=Path, help="configurations to replay; it need not exist")
     add("--rtol", type=float)
     add("--atol", type=float)
     add("--shards", type=int, default=4, help="number of kernel sources, fixed so that CMake knows their names")
@@ -147,7 +155,6 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--python-module", default="")
     add("--no-test", action="store_true")
     add("--benchmark", action="store_true")
-    add("--verbose", action="store_true", help="print Python tracebacks of errors too")
 
 
 def _add_kernel_source(parser: argparse.ArgumentParser) -> None:
@@ -165,16 +172,18 @@ def _add_kernel_source(parser: argparse.ArgumentParser) -> None:
 def _add_kernel(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=_kernel)
     _add_kernel_source(parser)
-    add = parser.add_argument
-    add("--output-dir", required=True, type=Path)
-    add("--stamp", type=Path, help="file to touch last; default <output-dir>/<target>.stamp")
-    add("--depfile", type=Path, help="Makefile-syntax list of what the stamp depends on")
-    add("--namespace", default="")
-    add("--class-name", default="")
-    add("--header", default="")
-    add("--symbol-prefix", default="")
-    add("--tuning-database", type=Path, help="configurations to replay; it need not exist")
-    add("--verbose", action="store_true", help="print Python tracebacks of errors too")
+    _add_outputs(parser)
+
+
+def _emit_options(args: argparse.Namespace, **more: Any) -> EmitOptions:
+    """Those of a kernel, and ``more`` of a model."""
+    names = ("target", "namespace", "class_name", "header", "symbol_prefix")
+    return EmitOptions(**{name: getattr(args, name) for name in names}, **more)
+
+
+def _stamp(args: argparse.Namespace) -> Path:
+    stamp: Path | None = args.stamp
+    return stamp or args.output_dir / f"{args.target}.stamp"
 
 
 def _kernel(args: argparse.Namespace) -> int:
@@ -185,15 +194,9 @@ def _kernel(args: argparse.Namespace) -> int:
     generate(
         KernelRequest(
             KernelSource(args.kernel, args.signature, args.grid, args.configuration, args.example),
-            EmitOptions(
-                target=args.target,
-                namespace=args.namespace,
-                class_name=args.class_name,
-                header=args.header,
-                symbol_prefix=args.symbol_prefix,
-            ),
+            _emit_options(args),
             output_dir=args.output_dir,
-            stamp=args.stamp or args.output_dir / f"{args.target}.stamp",
+            stamp=_stamp(args),
             cuda_architectures=args.cuda_architecture,
             depfile=args.depfile,
             tuning_database=args.tuning_database,
@@ -217,12 +220,8 @@ def _generate(args: argparse.Namespace) -> int:
 
     request = GenerateRequest(
         model=args.model,
-        emit=EmitOptions(
-            target=args.target,
-            namespace=args.namespace,
-            class_name=args.class_name,
-            header=args.header,
-            symbol_prefix=args.symbol_prefix,
+        emit=_emit_options(
+            args,
             weights=args.weights,
             weights_file=args.weights_file,
             python_module=args.python_module,
@@ -230,7 +229,7 @@ def _generate(args: argparse.Namespace) -> int:
             benchmark=args.benchmark,
         ),
         output_dir=args.output_dir,
-        stamp=args.stamp or args.output_dir / f"{args.target}.stamp",
+        stamp=_stamp(args),
         depfile=args.depfile,
         dynamic_shapes=tuple(args.dynamic_shapes),
         methods=tuple(args.method),

@@ -7,20 +7,8 @@
 
 #include "aotbuild/detail/launcher.hpp"
 #include "aotbuild/kernel.hpp"
+#include "fake_cuda/driver.hpp"
 #include "fake_cuda/fake_cuda.hpp"
-
-extern "C" {
-int cuInit(unsigned);
-int cuDevicePrimaryCtxRetain(void** context, int device);
-int cuDevicePrimaryCtxRelease_v2(int device);
-int cuCtxPushCurrent_v2(void* context);
-int cuCtxPopCurrent_v2(void** context);
-int cuMemAlloc_v2(unsigned long long* memory, std::size_t nbytes);
-int cuMemFree_v2(unsigned long long memory);
-int cuStreamCreate(void** stream, unsigned flags);
-int cuStreamDestroy_v2(void* stream);
-int cuStreamSynchronize(void* stream);
-}
 
 namespace {
 

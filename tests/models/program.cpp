@@ -7,15 +7,7 @@
 #include <tied_weights.hpp>
 #include <vector>
 
-namespace {
-
-template <typename Tensor>
-std::vector<float> values(const Tensor& tensor) {
-  const auto view = tensor.view();
-  return {view.data(), view.data() + view.numel()};
-}
-
-}  // namespace
+#include "values.hpp"
 
 int main() {
   const std::vector<std::int64_t> ids = {4, 0, 9};

@@ -9,15 +9,7 @@
 #include <kv_cache_on_torch.hpp>
 #include <vector>
 
-namespace {
-
-template <typename Tensor>
-std::vector<float> values(const Tensor& tensor) {
-  const auto view = tensor.view();
-  return {view.data(), view.data() + view.numel()};
-}
-
-}  // namespace
+#include "values.hpp"
 
 int main() {
   const std::vector<std::int64_t> ids = {4, 0, 9};
