@@ -34,7 +34,7 @@ test: lint ## all checks: style and types, every test, the sanitizers
 quick: lint ## the checks that take less than three minutes
 	pytest -n $(JOBS) --dist worksteal -m quick
 
-test-torch-versions: bootstrap ## the quick tests with each release of torch: several GB of packages in build/torch
+test-torch-versions: bootstrap ## tests and builds with each release of torch: several GB of packages in build/torch
 	@tools/torch_versions.sh
 
 lint: bootstrap ## style and types

@@ -17,21 +17,33 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "models"))
 
 
-@pytest.fixture(scope="session")
-def zoo_build() -> Path:
-    """The build tree of every model, in build/models so that a second run of the tests builds only what changed."""
-    from model_builds import FOLDER, build_zoo
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--zoo", default="", help="models of the zoo, with commas between: tests/models/test_zoo.py builds no others"
+    )
 
-    FOLDER.mkdir(parents=True, exist_ok=True)
+
+@pytest.fixture(scope="session")
+def zoo_build(pytestconfig: pytest.Config) -> Path:
+    """The build tree of every model, in build/models so that a second run of the tests builds only what changed.
+
+    Models that --zoo chooses have a tree of their own for each release of torch.
+    """
+    import torch
+    from model_builds import FOLDER, build_zoo, chosen_targets
+
+    names = pytestconfig.getoption("zoo")
+    folder = FOLDER / f"chosen-{torch.__version__}" if names else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    with (FOLDER / "lock").open("a+") as lock:
+    with (folder / "lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         if lock.read() != run_id:
             lock.truncate(0)
-            build_zoo()
+            build_zoo(folder, chosen_targets(names))
             lock.write(run_id)
-    return FOLDER / "build"
+    return folder / "build"
 
 
 @pytest.fixture(scope="session")

@@ -141,12 +141,21 @@ def build_targets(folder: Path, targets: Sequence[Target], lists: str = "", *arg
     return build
 
 
-def build_zoo() -> None:
+def chosen_targets(names: str) -> list[Target]:
+    """The targets that pytest's option --zoo names: ``names`` with commas between, none for every target."""
+    by_name = {target.name: target for target in TARGETS}
+    unknown = sorted(set(names.split(",")) - {"", *by_name})
+    if unknown:
+        raise ValueError(f"--zoo {','.join(unknown)}: no such model; use names of {', '.join(sorted(by_name))}")
+    return [by_name[name] for name in names.split(",")] if names else TARGETS
+
+
+def build_zoo(folder: Path, targets: list[Target]) -> None:
     """The one build that most tests of this folder share."""
     model = lstm()
     assert isinstance(model.module, torch.nn.Module)
     torch.export.save(torch.export.export(model.module.eval(), tuple(model.example_inputs)), EXPORTED)
-    build_targets(FOLDER, TARGETS, PROGRAM)
+    build_targets(folder, targets, PROGRAM if targets is TARGETS else "")
 
 
 def leaves(value: Any) -> list[torch.Tensor]:
