@@ -29,6 +29,12 @@ def plain(x, out, count, class_, block: tl.constexpr, wide: tl.constexpr = False
     tl.store(out + i, scaled(tl.load(x + i, i < count)), i < count)
 
 
+@triton.jit
+def fused(x, block: tl.constexpr):
+    value = tl.load(x + tl.arange(0, block))
+    tl.store(x + tl.arange(0, block), value * value + 3.0 * value)
+
+
 @triton.autotune(configs=[triton.Config({"block": 32}, num_warps=1), triton.Config({"block": 64})], key=["count"])
 @triton.jit
 def tuned(x, count, block: tl.constexpr):
@@ -162,6 +168,23 @@ def test_kernel_is_what_its_keywords_say(tmp_path: Path) -> None:
     assert hand_written.tunable(larger, gpu).key != tunable.key
     unaligned = load(tmp_path, "plain", PLAIN.replace(":16", ""), configs=["block=64"], examples=examples)
     assert hand_written.tunable(unaligned, gpu).key != tunable.key
+
+
+def test_the_environment_does_not_say_how_kernels_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    from aotbuild.inductor.cuda import hand_written
+    from aotbuild.inductor.cuda.kernels import compile_kernels
+    from aotbuild.target import cuda_target
+
+    target = cuda_target("90")
+    kernel = load(tmp_path, "fused", "x=*fp32", grid=["1"], configs=["block=32"])
+    images = []
+    for fusion in ("1", "0"):
+        monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", fusion)
+        source = hand_written.triton_kernel(kernel, target.architecture)
+        (compiled,) = compile_kernels([source], target, processes=0, cache=tmp_path / fusion)
+        images.append(compiled.image)
+    assert images[0] == images[1]
 
 
 def test_configurations_are_found_in_the_decorator(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from torch._inductor import ir
+from torch._inductor import config, ir
+
+# The setting that says whether templates are timed with and without what is fused into them. Named anew in 2.15.
+FUSION_BENCHMARK = (
+    "benchmark_template_fusion" if hasattr(config, "benchmark_template_fusion") else "benchmark_epilogue_fusion"
+)
 
 
 def user_triton_kernel(**arguments: Any) -> ir.UserDefinedTritonKernel:

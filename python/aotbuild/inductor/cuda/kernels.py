@@ -316,7 +316,9 @@ def _compile_config(autotuner: Any, config: Any, target: Any) -> Any:
 
     meta = autotuner._create_compile_meta(config)
     source = ASTSource(autotuner.fn, meta["signature"], meta["constants"], meta["configs"][0])
-    return triton.compile(source, target=target, options=autotuner._create_compile_options(config, meta))
+    # Said for every kernel: else an environment variable decides, and the default is another one in later Tritons.
+    options = {"enable_fp_fusion": True, **autotuner._create_compile_options(config, meta)}
+    return triton.compile(source, target=target, options=options)
 
 
 def _result(job: _Job, autotuner: Any, config: Any, settings: dict[str, Any], binary: Any) -> CompiledKernel:

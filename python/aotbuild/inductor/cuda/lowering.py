@@ -18,6 +18,7 @@ from torch._inductor.virtualized import V
 
 from aotbuild.capture import Captured, node_numbers
 from aotbuild.errors import AotbuildError
+from aotbuild.inductor import adapters
 from aotbuild.inductor import lowering as cpu_lowering
 from aotbuild.inductor.cuda import decompositions, products
 from aotbuild.inductor.cuda.attention import recognised_attention
@@ -53,7 +54,7 @@ _OPTIONS: dict[str, Any] = {
     "triton.autotune_at_compile_time": False,
     "triton.store_cubin": False,
     "triton.unique_user_kernel_names": True,
-    "benchmark_epilogue_fusion": False,
+    adapters.FUSION_BENCHMARK: False,
 }
 
 
