@@ -9,6 +9,7 @@
 
 #include "context.hpp"
 #include "signature.hpp"
+#include "state.hpp"
 #include "tensor.hpp"
 #include "weights.hpp"
 #include "workspace.hpp"
@@ -55,8 +56,11 @@ struct Range {
 Range range_of(const aotbuild_tensor& tensor, ScalarType dtype);
 
 struct CheckedCall {
+  const char* name;    // of the model, and of the method where it has several
+  std::size_t method;  // its index; 0 where the model has none
   const Signature& signature;
   std::shared_ptr<const WeightSet> weights;
+  std::shared_ptr<const State> state;
   const aotbuild_tensor* inputs;
   aotbuild_tensor* outputs;
   // The outputs that may be written while the model runs: no input is read from their memory.

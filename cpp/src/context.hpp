@@ -41,7 +41,7 @@ class SmallArray {
 class CallContext {
  public:
   // `outputs`: the caller's; those with data may be written in place where `in_place` says so.
-  // `state`: null on a device, where the weights have it. `call_method`: null for the code of a model without methods.
+  // `state`: null for code that writes to no buffer. `call_method`: null for the code of a model without methods.
   // `call_device` is null on the CPU.
   CallContext(const WeightSet& weight_set, Workspace& call_workspace, const aotbuild_tensor* outputs, bool* in_place,
               std::size_t output_count, const State* state = nullptr, const MethodSpec* call_method = nullptr,

@@ -17,6 +17,7 @@ constexpr std::size_t kDefaultGraphs = 16;
 constexpr int kMaxFailedCaptures = 3;
 constexpr std::size_t kStagingAlignment = 64;
 constexpr std::size_t kDerivedAlignment = 256;  // of cuMemAlloc, which kernels may count on
+constexpr std::size_t kZeroedRow = std::size_t{1} << 20;
 
 std::size_t staged_size(std::size_t nbytes) {
   return (nbytes + kStagingAlignment - 1) / kStagingAlignment * kStagingAlignment;
@@ -47,7 +48,7 @@ class CudaModel::WorkspaceLease {
       }
     }
     if (workspace_ == nullptr) {
-      workspace_ = std::make_unique<CudaWorkspace>(model_.device_, model_, model_.graph_limit_);
+      workspace_ = std::make_unique<CudaWorkspace>(model_.device_, *model_.program_, model_.graph_limit_);
     }
   }
   ~WorkspaceLease() {
@@ -66,34 +67,41 @@ class CudaModel::WorkspaceLease {
   std::unique_ptr<CudaWorkspace> workspace_;
 };
 
-CudaModel::CudaModel(const ModelSpec& spec, const aotbuild_options& options)
-    : spec_(spec),
-      device_(std::make_shared<CudaDevice>(open_driver(spec.info->name), options.device.index, spec.info->name)),
-      graph_limit_(options.cuda_graphs > 0 ? static_cast<std::size_t>(options.cuda_graphs) : kDefaultGraphs) {
+CudaModel::CudaModel(std::shared_ptr<CudaProgram> program, int cuda_graphs)
+    : program_(std::move(program)),
+      spec_(program_->spec()),
+      device_(program_->device()),
+      cuda_graphs_(cuda_graphs),
+      graph_limit_(cuda_graphs > 0 ? static_cast<std::size_t>(cuda_graphs) : kDefaultGraphs),
+      obstacles_(program_->methods().size()) {
   const ContextScope scope(*device_);
-  variant_ = &choose_variant(spec_.variants, spec_.variant_count, *device_);
-  kernels_ = std::make_unique<CudaKernels>(device_, *variant_->cuda);
-  results_ = std::make_shared<ResultPool>(device_);
   if (writes_weights(spec_)) mutated_ = std::make_unique<OwnedEvent>(device_);
-  if (options.cuda_graphs < 0) set_obstacle("aotbuild_options::cuda_graphs is -1");
-  for (std::size_t i = 0; i < spec_.info->input_count; ++i) {
-    const aotbuild_tensor_info& input = spec_.info->inputs[i];
-    if (input.device.type == AOTBUILD_CPU) set_obstacle(concat("input '", input.name, "' is read on the CPU"));
+  for (std::size_t m = 0; m < obstacles_.size(); ++m) {
+    if (cuda_graphs < 0) set_obstacle(m, "aotbuild_options::cuda_graphs is -1");
+    const aotbuild_method_info& info = program_->methods()[m]->info;
+    for (std::size_t i = 0; i < info.input_count; ++i) {
+      const aotbuild_tensor_info& input = info.inputs[i];
+      if (input.device.type == AOTBUILD_CPU) set_obstacle(m, concat("input '", input.name, "' is read on the CPU"));
+    }
   }
+  program_->add(*this);
 }
 
-CudaModel::~CudaModel() = default;
+CudaModel::~CudaModel() { program_->remove(*this); }
 
-void CudaModel::set_obstacle(const std::string& reason) {
+std::unique_ptr<DeviceModel> CudaModel::new_session() { return std::make_unique<CudaModel>(program_, cuda_graphs_); }
+
+void CudaModel::set_obstacle(std::size_t method, const std::string& reason) {
   const std::lock_guard<std::mutex> lock(obstacle_mutex_);
-  if (graph_obstacle_.load(std::memory_order_relaxed) != nullptr) return;
-  obstacle_text_ = reason;
-  graph_obstacle_.store(obstacle_text_.c_str(), std::memory_order_release);
+  Obstacle& obstacle = obstacles_[method];
+  if (obstacle.known.load(std::memory_order_relaxed) != nullptr) return;
+  obstacle.text = spec_.methods == nullptr ? reason : concat(program_->methods()[method]->info.name, ": ", reason);
+  obstacle.known.store(obstacle.text.c_str(), std::memory_order_release);
 }
 
 std::shared_ptr<void> CudaModel::upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) {
   const ContextScope scope(*device_);
-  auto buffer = std::make_shared<DeviceBuffer>(device_, std::max<std::size_t>(nbytes, 1), "weights");
+  const std::shared_ptr<DeviceBuffer> buffer = program_->allocate(nbytes, "weights");
   const OwnedStream stream(device_);
   const DevicePointer begin = device_pointer(buffer->data());
   for (const UploadRegion& region : regions) {
@@ -105,33 +113,65 @@ std::shared_ptr<void> CudaModel::upload(const std::vector<UploadRegion>& regions
   return {buffer, buffer->data()};
 }
 
-bool CudaModel::reads_weight(std::size_t index) const noexcept {
-  const CudaDerivedSpec* const derived = variant_->cuda->derived;
-  if (derived == nullptr) return true;
-  const int* const end = derived->unread + derived->unread_count;
-  return std::find(derived->unread, end, static_cast<int>(index)) == end;
-}
-
-std::size_t CudaModel::derived_count() const noexcept {
-  return variant_->cuda->derived == nullptr ? 0 : variant_->cuda->derived->count;
+std::shared_ptr<void> CudaModel::make_state(const std::vector<UploadRegion>& regions, std::size_t nbytes) {
+  const ContextScope scope(*device_);
+  const std::shared_ptr<DeviceBuffer> buffer = program_->allocate(nbytes, "state");
+  const OwnedStream stream(device_);
+  const Driver& driver = device_->driver();
+  const DevicePointer begin = device_pointer(buffer->data());
+  for (const UploadRegion& region : regions) {
+    const DevicePointer to = begin + region.offset;
+    if (region.source != nullptr) {
+      device_->check(driver.copy_on_device(to, device_pointer(region.source), region.nbytes, stream.get()),
+                     "cuMemcpyDtoDAsync", " for ", region.nbytes, " bytes of state");
+      continue;
+    }
+    // In rows: the driver limits how wide one is.
+    const std::size_t rows = region.nbytes / kZeroedRow;
+    const std::size_t rest = region.nbytes % kZeroedRow;
+    int result = kSuccess;
+    if (rows != 0) result = driver.set_2d_8(to, kZeroedRow, 0, kZeroedRow, rows, stream.get());
+    if (result == kSuccess && rest != 0) {
+      result = driver.set_2d_8(to + rows * kZeroedRow, rest, 0, rest, 1, stream.get());
+    }
+    device_->check(result, "cuMemsetD2DAsync", " for ", region.nbytes, " bytes of state");
+  }
+  device_->check(driver.stream_synchronize(stream.get()), "cuStreamSynchronize", " for the state");
+  return {buffer, buffer->data()};
 }
 
 std::shared_ptr<void> CudaModel::derive(const WeightSet& weights, Storage* storages, Tensor* tensors) {
-  const CudaDerivedSpec* const spec = variant_->cuda->derived;
-  if (spec == nullptr) return nullptr;
   const ContextScope scope(*device_);
+  auto memory = std::make_shared<std::vector<std::shared_ptr<void>>>();
+  for (const std::unique_ptr<const CudaMethod>& method : program_->methods()) {
+    if (method->variant.cuda->derived == nullptr) continue;
+    memory->push_back(derive_for(*method, weights, storages, tensors));
+  }
+  return memory;
+}
+
+std::shared_ptr<void> CudaModel::derive_for(const CudaMethod& method, const WeightSet& weights, Storage* storages,
+                                            Tensor* tensors) {
+  const CudaDerivedSpec& spec = *method.variant.cuda->derived;
+  const std::size_t first = method.weight_count(spec_);
+  std::vector<std::pair<std::size_t, std::size_t>> wanted;  // what it derives, and the model's number of that
+  for (std::size_t i = 0; i < spec.count; ++i) {
+    const std::size_t number = method.number_of(first + i) - spec_.info->weight_count;
+    if (tensors[number].storage == nullptr) wanted.emplace_back(i, number);
+  }
+  if (wanted.empty()) return nullptr;
   Workspace host_workspace;
   const WorkspaceScope workspace_scope(host_workspace);
-  CudaWorkspace workspace(device_, *this, graph_limit_);
+  CudaWorkspace workspace(device_, *program_, graph_limit_);
   const Stream stream = workspace.own_stream();
   try {
-    CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, stream, nullptr, false);
-    OwnedHandles made(spec->count);
-    CallContext context(weights, host_workspace, nullptr, nullptr, 0, nullptr, nullptr, &cuda_call);
-    spec->derive(context, nullptr, made.data());
+    CudaCall cuda_call(device_, method.kernels, workspace, program_->results(), seeds_, stream, nullptr, false);
+    OwnedHandles made(spec.count);
+    CallContext context(weights, host_workspace, nullptr, nullptr, 0, nullptr, method.spec, &cuda_call);
+    spec.derive(context, nullptr, made.data());
     std::vector<std::size_t> offsets;
     std::size_t end = 0;
-    for (std::size_t i = 0; i < made.size(); ++i) {
+    for (const auto& [i, number] : wanted) {
       if (made[i] == nullptr || !made[i]->on_device()) {
         fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": tensor ", i, " that is derived from the weights is not made");
       }
@@ -139,22 +179,23 @@ std::shared_ptr<void> CudaModel::derive(const WeightSet& weights, Storage* stora
       const std::size_t nbytes = extent_bytes(made[i]->dtype, made[i]->ndim, made[i]->sizes(), made[i]->strides());
       end += (nbytes + kDerivedAlignment - 1) / kDerivedAlignment * kDerivedAlignment;
     }
-    auto buffer = std::make_shared<DeviceBuffer>(device_, std::max<std::size_t>(end, 1), "weights");
-    for (std::size_t i = 0; i < made.size(); ++i) {
+    const std::shared_ptr<DeviceBuffer> buffer = program_->allocate(end, "weights");
+    for (std::size_t k = 0; k < wanted.size(); ++k) {
+      const auto& [i, number] = wanted[k];
       const Tensor& source = *made[i];
-      Storage& storage = storages[i];
+      Storage& storage = storages[number];
       storage.references = Storage::kImmortal;
-      storage.data = static_cast<char*>(buffer->data()) + offsets[i];
+      storage.data = static_cast<char*>(buffer->data()) + offsets[k];
       storage.nbytes = extent_bytes(source.dtype, source.ndim, source.sizes(), source.strides());
       storage.device = device();
-      tensors[i].storage = &storage;
-      tensors[i].dtype = source.dtype;
-      tensors[i].set_dims(source.ndim, source.sizes(), source.strides());
+      tensors[number].storage = &storage;
+      tensors[number].dtype = source.dtype;
+      tensors[number].set_dims(source.ndim, source.sizes(), source.strides());
       cuda_call.copy_bytes(storage.data, source.data(), storage.nbytes, "derive");
     }
     device_->check(device_->driver().stream_synchronize(stream), "cuStreamSynchronize",
                    " for what is derived from the weights");
-    return {buffer, buffer->data()};
+    return buffer;
   } catch (...) {
     device_->driver().stream_synchronize(stream);  // what is queued uses the workspace
     throw;
@@ -167,7 +208,11 @@ void CudaModel::statistics(aotbuild_statistics* statistics) const {
   statistics->graph_replays = replays_.load(std::memory_order_relaxed);
   statistics->driver_allocations = device_->allocations();
   statistics->device_bytes = device_->allocated_bytes();
-  statistics->graph_obstacle = graph_obstacle_.load(std::memory_order_acquire);
+  for (const Obstacle& obstacle : obstacles_) {
+    if (statistics->graph_obstacle == nullptr) {
+      statistics->graph_obstacle = obstacle.known.load(std::memory_order_acquire);
+    }
+  }
 }
 
 void CudaModel::synchronize(void* stream) {
@@ -185,10 +230,10 @@ void CudaModel::reclaim() noexcept {
     idle.swap(free_workspaces_);
   }
   idle.clear();
-  results_->release_free();
 }
 
-void CudaModel::check_memory(const char* kind, const TensorChecker& checker, const aotbuild_tensor& tensor) const {
+void CudaModel::check_memory(const char* name, const char* kind, const TensorChecker& checker,
+                             const aotbuild_tensor& tensor) const {
   if (tensor.device.type != AOTBUILD_CUDA || range_of(tensor, checker.dtype()).size() == 0) return;
   // A kernel that follows a wrong pointer takes the whole context with it, and with that all other models.
   unsigned memory_type = 0;
@@ -197,14 +242,14 @@ void CudaModel::check_memory(const char* kind, const TensorChecker& checker, con
   void* values[] = {&memory_type, &ordinal};
   const int result = device_->driver().pointer_get_attributes(2, attributes, values, device_pointer(data_of(tensor)));
   if (result == kInvalidValue || (result == kSuccess && memory_type == 0)) {
-    fail(AOTBUILD_INVALID_ARGUMENT, spec_.info->name, ": ", kind, " '", checker.info().name,
-         "' says that it is on CUDA device ", device_->index(),
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": ", kind, " '", checker.info().name, "' says that it is on CUDA device ",
+         device_->index(),
          ", but CUDA does not know its pointer; for host memory set aotbuild_tensor::device to {AOTBUILD_CPU, 0}");
   }
   device_->check(result, "cuPointerGetAttributes", " for ", kind, " '", checker.info().name, "'");
   if (memory_type == kMemoryTypeDevice && ordinal != device_->index()) {
-    fail(AOTBUILD_INVALID_ARGUMENT, spec_.info->name, ": the memory of ", kind, " '", checker.info().name,
-         "' is on CUDA device ", ordinal, ", but the model is on device ", device_->index(),
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": the memory of ", kind, " '", checker.info().name, "' is on CUDA device ",
+         ordinal, ", but the model is on device ", device_->index(),
          "; copy it there, or set aotbuild_options::device when creating the model");
   }
 }
@@ -230,7 +275,7 @@ void CudaModel::check_stream(Stream stream) const {
 void CudaModel::check_indices(CudaWorkspace& workspace, bool earlier) const {
   const std::int32_t code = workspace.take_index_error();
   if (code == 0) return;
-  const char* kernel = kernels_->name_of(code);
+  const char* kernel = program_->kernel_of(code);
   fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": ", earlier ? "in an earlier call on a stream, " : "",
        kernel != nullptr ? concat("kernel '", kernel, "'") : std::string("a kernel"),
        " was given an index out of bounds and used 0 instead; the outputs ", earlier ? "of that call " : "",
@@ -241,10 +286,10 @@ void CudaModel::run(const CheckedCall& call) {
   const ContextScope scope(*device_);
   const auto user_stream = static_cast<Stream>(call.stream);
   for (std::size_t i = 0; i < call.signature.inputs.size(); ++i) {
-    check_memory("input", call.signature.inputs[i], call.inputs[i]);
+    check_memory(call.name, "input", call.signature.inputs[i], call.inputs[i]);
   }
   for (std::size_t i = 0; i < call.signature.outputs.size(); ++i) {
-    if (call.outputs[i].data != nullptr) check_memory("output", call.signature.outputs[i], call.outputs[i]);
+    if (call.outputs[i].data != nullptr) check_memory(call.name, "output", call.signature.outputs[i], call.outputs[i]);
   }
   if (user_stream != nullptr) check_stream(user_stream);
   WorkspaceLease lease(*this, user_stream);
@@ -426,7 +471,7 @@ void CudaModel::run_in(CudaWorkspace& workspace, Stream stream, const CheckedCal
   const ShapeEntry* graph = graph_for(workspace, call);
   workspace.keeps_graphs = graph != nullptr;
   workspace.memory.reserve_pinned(graph != nullptr);
-  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, stream, &call, false);
+  CudaCall cuda_call(device_, method_of(call).kernels, workspace, program_->results(), seeds_, stream, &call, false);
   if (graph != nullptr) {
     replay(cuda_call, workspace, stream, call, *graph);
   } else {
@@ -435,7 +480,7 @@ void CudaModel::run_in(CudaWorkspace& workspace, Stream stream, const CheckedCal
 }
 
 bool CudaModel::is_staged(const CheckedCall& call, std::size_t i) const {
-  return call.inputs[i].device.type == AOTBUILD_CPU && spec_.info->inputs[i].device.type != AOTBUILD_CPU;
+  return call.inputs[i].device.type == AOTBUILD_CPU && call.signature.inputs[i].info().device.type != AOTBUILD_CPU;
 }
 
 char* CudaModel::stage_inputs(CudaWorkspace& workspace, const CheckedCall& call) const {
@@ -473,32 +518,32 @@ void CudaModel::run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Strea
     inputs[i] = make_device_tensor(cuda_call, dtype, input.ndim, input.shape, input.strides).release();
     if (range.size() == 0) continue;
     device_->check(device_->driver().copy_to_device(device_pointer(inputs[i]->data()), staged, range.size(), stream),
-                   "cuMemcpyHtoDAsync", " for input '", spec_.info->inputs[i].name, "'");
+                   "cuMemcpyHtoDAsync", " for input '", call.signature.inputs[i].info().name, "'");
     staged += staged_size(range.size());
   }
   OwnedHandles outputs(call.signature.outputs.size());
-  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(), nullptr,
-                      nullptr, &cuda_call);
-  variant_->run(context, inputs.data(), outputs.data());
+  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(),
+                      call.state.get(), method_of(call).spec, &cuda_call);
+  method_of(call).variant.run(context, inputs.data(), outputs.data());
   OutputDelivery(*this, cuda_call, workspace, stream, call, outputs).deliver();
 }
 
 const ShapeEntry* CudaModel::graph_for(CudaWorkspace& workspace, const CheckedCall& call, std::string* failure) {
-  if (const char* obstacle = graph_obstacle_.load(std::memory_order_acquire)) {
+  if (const char* obstacle = obstacles_[call.method].known.load(std::memory_order_acquire)) {
     if (failure != nullptr) *failure = obstacle;
     return nullptr;
   }
-  if (workspace.graphs_weights != call.weights->id()) {
+  if (workspace.graphs_state != call.state->id()) {
     workspace.graphs.clear();
-    workspace.graphs_weights = call.weights->id();
+    workspace.graphs_state = call.state->id();
   }
   std::vector<std::int64_t>& key = workspace.key;
-  key.clear();
+  key.assign(1, static_cast<std::int64_t>(call.method));
   for (std::size_t i = 0; i < call.signature.inputs.size(); ++i) {
     const aotbuild_tensor& input = call.inputs[i];
     key.insert(key.end(), input.shape, input.shape + input.ndim);
     // Strides that may vary are part of what is captured.
-    if (spec_.info->inputs[i].strides == nullptr) continue;
+    if (call.signature.inputs[i].info().strides == nullptr) continue;
     const std::size_t at = key.size();
     key.resize(at + static_cast<std::size_t>(input.ndim));
     if (input.strides != nullptr) {
@@ -563,13 +608,14 @@ void CudaModel::capture_graph(const CheckedCall& call) {
   workspace.memory.reserve_pinned(false);
   std::string failure;
   if (graph_for(workspace, call, &failure) == nullptr) {
-    fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": no CUDA graph was captured: ", failure);
+    fail(AOTBUILD_RUNTIME_ERROR, call.name, ": no CUDA graph was captured: ", failure);
   }
 }
 
 std::string CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {
   const CheckedCall* const outputs_of = entry->is_direct ? &call : nullptr;
-  CudaCall cuda_call(device_, *kernels_, workspace, *results_, seeds_, workspace.own_stream(), outputs_of, true);
+  CudaCall cuda_call(device_, method_of(call).kernels, workspace, program_->results(), seeds_, workspace.own_stream(),
+                     outputs_of, true);
   workspace.memory.begin_pinning(&entry->blocks);
   bool no_memory = false;
   std::string failure;
@@ -596,9 +642,9 @@ std::string CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call
     entry->blocked = true;
   } else if (!cuda_call.obstacle().empty()) {
     failure = cuda_call.obstacle();
-    set_obstacle(failure);
-  } else if (++failed_captures_ >= kMaxFailedCaptures) {
-    set_obstacle(failure);
+    set_obstacle(call.method, failure);
+  } else if (++obstacles_[call.method].failed_captures >= kMaxFailedCaptures) {
+    set_obstacle(call.method, failure);
   }
   return failure;
 }
@@ -616,14 +662,14 @@ void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const Chec
     entry->inputs.push_back(inputs[i]->data());
   }
   OwnedHandles outputs(call.signature.outputs.size());
-  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(), nullptr,
-                      nullptr, &cuda_call);
+  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(),
+                      call.state.get(), method_of(call).spec, &cuda_call);
   const Stream stream = workspace.own_stream();
   device_->check(driver.stream_begin_capture(stream, kCaptureThreadLocal), "cuStreamBeginCapture");
   Graph graph = nullptr;
   const auto end_capture = [&] { return driver.stream_end_capture(stream, &graph); };
   try {
-    variant_->run(context, inputs.data(), outputs.data());
+    method_of(call).variant.run(context, inputs.data(), outputs.data());
   } catch (...) {
     end_capture();
     if (graph != nullptr) driver.graph_destroy(graph);
@@ -662,7 +708,7 @@ void CudaModel::replay(CudaCall& cuda_call, CudaWorkspace& workspace, Stream str
     if (range.size() == 0 || entry.is_direct) continue;
     if (is_staged(call, i)) {
       device_->check(device_->driver().copy_to_device(device_pointer(entry.inputs[i]), staged, range.size(), stream),
-                     "cuMemcpyHtoDAsync", " for input '", spec_.info->inputs[i].name, "'");
+                     "cuMemcpyHtoDAsync", " for input '", call.signature.inputs[i].info().name, "'");
       staged += staged_size(range.size());
     } else {
       cuda_call.copy_bytes(entry.inputs[i], range.begin, range.size(), "aotbuild_model_run");
@@ -686,7 +732,8 @@ void CudaModel::replay(CudaCall& cuda_call, CudaWorkspace& workspace, Stream str
 namespace aotbuild::detail {
 
 DeviceModel* make_cuda_model(const ModelSpec& spec, const aotbuild_options& options) {
-  return new cuda::CudaModel(spec, options);
+  auto program = std::make_shared<cuda::CudaProgram>(spec, options.device.index);
+  return new cuda::CudaModel(std::move(program), options.cuda_graphs);
 }
 
 }  // namespace aotbuild::detail

@@ -1,4 +1,4 @@
-// A model on a CUDA device: calls that queue the model's kernels, or replay them as a graph.
+// A session of a model on a CUDA device: calls that queue the model's kernels, or replay them as a graph.
 #ifndef AOTBUILD_SRC_CUDA_MODEL_HPP_
 #define AOTBUILD_SRC_CUDA_MODEL_HPP_
 
@@ -12,8 +12,8 @@
 
 #include "call.hpp"
 #include "cuda_call.hpp"
-#include "cuda_kernels.hpp"
 #include "cuda_memory.hpp"
+#include "cuda_program.hpp"
 #include "cuda_workspace.hpp"
 #include "device.hpp"
 
@@ -21,15 +21,18 @@ namespace aotbuild::detail::cuda {
 
 class CudaModel final : public DeviceModel, public MemoryReclaimer {
  public:
-  CudaModel(const ModelSpec& spec, const aotbuild_options& options);
+  // The first session of the program, or a further one.
+  CudaModel(std::shared_ptr<CudaProgram> program, int cuda_graphs);
   ~CudaModel() override;
   CudaModel(const CudaModel&) = delete;
   CudaModel& operator=(const CudaModel&) = delete;
 
   aotbuild_device device() const noexcept override { return {AOTBUILD_CUDA, device_->index()}; }
+  std::unique_ptr<DeviceModel> new_session() override;
   std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) override;
-  bool reads_weight(std::size_t index) const noexcept override;
-  std::size_t derived_count() const noexcept override;
+  std::shared_ptr<void> make_state(const std::vector<UploadRegion>& regions, std::size_t nbytes) override;
+  bool reads_weight(std::size_t index) const noexcept override { return program_->reads_weight(index); }
+  std::size_t derived_count() const noexcept override { return program_->derived_count(); }
   std::shared_ptr<void> derive(const WeightSet& weights, Storage* storages, Tensor* tensors) override;
   void run(const CheckedCall& call) override;
   void manual_seed(std::uint64_t seed) override { seeds_.manual_seed(seed); }
@@ -37,14 +40,26 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   void capture_graph(const CheckedCall& call) override;
   void synchronize(void* stream) override;
 
-  // Gives the workspaces that no call uses and the memory of old results back to the driver.
+  // Gives the workspaces that no call uses back to the driver.
   void reclaim() noexcept override;
 
  private:
   class WorkspaceLease;
   class OutputDelivery;
 
-  void check_memory(const char* kind, const TensorChecker& checker, const aotbuild_tensor& tensor) const;
+  // Why no graph of one method is captured.
+  struct Obstacle {
+    std::atomic<int> failed_captures{0};
+    std::string text;                         // written once
+    std::atomic<const char*> known{nullptr};  // no graph is captured any more
+  };
+
+  const CudaMethod& method_of(const CheckedCall& call) const { return *program_->methods()[call.method]; }
+  // What `method` derives from the weights and no method before it has, in memory of its own.
+  std::shared_ptr<void> derive_for(const CudaMethod& method, const WeightSet& weights, Storage* storages,
+                                   Tensor* tensors);
+  void check_memory(const char* name, const char* kind, const TensorChecker& checker,
+                    const aotbuild_tensor& tensor) const;
   void check_stream(Stream stream) const;
 
   // Throws if a kernel was given an index out of bounds since the last time. `earlier`: by a call that has returned.
@@ -65,31 +80,28 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   // Copies the inputs that lie in host memory to pinned memory, one after the other.
   char* stage_inputs(CudaWorkspace& workspace, const CheckedCall& call) const;
   bool is_staged(const CheckedCall& call, std::size_t i) const;
-  void set_obstacle(const std::string& reason);
+  void set_obstacle(std::size_t method, const std::string& reason);
 
+  const std::shared_ptr<CudaProgram> program_;
   const ModelSpec& spec_;
   const std::shared_ptr<CudaDevice> device_;
-  const VariantSpec* variant_ = nullptr;
-  std::unique_ptr<CudaKernels> kernels_;
-  std::shared_ptr<ResultPool> results_;
+  const int cuda_graphs_;  // of the options
   const std::size_t graph_limit_;
   SeedGenerator seeds_;
 
   std::mutex workspaces_mutex_;
   std::vector<std::unique_ptr<CudaWorkspace>> free_workspaces_;
 
-  // A model that writes to its weights: its calls come one after the other on the device, whatever their streams.
-  // Guarded by the model's mutation mutex.
+  // A model with state: the calls of a session come one after the other on the device, whatever their streams. Guarded
+  // by the session's mutation mutex.
   std::unique_ptr<OwnedEvent> mutated_;
   bool has_mutated_ = false;
 
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<std::uint64_t> captures_{0};
   std::atomic<std::uint64_t> replays_{0};
-  std::atomic<int> failed_captures_{0};
   std::mutex obstacle_mutex_;
-  std::string obstacle_text_;                         // written once
-  std::atomic<const char*> graph_obstacle_{nullptr};  // no graph is captured any more
+  std::deque<Obstacle> obstacles_;  // of the methods
 };
 
 }  // namespace aotbuild::detail::cuda

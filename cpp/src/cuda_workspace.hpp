@@ -138,9 +138,9 @@ class CudaWorkspace final : public MemoryReclaimer {
   PinnedBuffer output_staging;
   BlockCache memory;
   GraphCache graphs;
-  bool keeps_graphs = false;         // the call replays one
-  std::uint64_t graphs_weights = 0;  // WeightSet::id() of the addresses in the graphs
-  std::vector<std::int64_t> key;     // of the call
+  bool keeps_graphs = false;       // the call replays one
+  std::uint64_t graphs_state = 0;  // State::id() that came with the addresses in the graphs
+  std::vector<std::int64_t> key;   // of the call
   // That with the addresses of the call's tensors; empty if they are not all on the device.
   std::vector<std::int64_t> memory_key;
 };

@@ -36,24 +36,29 @@ class DeviceCall {
   virtual void copy_bytes(void* destination, const void* source, std::size_t nbytes, const char* function) = 0;
 };
 
-// Bytes of the host that go to `offset` of a block on the device.
+// Bytes that go to `offset` of a block on the device.
 struct UploadRegion {
   const void* source;
   std::size_t nbytes;
   std::size_t offset;
 };
 
-// One model on one device. Any number of threads may call its functions.
+// One model on one device, or a session of it. Any number of threads may call its functions.
 class DeviceModel {
  public:
   virtual ~DeviceModel() = default;
 
   virtual aotbuild_device device() const noexcept = 0;
-  // One block of `nbytes`, filled from `regions` when this returns, freed with the result.
+  // The same model for another session: kernels and the memory of results are shared.
+  virtual std::unique_ptr<DeviceModel> new_session() = 0;
+  // One block of `nbytes`, filled from `regions` of the host when this returns, freed with the result.
   virtual std::shared_ptr<void> upload(const std::vector<UploadRegion>& regions, std::size_t nbytes) = 0;
-  // Whether the run function reads weight `index`; otherwise only `derive` does.
+  // The same for the buffers that a session's calls write to: regions are of the device, and zeros where there is no
+  // source.
+  virtual std::shared_ptr<void> make_state(const std::vector<UploadRegion>& regions, std::size_t nbytes) = 0;
+  // Whether a run function reads weight `index`; otherwise only `derive` does.
   virtual bool reads_weight(std::size_t index) const noexcept = 0;
-  // What the run function reads beside the weights: `derived_count()` tensors computed from them. Their memory is the
+  // What run functions read beside the weights: `derived_count()` tensors computed from them. Their memory is the
   // result's; null when there are none.
   virtual std::size_t derived_count() const noexcept = 0;
   virtual std::shared_ptr<void> derive(const WeightSet& weights, Storage* storages, Tensor* tensors) = 0;

@@ -83,13 +83,18 @@ std::size_t choose_variant(const ModelSpec& spec) {
 
 // One method, or what a model without methods runs.
 struct Method {
-  Method(std::string full_name, const aotbuild_method_info& method_info, aotbuild_device device,
-         const VariantSpec* chosen, const MethodSpec* method_spec)
-      : name(std::move(full_name)), signature(name.c_str(), method_info, device), variant(chosen), spec(method_spec) {}
+  Method(std::string full_name, std::size_t method_index, const aotbuild_method_info& method_info,
+         aotbuild_device device, const VariantSpec* chosen, const MethodSpec* method_spec)
+      : name(std::move(full_name)),
+        index(method_index),
+        signature(name.c_str(), method_info, device),
+        variant(chosen),
+        spec(method_spec) {}
   Method(const Method&) = delete;  // the signature refers to the name
   Method& operator=(const Method&) = delete;
 
   const std::string name;
+  const std::size_t index;
   const Signature signature;
   const VariantSpec* const variant;  // null: a device has it
   const MethodSpec* const spec;      // null: the model has no methods
@@ -111,7 +116,10 @@ struct aotbuild_model {
 
   // A session: the weights of `model`, and state of its own.
   explicit aotbuild_model(aotbuild_model& model)
-      : spec(model.spec), threads(model.threads), workspaces(model.workspaces) {
+      : spec(model.spec),
+        device(model.device == nullptr ? nullptr : model.device->new_session()),
+        threads(model.threads),
+        workspaces(model.workspaces) {
     add_methods();
     begin(model.loaded().weights);
   }
@@ -124,7 +132,7 @@ struct aotbuild_model {
   // What calls read and write.
   struct Loaded {
     std::shared_ptr<const WeightSet> weights;
-    std::shared_ptr<const State> state;  // null on a device
+    std::shared_ptr<const State> state;
   };
   Loaded loaded() {
     const std::lock_guard<std::mutex> lock(weights_mutex);
@@ -149,8 +157,8 @@ struct aotbuild_model {
 
   void run(const Method& method, const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
            std::size_t output_count, aotbuild_result** result, void* stream);
-  void run_on_cpu(const Method& method, const State& state, const CheckedCall& call);
-  void capture_graph(const aotbuild_tensor* inputs, std::size_t input_count);
+  void run_on_cpu(const Method& method, const CheckedCall& call);
+  void capture_graph(const Method& method, const aotbuild_tensor* inputs, std::size_t input_count);
 
   void add_methods() {
     for (std::size_t i = 0; i < spec.info->weight_count; ++i) mutates = mutates || spec.weights[i].mutated;
@@ -160,12 +168,14 @@ struct aotbuild_model {
     if (spec.methods == nullptr) {
       const aotbuild_method_info run_info = {"run", info.input_count, info.inputs, info.output_count, info.outputs};
       const VariantSpec* const variant = device == nullptr ? &spec.variants[chosen] : nullptr;
-      methods.push_back(std::make_unique<const Method>(info.name, run_info, place, variant, nullptr));
+      methods.push_back(std::make_unique<const Method>(info.name, 0, run_info, place, variant, nullptr));
       return;
     }
     for (std::size_t i = 0; i < info.method_count; ++i) {
-      methods.push_back(std::make_unique<const Method>(concat(info.name, ".", info.methods[i].name), info.methods[i],
-                                                       place, &spec.methods[i].variants[chosen], &spec.methods[i]));
+      const MethodSpec& method_spec = spec.methods[i];
+      const VariantSpec* const variant = device == nullptr ? &method_spec.variants[chosen] : nullptr;
+      methods.push_back(std::make_unique<const Method>(concat(info.name, ".", info.methods[i].name), i, info.methods[i],
+                                                       place, variant, &method_spec));
     }
   }
 
@@ -179,7 +189,7 @@ struct aotbuild_model {
   }
 
   void begin(std::shared_ptr<const WeightSet> weights) {
-    auto state = device == nullptr ? std::make_shared<const State>(spec, *weights) : nullptr;
+    auto state = std::make_shared<const State>(spec, *weights, device.get());
     const std::lock_guard<std::mutex> lock(weights_mutex);
     current = {std::move(weights), std::move(state)};
   }
@@ -324,20 +334,21 @@ void aotbuild_model::run(const Method& method, const aotbuild_tensor* inputs, st
   const ThreadCountScope thread_scope(threads);
   BorrowedWorkspace workspace(*workspaces);
   const WorkspaceScope workspace_scope(*workspace);
-  const CheckedCall call{signature,       std::move(now.weights), inputs, outputs,
-                         in_place.data(), overlaps_inputs,        result, stream};
+  const CheckedCall call{name,   method.index, signature,       std::move(now.weights), std::move(now.state),
+                         inputs, outputs,      in_place.data(), overlaps_inputs,        result,
+                         stream};
   (*workspace).set_random_state(&random_state);
   if (device != nullptr) {
     device->run(call);
   } else {
-    run_on_cpu(method, *now.state, call);
+    run_on_cpu(method, call);
   }
 }
 
-void aotbuild_model::capture_graph(const aotbuild_tensor* inputs, std::size_t input_count) {
-  const char* name = spec.info->name;
+void aotbuild_model::capture_graph(const Method& method, const aotbuild_tensor* inputs, std::size_t input_count) {
+  const char* name = method.name.c_str();
   if (device == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for the CPU, it has no CUDA graphs");
-  const Signature& signature = only_method().signature;
+  const Signature& signature = method.signature;
   check_count(name, "input", input_count, signature.inputs.size(), inputs);
   SymbolValues symbols;
   signature.reset(&symbols);
@@ -353,11 +364,12 @@ void aotbuild_model::capture_graph(const aotbuild_tensor* inputs, std::size_t in
   SmallArray<bool, 16> in_place(outputs.size());
   BorrowedWorkspace workspace(*workspaces);
   const WorkspaceScope workspace_scope(*workspace);
-  device->capture_graph(
-      {signature, loaded().weights, sized.data(), outputs.data(), in_place.data(), false, nullptr, nullptr});
+  Loaded now = loaded();
+  device->capture_graph({name, method.index, signature, std::move(now.weights), std::move(now.state), sized.data(),
+                         outputs.data(), in_place.data(), false, nullptr, nullptr});
 }
 
-void aotbuild_model::run_on_cpu(const Method& method, const State& state, const CheckedCall& call) {
+void aotbuild_model::run_on_cpu(const Method& method, const CheckedCall& call) {
   const Signature& signature = call.signature;
   OwnedHandles input_handles(signature.inputs.size());
   for (std::size_t i = 0; i < input_handles.size(); ++i) {
@@ -368,8 +380,8 @@ void aotbuild_model::run_on_cpu(const Method& method, const State& state, const 
             .release();
   }
   OwnedHandles output_handles(signature.outputs.size());
-  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, output_handles.size(), &state,
-                      method.spec);
+  CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, output_handles.size(),
+                      call.state.get(), method.spec);
   try {
     method.variant->run(context, input_handles.data(), output_handles.data());
   } catch (const std::bad_alloc&) {
@@ -450,10 +462,18 @@ aotbuild_status aotbuild_model_run_on_stream(aotbuild_model* model, void* stream
 aotbuild_status aotbuild_model_run_method(aotbuild_model* model, std::size_t method, const aotbuild_tensor* inputs,
                                           std::size_t input_count, aotbuild_tensor* outputs, std::size_t output_count,
                                           aotbuild_result** result) {
+  return aotbuild_model_run_method_on_stream(model, method, nullptr, inputs, input_count, outputs, output_count,
+                                             result);
+}
+
+aotbuild_status aotbuild_model_run_method_on_stream(aotbuild_model* model, std::size_t method, void* stream,
+                                                    const aotbuild_tensor* inputs, std::size_t input_count,
+                                                    aotbuild_tensor* outputs, std::size_t output_count,
+                                                    aotbuild_result** result) {
   if (result != nullptr) *result = nullptr;
   try {
     if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_run_method: the model is null");
-    model->run(model->method(method), inputs, input_count, outputs, output_count, result, nullptr);
+    model->run(model->method(method), inputs, input_count, outputs, output_count, result, stream);
     return AOTBUILD_OK;
   } catch (...) {
     return report_current_exception();
@@ -467,10 +487,6 @@ aotbuild_status aotbuild_model_new_session(aotbuild_model* model, aotbuild_model
     }
     *session = nullptr;
     if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_new_session: the model is null");
-    if (model->device != nullptr) {
-      fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name,
-           ": sessions of a model for CUDA are not supported yet; create another model object");
-    }
     *session = std::make_unique<aotbuild_model>(*model).release();
     return AOTBUILD_OK;
   } catch (...) {
@@ -495,7 +511,18 @@ aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbui
                                              std::size_t input_count) {
   try {
     if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_capture_graph: the model is null");
-    model->capture_graph(inputs, input_count);
+    model->capture_graph(model->only_method(), inputs, input_count);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_capture_method_graph(aotbuild_model* model, std::size_t method,
+                                                    const aotbuild_tensor* inputs, std::size_t input_count) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_capture_method_graph: the model is null");
+    model->capture_graph(model->method(method), inputs, input_count);
     return AOTBUILD_OK;
   } catch (...) {
     return report_current_exception();

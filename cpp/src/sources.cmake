@@ -12,6 +12,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     cuda_launcher.cpp
     cuda_memory.cpp
     cuda_model.cpp
+    cuda_program.cpp
     cuda_products.cpp
     cuda_workspace.cpp
     dtype.cpp

@@ -1,7 +1,6 @@
 #include "weights.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -37,11 +36,6 @@ std::string list_some(const std::vector<std::string>& names) {
   for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i) text += (i == 0 ? "'" : ", '") + names[i] + "'";
   if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
   return text;
-}
-
-std::uint64_t next_id() {
-  static std::atomic<std::uint64_t> last{0};
-  return ++last;
 }
 
 }  // namespace
@@ -301,7 +295,7 @@ class WeightSet::Loader {
     std::vector<std::size_t> indices;
     std::size_t end = 0;
     for (std::size_t i = 0; i < info_.weight_count; ++i) {
-      if (device_->reads_weight(i) != that_calls_read) continue;
+      if (device_->reads_weight(i) != that_calls_read || spec_.weights[i].zeros) continue;
       const Storage& storage = set_.storages_[i];
       indices.push_back(i);
       regions.push_back({storage.data, storage.nbytes, end});
@@ -399,7 +393,7 @@ class WeightSet::Loader {
 };
 
 WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceModel* device)
-    : id_(next_id()), count_(spec.info->weight_count) {
+    : count_(spec.info->weight_count) {
   Loader(spec, device, this).load(source);
 }
 

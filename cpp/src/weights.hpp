@@ -30,13 +30,9 @@ class WeightSet {
   // With a device the tensors lie there. Throws Error(AOTBUILD_INVALID_WEIGHTS).
   WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceModel* device);
 
-  // A number that no other set of the process has or had.
-  std::uint64_t id() const { return id_; }
-
   // The model's weights, and then what the device has derived from them.
   std::size_t size() const { return count_; }
-  // The handle is shared by all calls. On the CPU nothing writes to its data; on a device what is mutated is this set's
-  // own.
+  // The handle is shared by all calls, and nothing writes to its data: what calls write to only begins like it.
   Tensor* tensor(std::size_t index) const { return &tensors_[index]; }
   std::size_t linear_count() const { return linears_.size(); }
   const BlockedLinear& linear(std::size_t slot) const { return linears_[slot]; }
@@ -48,7 +44,6 @@ class WeightSet {
  private:
   class Loader;
 
-  std::uint64_t id_;
   std::size_t count_;
   std::shared_ptr<void> device_memory_;
   std::shared_ptr<void> derived_memory_;

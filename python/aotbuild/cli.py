@@ -119,6 +119,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--preset", default="default")
     add("--config", type=Path, metavar="FILE.toml", help="TorchInductor's settings; --option wins over them")
     add("--option", action="append", default=[], metavar="KEY=VALUE")
+    add("--method", action="append", default=[], metavar="NAME", help="of several, one --method each")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,10 @@ Layer = TypeVar("Layer")
 
 @dataclass(frozen=True)
 class LoweredMethod:
-    """One method as lowering left it: weights and layers have the numbers of its own code."""
+    """One method as lowering left it: weights and layers have the numbers of its own code.
+
+    ``derived``: what its code derives from weights; what has the same text in two methods is the same.
+    """
 
     name: str
     signature: Signature
@@ -36,6 +39,7 @@ class LoweredMethod:
     linears: tuple[Linear, ...] = ()
     mlps: tuple[Mlp, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
+    derived: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ def join(parts: Sequence[LoweredMethod]) -> Joined:
     linears = _Layers[Linear](lambda layer: replace(layer, m_hint=0), _larger_hint)
     mlps = _Layers[Mlp](_without_hints, lambda kept, _: kept)
     convolutions = _Layers[Convolution](lambda layer: replace(layer, input_hint=()), lambda kept, _: kept)
+    all_numbers = [tuple(_add_weight(weights, weight, part.name) for weight in part.weights) for part in parts]
+    texts = dict.fromkeys(text for part in parts for text in part.derived)
+    derived = {text: len(weights) + position for position, text in enumerate(texts)}
     methods = []
-    for part in parts:
-        numbers = tuple(_add_weight(weights, weight, part.name) for weight in part.weights)
+    for part, numbers in zip(parts, all_numbers, strict=True):
         numbering = Numbering(
-            numbers,
+            (*numbers, *(derived[text] for text in part.derived)),
             tuple(linears.add(_renumber_linear(linear, numbers)) for linear in part.linears),
             tuple(
                 mlps.add(Mlp(_renumber_linear(mlp.first, numbers), _renumber_linear(mlp.second, numbers)))

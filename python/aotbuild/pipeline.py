@@ -138,7 +138,6 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             without_weights = cache.split_weights(lowered[name], captured.program) if graph_key else None
             if store and without_weights is not None:
                 store.store_graph(graph_key, without_weights)
-    first = next(iter(methods.values()))
     tuning = [kernel for part in lowered.values() for kernel in getattr(part, "tuning", ())]
     for line in replay.report(request.emit.target, tuning):
         progress.note(line)
@@ -157,7 +156,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             "counters": dict(sum((Counter(part.counters) for part in lowered.values()), Counter[str]())),
             **({"tuning": tuning_summary(tuning)} if tuning else {}),
         },
-        kernels=_kernels(tuning, first),
+        kernels=_kernels(lowered, methods, bool(request.methods)),
     )
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
@@ -179,19 +178,26 @@ def tuning_summary(kernels: Sequence[Tuned]) -> dict[str, Any]:
     }
 
 
-def _kernels(kernels: Sequence[Any], captured: Captured) -> list[dict[str, Any]]:
-    """For `aotbuild report`: what is known of each kernel, with the model's lines that it comes from."""
-    if not kernels:
-        return []
-    from aotbuild.capture import node_places
+def _kernels(lowered: Mapping[str, Any], methods: Mapping[str, Captured], has_methods: bool) -> list[dict[str, Any]]:
+    """For `aotbuild report`: what is known of each kernel, with the model's lines that it comes from.
 
-    places = [place and re.sub(r"^[^:]*/", "", place) for place in node_places(captured.program)]
-    described = []
-    for kernel in kernels:
-        fields = {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}
-        del fields["reason"], fields["origins"]
-        lines = dict.fromkeys(places[number] for number in kernel.origins)
-        described.append({**fields, "config": dict(kernel.config), "lines": list(lines)})
+    The names of a method's kernels begin with its own.
+    """
+    described: list[dict[str, Any]] = []
+    for method, part in lowered.items():
+        tuning = getattr(part, "tuning", ())
+        if not tuning:
+            continue
+        from aotbuild.capture import node_places
+
+        places = [place and re.sub(r"^[^:]*/", "", place) for place in node_places(methods[method].program)]
+        for kernel in tuning:
+            fields = {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}
+            del fields["reason"], fields["origins"]
+            if has_methods:
+                fields["kernel"] = f"{method}.{kernel.kernel}"
+            lines = dict.fromkeys(places[number] for number in kernel.origins)
+            described.append({**fields, "config": dict(kernel.config), "lines": list(lines)})
     return described
 
 
@@ -221,10 +227,11 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
         from aotbuild.inductor.cuda import kernels, tunable
         from aotbuild.inductor.cuda import lowering as cuda
 
-        def lower_cuda(captured: Captured, _: str) -> cuda.LoweredCuda:
+        def lower_cuda(captured: Captured, method: str) -> cuda.LoweredCuda:
             architectures = request.cuda_architectures
+            unit = f"{target}.{method}" if method else target
             return cuda.lower_cuda(
-                captured, architectures, target=target, preset=preset, options=options, measured=replay.measured
+                captured, architectures, target=unit, preset=preset, options=options, measured=replay.measured
             )
 
         plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning]
@@ -251,8 +258,9 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
 
 
 def _layers(lowered: Any) -> dict[str, Any]:
-    """The layers that the runtime runs itself; GPUs have none."""
-    return {name: getattr(lowered, name) for name in ("linears", "mlps", "convolutions") if hasattr(lowered, name)}
+    """The layers that the CPU's runtime runs itself; what a GPU derives from weights."""
+    names = ("linears", "mlps", "convolutions", "derived")
+    return {name: getattr(lowered, name) for name in names if hasattr(lowered, name)}
 
 
 def _custom_sources(lowered: Sequence[Any], request: GenerateRequest, base: Path) -> tuple[str, ...]:
@@ -290,8 +298,6 @@ def _plain_classes() -> list[type]:
 
 
 def _refuse_unbuilt(request: GenerateRequest) -> None:
-    if request.device == "cuda" and request.methods:
-        raise AotbuildError(f"{request.emit.target}: METHODS with DEVICE cuda is not supported yet; use DEVICE cpu")
     if request.device == "cuda" and not request.cuda_architectures:
         raise AotbuildError(f"{request.emit.target}: DEVICE cuda needs CUDA_ARCHITECTURES, as in 80 90")
     if request.runtime not in ("standalone", "torch"):

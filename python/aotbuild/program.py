@@ -197,7 +197,10 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class Numbering:
-    """The model's indices of the weights and layers that the code of one method counts on its own."""
+    """The model's indices of the weights and layers that the code of one method counts on its own.
+
+    ``weights``: and then of what a GPU derives from weights, whose indices in the model follow those of its weights.
+    """
 
     weights: tuple[int, ...]
     linears: tuple[int, ...]

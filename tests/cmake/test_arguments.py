@@ -94,10 +94,6 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("RUNTIME libtorch", 'RUNTIME "libtorch" is none of standalone, torch'),
         ("METHODS 2nd", 'METHODS "2nd" is no name of a method; write letters, digits and underscores'),
         ("METHODS encode encode", 'METHODS names "encode" more than once; keep one of them'),
-        (
-            "METHODS encode DEVICE cuda CUDA_ARCHITECTURES 90",
-            "METHODS with DEVICE cuda is not supported yet; use DEVICE cpu",
-        ),
         ("CUDA_ARCHITECTURES 80 90", "CUDA_ARCHITECTURES needs DEVICE cuda"),
         ("TUNE OFF", "TUNE needs DEVICE cuda"),
         ("TUNING_DATABASE a.tuning", "TUNING_DATABASE needs DEVICE cuda"),

@@ -119,6 +119,10 @@ class CudaModelBuilder {
     return *this;
   }
   CudaKernelSpec& kernel(std::size_t index) { return kernels_.back()[index]; }
+  CudaModelBuilder& max_shared_bytes(std::size_t variant, unsigned nbytes) {
+    cuda_variants_[variant].max_shared_bytes = nbytes;
+    return *this;
+  }
 
  private:
   ModelBuilder builder_;
@@ -1085,7 +1089,8 @@ TEST_F(CudaErrors, EveryStepOfCreationMayFail) {
       "cuFuncGetAttribute",       "cuMemAlloc_v2",       "cuStreamCreate",   "cuMemcpyHtoDAsync_v2",
       "cuStreamSynchronize"};
   for (const char* function : functions) {
-    fake_cuda::fail(function, 2);
+    // Memory is asked for once more when caches were given up.
+    fake_cuda::fail(function, 2, 0, function == std::string("cuMemAlloc_v2") ? 2 : 1);
     const std::string text = creation_error(builder, AOTBUILD_OUT_OF_MEMORY);
     EXPECT_EQ(text.rfind("encoder: ", 0), 0U) << text;
     EXPECT_TRUE(fake_cuda::live().none()) << function;
@@ -1399,6 +1404,376 @@ TEST_F(CudaErrors, OtherModelsLiveOnAfterEachFault) {
   fails(AOTBUILD_INVALID_ARGUMENT);
   in.device = {AOTBUILD_CUDA, 1};
   fails(AOTBUILD_INVALID_ARGUMENT);
+}
+
+// --- methods and sessions
+
+enum MethodIndex { kStep, kRead };
+
+// Adds twice the weight to the counter; y = x + the counter. Counts the counter as 0, the weight as 1.
+void run_step(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  const AtenTensorHandle counter = context_weight(context, 0);
+  launch_add(context, counter, counter, 1, 2);
+  const std::int64_t length = length_of(inputs[0]);
+  RAIIAtenTensorHandle y = allocate(context, length, 0);
+  launch_add(context, inputs[0], y, length, 0);
+  outputs[0] = y.release();
+}
+
+// y = the counter + twice the weight. Counts the weight as 0, the counter as 1.
+void run_read(CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+  RAIIAtenTensorHandle y = allocate(context, 1, 0);
+  launch_add(context, context_weight(context, 1), y, 1, 2);
+  outputs[0] = y.release();
+}
+
+// The same, by way of the host.
+void run_read_on_host(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  RAIIAtenTensorHandle on_host;
+  const std::int64_t size = 1;
+  AtenTensorHandle made = nullptr;
+  check(aoti_torch_empty_strided(1, &size, &size, kFloat32, 0, 0, &made));
+  const RAIIAtenTensorHandle copy = made;
+  check(aoti_torch_copy_(copy, context_weight(context, 1), 0));
+  run_read(context, inputs, outputs);
+}
+
+void derive_double_of_second(CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+  RAIIAtenTensorHandle doubled = allocate(context, 1, 0);
+  launch_add(context, context_weight(context, 1), doubled, 1, 1);
+  outputs[0] = doubled.release();
+}
+
+// A counter that begins at 5 and the weight 10; what is derived from the weight is the same for both methods.
+class CounterBuilder {
+ public:
+  explicit CounterBuilder(ModelBuilder::Run read_function = run_read)
+      : step_(run_step),
+        read_(read_function),
+        step_derived_{derive_double_of_second, 1, 1, kSecond},
+        read_derived_{derive_double, 1, 1, kUnread} {
+    step_->weight("counter", {1}, {5}, /*mutated=*/true).weight("w", {1}, {10});
+    step_.derive(step_derived_);
+    read_.derive(read_derived_);
+  }
+  CudaModelBuilder& step() { return step_; }
+  CudaModelBuilder& read() { return read_; }
+  CounterBuilder& begins_as_zero() {
+    zeros_ = true;
+    return *this;
+  }
+
+  const aotbuild::detail::ModelSpec& spec() {
+    spec_ = step_.spec();
+    method_specs_[kStep] = {spec_.variants, {kStepWeights, 3}, {nullptr, 0}, {nullptr, 0}, {nullptr, 0}};
+    method_specs_[kRead] = {read_.spec().variants, {kReadWeights, 3}, {nullptr, 0}, {nullptr, 0}, {nullptr, 0}};
+    info_ = *spec_.info;
+    info_.method_count = 2;
+    info_.methods = methods_;
+    weights_.assign(spec_.weights, spec_.weights + info_.weight_count);
+    weights_[0].zeros = zeros_;
+    weights_[0].required = !zeros_;
+    spec_.weights = weights_.data();
+    spec_.info = &info_;
+    spec_.methods = method_specs_;
+    return spec_;
+  }
+
+ private:
+  static constexpr int kSecond[] = {1};
+  static constexpr int kStepWeights[] = {0, 1, 2};
+  static constexpr int kReadWeights[] = {1, 0, 2};
+  static constexpr aotbuild_dim_info kDims[] = {{0, 4096, "n", 1, 0}};
+  static constexpr aotbuild_dim_info kOne[] = {{1, 1, nullptr, 1, 0}};
+  static constexpr aotbuild_tensor_info kX[] = {{"x", kFloat, 1, kDims, nullptr, {AOTBUILD_CUDA, 0}, 0}};
+  static constexpr aotbuild_tensor_info kY[] = {{"y", kFloat, 1, kDims, nullptr, {AOTBUILD_CUDA, 0}, 0}};
+  static constexpr aotbuild_tensor_info kCount[] = {{"count", kFloat, 1, kOne, nullptr, {AOTBUILD_CUDA, 0}, 0}};
+  static constexpr aotbuild_method_info methods_[] = {{"step", 1, kX, 1, kY}, {"read", 0, nullptr, 1, kCount}};
+
+  CudaModelBuilder step_;
+  CudaModelBuilder read_;
+  aotbuild::detail::CudaDerivedSpec step_derived_;
+  aotbuild::detail::CudaDerivedSpec read_derived_;
+  bool zeros_ = false;
+  std::vector<aotbuild::detail::WeightSpec> weights_;
+  aotbuild_model_info info_{};
+  aotbuild::detail::MethodSpec method_specs_[2]{};
+  aotbuild::detail::ModelSpec spec_{};
+};
+
+struct Session {
+  explicit Session(const Model& model) : Session(model.handle) {}
+  explicit Session(aotbuild_model* model) { status = aotbuild_model_new_session(model, &handle); }
+  ~Session() { aotbuild_model_destroy(handle); }
+  Session(const Session&) = delete;
+  aotbuild_model* handle = nullptr;
+  aotbuild_status status;
+};
+
+// From host memory to host memory.
+std::vector<float> step(aotbuild_model* model, const std::vector<float>& values) {
+  Buffer<float> x({static_cast<std::int64_t>(values.size())}, values);
+  Buffer<float> y(x.shape);
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = y.tensor();
+  EXPECT_EQ(aotbuild_model_run_method(model, kStep, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+  return y.values;
+}
+
+float read(aotbuild_model* model) {
+  Buffer<float> y({1});
+  aotbuild_tensor out = y.tensor();
+  EXPECT_EQ(aotbuild_model_run_method(model, kRead, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK)
+      << aotbuild_last_error();
+  return y.values[0];
+}
+
+aotbuild_statistics statistics_of(aotbuild_model* model) {
+  aotbuild_statistics statistics{};
+  EXPECT_EQ(aotbuild_model_statistics(model, &statistics), AOTBUILD_OK) << aotbuild_last_error();
+  return statistics;
+}
+
+using CudaMethods = Cuda;
+using CudaSessions = Cuda;
+
+TEST_F(CudaMethods, ShareWeightsWhatIsDerivedFromThemAndState) {
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(fake_cuda::calls("cuLaunchKernel"), 1) << "what both methods derive is computed once";
+  float count = 5;
+  for (int i = 0; i < 4; ++i) {  // launched, captured, replayed
+    count += 20;
+    EXPECT_EQ(step(model.handle, {1, 2}), (std::vector<float>{count + 1, count + 2})) << i;
+    EXPECT_EQ(read(model.handle), count + 20) << i;
+  }
+  EXPECT_EQ(statistics_of(model).graph_captures, 2U);
+  EXPECT_EQ(statistics_of(model).graph_replays, 6U);
+}
+
+TEST_F(CudaMethods, OnStreamsWithTensorsOnTheDevice) {
+  const Context context;
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  const Stream streams[2];
+  DeviceFloats x({1, 2});
+  std::deque<DeviceFloats> made;
+  aotbuild_tensor in = x.tensor();
+  for (int i = 0; i < 6; ++i) {
+    aotbuild_tensor out = made.emplace_back(std::vector<float>{0, 0}).tensor();
+    ASSERT_EQ(aotbuild_model_run_method_on_stream(model.handle, kStep, streams[i % 2].handle, &in, 1, &out, 1, nullptr),
+              AOTBUILD_OK)
+        << aotbuild_last_error();
+  }
+  for (const Stream& stream : streams) stream.wait();
+  for (int i = 0; i < 6; ++i) {
+    const auto count = static_cast<float>(25 + 20 * i);
+    EXPECT_EQ(made[i].values(), (std::vector<float>{count + 1, count + 2})) << i;
+  }
+}
+
+TEST_F(CudaMethods, HaveGraphsAheadOfTheirCalls) {
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  std::int64_t shape[] = {2};
+  const aotbuild_tensor sized{nullptr, {AOTBUILD_CUDA, 0}, 1, kFloat, shape, nullptr, 0};
+  ASSERT_EQ(aotbuild_model_capture_method_graph(model.handle, kStep, &sized, 1), AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(statistics_of(model).graph_captures, 1U);
+  EXPECT_EQ(step(model.handle, {1, 2}), (std::vector<float>{26, 27}));
+  EXPECT_EQ(statistics_of(model).graph_replays, 1U);
+  EXPECT_EQ(aotbuild_model_capture_graph(model.handle, &sized, 1), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: call one of the model's methods: step, read");
+  EXPECT_EQ(aotbuild_model_capture_method_graph(model.handle, 2, &sized, 1), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: there is no method 2; the model has 2");
+}
+
+TEST_F(CudaMethods, OneThatReadsOnTheHostTakesNoGraphsFromTheOthers) {
+  CounterBuilder builder(run_read_on_host);
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 3; ++i) {
+    const auto count = static_cast<float>(25 + 20 * i);
+    EXPECT_EQ(step(model.handle, {1}), (std::vector<float>{count + 1}));
+    EXPECT_EQ(read(model.handle), count + 20);
+  }
+  const aotbuild_statistics statistics = statistics_of(model);
+  EXPECT_EQ(statistics.graph_replays, 2U);
+  EXPECT_STREQ(statistics.graph_obstacle, "read: aoti_torch_copy_ reads the GPU's memory");
+}
+
+TEST_F(CudaMethods, ADeviceHasToServeAllOfThem) {
+  CounterBuilder builder;
+  builder.read().variant("sm_80", 80, CudaImageKind::kCubin);
+  builder.step().variant("sm_80", 80, CudaImageKind::kCubin);
+  builder.read().max_shared_bytes(0, 300000);
+  fake_cuda::set_devices({{90, std::size_t{1} << 30, 232448}});
+  Model model(builder.spec(), cuda_options());
+  EXPECT_EQ(model.status, AOTBUILD_UNSUPPORTED_HARDWARE);
+  EXPECT_NE(std::string(aotbuild_last_error())
+                .find("sm_90 (needs 300000 bytes of shared memory, the device has 232448), "
+                      "sm_80; add 90"),
+            std::string::npos)
+      << aotbuild_last_error();
+}
+
+TEST_F(CudaMethods, ErrorsNameTheMethod) {
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  Buffer<float> x({5000});
+  Buffer<float> y({5000});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = y.tensor();
+  EXPECT_EQ(aotbuild_model_run_method(model.handle, kStep, &in, 1, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(aotbuild_last_error(),
+               "encoder.step: input 'x' dimension 0 is 5000, allowed range is 0..4096 (symbol 'n')");
+  x.shape = y.shape = {1};
+  in = x.tensor();
+  in.device = {AOTBUILD_CUDA, 0};
+  EXPECT_EQ(aotbuild_model_run_method(model.handle, kStep, &in, 1, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(aotbuild_last_error()).rfind("encoder.step: input 'x' says that it is on CUDA device 0", 0), 0U)
+      << aotbuild_last_error();
+  EXPECT_EQ(step(model.handle, {1}), (std::vector<float>{26})) << "nothing was written by then";
+}
+
+TEST_F(CudaSessions, InTurnsSeeTheirOwnStateAlone) {
+  CounterBuilder builder;
+  auto model = std::make_unique<Model>(builder.spec(), cuda_options());
+  const long uploads = fake_cuda::calls("cuMemcpyHtoDAsync_v2");
+  auto first = std::make_unique<Session>(*model);
+  const Session second(*model);
+  ASSERT_EQ(first->status, AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(fake_cuda::calls("cuMemcpyHtoDAsync_v2"), uploads) << "weights are there once";
+  EXPECT_EQ(fake_cuda::calls("cuModuleLoadData"), 2) << "kernels too";
+  float count = 5;
+  for (int i = 0; i < 5; ++i) {
+    count += 20;
+    EXPECT_EQ(step(first->handle, {1}), (std::vector<float>{count + 1})) << i;
+    EXPECT_EQ(read(second.handle), 25 + (count - 25) * 2) << i;
+    for (int k = 0; k < 2; ++k) step(second.handle, {1, 2, 3});
+    EXPECT_EQ(read(first->handle), count + 20) << i;
+  }
+  EXPECT_EQ(read(model->handle), 25);
+  EXPECT_EQ(statistics_of(first->handle).graph_captures, 2U);
+  EXPECT_EQ(statistics_of(second.handle).graph_captures, 2U) << "a graph has the addresses of one session";
+  EXPECT_EQ(statistics_of(first->handle).calls, 10U);
+  // Whichever goes first, the others go on.
+  model.reset();
+  EXPECT_EQ(read(first->handle), count + 20);
+  const Session third(first->handle);
+  first.reset();
+  EXPECT_EQ(read(third.handle), 25);
+  EXPECT_EQ(read(second.handle), 25 + (count - 5) * 2);
+}
+
+TEST_F(CudaSessions, AllocateNothingInAThousandCalls) {
+  const Context context;
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  const Session sessions[] = {Session(model), Session(model), Session(model)};
+  const Stream streams[2];
+  DeviceFloats x({1, 2});
+  DeviceFloats y({0, 0});
+  DeviceFloats count({0});
+  aotbuild_tensor in = x.tensor();
+  aotbuild_tensor out = y.tensor();
+  aotbuild_tensor out_count = count.tensor();
+  const auto run = [&](int i) {
+    const Session& session = sessions[i % 3];
+    void* const stream = streams[i % 2].handle;
+    EXPECT_EQ(aotbuild_model_run_method_on_stream(session.handle, kStep, stream, &in, 1, &out, 1, nullptr), 0);
+    EXPECT_EQ(aotbuild_model_run_method_on_stream(session.handle, kRead, stream, nullptr, 0, &out_count, 1, nullptr),
+              0);
+  };
+  for (int i = 0; i < 30; ++i) run(i);
+  const std::uint64_t before = statistics_of(sessions[0].handle).driver_allocations;
+  for (int i = 0; i < 1000; ++i) run(i);
+  EXPECT_EQ(statistics_of(sessions[0].handle).driver_allocations, before);
+  for (const Stream& stream : streams) stream.wait();
+  for (const Session& session : sessions) EXPECT_GE(read(session.handle), 5 + 20 * 343);
+}
+
+TEST_F(CudaSessions, StateThatBeginsAsZerosIsStoredNowhere) {
+  CounterBuilder builder;
+  builder.begins_as_zero();
+  Model model(builder.spec(), cuda_options());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(step(model.handle, {1}), (std::vector<float>{21}));
+  const Session session(model);
+  EXPECT_EQ(read(session.handle), 20);
+  EXPECT_EQ(read(model.handle), 40);
+}
+
+TEST_F(CudaSessions, WithOtherWeightsBeginAnewAndLeaveTheOthersAlone) {
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  const Session session(model);
+  for (int i = 0; i < 3; ++i) {
+    step(model.handle, {1});
+    step(session.handle, {1});
+  }
+  Buffer<float> counter({1}, {100});
+  Buffer<float> weight({1}, {1});
+  const aotbuild_named_tensor named[] = {{"counter", counter.tensor()}, {"w", weight.tensor()}};
+  ASSERT_EQ(aotbuild_model_set_weights(session.handle, named, 2), AOTBUILD_OK) << aotbuild_last_error();
+  for (int i = 1; i < 4; ++i) {
+    EXPECT_EQ(step(session.handle, {1}), (std::vector<float>{static_cast<float>(101 + 2 * i)}));
+  }
+  EXPECT_EQ(step(model.handle, {1}), (std::vector<float>{86}));
+}
+
+TEST_F(CudaSessions, RunAtTheSameTime) {
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  std::vector<std::thread> threads;
+  std::vector<int> failures(6, 0);
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 3; ++round) {
+        const Session session(model);
+        for (int i = 1; i < 8; ++i) {
+          const auto count = static_cast<float>(5 + 20 * i);
+          if (step(session.handle, {static_cast<float>(t)}) != std::vector<float>{count + static_cast<float>(t)}) {
+            ++failures[t];
+          }
+          if (read(session.handle) != count + 20) ++failures[t];
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, std::vector<int>(6, 0));
+}
+
+TEST_F(CudaSessions, EveryStepOfTheirCreationMayFail) {
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  EXPECT_EQ(step(model.handle, {1}), (std::vector<float>{26}));
+  for (const char* function : {"cuMemAlloc_v2", "cuStreamCreate", "cuMemcpyDtoDAsync_v2", "cuStreamSynchronize"}) {
+    fake_cuda::fail(function, 2, 0, 10);
+    {
+      const Session session(model);
+      EXPECT_NE(session.status, AOTBUILD_OK) << function;
+      EXPECT_NE(aotbuild_last_error(), std::string()) << function;
+    }
+    fake_cuda::fail(function, 0, 0, 0);
+  }
+  const Session session(model);
+  EXPECT_EQ(read(session.handle), 25);
+  EXPECT_EQ(read(model.handle), 45);
+}
+
+TEST_F(CudaSessions, ThatAreIdleGiveTheirMemoryToOthers) {
+  fake_cuda::set_devices({{90, 150000, 232448}});
+  CounterBuilder builder;
+  Model model(builder.spec(), cuda_options());
+  std::deque<Session> sessions;
+  const std::vector<float> values(4096, 1);
+  // The workspaces of all sessions do not fit beside each other.
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_EQ(sessions.emplace_back(model).status, AOTBUILD_OK) << aotbuild_last_error();
+    for (int k = 0; k < 3; ++k) EXPECT_EQ(step(sessions.back().handle, values)[4095], 26 + 20 * k) << i;
+  }
+  for (const Session& session : sessions) EXPECT_EQ(step(session.handle, values)[0], 86);
 }
 
 }  // namespace

@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from torch.library import triton_op, wrap_triton
 from torch.nn import functional
 
-from aotbuild import Model
+from aotbuild import Method, Model
 
-# The models of examples/cuda_models are built from there; the others share their parts.
+# The models of examples/cuda_models are built from there; the others share their parts, and those of examples/generate.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "cuda_models"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "generate"))
+from decoder import Attention, Decoder, Rotation, rotate
+
 from models import Encoder, bert, calls, coarse, decoder, resnet18
 
 __all__ = ["bert", "decoder", "resnet18"]
@@ -153,6 +156,53 @@ def kv_cache() -> Model:
     query, key, value = (torch.randn(1, 4, 1, 32).half() for _ in range(3))
     return Model(
         Cache(), (query, key, value, torch.tensor([0])), golden_inputs=calls((key, query, value, torch.tensor([1])))
+    )
+
+
+class Generator(Decoder):
+    """The decoder of examples/generate, and the same with its position on the GPU: a token is one CUDA graph then."""
+
+    def decode_sliced(self, token: Tensor) -> Tensor:
+        """What the example's ``decode`` does: the host reads the position, and as much of the cache as is filled."""
+        logits: Tensor = super().decode(token)
+        return logits
+
+    def decode(self, token: Tensor) -> Tensor:
+        position = self.length.reshape(1)
+        rotation = self.cosine[position], self.sine[position]
+        x = self.embedding(token)
+        for block in self.blocks:
+            x = x + self._attend(block.attention, block.attention_norm(x), rotation, position)
+            normed = block.feed_forward_norm(x)
+            x = x + block.down(functional.silu(block.gate(normed)) * block.up(normed))
+        self.length.add_(1)
+        logits: Tensor = self.head(self.norm(x[:, -1]))
+        return logits
+
+    def _attend(self, layer: Attention, x: Tensor, rotation: Rotation, position: Tensor) -> Tensor:
+        query = rotate(layer.query(x).view(1, 1, layer.heads, -1).transpose(1, 2), rotation)
+        key = rotate(layer.key(x).view(1, 1, layer.kv_heads, -1).transpose(1, 2), rotation)
+        layer.keys.index_copy_(2, position, key)
+        layer.values.index_copy_(2, position, layer.value(x).view(1, 1, layer.kv_heads, -1).transpose(1, 2))
+        filled = torch.arange(self.max_length)[None] <= position
+        mixed = functional.scaled_dot_product_attention(query, layer.keys, layer.values, filled, enable_gqa=True)
+        output: Tensor = layer.output(mixed.transpose(1, 2).reshape(1, 1, -1))
+        return output
+
+
+def generator() -> Model:
+    torch.manual_seed(0)
+    module = Generator(vocabulary=2048, width=256, hidden=704, layers=4, heads=4, kv_heads=2, max_length=256)
+    token, length = torch.tensor([[5]]), torch.export.Dim("length", min=1, max=32)
+    return Model(
+        module,
+        methods={
+            "prefill": Method((torch.tensor([[1, 2, 3, 4]]),), dynamic_shapes={"tokens": {1: length}}),
+            "decode": Method((token,)),
+            "decode_sliced": Method((token,)),
+        },
+        rtol=1e-3,
+        atol=1e-3,
     )
 
 

@@ -5,13 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aotbuild import emit
 from aotbuild.paths import include_directory
-from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec
+from aotbuild.program import (
+    CompiledModel,
+    Dim,
+    EmitOptions,
+    GpuVariant,
+    Method,
+    Numbering,
+    Signature,
+    TensorData,
+    TensorSpec,
+    Weight,
+)
 
 GOLDEN = Path(__file__).parent / "emit_golden" / "on_gpu.hpp"
 
@@ -114,3 +127,58 @@ def test_uses_compile_and_misuses_do_not(tmp_path: Path) -> None:
     for what, code in MISUSES.items():
         user.write_text(f'#include "on_gpu.hpp"\n{code}\n')
         assert "error:" in compile_cpp(user, include).stderr, what
+
+
+METHODS_USER = """\
+#include <cstdint>
+#include <utility>
+#include <vector>
+#include "on_gpu.hpp"
+
+using cudaStream_t = struct CUstream_st*;
+
+std::int64_t use(float*, cudaStream_t);
+std::int64_t use(float* on_device, cudaStream_t stream) {
+  const OnGpu model;
+  const OnGpu session = model.new_session();
+  std::vector<float> x(6);
+  OnGpu::PrefillOutputs outputs = session.prefill({{x.data(), {2, 3}}, 2.0F}, stream);
+  const aotbuild::DeviceView<float, 2> view(on_device, {1, 3});
+  OnGpu::DecodeDeviceOutputs made = session.decode_on_device({view, outputs.y(0, 0)}, stream);
+  made = session.decode_on_device({made.y, outputs.y(0, 0)});
+  session.decode({view, 2.0F}, {view}, stream);
+  session.capture_graph(OnGpu::PrefillInputs{aotbuild::DeviceView<const float, 2>(nullptr, {4, 3}), 2.0F});
+  return made.y.size(0) + static_cast<std::int64_t>(session.statistics().calls);
+}
+"""
+
+
+def with_methods() -> CompiledModel:
+    """The model twice, with state."""
+    (method,) = on_gpu().methods
+    (variant,) = method.variants
+    methods = []
+    for name in ("prefill", "decode"):
+        namespace = f"on_gpu_{name}_sm_90"
+        assert isinstance(variant, GpuVariant)
+        run = variant.run_source.replace("on_gpu_sm_90", namespace)
+        renamed = replace(variant, namespace_name=namespace, run_source=run)
+        methods.append(replace(method, name=name, variants=(renamed,), numbering=Numbering((0, 1), (), (), ())))
+    zeros = TensorData("float32", (2,), np.zeros(8, np.uint8))
+    return CompiledModel(tuple(methods), (Weight("cache", zeros, mutated=True, required=False),))
+
+
+def test_methods_have_streams_devices_and_graphs_of_their_own(tmp_path: Path) -> None:
+    files = emit.render(with_methods(), EmitOptions("on_gpu"))
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert {"on_gpu.prefill.images_sm_90.bin", "on_gpu.decode.images_sm_90.bin"} < set(files)
+    (tmp_path / "user.cpp").write_text(METHODS_USER)
+    for source in ("src/on_gpu.cpp", "src/on_gpu_api.cpp", "src/on_gpu.decode_run_sm_90.cpp", "user.cpp"):
+        compiled = compile_cpp(tmp_path / source, f"-I{tmp_path / 'include'}")
+        assert compiled.returncode == 0, compiled.stderr
+    header = files["include/on_gpu.h"].decode()
+    assert "on_gpu_decode_on_stream(aotbuild_model* model, void* stream," in header
+    assert "on_gpu_prefill_capture_graph(aotbuild_model* model," in header

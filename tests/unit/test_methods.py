@@ -11,10 +11,11 @@ import torch
 
 from aotbuild import Method, Model
 from aotbuild.capture import Source, capture, capture_methods, parse_dynamic_shape
+from aotbuild.cli import main
 from aotbuild.errors import AotbuildError
 from aotbuild.methods import LoweredMethod, join
-from aotbuild.pipeline import GenerateRequest, generate
-from aotbuild.program import EmitOptions, Linear, Signature, TensorData, Weight
+from aotbuild.program import Linear, Signature, TensorData, Weight
+from aotbuild.tuning.bundle import Bundle, Kernel, read_description
 
 
 class Counter(torch.nn.Module):
@@ -81,12 +82,19 @@ def test_dynamic_shapes_begin_with_the_method() -> None:
         capture_methods(source(), ["add", "get"], [parse_dynamic_shape("x:0=1..4")], "counter")
 
 
-def test_methods_of_a_model_for_cuda_are_refused(tmp_path: Path) -> None:
-    request = GenerateRequest(
-        "model.py:build", EmitOptions("counter"), tmp_path, tmp_path / "stamp", device="cuda", methods=("add",)
-    )
-    with pytest.raises(AotbuildError, match="counter: METHODS with DEVICE cuda is not supported yet; use DEVICE cpu"):
-        generate(request)
+@pytest.mark.quick
+def test_tuning_takes_the_kernels_of_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kernels_of(captured: Any, architecture: str, *, target: str, **_: Any) -> Bundle:
+        keys = {"counter.add": ("shared", "add"), "counter.get": ("shared", "get")}[target]
+        return Bundle(target, f"sm_{architecture}", "", [Kernel(key, key, (), (), ()) for key in keys])
+
+    monkeypatch.setattr("aotbuild.inductor.cuda.bundling.bundle", kernels_of)
+    monkeypatch.setattr("aotbuild.capture.load_source", lambda *_: source())
+    arguments = ["--target", "counter", "--model", "counter.py:build", "--method", "add", "--method", "get"]
+    assert main(["tune", "bundle", *arguments, "--cuda-architecture", "90", "--bundle", str(tmp_path)]) == 0
+    description = read_description(tmp_path)
+    assert description["target"] == "counter"
+    assert [kernel["key"] for kernel in description["kernels"]] == ["shared", "add", "get"]
 
 
 def weight(name: str, value: float, aliases: tuple[str, ...] = (), **kind: bool) -> Weight:
@@ -117,3 +125,48 @@ def test_weights_and_layers_are_joined() -> None:
     prefill, decode = (method.numbering for method in joined.methods)
     assert prefill is not None and (prefill.weights, prefill.linears) == ((0, 1, 2), (0, 1))
     assert decode is not None and (decode.weights, decode.linears) == ((3, 2, 0, 1), (1, 0, 2))
+
+
+@pytest.mark.quick
+def test_what_methods_derive_from_weights_is_numbered_behind_them_and_once() -> None:
+    empty = Signature((), ())
+    first = LoweredMethod(
+        *("prefill", empty, (), ()), (weight("up", 1), weight("down", 2)), derived=("up transposed", "both")
+    )
+    second = LoweredMethod(
+        *("decode", empty, (), ()), (weight("down", 2), weight("norm", 3)), derived=("both", "norm + 1")
+    )
+    prefill, decode = (method.numbering for method in join([first, second]).methods)
+    assert prefill is not None and prefill.weights == (0, 1, 3, 4)
+    assert decode is not None and decode.weights == (1, 2, 4, 5)
+
+
+class Attention(torch.nn.Module):
+    """Two methods whose query and key become one product over weights that are joined ahead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key = torch.nn.Linear(32, 32), torch.nn.Linear(32, 32)
+        self.register_buffer("last", torch.zeros(32), persistent=False)
+        self.last: torch.Tensor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query, key = self.query(x), self.key(x)
+        self.last.copy_(key[0])
+        return query @ key.T
+
+    def again(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.query(x) + self.last) * self.key(x)
+
+
+def test_methods_for_a_gpu_say_what_they_derive_in_the_same_words() -> None:
+    from aotbuild.inductor.cuda.derived import describe_outputs
+    from aotbuild.inductor.cuda.graph import prepare
+
+    methods = {"forward": Method((torch.randn(4, 32),)), "again": Method((torch.randn(7, 32),))}
+    captured, _ = capture_methods(Source(Model(Attention(), methods=methods), None, ()), list(methods), (), "attention")
+    graphs = [prepare(method.program, method.state) for method in captured.values()]
+    texts = [describe_outputs(graph.derived) for graph in graphs if graph.derived is not None]
+    assert len(texts) == 2 and texts[0] and texts[0] == texts[1]
+    for graph in graphs:
+        assert [weight.name for weight in graph.main.weights if weight.mutated] == ["last"]

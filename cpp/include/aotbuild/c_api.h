@@ -52,7 +52,7 @@ extern "C" {
 #endif
 
 // Raised when a structure below changes. `aotbuild_model_info::abi_version` says what a library was built with.
-#define AOTBUILD_ABI_VERSION 2
+#define AOTBUILD_ABI_VERSION 3
 
 typedef enum aotbuild_status {
   AOTBUILD_OK = 0,
@@ -211,6 +211,11 @@ typedef struct aotbuild_api {
                                 aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
   aotbuild_status (*new_session)(aotbuild_model* model, aotbuild_model** session);
   aotbuild_status (*manual_seed)(aotbuild_model* model, uint64_t seed);
+  aotbuild_status (*run_method_on_stream)(aotbuild_model* model, size_t method, void* stream,
+                                          const aotbuild_tensor* inputs, size_t input_count, aotbuild_tensor* outputs,
+                                          size_t output_count, aotbuild_result** result);
+  aotbuild_status (*capture_method_graph)(aotbuild_model* model, size_t method, const aotbuild_tensor* inputs,
+                                          size_t input_count);
 } aotbuild_api;
 
 #ifdef __cplusplus

@@ -127,7 +127,7 @@ class Model {
   }
 
   void run(void* stream, std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs) const {
-    check(call(stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
+    check(call(kNoMethod, stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
   }
 
   static constexpr std::size_t kNoMethod = static_cast<std::size_t>(-1);
@@ -138,11 +138,7 @@ class Model {
                                        std::size_t output_count, void* stream = nullptr,
                                        std::size_t method = kNoMethod) const {
     aotbuild_result* result = nullptr;
-    if (method == kNoMethod) {
-      check(call(stream, inputs, input_count, outputs, output_count, &result));
-    } else {
-      check(functions_->run_method(handle_.get(), method, inputs, input_count, outputs, output_count, &result));
-    }
+    check(call(method, stream, inputs, input_count, outputs, output_count, &result));
     return {result,
             [destroy = functions_->destroy_result](void* memory) { destroy(static_cast<aotbuild_result*>(memory)); }};
   }
@@ -150,15 +146,29 @@ class Model {
   // As `run`, of the method with this index.
   template <std::size_t Count>
   Results<Count> run_method(std::size_t method, std::initializer_list<aotbuild_tensor> inputs) const {
-    std::array<aotbuild_tensor, Count> outputs{};
-    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, nullptr, method);
-    return {outputs, std::move(owner)};
+    return run_method<Count>(method, nullptr, inputs);
+  }
+
+  template <std::size_t Count>
+  Results<Count> run_method(std::size_t method, void* stream, std::initializer_list<aotbuild_tensor> inputs) const {
+    return run_allocating<Count>(stream, inputs, kCpuDevice, method);
+  }
+
+  // As `run_on_device`.
+  template <std::size_t Count>
+  Results<Count> run_method_on_device(std::size_t method, void* stream,
+                                      std::initializer_list<aotbuild_tensor> inputs) const {
+    return run_allocating<Count>(stream, inputs, {AOTBUILD_CUDA, 0}, method);
   }
 
   void run_method(std::size_t method, std::initializer_list<aotbuild_tensor> inputs,
                   std::vector<aotbuild_tensor> outputs) const {
-    check(functions_->run_method(handle_.get(), method, inputs.begin(), inputs.size(), outputs.data(), outputs.size(),
-                                 nullptr));
+    run_method(method, nullptr, inputs, std::move(outputs));
+  }
+
+  void run_method(std::size_t method, void* stream, std::initializer_list<aotbuild_tensor> inputs,
+                  std::vector<aotbuild_tensor> outputs) const {
+    check(call(method, stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
   }
 
   // A model object with these weights and state of its own.
@@ -171,6 +181,11 @@ class Model {
   // For CUDA: captures the graph for inputs of these sizes, whose data is not read, instead of in the second call.
   void capture_graph(std::initializer_list<aotbuild_tensor> inputs) const {
     check(functions_->capture_graph(handle_.get(), inputs.begin(), inputs.size()));
+  }
+
+  // The same for the method with this index.
+  void capture_method_graph(std::size_t method, std::initializer_list<aotbuild_tensor> inputs) const {
+    check(functions_->capture_method_graph(handle_.get(), method, inputs.begin(), inputs.size()));
   }
 
   // For CUDA: waits for the work that is queued on a stream.
@@ -206,16 +221,20 @@ class Model {
   }
 
   template <std::size_t Count>
-  Results<Count> run_allocating(void* stream, std::initializer_list<aotbuild_tensor> inputs,
-                                aotbuild_device device) const {
+  Results<Count> run_allocating(void* stream, std::initializer_list<aotbuild_tensor> inputs, aotbuild_device device,
+                                std::size_t method = kNoMethod) const {
     std::array<aotbuild_tensor, Count> outputs{};
     for (aotbuild_tensor& output : outputs) output.device = device;
-    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, stream);
+    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, stream, method);
     return {outputs, std::move(owner)};
   }
 
-  aotbuild_status call(void* stream, const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                       std::size_t output_count, aotbuild_result** result) const {
+  aotbuild_status call(std::size_t method, void* stream, const aotbuild_tensor* inputs, std::size_t input_count,
+                       aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result) const {
+    if (method != kNoMethod) {
+      return functions_->run_method_on_stream(handle_.get(), method, stream, inputs, input_count, outputs, output_count,
+                                              result);
+    }
     if (stream == nullptr) {
       return functions_->run(handle_.get(), inputs, input_count, outputs, output_count, result);
     }

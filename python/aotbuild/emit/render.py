@@ -202,7 +202,6 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
     shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
     signatures = [method.signature for method in model.methods]
     dtypes = {spec.dtype for signature in signatures for spec in (*signature.inputs, *signature.outputs)}
-    stateful = any(weight.mutated for weight in model.weights)
     return {
         "target": options.target,
         "names": names,
@@ -228,8 +227,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "session": [(name, case.name) for name, case in model.session],
         "rtol": model.rtol,
         "atol": model.atol,
-        "stateful": stateful,
-        "has_sessions": stateful and not _is_for_gpu(model),
+        "has_sessions": any(weight.mutated for weight in model.weights),
     }
 
 
@@ -237,13 +235,14 @@ def _table(prefix: str) -> list[str]:
     """The functions of ``aotbuild_api`` in their order."""
     names = ("run", "load_weights", "set_weights", "destroy")
     others = ("run_on_stream", "statistics", "capture_graph", "synchronize", "run_method", "new_session", "manual_seed")
+    of_methods = ("run_method_on_stream", "capture_method_graph")
     return [
         f"{prefix}_describe",
         f"{prefix}_create",
         *(f"aotbuild_model_{name}" for name in names),
         "aotbuild_result_destroy",
         "aotbuild_last_error",
-        *(f"aotbuild_model_{name}" for name in others),
+        *(f"aotbuild_model_{name}" for name in (*others, *of_methods)),
     ]
 
 

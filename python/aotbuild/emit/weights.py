@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aotbuild.emit import safetensors
-from aotbuild.program import CompiledModel, EmitOptions, GpuVariant, Method, Mlp, Weight
+from aotbuild.program import CompiledModel, EmitOptions, Method, Mlp, Weight
 
 _ALIGNMENT = 64
 
@@ -95,12 +95,8 @@ def _zeros(model: CompiledModel) -> frozenset[int]:
     return frozenset(
         index
         for index, weight in enumerate(model.weights)
-        if weight.mutated and not weight.required and _has_cpu_code(model) and not weight.tensor.data.any()
+        if weight.mutated and not weight.required and not weight.tensor.data.any()
     )
-
-
-def _has_cpu_code(model: CompiledModel) -> bool:
-    return not any(isinstance(variant, GpuVariant) for variant in model.methods[0].variants)
 
 
 def blob(model: CompiledModel, options: EmitOptions) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import dataclasses
 import fcntl
 import json
 import os
@@ -87,16 +88,25 @@ def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Ma
     options = {**(read_config(args.config) if args.config else {}), **pairs(args.option, "OPTIONS")}
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
     dynamic = [capture.parse_dynamic_shape(text) for text in args.dynamic_shapes]
-    return bundling.bundle(
-        capture.capture(source, dynamic, args.target),
-        architecture,
-        target=args.target,
-        versions=_versions(),
-        preset=args.preset,
-        options=option_values(options),
-        limit=args.candidates,
-        progress=_show_compilation,
-    )
+    if args.method:
+        methods, _ = capture.capture_methods(source, args.method, dynamic, args.target)
+    else:
+        methods = {"": capture.capture(source, dynamic, args.target)}
+    bundles = [
+        bundling.bundle(
+            captured,
+            architecture,
+            target=f"{args.target}.{method}" if method else args.target,
+            versions=_versions(),
+            preset=args.preset,
+            options=option_values(options),
+            limit=args.candidates,
+            progress=_show_compilation,
+        )
+        for method, captured in methods.items()
+    ]
+    kernels = {kernel.key: kernel for made in bundles for kernel in made.kernels}
+    return dataclasses.replace(bundles[0], target=args.target, kernels=list(kernels.values()))
 
 
 def _kernel_bundle(args: argparse.Namespace) -> Bundle:

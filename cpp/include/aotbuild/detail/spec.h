@@ -23,7 +23,7 @@ struct ModelSpec;
 struct WeightSpec {
   std::uint64_t offset;  // bytes from the start of the embedded blob, a multiple of 64
   std::uint64_t nbytes;
-  bool mutated;                // a buffer that the model writes: each model object has its own
+  bool mutated;                // a buffer that the model writes: each session has its own
   bool required;               // false: a constant with no name in the state_dict; a checkpoint may leave it out
   const char* const* aliases;  // other state_dict names of the same tensor, null-terminated; may be null
   bool packed = false;         // the blob has it only as part of ModelSpec::packed
@@ -94,7 +94,9 @@ struct VariantSpec {
   void (*prepare)() = nullptr;
 };
 
-// The numbers that the model has for what a method's code counts on its own.
+// The numbers that the model has for what a method's code counts on its own. Those of weights are followed by those of
+// what a GPU derives from them; methods that derive the same have one number for it, behind those of the model's
+// weights.
 struct IndexTable {
   const int* indices;
   std::size_t count;
@@ -158,11 +160,17 @@ AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_method(aotbuild_model* m
                                                                const aotbuild_tensor* inputs, std::size_t input_count,
                                                                aotbuild_tensor* outputs, std::size_t output_count,
                                                                aotbuild_result** result);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_method_on_stream(
+    aotbuild_model* model, std::size_t method, void* stream, const aotbuild_tensor* inputs, std::size_t input_count,
+    aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_new_session(aotbuild_model* model, aotbuild_model** session);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_statistics(const aotbuild_model* model,
                                                                aotbuild_statistics* statistics);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs,
                                                                   std::size_t input_count);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_method_graph(aotbuild_model* model, std::size_t method,
+                                                                         const aotbuild_tensor* inputs,
+                                                                         std::size_t input_count);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_synchronize(aotbuild_model* model, void* stream);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_manual_seed(aotbuild_model* model, std::uint64_t seed);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);

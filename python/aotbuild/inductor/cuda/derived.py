@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch.fx import Graph, GraphModule, Node
@@ -138,6 +140,33 @@ def _derived(prepared: PreparedGraph, moved: Iterable[Node], outputs: list[Node]
         {node.name: prepared.weight_index[node.name] for node in placeholders},
         [],
     )
+
+
+def describe_outputs(derived: PreparedGraph) -> tuple[str, ...]:
+    """A text for each output that says what it is computed from, and how; its sizes, strides and type included."""
+    texts: dict[Node, str] = {}
+    for node in derived.module.graph.nodes:
+        if node.op == "placeholder":
+            weight = derived.weights[derived.weight_index[node.name]]
+            # Constants are named by each lowering: it is their values that count.
+            content = hashlib.sha256(weight.tensor.data.tobytes()).hexdigest()
+            texts[node] = f"weight {weight.name if weight.required else content}"
+        elif node.op == "call_function":
+            arguments = torch.fx.node.map_arg((node.args, node.kwargs), lambda operand: _Text(texts[operand]))
+            texts[node] = hashlib.sha256(f"{node.target} {arguments}".encode()).hexdigest()
+    results: Any = derived.module.graph.output_node().args[0]
+    values = [result.meta["val"] for result in results]
+    return tuple(
+        f"{texts[result]} {value.dtype} {tuple(value.shape)} {value.stride()}"
+        for result, value in zip(results, values, strict=True)
+    )
+
+
+class _Text(str):
+    """An operand in the printed arguments of a call."""
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 def _nbytes(node: Node) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import torch
@@ -30,10 +31,12 @@ aten = torch.ops.aten
 DEVICE = torch.device("cuda", 0)
 
 
-def prepare(program: ExportedProgram) -> SplitGraph:
+def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> SplitGraph:
     """Moves the program to the GPU, decomposes it (the one run of AOTAutograd) and reshapes it for ``GraphLowering``.
 
     Tensors are fake ones throughout: weights keep their values on the CPU, in the result's ``weights``.
+
+    ``state``: names of buffers that other methods of the model write to.
     """
     cpu_graph.refuse_wrong_bounds(program)
     moved = _moved(program)
@@ -53,7 +56,7 @@ def prepare(program: ExportedProgram) -> SplitGraph:
     decomposed._constants = {**decomposed.constants, **program.constants}
     gm = GraphModule(decomposed.graph_module, decomposed.graph_module.graph)
     gm.graph.eliminate_dead_code()
-    weights, weight_index = cpu_graph.lift_weights(decomposed, gm)
+    weights, weight_index = cpu_graph.lift_weights(decomposed, gm, state)
     input_names = cpu_graph.drop_unused_constant_inputs(decomposed, gm)
     weights = _lift_constants(gm, weights, weight_index)
     _refuse_written_inputs(decomposed, gm)

@@ -24,7 +24,7 @@ from aotbuild.inductor.cuda import decompositions, products
 from aotbuild.inductor.cuda.attention import recognised_attention
 from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
-from aotbuild.inductor.cuda.derived import SplitGraph
+from aotbuild.inductor.cuda.derived import SplitGraph, describe_outputs
 from aotbuild.inductor.cuda.device import declared
 from aotbuild.inductor.cuda.graph import DEVICE, prepare
 from aotbuild.inductor.cuda.kernels import CompiledKernel, compile_kernels
@@ -67,12 +67,16 @@ class CudaVariant(GpuVariant):
 
 @dataclass
 class LoweredCuda:
-    """C++ and kernels for every architecture, and the weights that they refer to by index."""
+    """C++ and kernels for every architecture, and the weights that they refer to by index.
+
+    ``derived``: what is derived from weights, as a text that is the same where the result is.
+    """
 
     variants: tuple[CudaVariant, ...]
     weights: tuple[Weight, ...]
     counters: dict[str, int]
     tuning: tuple[KernelTuning, ...] = ()
+    derived: tuple[str, ...] = ()
 
 
 def lower_cuda(
@@ -99,7 +103,7 @@ def lower_cuda(
     """
     targets = [cuda_target(text) for text in architectures]
     with declared(targets[0].architecture):  # what a hand-written kernel writes to is read from its compiled form
-        graphs = prepare(captured.program)
+        graphs = prepare(captured.program, captured.state)
     places = node_numbers(captured.program)
     variants = [
         _variant(graphs, gpu, target, preset, options or {}, measured, processes, places)
@@ -109,7 +113,8 @@ def lower_cuda(
     if graphs.derived is not None:
         counters["lowerings_of_weights"] = len(variants)
     tuning = tuple(kernel for _, kernels in variants for kernel in kernels)
-    return LoweredCuda(tuple(variant for variant, _ in variants), graphs.main.weights, counters, tuning)
+    derived = () if graphs.derived is None else describe_outputs(graphs.derived)
+    return LoweredCuda(tuple(variant for variant, _ in variants), graphs.main.weights, counters, tuning, derived)
 
 
 def kernels_to_tune(
@@ -126,7 +131,7 @@ def kernels_to_tune(
     """
     gpu = cuda_target(architecture)
     with declared(gpu.architecture):
-        main = prepare(captured.program).main
+        main = prepare(captured.program, captured.state).main
     tunable = tunable_kernels(_code(main, gpu, target, preset, options or {}))
     index = {name: index for name, index in main.weight_index.items() if index < len(main.weights)}
     return dataclasses.replace(main, weight_index=index), tunable
