@@ -141,7 +141,6 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_outputs(parser)
     add = parser.add_argument
-    add("--method", action="append", default=[], metavar="NAME", help="of several, one --method each")
     add("--device", default="cpu", choices=["cpu", "cuda"])
     add("--cpu-isa", action="append", default=[], metavar="ISA")
     add("--runtime", default="standalone")
