@@ -184,7 +184,7 @@ class Generator(Decoder):
         key = rotate(layer.key(x).view(1, 1, layer.kv_heads, -1).transpose(1, 2), rotation)
         layer.keys.index_copy_(2, position, key)
         layer.values.index_copy_(2, position, layer.value(x).view(1, 1, layer.kv_heads, -1).transpose(1, 2))
-        filled = torch.arange(self.max_length)[None] <= position
+        filled = torch.arange(self.max_length, device=x.device)[None] <= position
         mixed = functional.scaled_dot_product_attention(query, layer.keys, layer.values, filled, enable_gqa=True)
         output: Tensor = layer.output(mixed.transpose(1, 2).reshape(1, 1, -1))
         return output
