@@ -18,7 +18,7 @@ from aotbuild import Method, Model
 # The models of examples/cuda_models are built from there; the others share their parts, and those of examples/generate.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "cuda_models"))
 sys.path.append(str(Path(__file__).resolve().parents[2] / "examples" / "generate"))
-from decoder import Attention, Decoder, Rotation, rotate
+from decoder import Decoder, Rotation, rotate
 
 from models import Encoder, bert, calls, coarse, decoder, resnet18
 
@@ -168,18 +168,19 @@ class Generator(Decoder):
         return logits
 
     def decode(self, token: Tensor) -> Tensor:
-        position = self.length.reshape(1)
-        rotation = self.cosine[position], self.sine[position]
-        x = self.embedding(token)
-        for block in self.blocks:
+        module: Any = self
+        position = module.length.reshape(1)
+        rotation = module.cosine[position], module.sine[position]
+        x = module.embedding(token)
+        for block in module.blocks:
             x = x + self._attend(block.attention, block.attention_norm(x), rotation, position)
             normed = block.feed_forward_norm(x)
             x = x + block.down(functional.silu(block.gate(normed)) * block.up(normed))
-        self.length.add_(1)
-        logits: Tensor = self.head(self.norm(x[:, -1]))
+        module.length.add_(1)
+        logits: Tensor = module.head(module.norm(x[:, -1]))
         return logits
 
-    def _attend(self, layer: Attention, x: Tensor, rotation: Rotation, position: Tensor) -> Tensor:
+    def _attend(self, layer: Any, x: Tensor, rotation: Rotation, position: Tensor) -> Tensor:
         query = rotate(layer.query(x).view(1, 1, layer.heads, -1).transpose(1, 2), rotation)
         key = rotate(layer.key(x).view(1, 1, layer.kv_heads, -1).transpose(1, 2), rotation)
         layer.keys.index_copy_(2, position, key)

@@ -153,10 +153,12 @@ class Attention(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         query, key = self.query(x), self.key(x)
         self.last.copy_(key[0])
-        return query @ key.T
+        product: torch.Tensor = query @ key.T
+        return product
 
     def again(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.query(x) + self.last) * self.key(x)
+        product: torch.Tensor = (self.query(x) + self.last) * self.key(x)
+        return product
 
 
 def test_methods_for_a_gpu_say_what_they_derive_in_the_same_words() -> None:
