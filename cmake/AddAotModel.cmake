@@ -64,7 +64,7 @@ Weights and compiler settings:
 | `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` | a path with folders; without `WEIGHTS FILE` |
 | `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `max-performance`: longer compilation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
 | `CONFIG file.toml` | none | a TOML file of TorchInductor's settings, as in `[cpp]` with `simdlen = 8`; they win over `PRESET`, and `OPTIONS` over them. A change of the file runs the generator | a file that does not exist and that `DEPENDS` does not name; what is no TOML (while building) |
-| `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG`. With `DEVICE cuda` also `cuda_libraries=cublaslt`: [CUDA libraries](cuda.md#cuda-libraries) | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have, `cuda_libraries` with another library (while building) |
+| `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG`. With `DEVICE cuda` also `cuda_libraries=cublaslt`: [CUDA libraries](cuda.md#cuda-libraries), and `benchmark_epilogue_fusion=False`: [Bundles](tuning.md#bundles) | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have, `cuda_libraries` with another library (while building) |
 
 The build:
 

@@ -19,7 +19,7 @@ from aotbuild.config import read_config
 from aotbuild.errors import AotbuildError
 from aotbuild.methods import LoweredMethod, join
 from aotbuild.program import CompiledModel, EmitOptions, GoldenCase, Method, Signature, TensorSpec
-from aotbuild.tuning.replay import Replay, Tuned
+from aotbuild.tuning.replay import Replay, Tuned, TunedEpilogue
 
 if TYPE_CHECKING:
     from aotbuild.capture import Captured
@@ -139,7 +139,8 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             if store and without_weights is not None:
                 store.store_graph(graph_key, without_weights)
     tuning = [kernel for part in lowered.values() for kernel in getattr(part, "tuning", ())]
-    for line in replay.report(request.emit.target, tuning):
+    epilogues = [epilogue for part in lowered.values() for epilogue in getattr(part, "epilogues", ())]
+    for line in replay.report(request.emit.target, tuning, epilogues):
         progress.note(line)
     compiled = CompiledModel(
         **_joined(request, methods, lowered),
@@ -154,9 +155,10 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             "preset": request.preset,
             "options": dict(sorted(request.options.items())),
             "counters": dict(sum((Counter(part.counters) for part in lowered.values()), Counter[str]())),
-            **({"tuning": tuning_summary(tuning)} if tuning else {}),
+            **({"tuning": tuning_summary(tuning, epilogues)} if tuning else {}),
         },
-        kernels=_kernels(lowered, methods, bool(request.methods)),
+        kernels=_described("tuning", lowered, methods, bool(request.methods)),
+        epilogues=_described("epilogues", lowered, methods, bool(request.methods)),
     )
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
@@ -169,35 +171,37 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     return changed
 
 
-def tuning_summary(kernels: Sequence[Tuned]) -> dict[str, Any]:
+def tuning_summary(kernels: Sequence[Tuned], epilogues: Sequence[TunedEpilogue] = ()) -> dict[str, Any]:
     """For the manifest: by their keys `aotbuild tune prune` knows which lines of a database are in use."""
     return {
         "kernels": len(kernels),
         "measured": sum(kernel.measured for kernel in kernels),
-        "keys": sorted({f"{kernel.architecture} {kernel.key}" for kernel in kernels}),
+        "keys": sorted({f"{found.architecture} {found.key}" for part in (kernels, epilogues) for found in part}),
     }
 
 
-def _kernels(lowered: Mapping[str, Any], methods: Mapping[str, Captured], has_methods: bool) -> list[dict[str, Any]]:
-    """For `aotbuild report`: what is known of each kernel, with the model's lines that it comes from.
+def _described(
+    what: str, lowered: Mapping[str, Any], methods: Mapping[str, Captured], has_methods: bool
+) -> list[dict[str, Any]]:
+    """For `aotbuild report`: what is known of each kernel, or epilogue, with the model's lines that it comes from.
 
     The names of a method's kernels begin with its own.
     """
     described: list[dict[str, Any]] = []
     for method, part in lowered.items():
-        tuning = getattr(part, "tuning", ())
-        if not tuning:
+        found = getattr(part, what, ())
+        if not found:
             continue
         from aotbuild.capture import node_places
 
         places = [place and re.sub(r"^[^:]*/", "", place) for place in node_places(methods[method].program)]
-        for kernel in tuning:
-            fields = {field.name: getattr(kernel, field.name) for field in dataclasses.fields(kernel)}
+        for one in found:
+            fields = {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
             del fields["reason"], fields["origins"]
-            if has_methods:
-                fields["kernel"] = f"{method}.{kernel.kernel}"
-            lines = dict.fromkeys(places[number] for number in kernel.origins)
-            described.append({**fields, "config": dict(kernel.config), "lines": list(lines)})
+            if what == "tuning":
+                fields["config"] = dict(one.config)
+                fields["kernel"] = f"{method}.{one.kernel}" if has_methods else one.kernel
+            described.append({**fields, "lines": list(dict.fromkeys(places[number] for number in one.origins))})
     return described
 
 
@@ -224,7 +228,7 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
     """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
     target, preset, options = request.emit.target, request.preset, option_values(request.options)
     if request.device == "cuda":
-        from aotbuild.inductor.cuda import kernels, tunable
+        from aotbuild.inductor.cuda import epilogues, kernels, tunable
         from aotbuild.inductor.cuda import lowering as cuda
 
         def lower_cuda(captured: Captured, method: str) -> cuda.LoweredCuda:
@@ -234,7 +238,7 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
                 captured, architectures, target=unit, preset=preset, options=options, measured=replay.measured
             )
 
-        plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning]
+        plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning, epilogues.EpilogueTuning]
         return lower_cuda, [*plain, kernels.CompiledKernel, kernels.GridExpressions]
     from aotbuild.inductor import lowering as cpu
     from aotbuild.target import cpu_isa

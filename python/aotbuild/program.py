@@ -240,8 +240,9 @@ class CompiledModel:
     atol: float = 1e-5
     # Versions, options and counters for the manifest: JSON values only, no path, no time.
     metadata: dict[str, Any] = field(default_factory=dict)
-    # Of a GPU's kernels, what `aotbuild report` shows: JSON values only.
+    # Of a GPU's kernels and the epilogues of its templates, what `aotbuild report` shows: JSON values only.
     kernels: list[dict[str, Any]] = field(default_factory=list)
+    epilogues: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

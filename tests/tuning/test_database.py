@@ -141,6 +141,24 @@ def test_databases_of_the_examples_are_as_they_would_be_written() -> None:
         assert database.text_of(found.entries) == path.read_text()
 
 
+def test_refuted_line_goes() -> None:
+    lines = Database((entry("a"), entry("a", "A10"), entry("b")))
+    merged = database.merged(lines, [entry("c")], [("sm_90", "a" * 16, "A10"), ("sm_90", "d" * 16, "A10")])
+    assert sorted((found.key[0], found.device) for found in merged.entries) == [
+        ("a", "NVIDIA H100"),
+        ("b", "NVIDIA H100"),
+        ("c", "NVIDIA H100"),
+    ]
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    key: str
+    fused: bool
+    reason: str = ""
+    architecture: str = "sm_90"
+
+
 @dataclass(frozen=True)
 class Tuned:
     key: str
@@ -169,6 +187,17 @@ def test_build_says_what_the_database_covers(tmp_path: Path) -> None:
         "is used",
         "net: warning: net.tuning has no line for 1 kernel(s), which are as the heuristics choose; to measure them, "
         "build net.tune",
+    ]
+
+
+def test_build_says_which_epilogues_are_not_fused(tmp_path: Path) -> None:
+    path = tmp_path / "net.tuning"
+    path.write_text(f"{LINE}\n")
+    epilogues = [Epilogue("b" * 16, False), Epilogue("c" * 16, True), Epilogue("d" * 16, True, "the reason")]
+    assert Replay(path).report("net", [Tuned(ENTRY.key, True)], epilogues) == [
+        "net: net.tuning covers 1 of 1 kernels",
+        "net: net.tuning keeps 1 of 3 epilogues in kernels of their own",
+        "net: warning: net.tuning: sm_90 dddddddddddddddd: the reason; the epilogue is fused",
     ]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -15,13 +18,18 @@ import pytest
 import torch
 from torch import nn
 
-from aotbuild import capture
+from aotbuild import capture, triton_kernels
 from aotbuild.model import Model
 from aotbuild.target import cuda_target
 
 pytest.importorskip("triton")
 
-from aotbuild.inductor.cuda import bundling, candidates, choices, kernels, templates
+from triton.runtime.interpreter import InterpretedFunction
+
+from aotbuild.inductor.cuda import bundling, candidates, choices, kernels, lowering, templates
+from aotbuild.inductor.cuda.device import declared
+from aotbuild.inductor.cuda.graph import prepare
+from aotbuild.inductor.cuda.hints import BufferHint
 from aotbuild.inductor.cuda.lowering import LoweredCuda, kernels_to_tune, lower_cuda
 from aotbuild.inductor.cuda.tunable import TunableKernel
 from aotbuild.tuning.bundle import Buffer
@@ -139,8 +147,8 @@ def test_one_changed_line_compiles_one_kernel(captured: capture.Captured, tunabl
         return original(jobs, processes)
 
     def measured(architecture: str, key: str) -> Mapping[str, Any] | None:
-        config = dict(configs[key])
-        return {**config, "num_stages": config["num_stages"] + 1} if key in changed else config
+        config = configs.get(key)
+        return {**config, "num_stages": config["num_stages"] + 1} if config and key in changed else config
 
     with mock.patch.object(kernels, "_compile_all", recorded):
         lower(captured, measured)
@@ -204,16 +212,121 @@ def _template_kernels(program: capture.Captured) -> list[kernels.TritonKernel]:
 
 def test_bundle_has_every_kernel_with_its_launches(captured: capture.Captured, tunable: list[TunableKernel]) -> None:
     made = bundling.bundle(captured, "90", target="step", versions="torch", limit=2, processes=1)
-    assert [kernel.key for kernel in made.kernels] == [kernel.key for kernel in tunable]
+    assert [kernel.key for kernel in made.kernels if kernel.launches] == [kernel.key for kernel in tunable]
     untuned = {kernel.name: kernel for kernel in lower(captured).variants[0].kernels}
+    # What is compared are the kernels of two builds: as it is, and with the line that the comparison can give.
+    (compared,) = made.epilogues
+    alone = lower(captured, keeps_apart(compared.key))
+    keys = [kernel.key for kernel in alone.tuning]
+    assert set(compared.fused) == {kernel.key for kernel in tunable} - set(keys)
+    assert set(compared.alone) == set(keys) - {kernel.key for kernel in tunable}
+    assert (list(compared.fused.values()), list(compared.alone.values())) == ([1], [1, 1])
+    assert {kernel.key for kernel in made.kernels if not kernel.launches} == set(compared.alone)
+    assert [kernel.name for kernel in made.kernels if kernel.key in compared.fused] == [compared.name]
+    binaries = {kernel.key: binary for kernel, binary in zip(alone.tuning, alone.variants[0].kernels)}
     for kernel in made.kernels:
         assert not kernel.failures and kernel.candidates
         # The first candidate is what a build without a database uses.
-        assert kernel.candidates[0].image == untuned[kernel.name].image
+        expected = untuned[kernel.name] if kernel.launches else binaries[kernel.key]
+        assert kernel.candidates[0].image == expected.image
         (case,) = kernel.cases
         assert len(case) == len([kind for kind in kernel.parameters if kind != "null"])
         for candidate in kernel.candidates:
             assert all(size > 0 for grid in candidate.grids for size in grid)
+
+
+def test_bundle_without_comparisons(captured: capture.Captured, tunable: list[TunableKernel]) -> None:
+    options = {"benchmark_epilogue_fusion": False}
+    made = bundling.bundle(captured, "90", target="step", versions="v", options=options, limit=1, processes=1)
+    assert not made.epilogues
+    assert [kernel.key for kernel in made.kernels] == [kernel.key for kernel in tunable]
+
+
+def keeps_apart(epilogue: str) -> Callable[[str, str], Mapping[str, Any] | None]:
+    """A database with one line."""
+    return lambda architecture, key: {"epilogue_fusion": False} if key == epilogue else None
+
+
+def test_line_gives_an_epilogue_kernels_of_its_own(captured: capture.Captured) -> None:
+    from torch._inductor.graph import GraphLowering
+    from torch._inductor.scheduler import Scheduler
+
+    fused = lower(captured)
+    (epilogue,) = fused.epilogues
+    assert epilogue.fused and epilogue.origins
+    with counted(GraphLowering, "__init__") as lowerings, counted(Scheduler, "__init__") as schedules:
+        alone = lower(captured, keeps_apart(epilogue.key))
+    assert (len(lowerings), len(schedules)) == (1, 1)
+    # Its key is the same whether it is fused or not, so that the line stays in use.
+    assert alone.epilogues == (dataclasses.replace(epilogue, fused=False),)
+    assert len(alone.variants[0].kernels) == len(fused.variants[0].kernels) + 1
+    # Without the line, and with one that makes no sense, everything is as it was.
+    again = lower(captured)
+    wrong = lower(captured, lambda architecture, key: {"BLOCK_M": 16} if key == epilogue.key else None)
+    for lowered in (again, wrong):
+        assert lowered.variants[0].run_source == fused.variants[0].run_source
+        assert lowered.variants[0].images == fused.variants[0].images
+    reason = "the line of an epilogue has to say epilogue_fusion=false"
+    assert wrong.epilogues == (dataclasses.replace(epilogue, reason=reason),)
+
+
+def interpreted(tunable: Sequence[TunableKernel], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Runs kernels over float32 by Triton's interpreter, one after the other, and returns what the last has written."""
+    memory = {name: tensor.contiguous() for name, tensor in inputs.items()}
+    tensors: list[torch.Tensor] = []
+    for kernel in tunable:
+        (case,) = kernel.cases
+        buffers = [value for value in case if isinstance(value, BufferHint)]
+        if "(in_out_ptr0, " in kernel.kernel.source:  # the buffer before it under a new name
+            memory[buffers[0].name] = tensors[-1]
+        tensors = [memory.setdefault(one.name, torch.full((one.nbytes // 4,), math.nan)) for one in buffers]
+        source = kernel.kernel.source
+        text = source.replace("triton_helpers.set_driver_to_gpu()", "")
+        text = re.sub(r"@triton_heuristics\.\w+\(.*?\n\)\n@triton\.jit\n", "", text, flags=re.DOTALL)
+        module = ModuleType(kernel.kernel.name)
+        exec(compile(text, f"{kernel.kernel.name}.py", "exec"), module.__dict__)
+        if templates.is_template(source):
+            tiles = templates.config_of(source)
+            grid, numbers = (-(-64 // tiles["BLOCK_M"]) * -(-80 // tiles["BLOCK_N"]), 1, 1), []
+        else:
+            count = tensors[-1].numel()
+            grid, numbers = (-(-count // 256), 1, 1), [count, 256]
+        with triton_kernels.interpreted():
+            function = InterpretedFunction(getattr(module, kernel.kernel.name))
+            function.run(*tensors, *numbers, grid=grid, warmup=False)
+    return tensors[-1]
+
+
+def test_result_is_the_same_with_an_epilogue_in_a_kernel_of_its_own() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 128), torch.randn(128, 80)
+    program = capture.capture(capture.Source(Model(Multiply(), (x, y)), None, ()), [], "product")
+    _, fused, (alone,) = kernels_to_tune(program, "90", target="product", with_alternatives=True)
+    assert (len(fused), len(alone.kernels)) == (1, 2)
+    results = [interpreted(kernels, {"x": x, "y": y}) for kernels in (fused, alone.kernels)]
+    assert torch.equal(*results)
+    torch.testing.assert_close(results[0].view(64, 80), torch.relu(x @ y), rtol=1e-4, atol=1e-4)
+
+
+def test_key_of_an_epilogue_is_that_of_the_content() -> None:
+    def keys(width: int, activation: Any, name: str = "x") -> list[str]:
+        class Net(nn.Module):
+            def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+                result: torch.Tensor = activation(x.sin() @ y)
+                return result
+
+        build = Model(Net(), (torch.randn(64, width), torch.randn(width, 80)))
+        program = capture.capture(capture.Source(build, None, ()), [], name)
+        gpu = cuda_target("90")
+        with declared(gpu.architecture):
+            graph = prepare(program.program).main
+        return list(lowering._code(graph, gpu, name, "default", {}).epilogues)
+
+    first = keys(128, torch.relu)
+    assert len(first) == 1
+    assert keys(128, torch.relu, "other") == first
+    assert keys(96, torch.relu) != first
+    assert keys(128, torch.tanh) != first
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import pytest
 from aotbuild import cli
 from aotbuild.errors import AotbuildError
 from aotbuild.tuning import bundle, database
-from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Kernel
+from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Comparison, Kernel
 from aotbuild.tuning.merge import merge
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +85,8 @@ def test_fastest_right_candidate_is_chosen(tune: Tune, tmp_path: Path) -> None:
     result = tune(folder)
     assert result.returncode == 0, result.stderr
     assert statuses(folder) == {0: "measured", 1: "slow", 2: "wrong", 3: "measured", 4: "failed"}
+    summary = "of 5 candidates of 1 kernels 2 measured, 1 given up as slow, 1 wrong, 1 failed; 0 of these results were"
+    assert summary in result.stderr
     assert 'twice_0 with {"XBLOCK":256} is wrong: buffer 1: element 1 is 3, and with the first' in result.stderr
     assert 'twice_0 with {"XBLOCK":1024} failed: cuModuleGetFunction: CUDA_ERROR_NOT_FOUND' in result.stderr
 
@@ -170,15 +172,87 @@ def test_merge_says_what_a_choice_for_each_size_would_win(tmp_path: Path) -> Non
     candidates = [dataclasses.replace(candidate("k", XBLOCK=size), grids=[(2, 1, 1)] * 2) for size in (1, 2, 3)]
     kernel = Kernel(KEY, "k", ["pointer", "i32", "null", "null"], cases, candidates)
     bundle.write(Bundle("net", "sm_90", "v", [kernel]), tmp_path / "b", None)
-    identity = bundle.read_description(tmp_path / "b")["id"]
-    records: list[dict[str, Any]] = [{"bundle": identity, "format": 1, "device": "H100"}]
-    for number, times in enumerate(([10, 10], [8, 9], [12, 6])):
-        records.append({"kernel": KEY, "candidate": number, "status": "measured", "times": times})
-    (tmp_path / "b" / "results.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    write_results(tmp_path / "b", {KEY: [[10, 10], [8, 9], [12, 6]]})
     lines = merge(tmp_path / "net.tuning", tmp_path / "b", [])
     # The third is faster on average, and slower at the example's size, so it is not chosen.
     assert [entry.config for entry in database.read(tmp_path / "net.tuning").entries] == [{"XBLOCK": 2}]
     assert "a configuration for each of the 2 sizes would take 1.00, 0.67 of the time of one for all" in lines
+
+
+def write_results(folder: Path, times: dict[str, list[list[float]]], name: str = "results.jsonl") -> None:
+    """Times of each kernel's candidates at each size, as aotbuild-tune writes them."""
+    identity = bundle.read_description(folder)["id"]
+    records: list[dict[str, Any]] = [{"bundle": identity, "format": bundle.FORMAT, "device": "H100"}]
+    for key, candidates in times.items():
+        for number, values in enumerate(candidates):
+            records.append({"kernel": key, "candidate": number, "status": "measured", "times": values})
+    (folder / name).write_text("".join(f"{json.dumps(record)}\n" for record in records))
+
+
+FUSED, PRODUCT, POINTWISE, OTHER = (digit * 16 for digit in "abcd")
+EPILOGUE = "e" * 16
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Path:
+    """A bundle with a product whose epilogue is fused, twice in a call, the two kernels for it, and another kernel."""
+    case: list[Buffer | float] = [Buffer(4, "float32"), 1]
+    launches = {FUSED: 2, PRODUCT: 0, POINTWISE: 1, OTHER: 1}
+    kernels = [
+        Kernel(key, f"{key[0]}_kernel", ["pointer", "i32"], [case], [candidate("k", XBLOCK=n) for n in (1, 2)], (), n)
+        for key, n in launches.items()
+    ]
+    compared = Comparison(EPILOGUE, "a_kernel", {FUSED: 2}, {PRODUCT: 2, POINTWISE: 2})
+    bundle.write(Bundle("net", "sm_90", "v", kernels, [compared]), tmp_path / "b", None)
+    return tmp_path / "b"
+
+
+def test_epilogue_in_kernels_of_its_own_has_a_line_if_these_are_faster(comparison: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.tuning"
+    # What counts are the best candidates: 2 x 9 us, and 2 x (5 + 2) us.
+    times: dict[str, list[list[float]]] = {FUSED: [[12], [9]], PRODUCT: [[10], [5]], POINTWISE: [[2], [3]]}
+    write_results(comparison, {**times, OTHER: [[4], [4]]})
+    lines = merge(path, comparison, [])
+    assert "     18.00       14.00  a_kernel, in kernels of its own" in lines
+    assert "1 of 1 epilogues that were compared are faster in kernels of their own" in lines
+    assert lines[-1].endswith("net.tuning: 3 of 3 kernels")
+    entries = {entry.key: entry for entry in database.read(path).entries}
+    # The kernel that is launched no more has no line, and the two that are have theirs.
+    assert set(entries) == {EPILOGUE, PRODUCT, POINTWISE, OTHER}
+    found = entries[EPILOGUE]
+    assert (found.config, found.time, found.heuristics, found.kernel) == (
+        {"epilogue_fusion": False},
+        14.0,
+        18.0,
+        "a_kernel",
+    )
+    # Another measurement, by which it is not: the line goes.
+    write_results(comparison, {**times, PRODUCT: [[10], [9]], OTHER: [[4], [4]]})
+    lines = merge(path, comparison, [])
+    assert "0 of 1 epilogues that were compared are faster in kernels of their own" in lines
+    keys = {entry.key for entry in database.read(path).entries}
+    assert EPILOGUE not in keys and {FUSED, POINTWISE, OTHER} <= keys
+
+
+def test_epilogue_stays_fused_within_the_noise_and_where_a_time_is_missing(comparison: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.tuning"
+    times: dict[str, list[list[float]]] = {FUSED: [[9], [9]], PRODUCT: [[6], [6]], POINTWISE: [[2.9], [2.9]]}
+    write_results(comparison, times)
+    assert "     18.00       17.80  a_kernel" in merge(path, comparison, [])
+    assert {entry.key for entry in database.read(path).entries} == {FUSED, POINTWISE}
+    del times[PRODUCT]
+    write_results(comparison, times)
+    lines = merge(path, comparison, [])
+    assert "a_kernel: not compared" in lines
+    assert "0 of 0 epilogues that were compared are faster in kernels of their own" in lines
+    assert {entry.key for entry in database.read(path).entries} == {FUSED, POINTWISE}
+
+
+def test_kernels_of_a_comparison_may_be_measured_by_several_shards(comparison: Path, tmp_path: Path) -> None:
+    write_results(comparison, {FUSED: [[9]], POINTWISE: [[2]]}, "results.0.jsonl")
+    write_results(comparison, {PRODUCT: [[5]]}, "results.1.jsonl")
+    merge(tmp_path / "net.tuning", comparison, [])
+    assert EPILOGUE in {entry.key for entry in database.read(tmp_path / "net.tuning").entries}
 
 
 def test_shards_and_time_limit(tune: Tune, tmp_path: Path) -> None:
@@ -218,13 +292,13 @@ def test_other_bundles_and_versions_are_refused(tune: Tune, tmp_path: Path) -> N
         merge(tmp_path / "net.tuning", other, [folder / "results.jsonl"])
 
     description = folder / "bundle.json"
-    description.write_text(description.read_text().replace('"format": 1', '"format": 99'))
+    description.write_text(description.read_text().replace(f'"format": {bundle.FORMAT}', '"format": 99'))
     result = tune(folder)
     assert result.returncode == 1
-    assert "bundle.json: has format 99, and this program reads 1; make the bundle again" in result.stderr
-    with pytest.raises(AotbuildError, match="has format 99, and this version of aotbuild reads 1"):
+    assert "bundle.json: has format 99, and this program reads 2; make the bundle again" in result.stderr
+    with pytest.raises(AotbuildError, match="has format 99, and this version of aotbuild reads 2"):
         merge(tmp_path / "net.tuning", folder, [])
-    description.write_text('{"format": 1}')
+    description.write_text('{"format": 2}')
     assert "bundle.json: " in tune(folder).stderr
 
 

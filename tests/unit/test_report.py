@@ -48,7 +48,12 @@ _SUM = {
     "nbytes": 6_700_000,
     "tensor_cores": False,
 }
+_EPILOGUES = [
+    {"architecture": "sm_90", "fused": True, "key": "a" * 16, "lines": []},
+    {"architecture": "sm_90", "fused": False, "key": "b" * 16, "lines": ["net.py:9 in forward: x = self.layer(x)"]},
+]
 _DATABASE = """\
+sm_90 bbbbbbbbbbbbbbbb | H100 | epilogue_fusion=false | 7.00 us, heuristics 8.00 us | torch 2.13.0 | triton_tem_add_2
 sm_90 0123456789abcdef | H100 | BLOCK_M=64 num_warps=4 | 10.00 us, heuristics 15.00 us | torch 2.13.0 | a
 sm_90 fedcba9876543210 | H100 | XBLOCK=8 | 4.00 us, heuristics 5.00 us | torch 2.13.0 | b
 """
@@ -58,7 +63,7 @@ sm_90 fedcba9876543210 | H100 | XBLOCK=8 | 4.00 us, heuristics 5.00 us | torch 2
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "net.aotbuild"
     made.mkdir()
-    content = {"kernels_version": 1, "target": "net", "kernels": [_SUM, _PRODUCT]}
+    content = {"kernels_version": 2, "target": "net", "kernels": [_SUM, _PRODUCT], "epilogues": _EPILOGUES}
     (made / "net.kernels.json").write_text(json.dumps(content))
     (tmp_path / "net.tuning").write_text(_DATABASE)
     return made
@@ -144,6 +149,11 @@ def test_table(folder: Path) -> None:
     assert lines[4].strip() == "net.py:12 in forward: return relu(self.layer(x))"
     assert "25.00 us in 3 of 3 launches a call" in lines
     assert "tuned: 1.50 times as fast as the heuristics' choices" in lines
+    assert "epilogues: 1 fused, 1 in kernels of their own" in lines
+    assert (
+        "in kernels of its own: 7.00 us a call, fused into triton_tem_add_2 8.00 us: "
+        "net.py:9 in forward: x = self.layer(x)"
+    ) in lines
 
 
 @pytest.mark.quick
@@ -168,7 +178,7 @@ def test_wrong_folders(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(AotbuildError, match=r"missing\.tuning: No such file"):
         gather(folder, tmp_path / "missing.tuning")
     description = folder / "net.kernels.json"
-    description.write_text('{"kernels_version": 2}')
+    description.write_text('{"kernels_version": 3}')
     with pytest.raises(AotbuildError, match="another version"):
         gather(folder)
     description.write_text("[")

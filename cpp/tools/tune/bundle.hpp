@@ -10,7 +10,7 @@
 namespace aotbuild::tune {
 
 // The version of the files; another is refused.
-inline constexpr int kFormat = 1;
+inline constexpr int kFormat = 2;
 
 struct Range {
   std::size_t offset = 0;

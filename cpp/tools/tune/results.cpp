@@ -127,6 +127,12 @@ std::size_t Results::finished() const {
   return count;
 }
 
+std::size_t Results::count(Status status) const {
+  std::size_t found = 0;
+  for (const auto& [place, outcome] : outcomes_) found += outcome.status == status;
+  return found;
+}
+
 void Results::append(const std::string& line) {
   const std::string text = line + "\n";
   if (write(file_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {

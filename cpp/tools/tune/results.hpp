@@ -52,7 +52,8 @@ class Results {
   const Outcome* find(const std::string& key, std::size_t candidate) const;
   void start(const std::string& key, std::size_t candidate);
   void finish(const std::string& key, std::size_t candidate, const Outcome& outcome);
-  std::size_t finished() const;  // candidates with an outcome
+  std::size_t finished() const;            // candidates with an outcome
+  std::size_t count(Status status) const;  // candidates with this one
   // Whether the fastest candidates of a kernel were compared once more.
   bool is_settled(const std::string& key) const { return settled_.count(key) != 0; }
   void settle(const std::string& key);

@@ -93,12 +93,25 @@ class Run {
     if (is_complete()) return kDone;
     Bench bench(bundle_, options_.device);
     results_.begin(bench.machine());
-    Progress progress(total, results_.finished());
+    const std::size_t before = results_.finished();
+    {
+      Progress progress(total, before);
+      if (!measure_each(bench, &progress)) {
+        std::fprintf(stderr, "aotbuild-tune: the time limit is over; the same command goes on from here\n");
+      }
+    }
+    summarize(before);
+    return kDone;
+  }
+
+ private:
+  // False: the time is over.
+  bool measure_each(Bench& bench, Progress* progress) {
     for (const Kernel* kernel : kernels_) {
       if (results_.is_settled(kernel->key)) continue;
       bool is_in_time = true;
       try {
-        is_in_time = measure(bench, *kernel, &progress);
+        is_in_time = measure(bench, *kernel, progress);
       } catch (const DeviceLost&) {
         throw;
       } catch (const detail::Error& error) {
@@ -106,15 +119,23 @@ class Run {
         std::fprintf(stderr, "aotbuild-tune: %s is left out: %s\n", kernel->name.c_str(), error.what());
         results_.settle(kernel->key);
       }
-      if (!is_in_time) {
-        std::fprintf(stderr, "aotbuild-tune: the time limit is over; the same command goes on from here\n");
-        return kDone;
-      }
+      if (!is_in_time) return false;
     }
-    return kDone;
+    return true;
   }
 
- private:
+  // `before`: how many candidates had a result when this process began.
+  void summarize(std::size_t before) const {
+    std::size_t total = 0;
+    for (const Kernel* kernel : kernels_) total += kernel->candidates.size();
+    std::fprintf(
+        stderr,
+        "aotbuild-tune: %.1f s; of %zu candidates of %zu kernels %zu measured, %zu given up as slow, %zu wrong, "
+        "%zu failed; %zu of these results were there before\n",
+        seconds_since(start_), total, kernels_.size(), results_.count(Status::kMeasured), results_.count(Status::kSlow),
+        results_.count(Status::kWrong), results_.count(Status::kFailed), before);
+  }
+
   bool is_complete() const {
     return std::all_of(kernels_.begin(), kernels_.end(),
                        [&](const Kernel* kernel) { return results_.is_settled(kernel->key); });

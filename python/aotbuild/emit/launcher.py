@@ -64,7 +64,7 @@ def render(kernel: CompiledLauncher, options: EmitOptions) -> dict[str, bytes]:
         files[f"src/{target}_{variant.isa}.cpp"] = _render(
             "kernel_variant.cpp.j2", {**context, **_grid(kernel, variant), "variant": variant}
         )
-    content = {"kernels_version": 1, "target": target, "kernels": kernel.kernels}
+    content = {"kernels_version": 2, "target": target, "kernels": kernel.kernels, "epilogues": []}
     files[f"{target}.kernels.json"] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
     files[f"{target}.manifest.json"] = _manifest(kernel, options, names, files).encode()
     return dict(sorted(files.items()))

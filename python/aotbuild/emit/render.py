@@ -96,7 +96,12 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
         with_weights = options.weights == "external"
         files[f"test/{options.target}.golden.safetensors"] = golden.encode(model, with_weights)
     if _is_for_gpu(model):
-        content = {"kernels_version": 1, "target": options.target, "kernels": model.kernels}
+        content = {
+            "kernels_version": 2,
+            "target": options.target,
+            "kernels": model.kernels,
+            "epilogues": model.epilogues,
+        }
         files[f"{options.target}.kernels.json"] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
     stubs = [f"python/{options.python_module}.pyi"] if options.python_module else []
     manifest = _manifest(model, options, names, [*files, *stubs])

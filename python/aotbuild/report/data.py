@@ -14,7 +14,7 @@ from aotbuild.tuning import database, merge
 from aotbuild.tuning.bundle import read_description
 from aotbuild.tuning.database import Database
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Epilogue:
+    """What follows templates that are alike, all launches of a call: in kernels of its own, or fused.
+
+    ``time``, ``heuristics``: in kernels of its own, and fused, in microseconds; None where the database has no line.
+    ``kernel``: that it would be fused into.
+    """
+
+    lines: Sequence[str]
+    fused: bool
+    kernel: str
+    time: float | None
+    heuristics: float | None
+
+
+@dataclass(frozen=True)
 class Report:
     """A model's kernels for one architecture, those that take the longest first.
 
@@ -87,6 +102,7 @@ class Report:
     source: str
     device: str
     rows: Sequence[Row]
+    epilogues: Sequence[Epilogue]
 
     @property
     def peak(self) -> Peak | None:
@@ -133,7 +149,12 @@ def gather(
         found = filter(None, (known.find(architecture, kernel["key"]) for kernel in kernels))
         devices = sorted({entry.device for entry in found})
         source = "measured in the model" if measured else "of the tuning database" if devices else "not known"
-        reports.append(Report(description["target"], architecture, source, ", ".join(devices), rows))
+        epilogues = [
+            _epilogue(epilogue, known)
+            for epilogue in description["epilogues"]
+            if epilogue["architecture"] == architecture
+        ]
+        reports.append(Report(description["target"], architecture, source, ", ".join(devices), rows, epilogues))
     return reports
 
 
@@ -217,3 +238,9 @@ def _row(
         len(values) or None,
         max(values, default=None),
     )
+
+
+def _epilogue(epilogue: Mapping[str, Any], known: Database) -> Epilogue:
+    entry = known.find(epilogue["architecture"], epilogue["key"])
+    kernel, time, heuristics = ("", None, None) if entry is None else (entry.kernel, entry.time, entry.heuristics)
+    return Epilogue(epilogue["lines"], epilogue["fused"], kernel, time, heuristics)

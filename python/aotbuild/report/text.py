@@ -38,6 +38,14 @@ def summary(report: Report) -> list[str]:
     lines = [f"{report.total:.2f} us in {known} of {launches} launches a call"]
     if report.gain is not None:
         lines.append(f"tuned: {report.gain:.2f} times as fast as the heuristics' choices")
+    alone = [epilogue for epilogue in report.epilogues if not epilogue.fused]
+    if report.epilogues:
+        lines.append(f"epilogues: {len(report.epilogues) - len(alone)} fused, {len(alone)} in kernels of their own")
+    for epilogue in alone:
+        times = ""
+        if epilogue.time is not None and epilogue.heuristics is not None:
+            times = f": {epilogue.time:.2f} us a call, fused into {epilogue.kernel} {epilogue.heuristics:.2f} us"
+        lines.append(f"in kernels of its own{times}: {', '.join(epilogue.lines)}")
     if report.peak is not None:
         peak = report.peak
         lines.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 from aotbuild.errors import AotbuildError
 
 # Of the files that `aotbuild-tune` reads and writes; both sides refuse another.
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "bundle.json"
 _IMAGES = "images.bin"
 _DATA = "data.bin"
@@ -53,6 +54,7 @@ class Candidate:
 class Kernel:
     """A kernel to tune.
 
+    ``launches``: of a call of the model; 0: only where an epilogue is not fused.
     ``parameters``: "pointer", "null" or Triton's type of each parameter of a launch. ``cases``: values of those that
     are not null. ``failures``: why configurations are not among the candidates.
     """
@@ -63,6 +65,20 @@ class Kernel:
     cases: Sequence[Sequence[Buffer | float]]
     candidates: Sequence[Candidate]
     failures: Sequence[str] = field(default=())
+    launches: int = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An epilogue that is fused, and the same in kernels of its own: the launches of a call that only one of them has.
+
+    ``fused``, ``alone``: how often a kernel is launched, by its key. ``name``: of the kernel that it is fused into.
+    """
+
+    key: str
+    name: str
+    fused: Mapping[str, int]
+    alone: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,7 @@ class Bundle:
     architecture: str
     versions: str
     kernels: Sequence[Kernel]
+    epilogues: Sequence[Comparison] = ()
 
 
 def write(bundle: Bundle, folder: Path, program: Path | None) -> None:
@@ -88,6 +105,7 @@ def write(bundle: Bundle, folder: Path, program: Path | None) -> None:
         "architecture": bundle.architecture,
         "versions": bundle.versions,
         "kernels": [_kernel(kernel, images, data) for kernel in bundle.kernels],
+        "epilogues": [dataclasses.asdict(comparison) for comparison in bundle.epilogues],
     }
     text = json.dumps(description, indent=1, sort_keys=True)
     identity = hashlib.sha256(text.encode() + images.content() + data.content()).hexdigest()[:16]
@@ -164,6 +182,7 @@ def _kernel(kernel: Kernel, images: _Blob, data: _Blob) -> dict[str, Any]:
             for candidate in kernel.candidates
         ],
         "failures": list(kernel.failures),
+        "launches": kernel.launches,
     }
 
 

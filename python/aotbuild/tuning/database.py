@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# The setting of a line that is for an epilogue.
+EPILOGUE_FUSION = "epilogue_fusion"
+
 _HEADER = "# aotbuild tuning database, a sorted line a kernel: see docs/tuning.md of aotbuild. Any line may go."
 _KEY = re.compile(r"(sm_\d+|compute_\d+) ([0-9a-f]{16})")
 _TIMES = re.compile(r"(\d+(?:\.\d+)?) us, heuristics (?:(\d+(?:\.\d+)?) us|fails)")
@@ -18,7 +21,7 @@ _SETTING = re.compile(r"([A-Za-z_]\w*)=(\S+)")
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: the fastest configuration that was measured for a kernel on a device.
+    """One line: the fastest configuration that was measured for a kernel, or an epilogue, on a device.
 
     ``key``: of ``keys.kernel_key``. Times in microseconds; ``heuristics``: of the choice without tuning,
     None if that does not run.
@@ -95,9 +98,15 @@ def text_of(entries: Iterable[Entry]) -> str:
     return "\n".join([_HEADER, *sorted(entry.line() for entry in entries)]) + "\n"
 
 
-def merged(database: Database, measured: Iterable[Entry]) -> Database:
-    """The database with new measurements in the place of old ones of the same kernel and device."""
+def merged(database: Database, measured: Iterable[Entry], refuted: Iterable[tuple[str, str, str]] = ()) -> Database:
+    """The database with new measurements in the place of old ones of the same kernel and device.
+
+    Args:
+        refuted: architecture, key and device of lines to drop.
+    """
     entries = {(entry.architecture, entry.key, entry.device): entry for entry in database.entries}
+    for place in refuted:
+        entries.pop(place, None)
     entries.update({(entry.architecture, entry.key, entry.device): entry for entry in measured})
     return Database(tuple(entries.values()))
 

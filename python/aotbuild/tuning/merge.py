@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from aotbuild.errors import AotbuildError
 from aotbuild.tuning import database
 from aotbuild.tuning.bundle import FORMAT, read_description
-from aotbuild.tuning.database import Database, Entry
+from aotbuild.tuning.database import EPILOGUE_FUSION, Database, Entry
 
 # A configuration has to be so much faster than the heuristics' choice to take its place: less is noise.
 _GAIN = 1.02
@@ -62,12 +63,85 @@ def read_results(path: Path, bundle_id: str) -> Results:
     return results
 
 
-def entries(description: dict[str, Any], results: Results) -> list[Entry]:
-    """A line for each kernel that has a time for the heuristics' choice or for another that is right."""
-    found = []
+@dataclass(frozen=True)
+class Compared:
+    """An epilogue's launches of a call that are fused, and those that are not: microseconds at each size.
+
+    A list is empty where a kernel has no time.
+    """
+
+    key: str
+    name: str
+    fused: Sequence[float]
+    alone: Sequence[float]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether kernels of its own are faster, by as much as a configuration has to be."""
+        if not self.fused or not self.alone:
+            return False
+        at_example = self.alone[0] <= _AT_EXAMPLE * self.fused[0]
+        return at_example and _ratio(self.alone, self.fused) <= 1 / _GAIN
+
+
+def compared(description: dict[str, Any], results: Results) -> list[Compared]:
+    """The bundle's comparisons, each kernel with its best candidate."""
+    best = {}
     for kernel in description["kernels"]:
         measured = _measured(kernel, results)
-        if not measured:
+        if measured:
+            best[kernel["key"]] = measured[_best(measured)]
+
+    def total(launches: dict[str, int]) -> list[float]:
+        if any(key not in best for key in launches):
+            return []
+        sizes = max((len(best[key]) for key in launches), default=0)
+        # A kernel whose arguments are the same at all sizes has one time.
+        return [
+            sum(n * best[key][min(size, len(best[key]) - 1)] for key, n in launches.items()) for size in range(sizes)
+        ]
+
+    return [
+        Compared(epilogue["key"], epilogue["name"], total(epilogue["fused"]), total(epilogue["alone"]))
+        for epilogue in description["epilogues"]
+    ]
+
+
+def _launches(description: dict[str, Any], alone: Iterable[str]) -> Counter[str]:
+    """How often a call launches each kernel when the epilogues with these keys are not fused."""
+    launches = Counter({kernel["key"]: kernel["launches"] for kernel in description["kernels"]})
+    keys = set(alone)
+    for epilogue in description["epilogues"]:
+        if epilogue["key"] in keys:
+            launches.subtract(epilogue["fused"])
+            launches.update(epilogue["alone"])
+    return launches
+
+
+def entries(description: dict[str, Any], results: Results) -> list[Entry]:
+    """A line for each kernel of the model that has a time for the heuristics' choice or for another that is right.
+
+    An epilogue has one if kernels of its own are faster; the model's kernels are then these.
+    """
+    found = []
+    alone = [epilogue for epilogue in compared(description, results) if epilogue.is_alone]
+    launches = _launches(description, [epilogue.key for epilogue in alone])
+    for epilogue in alone:
+        found.append(
+            Entry(
+                description["architecture"],
+                epilogue.key,
+                results.device,
+                {EPILOGUE_FUSION: False},
+                epilogue.alone[0],
+                epilogue.fused[0],
+                description["versions"],
+                epilogue.name,
+            )
+        )
+    for kernel in description["kernels"]:
+        measured = _measured(kernel, results)
+        if not measured or launches[kernel["key"]] <= 0:
             continue
         best = _best(measured)
         found.append(
@@ -109,7 +183,7 @@ def at_each_size(description: dict[str, Any], results: Results) -> list[float]:
     fastest: dict[int, float] = {}
     for kernel in description["kernels"]:
         measured = _measured(kernel, results)
-        if not measured or len(kernel["cases"]) == 1:
+        if not measured or len(kernel["cases"]) == 1 or not kernel["launches"]:
             continue
         for size, time in enumerate(measured[_best(measured)]):
             chosen[size] = chosen.get(size, 0.0) + time
@@ -136,11 +210,18 @@ def merge(path: Path, bundle: Path, files: Sequence[Path]) -> list[str]:
     if not files:
         raise AotbuildError(f"{bundle} holds no results; run aotbuild-tune over it first")
     measured: list[Entry] = []
+    refuted: list[tuple[str, str, str]] = []
     lines = []
     names = {kernel["key"]: kernel for kernel in description["kernels"]}
-    for file in files:
-        results = read_results(file, description["id"])
+    for results in _by_device(read_results(file, description["id"]) for file in files):
         measured += entries(description, results)
+        epilogues = compared(description, results)
+        refuted += [
+            (description["architecture"], epilogue.key, results.device)
+            for epilogue in epilogues
+            if epilogue.fused and epilogue.alone and not epilogue.is_alone
+        ]
+        lines += _comparisons(epilogues)
         parts = at_each_size(description, results)
         if parts:
             shown = ", ".join(f"{part:.2f}" for part in parts)
@@ -152,14 +233,41 @@ def merge(path: Path, bundle: Path, files: Sequence[Path]) -> list[str]:
             lines.append(f"{kernel['name']} with {json.dumps(kernel['candidates'][number]['config'])} {problem}")
     before = database.read(path) if path.is_file() else Database(())
     lines += [f"{path.name}:{problem.number}: {problem.reason}; the line is dropped" for problem in before.problems]
-    text = database.text_of(database.merged(before, measured).entries)
+    text = database.text_of(database.merged(before, measured, refuted).entries)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:  # what depends on it is made again otherwise
         path.write_text(text, encoding="utf-8")
-    return [*lines, *_summary(measured, len(description["kernels"]), path)]
+    in_use = _launches(description, [entry.key for entry in measured])
+    return [*lines, *_summary(measured, sum(count > 0 for count in in_use.values()), path)]
+
+
+def _by_device(files: Iterable[Results]) -> list[Results]:
+    """The results of all shards that ran on devices of one kind together."""
+    found: dict[str, Results] = {}
+    for file in files:
+        results = found.setdefault(file.device, Results(file.device))
+        results.times.update(file.times)
+        results.problems.update(file.problems)
+    return list(found.values())
+
+
+def _comparisons(epilogues: Sequence[Compared]) -> list[str]:
+    """A line for each epilogue: what its launches take fused and in kernels of their own."""
+    if not epilogues:
+        return []
+    known = [epilogue for epilogue in epilogues if epilogue.fused and epilogue.alone]
+    lines = [f"{'fused':>10}  {'alone':>10}  epilogue"]
+    for epilogue in sorted(known, key=lambda epilogue: -epilogue.fused[0]):
+        chosen = ", in kernels of its own" if epilogue.is_alone else ""
+        lines.append(f"{epilogue.fused[0]:10.2f}  {epilogue.alone[0]:10.2f}  {epilogue.name}{chosen}")
+    lines += [f"{epilogue.name}: not compared" for epilogue in epilogues if epilogue not in known]
+    faster = sum(epilogue.is_alone for epilogue in known)
+    lines.append(f"{faster} of {len(known)} epilogues that were compared are faster in kernels of their own")
+    return lines
 
 
 def _summary(measured: Iterable[Entry], kernels: int, path: Path) -> list[str]:
-    measured = sorted(measured, key=lambda entry: -(entry.heuristics or entry.time))
+    measured = [entry for entry in measured if EPILOGUE_FUSION not in entry.config]
+    measured.sort(key=lambda entry: -(entry.heuristics or entry.time))
     lines = [f"{'tuned':>10}  {'heuristics':>10}  kernel"]
     for entry in measured:
         before = f"{entry.heuristics:10.2f}" if entry.heuristics is not None else f"{'fails':>10}"

@@ -25,6 +25,19 @@ class Tuned(Protocol):
     def reason(self) -> str: ...
 
 
+class TunedEpilogue(Protocol):
+    """What lowering says about an epilogue (``inductor.cuda.epilogues.EpilogueTuning``)."""
+
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def fused(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+
+
 class Replay:
     """A database's configurations; of a path that is None or does not exist, there are none."""
 
@@ -42,7 +55,7 @@ class Replay:
         entry = self._database.find(architecture, key)
         return None if entry is None else entry.config
 
-    def report(self, target: str, kernels: Sequence[Tuned]) -> list[str]:
+    def report(self, target: str, kernels: Sequence[Tuned], epilogues: Sequence[TunedEpilogue] = ()) -> list[str]:
         """Lines for the build log: how many kernels are covered, and one warning each for what is wrong."""
         if not self._name or not kernels:
             return []
@@ -50,6 +63,9 @@ class Replay:
         if self.path is None:
             return [f"{target}: no tuning database {self._name}: {len(kernels)} kernels as the heuristics choose"]
         lines = [f"{self._name} covers {covered} of {len(kernels)} kernels"]
+        alone = sum(not epilogue.fused for epilogue in epilogues)
+        if alone:
+            lines.append(f"{self._name} keeps {alone} of {len(epilogues)} epilogues in kernels of their own")
         lines += [
             f"warning: {self._name}:{problem.number}: {problem.reason}; the line is ignored"
             for problem in self._database.problems
@@ -59,6 +75,11 @@ class Replay:
             "the heuristics' choice is used"
             for kernel in kernels
             if kernel.reason
+        ]
+        lines += [
+            f"warning: {self._name}: {epilogue.architecture} {epilogue.key}: {epilogue.reason}; the epilogue is fused"
+            for epilogue in epilogues
+            if epilogue.reason
         ]
         missing = sum(not kernel.measured and not kernel.reason for kernel in kernels)
         if missing:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +13,18 @@ import sympy
 import torch
 
 from aotbuild.capture import Captured
+from aotbuild.inductor.cuda import epilogues, templates
 from aotbuild.inductor.cuda.candidates import all_candidates
 from aotbuild.inductor.cuda.hints import BufferHint, Case
 from aotbuild.inductor.cuda.indexing import INDEX_ERROR
 from aotbuild.inductor.cuda.kernels import CompiledKernel, Config, Progress, compile_configs
-from aotbuild.inductor.cuda.lowering import kernels_to_tune
+from aotbuild.inductor.cuda.lowering import Alternative, kernels_to_tune
 from aotbuild.inductor.cuda.templates import grid_sizes
 from aotbuild.inductor.cuda.tunable import TunableKernel
 from aotbuild.inductor.cuda.wrapper import grid_numbers
 from aotbuild.program import TensorData
 from aotbuild.target import CudaTarget, cuda_target
-from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Kernel
+from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Comparison, Kernel
 
 # Floating-point values are random but for what is small: variances have to be positive, say.
 _REAL_BYTES = 1 << 16
@@ -38,7 +42,7 @@ def bundle(
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Compiles every candidate of every kernel for one architecture.
+    """Compiles every candidate of every kernel for one architecture, those for epilogues that are not fused included.
 
     Args:
         architecture: a value of CUDA_ARCHITECTURES.
@@ -46,20 +50,51 @@ def bundle(
         progress: called with the number of candidates that are compiled and that of all.
     """
     gpu = cuda_target(architecture)
-    prepared, tunable = kernels_to_tune(captured, architecture, target=target, preset=preset, options=options)
-    pairs = list(all_candidates(tunable, gpu.architecture, limit))
+    prepared, tunable, alternatives = kernels_to_tune(
+        captured,
+        architecture,
+        target=target,
+        preset=preset,
+        options=options,
+        with_alternatives=bool((options or {}).get(epilogues.OPTION, True)),
+    )
+    comparisons = [_comparison(alternative, tunable) for alternative in alternatives]
+    unique: dict[str, TunableKernel] = {}
+    for kernel in itertools.chain(tunable, *(alternative.kernels for alternative in alternatives)):
+        unique.setdefault(kernel.key, kernel)
+    pairs = list(all_candidates(list(unique.values()), gpu.architecture, limit))
     compiled = compile_configs(
         [(kernel.kernel, config) for kernel, config in pairs], gpu, processes=processes, progress=progress
     )
     values = dict(zip(prepared.input_names, captured.golden[0].inputs)) if captured.golden else {}
     values.update({name: prepared.weights[index].tensor for name, index in prepared.weight_index.items()})
     inputs = _Inputs(values, {node.name for node in prepared.module.graph.nodes if node.op == "placeholder"})
+    launches = _launches(tunable)
     kernels = []
-    for kernel in tunable:
+    for kernel in unique.values():
         results = [(config, result) for (owner, config), result in zip(pairs, compiled) if owner is kernel]
-        kernels.append(_kernel(kernel, results, inputs, _grid))
-    unique = {kernel.key: kernel for kernel in kernels if kernel.candidates}
-    return Bundle(target, gpu.name, versions, list(unique.values()))
+        made = _kernel(kernel, results, inputs, _grid)
+        kernels.append(dataclasses.replace(made, launches=launches[kernel.key]))
+    return Bundle(target, gpu.name, versions, [kernel for kernel in kernels if kernel.candidates], comparisons)
+
+
+def _comparison(alternative: Alternative, kernels: Sequence[TunableKernel]) -> Comparison:
+    before, after = _launches(kernels), _launches(alternative.kernels)
+    fused = before - after
+    (name, *_) = [
+        kernel.kernel.name
+        for kernel in sorted(kernels, key=lambda kernel: not templates.is_template(kernel.kernel.source))
+        if kernel.key in fused
+    ]
+    return Comparison(alternative.key, name, dict(fused), dict(after - before))
+
+
+def _launches(kernels: Sequence[TunableKernel]) -> Counter[str]:
+    """Of a call, by the kernel's key: kernels that differ by name alone have one."""
+    launches: Counter[str] = Counter()
+    for kernel in kernels:
+        launches[kernel.key] += len(kernel.work)
+    return launches
 
 
 def kernel_bundle(

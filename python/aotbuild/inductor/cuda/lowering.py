@@ -6,7 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,13 @@ from aotbuild.capture import Captured, node_numbers
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import adapters
 from aotbuild.inductor import lowering as cpu_lowering
-from aotbuild.inductor.cuda import decompositions, products
+from aotbuild.inductor.cuda import decompositions, epilogues, products
 from aotbuild.inductor.cuda.attention import recognised_attention
 from aotbuild.inductor.cuda.choices import one_choice
 from aotbuild.inductor.cuda.constants import constants_on_cpu
 from aotbuild.inductor.cuda.derived import SplitGraph, describe_outputs
 from aotbuild.inductor.cuda.device import declared
+from aotbuild.inductor.cuda.epilogues import EpilogueTuning
 from aotbuild.inductor.cuda.graph import DEVICE, prepare
 from aotbuild.inductor.cuda.kernels import CompiledKernel, compile_kernels
 from aotbuild.inductor.cuda.tunable import (
@@ -56,6 +57,8 @@ _OPTIONS: dict[str, Any] = {
     "triton.unique_user_kernel_names": True,
     adapters.FUSION_BENCHMARK: False,
 }
+# Keys of OPTIONS that are not TorchInductor's, or that mean something else to it.
+_OWN_OPTIONS = (products.OPTION, epilogues.OPTION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,15 @@ class LoweredCuda:
     counters: dict[str, int]
     tuning: tuple[KernelTuning, ...] = ()
     derived: tuple[str, ...] = ()
+    epilogues: tuple[EpilogueTuning, ...] = ()
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """The kernels of a model in which the templates of one ``epilogues.Epilogue`` leave it to other kernels."""
+
+    key: str
+    kernels: list[TunableKernel]
 
 
 def lower_cuda(
@@ -93,7 +105,7 @@ def lower_cuda(
 
     Args:
         architectures: values of CUDA_ARCHITECTURES ("90", "80-virtual").
-        measured: answers what tuning found for a kernel; the heuristics choose where it does not know.
+        measured: answers what tuning found for a kernel or an epilogue; the heuristics choose where it does not know.
         processes: how many kernels compile at a time; None: as many as processors and memory allow; 0: this process
             compiles them.
 
@@ -112,9 +124,14 @@ def lower_cuda(
     counters = {"exports": 1, "decompositions": 1, "lowerings": len(variants)}
     if graphs.derived is not None:
         counters["lowerings_of_weights"] = len(variants)
-    tuning = tuple(kernel for _, kernels in variants for kernel in kernels)
-    derived = () if graphs.derived is None else describe_outputs(graphs.derived)
-    return LoweredCuda(tuple(variant for variant, _ in variants), graphs.main.weights, counters, tuning, derived)
+    return LoweredCuda(
+        tuple(variant for variant, _, _ in variants),
+        graphs.main.weights,
+        counters,
+        tuple(kernel for _, kernels, _ in variants for kernel in kernels),
+        () if graphs.derived is None else describe_outputs(graphs.derived),
+        tuple(epilogue for _, _, found in variants for epilogue in found),
+    )
 
 
 def kernels_to_tune(
@@ -124,17 +141,25 @@ def kernels_to_tune(
     target: str,
     preset: str = "default",
     options: Mapping[str, Any] | None = None,
-) -> tuple[PreparedGraph, list[TunableKernel]]:
-    """The graph that ``lower_cuda`` lowers for one architecture, and the kernels that it gets.
+    with_alternatives: bool = False,
+) -> tuple[PreparedGraph, list[TunableKernel], list[Alternative]]:
+    """The graph that ``lower_cuda`` lowers for one architecture, the kernels that it gets, and those to compare with.
 
     ``weight_index`` of the graph has the weights alone, and nothing that is derived from them.
+
+    Args:
+        with_alternatives: lower the graph again for each epilogue that is fused.
     """
     gpu = cuda_target(architecture)
     with declared(gpu.architecture):
         main = prepare(captured.program, captured.state).main
-    tunable = tunable_kernels(_code(main, gpu, target, preset, options or {}))
+    code = _code(main, gpu, target, preset, options or {})
+    alternatives = [
+        Alternative(key, tunable_kernels(_code(main, gpu, target, preset, options or {}, key.__eq__)))
+        for key in (code.epilogues if with_alternatives else ())
+    ]
     index = {name: index for name, index in main.weight_index.items() if index < len(main.weights)}
-    return dataclasses.replace(main, weight_index=index), tunable
+    return dataclasses.replace(main, weight_index=index), tunable_kernels(code), alternatives
 
 
 def _variant(
@@ -146,8 +171,11 @@ def _variant(
     measured: Measured | None,
     processes: int | None,
     places: Mapping[str, int],
-) -> tuple[CudaVariant, tuple[KernelTuning, ...]]:
-    code = _code(graphs.main, gpu, target, preset, options)
+) -> tuple[CudaVariant, tuple[KernelTuning, ...], tuple[EpilogueTuning, ...]]:
+    def setting(key: str) -> Mapping[str, Any] | None:
+        return None if measured is None else measured(gpu.name, key)
+
+    code = _code(graphs.main, gpu, target, preset, options, lambda key: epilogues.is_alone(setting(key)))
     derive = CudaWrapperCode()
     if graphs.derived is not None:
         derive = _code(graphs.derived, gpu, target, preset, options).with_prefix("derive_")
@@ -161,25 +189,41 @@ def _variant(
         processes=processes,
     )
     variant = _rendered(code, derive, graphs, kernels, gpu, target, products.wants_cublaslt(options, target))
-    return variant, report(tunable, kernels[: len(tunable)], choose, gpu, places)
+    return (
+        variant,
+        report(tunable, kernels[: len(tunable)], choose, gpu, places),
+        epilogues.tuning_of(code.epilogues, setting, gpu.name, places),
+    )
 
 
 def _code(
-    prepared: PreparedGraph, gpu: CudaTarget, target: str, preset: str, options: Mapping[str, Any]
+    prepared: PreparedGraph,
+    gpu: CudaTarget,
+    target: str,
+    preset: str,
+    options: Mapping[str, Any],
+    is_alone: Callable[[str], bool] = lambda key: False,
 ) -> CudaWrapperCode:
-    """The model for one architecture: its only lowering and schedule, whatever its kernels' configurations will be."""
+    """The model for one architecture: its only lowering and schedule, whatever its kernels' configurations will be.
+
+    Args:
+        is_alone: whether templates leave the epilogue with this key to other kernels.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(declared(gpu.architecture))
         stack.enter_context(_options(preset, options))
         stack.enter_context(_standalone_backend())
         stack.enter_context(one_choice(gpu.architecture))
         stack.enter_context(decompositions.triton_scatters())
-        return _generate(prepared, target)
+        found = stack.enter_context(epilogues.scheduled(is_alone))
+        code = _generate(prepared, target)
+        code.epilogues.update(found)
+        return code
 
 
 @contextlib.contextmanager
 def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
-    settings = {name: value for name, value in options.items() if name != products.OPTION}
+    settings = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
     with cpu_lowering.inductor_options(preset, {**_OPTIONS, **settings}):
         yield
 

@@ -17,6 +17,7 @@ from torch._inductor.codegen.wrapper import SymbolicCallArg
 from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
+from aotbuild.inductor.cuda.epilogues import Epilogue
 from aotbuild.inductor.cuda.hints import Case, cases
 from aotbuild.inductor.cuda.indexing import INDEX_ERROR, report_index_errors
 from aotbuild.inductor.cuda.kernels import SCALARS, CompiledKernel, TritonKernel
@@ -42,13 +43,15 @@ class CudaWrapperCode(WrapperCode):
     """What the wrapper collected.
 
     In ``body`` the line ``launch@i@ ...`` stands for ``launches[i]`` until its kernel is compiled. ``work``: of each
-    launch of a kernel, by its name. ``counted``: the graph's nodes that it accounts for.
+    launch of a kernel, by its name. ``counted``: the graph's nodes that it accounts for. ``epilogues``: of
+    templates, by key.
     """
 
     triton_kernels: list[TritonKernel] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     work: dict[str, list[Work]] = field(default_factory=dict)
     counted: set[torch.fx.Node] = field(default_factory=set)
+    epilogues: dict[str, Epilogue] = field(default_factory=dict)
 
     def with_prefix(self, prefix: str) -> CudaWrapperCode:
         """The same with other names of kernels, to stand beside the code of another graph."""
