@@ -40,7 +40,7 @@ from torch.utils import _pytree as pytree
 from aotbuild import triton_kernels
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Method, Model
-from aotbuild.program import DTYPE_SIZES, Dim, GoldenCase, Signature, TensorData, TensorSpec
+from aotbuild.program import DTYPE_SIZES, DTYPES_OF_TORCH, Dim, GoldenCase, Signature, TensorData, TensorSpec
 
 # Sizes beyond which a dynamic dimension without an upper bound is not tested.
 _UNBOUNDED = 2**31 - 1
@@ -786,6 +786,17 @@ def _tensor_spec(path: tuple[str, ...], value: Any, symbols: _SymbolNames, is_ou
     if not is_output and not _is_contiguous(value):
         strides = tuple(stride if isinstance(stride, int) else -1 for stride in value.stride())
     return TensorSpec(path, dtype, dims, strides, value.device.type)
+
+
+def refuse_types_of_torch(signature: Signature, target: str) -> None:
+    """Raises for inputs and outputs of an element type that only RUNTIME torch has."""
+    for what, specs in (("input", signature.inputs), ("output", signature.outputs)):
+        for spec in specs:
+            if spec.dtype in DTYPES_OF_TORCH:
+                raise AotbuildError(
+                    f"{target}: {what} {spec.name!r} has the element type {spec.dtype}, for which a model has to be "
+                    "built for the CPU with RUNTIME torch; or convert it in the model"
+                )
 
 
 def _is_contiguous(value: Any) -> bool:

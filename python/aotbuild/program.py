@@ -25,7 +25,13 @@ DTYPE_SIZES: dict[str, int] = {
     "bool": 1,
     "complex64": 8,
     "complex128": 16,
+    "uint16": 2,
+    "uint32": 4,
+    "uint64": 8,
+    "complex32": 4,
 }
+# Those of them that need RUNTIME torch.
+DTYPES_OF_TORCH = frozenset({"uint16", "uint32", "uint64", "complex32"})
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ compiled in batches, many kernels to one source file, because most of a small ke
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import itertools
 import json
@@ -66,7 +67,7 @@ class Result:
 
 
 def in_child(action: Callable[[], tuple[str, str]], seconds: float) -> tuple[str, str]:
-    """The outcome of ``action``, run in a fork that ends after ``seconds``."""
+    """The outcome of ``action``, run in a fork that ends after ``seconds`` of processor time, or ten times as long."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -74,7 +75,8 @@ def in_child(action: Callable[[], tuple[str, str]], seconds: float) -> tuple[str
         quiet = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2) if not os.environ.get("SWEEP_VERBOSE") else ():
             os.dup2(quiet, stream)
-        signal.alarm(int(seconds) + 1)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.alarm(int(10 * seconds) + 1)
         try:
             outcome = action()
         except BaseException as error:
@@ -89,7 +91,7 @@ def in_child(action: Callable[[], tuple[str, str]], seconds: float) -> tuple[str
         outcome, detail = json.loads(text)
         return outcome, detail
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    if number == signal.SIGALRM:
+    if number in (signal.SIGPROF, signal.SIGALRM):
         return SLOW, f"more than {seconds:.0f} s"
     return CRASHED, signal.Signals(number).name if number else f"exit status {os.WEXITSTATUS(status)}"
 
@@ -128,7 +130,11 @@ def generate(sample: Any, folder: Path, device: str, runtime: str) -> tuple[str,
     calls = {
         "args": model.example_inputs,
         "kwargs": dict(model.example_kwargs),
-        "cases": [(list(map(_packed, case.inputs)), list(map(_packed, case.outputs))) for case in captured.golden],
+        "cases": [
+            (list(map(_packed, case.inputs)), list(map(_packed, (*case.outputs, *case.written))))
+            for case in captured.golden
+        ],
+        "written": [index for index, spec in enumerate(captured.signature.inputs) if spec.written],
         "tolerance": (captured.rtol, captured.atol),
         "random": "empty" in sample.name or _is_random(model, captured.golden[0].outputs),
         "stateful": any(weight.mutated for weight in compiled.weights),
@@ -184,8 +190,9 @@ def _is_random(model: Any, recorded: Sequence[Any]) -> bool:
     from aotbuild.capture import tensor_data
 
     torch.manual_seed(1)
+    args, kwargs = copy.deepcopy((model.example_inputs, model.example_kwargs))  # it may write to them
     with torch.no_grad():
-        again = leaves(model.module(*model.example_inputs, **model.example_kwargs))
+        again = leaves(model.module(*args, **kwargs))
     return any(tensor_data(leaf).data.tobytes() != data.data.tobytes() for leaf, data in zip(again, recorded))
 
 
@@ -322,10 +329,10 @@ def call(target: str, build: Path, folder: Path, prepare: Callable[[], Any] | No
         tensors = [unpacked(*packed) for packed in inputs]
         sizes = f"with inputs of sizes {[list(tensor.shape) for tensor in tensors]} " if number else ""
         try:
-            if number == 0:
+            if number == 0 and not recorded["written"]:
                 result = library(*_positional(recorded["args"]), **_named(recorded["kwargs"]))
             else:
-                result = library(*tensors)
+                result = [library(*tensors), *(tensors[index] for index in recorded["written"])]
         except Exception as error:
             return WRONG, f"the call {sizes}fails: {type(error).__name__}: {error}"
         expected = [unpacked(*packed) for packed in outputs]
@@ -525,7 +532,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--runtime", default="standalone", choices=RUNTIMES)
     parser.add_argument("--folder", type=Path, help="build/sweep, or build/sweep-cuda")
-    parser.add_argument("--seconds", type=float, default=60, help="limit of each stage of a sample")
+    parser.add_argument("--seconds", type=float, default=60, help="processor time for each stage of a sample")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--limit", type=int, help="stops after so many samples; the next run goes on")
     parser.add_argument("--part", default="1/1", help="I/N: the I-th of N parts of the samples, for several processes")

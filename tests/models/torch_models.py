@@ -17,7 +17,7 @@ from aotbuild import Model
 
 
 def decompositions() -> Model:
-    """Linear algebra, sizes that are known only after a run, and outputs in other orders than row-major."""
+    """Linear algebra, sizes known only after a run, outputs in other orders than row-major and of libtorch's types."""
     torch.manual_seed(0)
 
     def f(_: Any, x: Tensor, ids: Tensor) -> Any:
@@ -32,6 +32,8 @@ def decompositions() -> Model:
             "determinant": sign * logarithm.exp(),
             "unique": torch.unique(ids),
             "exponential": torch.linalg.matrix_exp(square / 10),
+            "short": torch.complex(x, -x).chalf(),
+            "unsigned": ids.to(torch.uint64),
         }
 
     return Model(

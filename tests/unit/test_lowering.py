@@ -117,7 +117,9 @@ def test_what_needs_eigen_is_refused_where_there_is_none() -> None:
     [
         (lambda x: x.to_sparse(), ["output 'output' is a tensor of layout sparse_coo", "to_dense()"]),
         (lambda x: x[0].masked_select(x > 0), ["sizes [2] with a mask of sizes [2, 2]", "x.expand_as(mask)"]),
-        (lambda x: x.to(torch.uint32), ["output 'output' has the element type uint32", "convert it in the model"]),
+        (lambda x: x.to(torch.uint32), ["output 'output' has the element type uint32", "RUNTIME torch"]),
+        (lambda x: x.chalf().sin().cfloat(), ["the model computes tensors of complex32", "use complex64"]),
+        (lambda x: x.to(torch.float8_e5m2), ["output 'output' has the element type float8_e5m2", "convert it in the"]),
     ],
 )
 def test_what_would_not_run_is_refused(function: Callable[[Tensor], Tensor], phrases: list[str]) -> None:

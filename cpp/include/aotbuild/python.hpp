@@ -91,6 +91,9 @@ inline aotbuild_dtype from_numpy_dtype(const py::dtype& dtype, const std::string
 }
 
 inline py::dtype to_numpy_dtype(aotbuild_dtype dtype, const std::string& what) {
+  if (dtype == dtype_v<complex32>) {
+    throw py::type_error(what + " is complex32, which NumPy does not have: pass torch tensors to get torch tensors");
+  }
   if (dtype.code != AOTBUILD_BFLOAT) return py::dtype(dtype_name(dtype));
   try {
     return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));

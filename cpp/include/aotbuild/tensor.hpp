@@ -103,6 +103,16 @@ inline bfloat16::bfloat16(float value) {
   bits = static_cast<std::uint16_t>(rounded >> 16);
 }
 
+// A complex number of two float16, as it is stored. Convert to std::complex<float> to compute with it.
+struct complex32 {
+  float16 real;
+  float16 imag;
+
+  complex32() = default;
+  explicit complex32(std::complex<float> value) : real(value.real()), imag(value.imag()) {}
+  explicit operator std::complex<float>() const { return {static_cast<float>(real), static_cast<float>(imag)}; }
+};
+
 // The element type `T` as the C ABI and DLPack number it.
 template <typename T>
 struct dtype_of;
@@ -117,7 +127,11 @@ template <> struct dtype_of<std::int32_t> { static constexpr aotbuild_dtype valu
 template <> struct dtype_of<std::int16_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 16, 1}; };
 template <> struct dtype_of<std::int8_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 8, 1}; };
 template <> struct dtype_of<std::uint8_t> { static constexpr aotbuild_dtype value{AOTBUILD_UINT, 8, 1}; };
+template <> struct dtype_of<std::uint16_t> { static constexpr aotbuild_dtype value{AOTBUILD_UINT, 16, 1}; };
+template <> struct dtype_of<std::uint32_t> { static constexpr aotbuild_dtype value{AOTBUILD_UINT, 32, 1}; };
+template <> struct dtype_of<std::uint64_t> { static constexpr aotbuild_dtype value{AOTBUILD_UINT, 64, 1}; };
 template <> struct dtype_of<bool> { static constexpr aotbuild_dtype value{AOTBUILD_BOOL, 8, 1}; };
+template <> struct dtype_of<complex32> { static constexpr aotbuild_dtype value{AOTBUILD_COMPLEX, 32, 1}; };
 template <> struct dtype_of<std::complex<float>> { static constexpr aotbuild_dtype value{AOTBUILD_COMPLEX, 64, 1}; };
 template <> struct dtype_of<std::complex<double>> { static constexpr aotbuild_dtype value{AOTBUILD_COMPLEX, 128, 1}; };
 // clang-format on

@@ -40,6 +40,8 @@ template <typename T>
 struct is_complex : std::false_type {};
 template <typename T>
 struct is_complex<std::complex<T>> : std::true_type {};
+template <>
+struct is_complex<complex32> : std::true_type {};
 
 }  // namespace detail
 
@@ -161,7 +163,9 @@ namespace detail {
 
 template <typename T>
 auto widen(T value) {
-  if constexpr (is_complex<T>::value) {
+  if constexpr (std::is_same_v<T, complex32>) {
+    return std::complex<double>(static_cast<std::complex<float>>(value));
+  } else if constexpr (is_complex<T>::value) {
     return std::complex<double>(value);
   } else if constexpr (std::is_integral_v<T>) {
     return static_cast<long double>(value);  // holds every std::int64_t

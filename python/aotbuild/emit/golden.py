@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from aotbuild.emit import safetensors
 from aotbuild.program import CompiledModel, GoldenCase, Signature, TensorData
 
-_REAL = {"complex64": "float32", "complex128": "float64"}
+_REAL = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 
 
 def encode(model: CompiledModel, with_weights: bool) -> bytes:

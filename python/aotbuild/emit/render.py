@@ -30,6 +30,10 @@ _CPP_TYPES = {
     "bool": "bool",
     "complex64": "std::complex<float>",
     "complex128": "std::complex<double>",
+    "uint16": "std::uint16_t",
+    "uint32": "std::uint32_t",
+    "uint64": "std::uint64_t",
+    "complex32": "aotbuild::complex32",
 }
 
 _C_DTYPES = {
@@ -45,6 +49,10 @@ _C_DTYPES = {
     "bool": "{AOTBUILD_BOOL, 8, 1}",
     "complex64": "{AOTBUILD_COMPLEX, 64, 1}",
     "complex128": "{AOTBUILD_COMPLEX, 128, 1}",
+    "uint16": "{AOTBUILD_UINT, 16, 1}",
+    "uint32": "{AOTBUILD_UINT, 32, 1}",
+    "uint64": "{AOTBUILD_UINT, 64, 1}",
+    "complex32": "{AOTBUILD_COMPLEX, 32, 1}",
 }
 
 _WEIGHTS_MODES = {"embed": "kEmbed", "file": "kFile", "external": "kExternal"}

@@ -25,6 +25,9 @@ _DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
     "complex64": "C64",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
 }
 
 
@@ -36,7 +39,7 @@ def encode(tensors: Iterable[tuple[str, TensorData]]) -> bytes:
     """The bytes of a safetensors file with ``tensors``.
 
     Raises:
-        AotbuildError: for a dtype that the format lacks (complex128), naming the tensor.
+        AotbuildError: for a dtype that the format lacks (complex128, complex32), naming the tensor.
     """
     ordered = sorted(tensors, key=lambda item: _place(item[1]))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_DTYPES = {"bool": "np.bool_", "bfloat16": "Any"}  # NumPy has no bfloat16
+_DTYPES = {"bool": "np.bool_", "bfloat16": "Any", "complex32": "Any"}  # NumPy has neither of the last two
 
 
 @dataclass

@@ -80,7 +80,7 @@ def _pairs(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _real_type(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.complex128 else torch.float32
+    return dtype.to_real()
 
 
 def _wrapped(dim: int, ndim: int) -> int:

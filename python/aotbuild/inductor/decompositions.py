@@ -74,7 +74,7 @@ def _conjugate(self: Tensor) -> Tensor:
     return _complex(parts[..., 0], -parts[..., 1])
 
 
-_PARTS = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+_PARTS = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def _converted(self: Tensor, *, dtype: torch.dtype | None = None, **options: Any) -> Any:

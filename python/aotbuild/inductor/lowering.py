@@ -118,6 +118,8 @@ def lower(
     counters = Counters()
     unit = f"{target}.{method}" if method else target
     _refuse_triton_kernels(captured, unit)
+    if runtime == "standalone":
+        capture.refuse_types_of_torch(captured.signature, unit)
     registered = custom_kernels.registered_operators()
     prepared = prepare(captured.program, list(registered), captured.state)
     counters.decompositions += 1
@@ -144,6 +146,8 @@ def lower(
         stack.enter_context(_vector_isa(isas[0]))
         graph = _lower_graph(prepared, fake_mode)
         counters.lowerings += 1
+        if runtime == "standalone":
+            _refuse_short_complex(graph, unit)
         StandaloneCppWrapper.weight_index = prepared.weight_index
         StandaloneCppWrapper.weight_count = len(prepared.weights)
         linked = {operator: kernel.linked_name(target) for operator, kernel in registered.items()}
@@ -364,6 +368,15 @@ def _refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: s
         "  or write a kernel: aotbuild.register_kernel(operator, declaration, sources), see docs/custom-kernels.md.",
     ]
     raise AotbuildError("\n".join(lines))
+
+
+def _refuse_short_complex(graph: GraphLowering, target: str) -> None:
+    """Views of pairs of float16 as complex numbers are no memory of their own, which the wrapper would refuse."""
+    if any(buffer.maybe_get_dtype() == torch.complex32 for buffer in graph.buffers):
+        raise AotbuildError(
+            f"{target}: the model computes tensors of complex32, which the standalone runtime does not have; use "
+            "complex64, or RUNTIME torch"
+        )
 
 
 def _operator_name(function: str, graph: GraphLowering) -> str:

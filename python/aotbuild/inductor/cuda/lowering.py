@@ -16,7 +16,7 @@ from torch._inductor.debug import DebugContext
 from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 
-from aotbuild.capture import Captured, node_numbers
+from aotbuild.capture import Captured, node_numbers, refuse_types_of_torch
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import adapters
 from aotbuild.inductor import lowering as cpu_lowering
@@ -114,6 +114,7 @@ def lower_cuda(
             once), or kernels that do not compile.
     """
     targets = [cuda_target(text) for text in architectures]
+    refuse_types_of_torch(captured.signature, target)
     with declared(targets[0].architecture):  # what a hand-written kernel writes to is read from its compiled form
         graphs = prepare(captured.program, captured.state)
     places = node_numbers(captured.program)
