@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests with each supported release of torch: `make test-torch-versions`. Each has an environment in build/torch with that
-# torch, several GB with the CUDA packages that most releases come with; everything else is .venv's. Prints a table.
-# VERSIONS="2.14.1" limits it to some; `make clean` removes the environments.
+# torch, several GB with the CUDA packages that most releases come with; everything else is .venv's. Prints a table of
+# each release's last run. VERSIONS="2.14.1" limits it to some; `make clean` removes the environments.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 cd "$ROOT"
@@ -48,17 +48,17 @@ PYTHON
   tests models --zoo "$ZOO" tests/models/test_zoo.py
 done
 
-.venv/bin/python - "$reports" "${versions[@]}" <<'PYTHON'
+.venv/bin/python - "$reports" <<'PYTHON'
 import pathlib, sys, xml.etree.ElementTree as xml
 columns = ("passed", "failed", "skipped", "seconds")
 print(f"\n| torch | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
-for version in sys.argv[2:]:
-    suites = [suite for file in pathlib.Path(sys.argv[1], version).glob("*.xml") for suite in xml.parse(file).iter("testsuite")]
+for release in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    suites = [suite for file in release.glob("*.xml") for suite in xml.parse(file).iter("testsuite")]
     total, failures, errors, skipped = (
         sum(int(suite.attrib[key]) for suite in suites) for key in ("tests", "failures", "errors", "skipped")
     )
     bad, seconds = failures + errors, sum(float(suite.attrib["time"]) for suite in suites)
-    print(f"| {version} | {total - bad - skipped} | {bad} | {skipped} | {seconds:.0f} |")
+    print(f"| {release.name} | {total - bad - skipped} | {bad} | {skipped} | {seconds:.0f} |")
 PYTHON
 
 if ((${#failed[@]} > 0)); then

@@ -177,7 +177,9 @@ function(_aotbuild_torch_runtime kind target out)
   add_library(${alias} ALIAS ${name})
   target_link_libraries(${name} PUBLIC ${runtime} PRIVATE aotbuild::torch)
   _aotbuild_prefix_maps(maps)
-  target_compile_options(${name} PRIVATE -std=c++20 ${maps} "$<$<STREQUAL:$<CONFIG>,>:-O2>")
+  # A feature and no option: that would stand before the C++17 that the runtime asks its users for, and lose.
+  target_compile_features(${name} PRIVATE cxx_std_20)
+  target_compile_options(${name} PRIVATE ${maps} "$<$<STREQUAL:$<CONFIG>,>:-O2>")
   _aotbuild_library_properties(${name})
 endfunction()
 
