@@ -17,8 +17,7 @@ from aotbuild.tuning.database import EPILOGUE_FUSION, Database, Entry
 # A configuration has to be so much faster than the heuristics' choice to take its place: less is noise.
 _GAIN = 1.02
 # Of one that is better on the mean over several sizes: how much slower than the heuristics' choice it may be at the
-# example's size. On an H100 a decoder block's kernels took 0.6% longer at the example's 100 tokens with this than
-# with 1.0, and 11% less at 640 (benchmarks/results/h100-tuning.txt).
+# example's size. At 1.0 what is much faster at all other sizes would lose to noise at one.
 _AT_EXAMPLE = 1.05
 
 
