@@ -1,7 +1,9 @@
 """Models quantized with torchao: built for the CPU, compared with the quantized model in eager PyTorch.
 
 Needs torchao (``pip install torchao --no-deps``), which is no dependency of aotbuild or of its tests. Prints for each
-configuration the largest error against eager, the bytes of the weights file, and the latency on one thread.
+configuration the largest error against eager and the bytes of the weights file, and the latency on one thread for
+several numbers of rows. The calls of the library, of the quantized model in eager PyTorch and of the float32 model take
+turns, so that what else the machine does is in all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,9 @@ from harness import machine, save, table
 ROOT = Path(__file__).parents[1]
 INT4: Any = vars(torch)["int4"]  # the stubs of torch lack it
 BUILD = ROOT / "build" / "bench" / "quantized"
-NAMES = ("float32", "int8_weights", "int8_dynamic", "int4_weights")
+NAMES = ("float32", "int8_weights", "int8_dynamic", "int4_weights", "int4_dynamic")
+ROWS = (1, 8, 64)
+ROUNDS = 60
 MODEL = """\
 import sys
 sys.path.insert(0, {benchmarks!r})
@@ -81,6 +85,14 @@ def int4_weights() -> Any:
     return quantized(lambda torchao: torchao.IntxWeightOnlyConfig(weight_dtype=INT4, granularity=torchao.PerGroup(64)))
 
 
+def int4_dynamic() -> Any:
+    return quantized(
+        lambda torchao: torchao.Int8DynamicActivationIntxWeightConfig(
+            weight_dtype=INT4, weight_granularity=torchao.PerGroup(64)
+        )
+    )
+
+
 def build() -> None:
     """One shared library for each configuration."""
     source = BUILD / "source"
@@ -96,44 +108,49 @@ def build() -> None:
     subprocess.run(["cmake", "--build", str(BUILD)], check=True, stdout=subprocess.DEVNULL)
 
 
-def milliseconds(call: Callable[[torch.Tensor], Any], x: torch.Tensor) -> float:
-    seconds = []
-    for _ in range(60):
-        start = time.perf_counter()
-        call(x)
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(seconds[10:])
+def milliseconds(calls: Sequence[Callable[[torch.Tensor], Any]], x: torch.Tensor) -> list[float]:
+    """The median time of each call."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(ROUNDS):
+        for call, taken in zip(calls, seconds, strict=True):
+            start = time.perf_counter()
+            call(x)
+            taken.append(time.perf_counter() - start)
+    return [round(1e3 * statistics.median(taken[ROUNDS // 6 :]), 3) for taken in seconds]
+
+
+def measure(name: str) -> dict[str, Any]:
+    import aotbuild
+
+    module, original = globals()[name]().module, float32().module
+    library = aotbuild.load(BUILD / f"lib{name}.so", num_threads=1)
+    errors = []
+    latency = {}
+    for rows in ROWS:
+        x = torch.randn(rows, 512)
+        expected = module(x)
+        errors.append(float((library(x) - expected).abs().max() / expected.abs().max()))
+        ours, eager, full = milliseconds((library, module, original), x)
+        latency[str(rows)] = {"aotbuild_ms": ours, "eager_ms": eager, "eager_float32_ms": full}
+    weights = BUILD / f"{name}.aotbuild" / f"{name}.safetensors"
+    return {"largest_error": max(errors), "weights_bytes": weights.stat().st_size, "rows": latency}
 
 
 def main() -> None:
-    import aotbuild
-
     torch.set_num_threads(1)
     build()
-    results = {}
-    for name in NAMES:
-        module = globals()[name]().module
-        library = aotbuild.load(BUILD / f"lib{name}.so", num_threads=1)
-        with torch.no_grad():
-            errors = []
-            for rows in (1, 8, 64):
-                x = torch.randn(rows, 512)
-                expected = module(x)
-                errors.append(float((library(x) - expected).abs().max() / expected.abs().max()))
-            x = torch.randn(8, 512)
-            results[name] = {
-                "largest_error": max(errors),
-                "weights_bytes": (BUILD / f"{name}.aotbuild" / f"{name}.safetensors").stat().st_size,
-                "aotbuild_ms": round(milliseconds(library, x), 3),
-                "eager_ms": round(milliseconds(module, x), 3),
-            }
-    header = ["one thread, 8 rows", "error", "weights file", "aotbuild", "eager, quantized"]
-    lines = []
+    with torch.no_grad():
+        results = {name: measure(name) for name in NAMES}
+    sizes, latencies = [], []
     for name, figures in results.items():
-        size, ours, eager = (figures[key] for key in ("weights_bytes", "aotbuild_ms", "eager_ms"))
-        error = f"{figures['largest_error']:.1e}"
-        lines.append([name, error, f"{size / 1e6:.2f} MB", f"{ours:.2f} ms", f"{eager:.2f} ms"])
-    print(table(header, lines))
+        sizes.append([name, f"{figures['largest_error']:.1e}", f"{figures['weights_bytes'] / 1e6:.2f} MB"])
+        for rows, times in figures["rows"].items():
+            ours, eager, full = times.values()
+            ratios = [f"{ours / eager:.2f}", f"{ours / full:.2f}"]
+            latencies.append([name, rows, *(f"{value:.2f} ms" for value in (ours, eager, full)), *ratios])
+    print(table(["", "error", "weights file"], sizes))
+    kinds = ["aotbuild", "eager", "eager float32", "of eager", "of eager float32"]
+    print(table(["one thread", "rows", *kinds], latencies))
     print(save("quantized", {"machine": machine(), "configurations": results}))
 
 

@@ -67,6 +67,14 @@ void context_mlp(CallContext& context, int slot, AtenTensorHandle input, AtenTen
   context.weights.mlp(number).run(context.workspace, *input, *output);
 }
 
+void context_quantized_linear(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
+  const char* const function = "context_quantized_linear";
+  const std::size_t number = number_of(context, &MethodSpec::quantized, slot, context.weights.quantized_count(),
+                                       function, "quantized linear layer");
+  if (input == nullptr || output == nullptr) fail(function, "a tensor is null");
+  context.weights.quantized(number).run(context.workspace, *input, *output);
+}
+
 void context_convolution(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
   const std::size_t number = number_of(context, &MethodSpec::convolutions, slot, context.weights.convolution_count(),
                                        "context_convolution", "convolution");

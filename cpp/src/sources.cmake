@@ -23,6 +23,8 @@ set(AOTBUILD_RUNTIME_SOURCES
     mlp.cpp
     model.cpp
     onednn.cpp
+    quantized.cpp
+    quantized_kernels.cpp
     row_product.cpp
     safetensors.cpp
     shim_constants.cpp

@@ -16,6 +16,9 @@ namespace aotbuild::detail {
 
 namespace {
 
+// Of weights with four bits as they are stored.
+constexpr aotbuild_dtype kPackedBits = {AOTBUILD_UINT, 8, 1};
+
 // A weight as a source offers it.
 struct Candidate {
   aotbuild_dtype dtype;
@@ -126,9 +129,10 @@ class WeightSet::Loader {
         candidates.emplace(info.name, Candidate{info.dtype, dtype_name(info.dtype), shape, {}, nullptr, 0, false});
         continue;
       }
-      candidates.emplace(info.name, Candidate{info.dtype,
-                                              dtype_name(info.dtype),
-                                              std::vector<std::int64_t>(info.shape, info.shape + info.ndim),
+      const aotbuild_dtype dtype = weight.four_bits ? kPackedBits : info.dtype;
+      candidates.emplace(info.name, Candidate{dtype,
+                                              dtype_name(dtype),
+                                              stored_shape(i),
                                               {},
                                               spec_.embedded_weights + weight.offset,
                                               weight.nbytes,
@@ -223,6 +227,50 @@ class WeightSet::Loader {
     }
   }
 
+  // The shape of a weight as the library and its weights file have it; with four bits of type uint8.
+  std::vector<std::int64_t> stored_shape(std::size_t i) const {
+    const aotbuild_weight_info& info = info_.weights[i];
+    std::vector<std::int64_t> shape(info.shape, info.shape + info.ndim);
+    if (spec_.weights[i].four_bits) shape.back() /= 2;
+    return shape;
+  }
+
+  // A weight of four bits: two values to a byte already, or as a state_dict has it, a value to a byte.
+  void place_four_bits(std::size_t i, const Candidate& candidate) {
+    const aotbuild_weight_info& info = info_.weights[i];
+    const std::size_t nbytes = spec_.weights[i].nbytes;
+    Storage& storage = *describe(i).storage;
+    storage.nbytes = nbytes;
+    storage.data = const_cast<void*>(candidate.data);
+    file_memory_[i] = candidate.is_file_memory;
+    const auto ndim = static_cast<std::int64_t>(candidate.shape.size());
+    const bool is_dense =
+        candidate.strides.empty() || is_contiguous(ndim, candidate.shape.data(), candidate.strides.data());
+    if (candidate.dtype == kPackedBits && candidate.shape == stored_shape(i) && is_dense) return;
+    const bool has_shape = ndim == info.ndim && std::equal(candidate.shape.begin(), candidate.shape.end(), info.shape);
+    if (candidate.dtype != info.dtype || !has_shape || !is_dense) {
+      const std::vector<std::int64_t> stored = stored_shape(i);
+      bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, " and shape ",
+          format_dims(ndim, candidate.shape.data()), ", expected contiguous ", dtype_name(info.dtype), " ",
+          format_dims(info.ndim, info.shape), ", or two values to a byte as uint8 ",
+          format_dims(info.ndim, stored.data()));
+    }
+    set_.copies_.emplace_back(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));
+    storage.data = set_.copies_.back().get();
+    file_memory_[i] = false;
+    const auto* from = static_cast<const std::int8_t*>(candidate.data);
+    auto* to = static_cast<std::uint8_t*>(storage.data);
+    for (std::size_t k = 0; k < 2 * nbytes; ++k) {
+      if (from[k] >= -8 && from[k] <= 7) continue;
+      bad("weight '", info.name, "' in ", description_, " has the value ", static_cast<int>(from[k]),
+          ", but the model was built with weights of 4 bits, from -8 to 7; quantize the checkpoint as the model");
+    }
+    for (std::size_t k = 0; k < nbytes; ++k) {
+      const std::int8_t* block = from + k / 16 * 32 + k % 16;
+      to[k] = static_cast<std::uint8_t>((block[0] & 15) | (block[16] & 15) << 4);
+    }
+  }
+
   // The tensor of a weight, without data.
   Tensor& describe(std::size_t i) {
     const aotbuild_weight_info& info = info_.weights[i];
@@ -241,6 +289,7 @@ class WeightSet::Loader {
   }
 
   void place(std::size_t i, const Candidate& candidate) {
+    if (spec_.weights[i].four_bits) return place_four_bits(i, candidate);
     const aotbuild_weight_info& info = info_.weights[i];
     if (candidate.dtype != info.dtype) {
       bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, ", expected ",
@@ -378,6 +427,13 @@ class WeightSet::Loader {
       set_.convolutions_.emplace_back(convolution, *constant(convolution.weight), constant(convolution.bias), norm,
                                       set_.arena_);
       if (set_.convolutions_.back().is_packed()) release(convolution.weight);
+    }
+    set_.quantized_.reserve(spec_.quantized_count);
+    for (std::size_t slot = 0; slot < spec_.quantized_count; ++slot) {
+      const QuantizedLinearSpec& layer = spec_.quantized[slot];
+      set_.quantized_.emplace_back(layer, *constant(layer.weight), spec_.weights[layer.weight].four_bits,
+                                   constant(layer.scale), constant(layer.zero_point), set_.arena_);
+      if (set_.quantized_.back().is_packed()) release(layer.weight);
     }
   }
 

@@ -13,6 +13,7 @@
 #include "linear.hpp"
 #include "mapped_file.hpp"
 #include "mlp.hpp"
+#include "quantized.hpp"
 #include "tensor.hpp"
 #include "workspace.hpp"
 
@@ -40,6 +41,8 @@ class WeightSet {
   const PackedMlp& mlp(std::size_t slot) const { return mlps_[slot]; }
   std::size_t convolution_count() const { return convolutions_.size(); }
   const PackedConvolution& convolution(std::size_t slot) const { return convolutions_[slot]; }
+  std::size_t quantized_count() const { return quantized_.size(); }
+  const QuantizedLinear& quantized(std::size_t slot) const { return quantized_[slot]; }
 
  private:
   class Loader;
@@ -55,6 +58,7 @@ class WeightSet {
   std::vector<BlockedLinear> linears_;
   std::vector<PackedMlp> mlps_;
   std::vector<PackedConvolution> convolutions_;
+  std::vector<QuantizedLinear> quantized_;
 };
 
 }  // namespace aotbuild::detail

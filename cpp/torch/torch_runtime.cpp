@@ -144,6 +144,10 @@ void context_mlp(TorchCall& call, int slot, AtenTensorHandle input, AtenTensorHa
   context_mlp(call.context(), slot, to_own(input).get(), to_own(output).get());
 }
 
+void context_quantized_linear(TorchCall& call, int slot, AtenTensorHandle input, AtenTensorHandle output) {
+  context_quantized_linear(call.context(), slot, to_own(input).get(), to_own(output).get());
+}
+
 void context_convolution(TorchCall& call, int slot, AtenTensorHandle input, AtenTensorHandle output) {
   context_convolution(call.context(), slot, to_own(input).get(), to_own(output).get());
 }

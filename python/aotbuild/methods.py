@@ -16,6 +16,7 @@ from aotbuild.program import (
     Method,
     Mlp,
     Numbering,
+    QuantizedLinear,
     Signature,
     Variant,
     Weight,
@@ -40,6 +41,7 @@ class LoweredMethod:
     mlps: tuple[Mlp, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
     derived: tuple[str, ...] = ()
+    quantized: tuple[QuantizedLinear, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Joined:
     linears: tuple[Linear, ...]
     mlps: tuple[Mlp, ...]
     convolutions: tuple[Convolution, ...]
+    quantized: tuple[QuantizedLinear, ...]
 
 
 def join(parts: Sequence[LoweredMethod]) -> Joined:
@@ -62,6 +65,7 @@ def join(parts: Sequence[LoweredMethod]) -> Joined:
     all_numbers = [tuple(_add_weight(weights, weight, part.name) for weight in part.weights) for part in parts]
     texts = dict.fromkeys(text for part in parts for text in part.derived)
     derived = {text: len(weights) + position for position, text in enumerate(texts)}
+    quantized = _Layers[QuantizedLinear](lambda layer: replace(layer, m_hint=0), _larger_hint)
     methods = []
     for part, numbers in zip(parts, all_numbers, strict=True):
         numbering = Numbering(
@@ -72,9 +76,17 @@ def join(parts: Sequence[LoweredMethod]) -> Joined:
                 for mlp in part.mlps
             ),
             tuple(convolutions.add(_renumber_convolution(layer, numbers)) for layer in part.convolutions),
+            tuple(quantized.add(_renumber_quantized(layer, numbers)) for layer in part.quantized),
         )
         methods.append(Method(part.name, part.signature, part.variants, part.golden, numbering))
-    return Joined(tuple(methods), tuple(weights), tuple(linears.all), tuple(mlps.all), tuple(convolutions.all))
+    return Joined(
+        tuple(methods),
+        tuple(weights),
+        tuple(linears.all),
+        tuple(mlps.all),
+        tuple(convolutions.all),
+        tuple(quantized.all),
+    )
 
 
 def _add_weight(weights: list[Weight], weight: Weight, method: str) -> int:
@@ -120,7 +132,10 @@ class _Layers(Generic[Layer]):
         return index
 
 
-def _larger_hint(a: Linear, b: Linear) -> Linear:
+Hinted = TypeVar("Hinted", Linear, QuantizedLinear)
+
+
+def _larger_hint(a: Hinted, b: Hinted) -> Hinted:
     return a if a.m_hint >= b.m_hint else b
 
 
@@ -131,6 +146,11 @@ def _without_hints(mlp: Mlp) -> Hashable:
 def _renumber_linear(linear: Linear, numbers: Sequence[int]) -> Linear:
     biases = tuple(None if bias is None else numbers[bias] for bias in linear.biases)
     return replace(linear, weights=tuple(numbers[weight] for weight in linear.weights), biases=biases)
+
+
+def _renumber_quantized(layer: QuantizedLinear, numbers: Sequence[int]) -> QuantizedLinear:
+    scale, zero_point = (None if index is None else numbers[index] for index in (layer.scale, layer.zero_point))
+    return replace(layer, weight=numbers[layer.weight], scale=scale, zero_point=zero_point)
 
 
 def _renumber_convolution(layer: Convolution, numbers: Sequence[int]) -> Convolution:

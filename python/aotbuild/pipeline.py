@@ -216,7 +216,7 @@ def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: 
         return vars(join(parts))
     (part,) = parts
     method = Method(part.name, part.signature, part.variants, part.golden)
-    layers = {name: getattr(part, name) for name in ("weights", "linears", "mlps", "convolutions")}
+    layers = {name: getattr(part, name) for name in ("weights", "linears", "mlps", "convolutions", "quantized")}
     return {"methods": (method,), **layers}
 
 
@@ -263,7 +263,7 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
 
 def _layers(lowered: Any) -> dict[str, Any]:
     """The layers that the CPU's runtime runs itself; what a GPU derives from weights."""
-    names = ("linears", "mlps", "convolutions", "derived")
+    names = ("linears", "mlps", "convolutions", "quantized", "derived")
     return {name: getattr(lowered, name) for name in names if hasattr(lowered, name)}
 
 

@@ -129,6 +129,22 @@ class Mlp:
 
 
 @dataclass(frozen=True)
+class QuantizedLinear:
+    """A linear layer over quantized constant weights (``QuantizedLinearSpec`` of detail/spec.h).
+
+    Indices into the weights; ``scale`` and ``zero_point`` may be missing. ``bits``: of the weights' values.
+    """
+
+    weight: int
+    scale: int | None
+    zero_point: int | None
+    group: int
+    bits: int = 8
+    integers: bool = False
+    m_hint: int = 1
+
+
+@dataclass(frozen=True)
 class BatchNorm:
     """Running statistics that are folded into a convolution when weights are loaded: indices into the weights."""
 
@@ -212,6 +228,7 @@ class Numbering:
     linears: tuple[int, ...]
     mlps: tuple[int, ...]
     convolutions: tuple[int, ...]
+    quantized: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +257,7 @@ class CompiledModel:
     linears: tuple[Linear, ...] = ()
     mlps: tuple[Mlp, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
+    quantized: tuple[QuantizedLinear, ...] = ()
     custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
     session: tuple[tuple[str, GoldenCase], ...] = ()
     rtol: float = 1e-4

@@ -20,7 +20,10 @@ namespace aotbuild::testing {
 inline constexpr aotbuild_dtype kFloat = {AOTBUILD_FLOAT, 32, 1};
 inline constexpr aotbuild_dtype kDouble = {AOTBUILD_FLOAT, 64, 1};
 inline constexpr aotbuild_dtype kLong = {AOTBUILD_INT, 64, 1};
+inline constexpr aotbuild_dtype kByte = {AOTBUILD_INT, 8, 1};
+inline constexpr aotbuild_dtype kInt = {AOTBUILD_INT, 32, 1};
 inline constexpr std::int32_t kFloat32 = 6;
+inline constexpr std::int32_t kInt32 = 3;
 
 // The same values for the same seed on every machine.
 inline std::vector<float> random_values(std::size_t count, std::uint32_t seed) {
@@ -59,13 +62,20 @@ class ModelBuilder {
   }
   ModelBuilder& weight(const char* name, std::vector<std::int64_t> shape, const std::vector<float>& values,
                        bool mutated = false, bool required = true) {
-    shapes_.push_back(std::move(shape));
-    const std::size_t nbytes = values.size() * sizeof(float);
-    weight_infos_.push_back({name, kFloat, static_cast<std::int32_t>(shapes_.back().size()), shapes_.back().data()});
-    weights_.push_back({blob_.size(), nbytes, mutated, required, nullptr});
-    const std::size_t at = blob_.size();
-    blob_.resize(at + (nbytes + 63) / 64 * 64);
-    if (nbytes != 0) std::memcpy(blob_.data() + at, values.data(), nbytes);
+    add_weight(name, kFloat, std::move(shape), values.data(), values.size() * sizeof(float));
+    weights_.back().mutated = mutated;
+    weights_.back().required = required;
+    return *this;
+  }
+  // With `four_bits`, `values` are two to a byte.
+  ModelBuilder& byte_weight(const char* name, std::vector<std::int64_t> shape, const std::vector<std::int8_t>& values,
+                            bool four_bits = false) {
+    add_weight(name, kByte, std::move(shape), values.data(), values.size());
+    weights_.back().four_bits = four_bits;
+    return *this;
+  }
+  ModelBuilder& quantized(const detail::QuantizedLinearSpec& layer) {
+    quantized_.push_back(layer);
     return *this;
   }
   ModelBuilder& aliases(const char* const* names) {
@@ -143,10 +153,22 @@ class ModelBuilder {
              variants_.size(),
              variants_.data(),
              factory_};
+    spec_.quantized_count = quantized_.size();
+    spec_.quantized = quantized_.data();
     return spec_;
   }
 
  private:
+  void add_weight(const char* name, aotbuild_dtype dtype, std::vector<std::int64_t> shape, const void* values,
+                  std::size_t nbytes) {
+    shapes_.push_back(std::move(shape));
+    weight_infos_.push_back({name, dtype, static_cast<std::int32_t>(shapes_.back().size()), shapes_.back().data()});
+    weights_.push_back({blob_.size(), nbytes, false, true, nullptr});
+    const std::size_t at = blob_.size();
+    blob_.resize(at + (nbytes + 63) / 64 * 64);
+    if (nbytes != 0) std::memcpy(blob_.data() + at, values, nbytes);
+  }
+
   aotbuild_tensor_info info(const char* name, aotbuild_dtype dtype, std::vector<aotbuild_dim_info> dims,
                             std::vector<std::int64_t> strides) {
     dims_.push_back(std::move(dims));
@@ -171,6 +193,7 @@ class ModelBuilder {
   std::vector<detail::LinearSpec> linears_;
   std::vector<detail::MlpSpec> mlps_;
   std::vector<detail::ConvolutionSpec> convolutions_;
+  std::vector<detail::QuantizedLinearSpec> quantized_;
   std::vector<detail::VariantSpec> variants_;
   std::vector<unsigned char> blob_;
   std::vector<unsigned char> aligned_;

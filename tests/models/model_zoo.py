@@ -422,6 +422,59 @@ def integers() -> Model:
     return Model(Compute(f), args(), golden_inputs=calls(args(), args()))
 
 
+if not hasattr(torch.ops.torchao, "dequantize_affine"):  # torchao's operator; these tests do not install torchao
+    _torchao = torch.library.Library("torchao", "FRAGMENT")
+    _torchao.define(
+        "dequantize_affine(Tensor input, SymInt[] block_size, Tensor scale, Tensor? zero_point, ScalarType input_dtype,"
+        " Scalar? quant_min=None, Scalar? quant_max=None, ScalarType output_dtype=float) -> Tensor"
+    )
+
+    def _dequantize_affine(input: Tensor, block_size: Sequence[int], scale: Tensor, zero: Any, *_: Any) -> Tensor:
+        values = input.float().unflatten(1, (-1, block_size[1]))
+        shifted = values if zero is None else values - zero.unsqueeze(2)
+        return (shifted * scale.unsqueeze(2)).flatten(1)
+
+    _torchao.impl("dequantize_affine", _dequantize_affine, "CompositeImplicitAutograd")
+
+
+class Quantized(nn.Module):
+    """Products with int8 weights: of integers, of converted weights, and of weights in groups with 8 and 4 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("bytes", torch.randint(-128, 128, (37, 65), dtype=torch.int8))
+        self.register_buffer("grouped", torch.randint(-128, 128, (21, 66), dtype=torch.int8))
+        self.register_buffer("halves", torch.randint(-8, 8, (5, 64), dtype=torch.int8))
+        for name, shape in (("grouped", (21, 2)), ("halves", (5, 2))):
+            self.register_buffer(f"{name}_scale", torch.rand(shape) / 64)
+            self.register_buffer(f"{name}_zero", torch.randint(-8, 8, shape, dtype=torch.int8))
+        self.bias = nn.Parameter(torch.randn(5))
+
+    def dequantized(self, name: str, *limits: int) -> Tensor:
+        weight, scale, zero = (getattr(self, name + part) for part in ("", "_scale", "_zero"))
+        block = [1, weight.shape[1] // scale.shape[1]]
+        values: Tensor = torch.ops.torchao.dequantize_affine(weight, block, scale, zero, torch.int8, *limits)
+        return values
+
+    def forward(self, integers: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        weights: Any = self.bytes
+        sums = torch._int_mm(integers, weights.t())
+        grouped = nn.functional.linear(x, self.dequantized("grouped", -128, 127))
+        halves = nn.functional.linear(x[..., :64], self.dequantized("halves", -8, 7), self.bias)
+        return sums, torch.mm(x[..., 0, :65], weights.t().float()) / 64, grouped.relu(), halves
+
+
+@model
+def quantized() -> Model:
+    def args(rows: int) -> tuple[Tensor, ...]:
+        return torch.randint(-128, 128, (rows, 65), dtype=torch.int8), randn(rows, 2, 66)
+
+    rows = torch.export.Dim("rows", min=0, max=64)
+    shapes = ({0: rows}, {0: rows})
+    golden = calls(args(1), args(33), args(0))
+    return Model(Quantized().eval(), args(3), dynamic_shapes=shapes, golden_inputs=golden)
+
+
 @model
 def integer_division() -> Model:
     def f(_: Any, x: Tensor, y: Tensor) -> Any:

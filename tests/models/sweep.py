@@ -163,6 +163,7 @@ def lower(captured: Any, target: str, device: str, runtime: str = "standalone") 
         lowered.linears,
         lowered.mlps,
         lowered.convolutions,
+        lowered.quantized,
         rtol=rtol,
         atol=atol,
     )

@@ -212,6 +212,7 @@ def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
 
 def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> dict[str, Any]:
     blob = weights.layout(model, options)
+    four_bits = weights.four_bit_weights(model)
     shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
     signatures = [method.signature for method in model.methods]
     dtypes = {spec.dtype for signature in signatures for spec in (*signature.inputs, *signature.outputs)}
@@ -230,12 +231,15 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "weights_size": blob.size,
         "are_weights_large": blob.size >= _LARGE_WEIGHTS,
         "packed_weights": blob.packed_weights,
+        "four_bit_weights": four_bits,
+        "stored_bytes": [weights.stored(weight, i in four_bits).data.nbytes for i, weight in enumerate(model.weights)],
         "zero_weights": blob.zeros,
         "packed_matrices": blob.packed,
         "shapes": shapes,
         "linears": model.linears,
         "mlps": model.mlps,
         "convolutions": model.convolutions,
+        "quantized": model.quantized,
         "on_gpu": _is_for_gpu(model),
         "session": [(name, case.name) for name, case in model.session],
         "rtol": model.rtol,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aotbuild.emit import safetensors
-from aotbuild.program import CompiledModel, EmitOptions, Method, Mlp, Weight
+from aotbuild.program import CompiledModel, EmitOptions, Method, Mlp, TensorData, Weight
 
 _ALIGNMENT = 64
 
@@ -75,14 +75,14 @@ def layout(model: CompiledModel, options: EmitOptions) -> Blob:
     """The layout of the embedded blob: it depends on the sizes alone, so new values change no source file."""
     matrices = _matrices(model, options)
     packed_weights = frozenset(part.weight for matrix in matrices for part in matrix.parts)
-    zeros = _zeros(model)
+    zeros, four_bits = _zeros(model), four_bit_weights(model)
     offsets: dict[int, int] = {}
     end = 0
     for index, weight in enumerate(model.weights):
         if index in packed_weights or index in zeros or not _is_embedded(weight, options):
             continue
         offsets[index] = end + -end % _ALIGNMENT
-        end = offsets[index] + weight.tensor.data.nbytes
+        end = offsets[index] + stored(weight, index in four_bits).data.nbytes
     packed = []
     for matrix in matrices:
         packed.append(PackedMatrix(end + -end % _ALIGNMENT, matrix.rows, matrix.columns))
@@ -101,10 +101,10 @@ def _zeros(model: CompiledModel) -> frozenset[int]:
 
 def blob(model: CompiledModel, options: EmitOptions) -> bytes:
     """The bytes of ``layout``, the gaps zero."""
-    placed = layout(model, options)
+    placed, four_bits = layout(model, options), four_bit_weights(model)
     data = bytearray(placed.size)
     for index, offset in placed.offsets.items():
-        tensor = model.weights[index].tensor
+        tensor = stored(model.weights[index], index in four_bits)
         data[offset : offset + tensor.data.nbytes] = tensor.data.tobytes()
     for matrix, entry in zip(_matrices(model, options), placed.packed, strict=True):
         data[entry.offset : entry.offset + matrix.nbytes] = _pack(matrix, model.weights)
@@ -113,8 +113,38 @@ def blob(model: CompiledModel, options: EmitOptions) -> bytes:
 
 def file(model: CompiledModel) -> bytes:
     """The safetensors file of the weights, by their names in the ``state_dict``."""
-    zeros = _zeros(model)
-    return safetensors.encode((w.name, w.tensor) for index, w in enumerate(model.weights) if index not in zeros)
+    zeros, four_bits = _zeros(model), four_bit_weights(model)
+    return safetensors.encode(
+        (w.name, stored(w, index in four_bits)) for index, w in enumerate(model.weights) if index not in zeros
+    )
+
+
+# --- weights of four bits
+
+
+def four_bit_weights(model: CompiledModel) -> frozenset[int]:
+    """The weights that are stored two values to a byte: only layers over four bits read them."""
+    layers = {bits: {layer.weight for layer in model.quantized if layer.bits == bits} for bits in (4, 8)}
+    others = {weight for linear in model.linears for weight in linear.weights}
+    read = {index for method in model.methods for index in _read_weights(method)}
+    return frozenset(
+        index for index in layers[4] - layers[8] - others - read if _has_four_bits(model.weights[index].tensor)
+    )
+
+
+def _has_four_bits(tensor: TensorData) -> bool:
+    values = tensor.data.view(np.int8)
+    return bool(((values >= -8) & (values <= 7)).all())
+
+
+def stored(weight: Weight, has_four_bits: bool) -> TensorData:
+    """A weight as the library or its weights file has it (``WeightSpec::four_bits`` of detail/spec.h)."""
+    if not has_four_bits:
+        return weight.tensor
+    rows, columns = weight.tensor.shape
+    halves = weight.tensor.data.reshape(rows, columns // 32, 2, 16) & 15
+    packed = (halves[:, :, 0] | halves[:, :, 1] << 4).astype(np.uint8).reshape(-1)
+    return TensorData("uint8", (rows, columns // 2), packed)
 
 
 def _is_embedded(weight: Weight, options: EmitOptions) -> bool:

@@ -47,7 +47,8 @@ BATCH_NORM = aten._native_batch_norm_legit_no_training.default
 def _preserved(program: ExportedProgram) -> list[Any]:
     """Operators that stay whole through decomposition, because a stage behind it handles them.
 
-    aten.linear becomes a packed oneDNN call when its weight is constant; attention has a kernel of its own.
+    aten.linear becomes a packed oneDNN call when its weight is constant; attention and products with quantized weights
+    have kernels of their own.
     """
     attention = aten.scaled_dot_product_attention.default
     calls = [node for node in program.graph.nodes if node.target is attention]
@@ -57,7 +58,20 @@ def _preserved(program: ExportedProgram) -> list[Any]:
         *activation.PRESERVED,
         *([attention] if keep_attention else []),
         BATCH_NORM,
+        *_quantized_products(),
     ]
+
+
+def _quantized_products() -> list[Any]:
+    operators = [aten._int_mm.default]
+    dequantize = dequantize_operator()
+    return operators if dequantize is None else [*operators, dequantize]
+
+
+def dequantize_operator() -> Any:
+    """torchao's, where the model file has imported it."""
+    packet = getattr(torch.ops.torchao, "dequantize_affine", None)
+    return None if packet is None else packet.default
 
 
 def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
@@ -257,12 +271,14 @@ def decompose_preserved(gm: GraphModule) -> None:
     from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    preserved = (*activation.PRESERVED, BATCH_NORM, *_quantized_products())
+    table = {**select_decomp_table(), **decompositions.TABLE}
     for node in list(gm.graph.nodes):
-        if node.target not in (*activation.PRESERVED, BATCH_NORM):
+        if node.target not in preserved:
             continue
         operands = [argument for argument in node.args if isinstance(argument, Node)]
         with enable_python_dispatcher(), torch.no_grad():
-            traced = make_fx(_call_of(node), select_decomp_table())(*(operand.meta["val"] for operand in operands))
+            traced = make_fx(_call_of(node), table)(*(operand.meta["val"] for operand in operands))
         traced.graph.eliminate_dead_code()
         placeholders = [n for n in traced.graph.nodes if n.op == "placeholder"]
         values: dict[Node, Any] = dict(zip(placeholders, operands, strict=True))

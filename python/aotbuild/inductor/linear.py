@@ -34,7 +34,7 @@ def _mlp_meta(input: torch.Tensor, slot: int, out_features: int) -> torch.Tensor
 
 
 class PackedLinear(ir.ExternKernelOut):
-    """A call ``context_linear`` or ``context_mlp``: input [..., K] with unit last stride, output [..., N]."""
+    """A call of the runtime that reads packed weights: input [..., K] with unit last stride, output [..., N]."""
 
     def __init__(self, layout: ir.Layout, input: ir.IRNode, slot: int, function: str) -> None:
         self.slot = slot
@@ -47,19 +47,20 @@ class PackedLinear(ir.ExternKernelOut):
 
 @register_lowering(torch.ops.aotbuild.linear.default, type_promotion_kind=None)
 def _lower_linear(input: Any, slot: int, out_features: int) -> Any:
-    return _lower(input, slot, out_features, "context_linear")
+    return lower_packed(input, slot, out_features, "context_linear")
 
 
 @register_lowering(torch.ops.aotbuild.mlp.default, type_promotion_kind=None)
 def _lower_mlp(input: Any, slot: int, out_features: int) -> Any:
-    return _lower(input, slot, out_features, "context_mlp")
+    return lower_packed(input, slot, out_features, "context_mlp")
 
 
-def _lower(input: Any, slot: int, out_features: int, function: str) -> Any:
+def lower_packed(input: Any, slot: int, out_features: int, function: str, dtype: torch.dtype | None = None) -> Any:
+    """A call ``function(context, slot, input, output)``; ``dtype`` of the output, where it is not the input's."""
     source = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(input))
     size = [*source.get_size()[:-1], out_features]
     strides = ir.FlexibleLayout.contiguous_strides(size)
-    layout = ir.FixedLayout(source.get_device_or_error(), source.get_dtype(), size, strides)
+    layout = ir.FixedLayout(source.get_device_or_error(), dtype or source.get_dtype(), size, strides)
     return ir.TensorBox.create(PackedLinear(layout, source, slot, function))
 
 
@@ -137,7 +138,7 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
                 tuple(member.bias for member in members),
                 activation=members[0].activation.name,
                 alpha=members[0].activation.alpha,
-                m_hint=_rows_hint(source),
+                m_hint=rows_hint(source),
             )
         )
     gm.graph.lint()
@@ -168,7 +169,8 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
     return _Candidate(node, int(indices[0] or 0), bias_index, out_features, activation)
 
 
-def _rows_hint(source: Node) -> int:
+def rows_hint(source: Node) -> int:
+    """The rows that a layer gets with the example inputs."""
     rows = 1
     for size in source.meta["val"].shape[:-1]:
         rows *= size_hint(size)

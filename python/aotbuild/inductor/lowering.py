@@ -30,10 +30,11 @@ from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.inductor.linear import join_mlps, pack_linears
+from aotbuild.inductor.quantized import pack_quantized
 from aotbuild.inductor.torch_wrapper import TorchCppWrapper
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 from aotbuild.paths import include_directory
-from aotbuild.program import Convolution, Linear, Mlp, Variant, Weight
+from aotbuild.program import Convolution, Linear, Mlp, QuantizedLinear, Variant, Weight
 from aotbuild.target import CpuIsa
 
 _VECTOR_ISAS = {
@@ -83,6 +84,7 @@ class Lowered:
     linears: tuple[Linear, ...]
     mlps: tuple[Mlp, ...]
     convolutions: tuple[Convolution, ...]
+    quantized: tuple[QuantizedLinear, ...]
     custom_functions: tuple[str, ...]  # of registered kernels that the model calls
     counters: dict[str, int]
 
@@ -125,6 +127,7 @@ def lower(
     counters.decompositions += 1
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
+    quantized = pack_quantized(prepared.module, prepared.weight_index, mutated)
     linears = pack_linears(prepared.module, prepared.weight_index, mutated)
     features = {index: (weight.tensor.shape or (1,))[0] for index, weight in enumerate(prepared.weights)}
     linears, mlps = join_mlps(prepared.module, linears, features)
@@ -171,6 +174,7 @@ def lower(
         tuple(linears),
         tuple(mlps),
         tuple(convolutions),
+        tuple(quantized),
         tuple(sorted(called)),
         {"exports": 1, "decompositions": counters.decompositions, "lowerings": counters.lowerings},
     )

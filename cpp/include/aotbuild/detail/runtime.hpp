@@ -28,6 +28,10 @@ AOTBUILD_RUNTIME_API void context_linear(CallContext& context, int slot, AtenTen
 // output = second(first(input)) for pair `slot` of linear layers of the model; operands as for context_linear.
 AOTBUILD_RUNTIME_API void context_mlp(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output);
 
+// output[..., N] = input[..., K] @ weights.T for quantized linear layer `slot` of the model: int8 to int32, or float32.
+AOTBUILD_RUNTIME_API void context_quantized_linear(CallContext& context, int slot, AtenTensorHandle input,
+                                                   AtenTensorHandle output);
+
 // Convolution `slot` of the model. `input` is [N, C, spatial...] and `output` [N, O, spatial...], of any strides.
 AOTBUILD_RUNTIME_API void context_convolution(CallContext& context, int slot, AtenTensorHandle input,
                                               AtenTensorHandle output);

@@ -28,6 +28,9 @@ struct WeightSpec {
   const char* const* aliases;  // other state_dict names of the same tensor, null-terminated; may be null
   bool packed = false;         // the blob has it only as part of ModelSpec::packed
   bool zeros = false;          // mutated and zero in the beginning: nothing has it
+  // An int8 [N, K] of values from -8 to 7, two to a byte where it is stored: of each 32 values of a row, the first 16
+  // are the low halves of 16 bytes and the others the high ones. Only quantized layers read it.
+  bool four_bits = false;
 };
 
 // A matrix [rows, columns] of a packed layer as the embedded blob holds it, in the layout that oneDNN calls BA16a32b:
@@ -57,6 +60,17 @@ struct LinearSpec {
 struct MlpSpec {
   LinearSpec first;
   LinearSpec second;
+};
+
+// One linear layer over quantized constant weights [N, K] of type int8, in groups of `group` values of one row.
+// int8 to int32: y[M, N] = x[M, K] @ weights.T. float32: y[M, N] = x[M, K] @ ((weights - zero_point) * scale).T.
+struct QuantizedLinearSpec {
+  int weight;
+  int scale;       // float32, one value for each group, row by row; -1: 1
+  int zero_point;  // int8, as many; -1: 0
+  std::int64_t group;
+  bool integers;        // x is int8 and y int32
+  std::int64_t m_hint;  // a typical M, for the choice of the packed layout
 };
 
 // One convolution over constant weights, packed when the weights are loaded. Spatial rank 1 to 3.
@@ -109,6 +123,7 @@ struct MethodSpec {
   IndexTable linears;
   IndexTable mlps;
   IndexTable convolutions;
+  IndexTable quantized;
 };
 
 // Opens the device that `options` name and loads the best of the model's variants there.
@@ -141,6 +156,8 @@ struct ModelSpec {
   const PackedMatrix* packed = nullptr;
   // Parallel to info->methods; `variants` are those of the first.
   const MethodSpec* methods = nullptr;
+  std::size_t quantized_count = 0;
+  const QuantizedLinearSpec* quantized = nullptr;
 };
 
 }  // namespace aotbuild::detail

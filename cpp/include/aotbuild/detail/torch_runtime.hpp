@@ -25,6 +25,7 @@ AtenTensorHandle context_allocate(TorchCall& call, std::int64_t ndim, const std:
                                   const std::int64_t* strides, std::int32_t dtype, int output_index);
 void context_linear(TorchCall& call, int slot, AtenTensorHandle input, AtenTensorHandle output);
 void context_mlp(TorchCall& call, int slot, AtenTensorHandle input, AtenTensorHandle output);
+void context_quantized_linear(TorchCall& call, int slot, AtenTensorHandle input, AtenTensorHandle output);
 void context_convolution(TorchCall& call, int slot, AtenTensorHandle input, AtenTensorHandle output);
 
 // Handles in `inputs` are borrowed. `outputs` receives owned handles.

@@ -51,6 +51,10 @@ enum class algorithm {
   eltwise_swish,
   eltwise_tanh
 };
+// As in oneDNN, bits; none of them is set here.
+enum class cpu_isa : unsigned { isa_default = 0, avx2_vnni = 1, avx512_core_vnni = 2 };
+inline cpu_isa get_effective_cpu_isa() { return cpu_isa::isa_default; }
+
 enum class prop_kind { forward_inference };
 enum class scratchpad_mode { user };
 
@@ -78,7 +82,7 @@ struct primitive_attr {
 struct memory {
   using dim = std::int64_t;
   using dims = std::vector<dim>;
-  enum class data_type { undef, f32, bf16, f16 };
+  enum class data_type { undef, f32, bf16, f16, s8, s32 };
   enum class format_tag { any, BA16a32b, BA16a64b };
 
   class desc {
