@@ -1,5 +1,7 @@
 #include "quantized_kernels.hpp"
 
+#include <string_view>
+
 #include "aotbuild/detail/runtime.hpp"
 
 #if defined(__x86_64__)
@@ -242,13 +244,24 @@ constexpr QuantizedKernels kAvx2 = {dequantize8_avx2,
 
 }  // namespace
 
-const QuantizedKernels& quantized_kernels() noexcept {
+const QuantizedKernels* quantized_kernels_for(const char* isa) noexcept {
+  if (isa == nullptr) return &kPortable;
 #if defined(__x86_64__)
-  static const QuantizedKernels& best = cpu_supports("avx512") ? kAvx512 : cpu_supports("avx2") ? kAvx2 : kPortable;
-  return best;
-#else
-  return kPortable;
+  const std::string_view name = isa;
+  if (name == "avx512" && cpu_supports(isa)) return &kAvx512;
+  if (name == "avx2" && cpu_supports(isa)) return &kAvx2;
 #endif
+  return nullptr;
+}
+
+const QuantizedKernels& quantized_kernels() noexcept {
+  static const QuantizedKernels& best = []() -> const QuantizedKernels& {
+    for (const char* isa : {"avx512", "avx2"}) {
+      if (const QuantizedKernels* kernels = quantized_kernels_for(isa)) return *kernels;
+    }
+    return kPortable;
+  }();
+  return best;
 }
 
 }  // namespace aotbuild::detail

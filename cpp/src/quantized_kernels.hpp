@@ -27,7 +27,10 @@ struct QuantizedKernels {
   std::int32_t (*dot)(const std::int8_t* a, const std::int8_t* b, std::int64_t count);
 };
 
+// The best that this machine runs.
 const QuantizedKernels& quantized_kernels() noexcept;
+// For "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run everywhere.
+const QuantizedKernels* quantized_kernels_for(const char* isa) noexcept;
 
 }  // namespace aotbuild::detail
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "../../cpp/src/quantized_kernels.hpp"
 #include "runtime_test_model.hpp"
 
 namespace {
@@ -65,6 +66,7 @@ void expect_exact_sums(std::int64_t features) {
       if (rows > 2) std::fill_n(values.begin() + features, features, std::int8_t{127});
       Buffer<std::int8_t> x({rows, features}, values);
       Buffer<std::int32_t> y({rows, kColumns});
+      y.values.reserve(1);  // an output of no rows has a place, too
       aotbuild_tensor in = x.tensor(kByte);
       aotbuild_tensor out = y.tensor(kInt);
       ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
@@ -122,6 +124,7 @@ TEST_P(QuantizedGroups, AreDequantizedInTheProduct) {
   for (const std::int64_t rows : {0, 1, 3, 5, 13}) {
     Buffer<float> x({rows, features}, random_values(static_cast<std::size_t>(rows * features), 5));
     Buffer<float> y({rows, kColumns});
+    y.values.reserve(1);
     aotbuild_tensor in = x.tensor();
     aotbuild_tensor out = y.tensor();
     ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
@@ -135,6 +138,53 @@ INSTANTIATE_TEST_SUITE_P(Sizes, QuantizedGroups,
                          ::testing::Values(Groups{70, 35, false, true}, Groups{70, 70, false, false},
                                            Groups{1040, 130, false, true}, Groups{64, 32, true, true},
                                            Groups{1056, 1056, true, false}, Groups{1024, 64, true, true}));
+
+// The machine's own choice is what the tests above run.
+TEST(Quantized, KernelsOfEveryInstructionSetAgree) {
+  constexpr std::int64_t kDepth = 96;
+  constexpr std::int64_t kColumns = aotbuild::detail::kTileColumns;
+  const Bytes bytes = random_bytes(kDepth, 1);
+  const Bytes nibbles = halves(random_bytes(kDepth, 2, -8, 7));
+  const auto* packed = reinterpret_cast<const std::uint8_t*>(nibbles.data());
+  const std::vector<float> input = random_values(6 * kDepth, 3);
+  const std::vector<float> weights = random_values(kColumns * kDepth, 4);
+  const auto& plain = *aotbuild::detail::quantized_kernels_for(nullptr);
+  for (const char* isa : {"avx2", "avx512"}) {
+    const auto* kernels = aotbuild::detail::quantized_kernels_for(isa);
+    ASSERT_EQ(kernels != nullptr, aotbuild::detail::cpu_supports(isa)) << isa;
+    if (kernels == nullptr) continue;
+    for (const std::int64_t count : {5, 16, 37, 96}) {
+      std::vector<float> expected(kDepth), values(kDepth);
+      plain.dequantize8(bytes.data(), 7, 0.3F, count, expected.data());
+      kernels->dequantize8(bytes.data(), 7, 0.3F, count, values.data());
+      EXPECT_EQ(values, expected) << isa;
+      plain.dequantize4(packed, -3, 0.3F, count / 32 * 32, expected.data());
+      kernels->dequantize4(packed, -3, 0.3F, count / 32 * 32, values.data());
+      EXPECT_EQ(values, expected) << isa;
+      EXPECT_EQ(kernels->dot(bytes.data(), bytes.data(), count), plain.dot(bytes.data(), bytes.data(), count)) << isa;
+    }
+    for (std::int64_t rows = 1; rows <= kernels->tile_rows; ++rows) {
+      float expected[aotbuild::detail::kMaxTileRows][kColumns] = {};
+      float sums[aotbuild::detail::kMaxTileRows][kColumns] = {};
+      plain.multiply[rows - 1](input.data(), kDepth, weights.data(), kDepth, kDepth, expected);
+      kernels->multiply[rows - 1](input.data(), kDepth, weights.data(), kDepth, kDepth, sums);
+      for (std::int64_t i = 0; i < rows * kColumns; ++i) {
+        EXPECT_NEAR(sums[i / kColumns][i % kColumns], expected[i / kColumns][i % kColumns], 1e-5) << isa;
+      }
+    }
+  }
+  // The plain ones against values that were worked out by hand.
+  float values[32];
+  plain.dequantize8(Bytes{-128, 127}.data(), 1, 2.0F, 2, values);
+  EXPECT_EQ(values[0], -258);
+  EXPECT_EQ(values[1], 252);
+  const std::uint8_t pairs[16] = {0x80, 0x7f};
+  plain.dequantize4(pairs, 1, 2.0F, 32, values);
+  EXPECT_EQ(values[0], -2);
+  EXPECT_EQ(values[1], -4);
+  EXPECT_EQ(values[16], -18);
+  EXPECT_EQ(values[17], 12);
+}
 
 class FourBits : public ::testing::Test {
  protected:
@@ -187,8 +237,8 @@ TEST_F(FourBits, OtherWeightsAreRefusedByName) {
   named = {"w", floats.tensor()};
   EXPECT_EQ(aotbuild_model_set_weights(model.handle, &named, 1), AOTBUILD_INVALID_WEIGHTS);
   EXPECT_STREQ(aotbuild_last_error(),
-               "encoder: weight 'w' in the given tensors has type float32 and shape [3, 32], expected contiguous int8 "
-               "[3, 32], or two values to a byte as uint8 [3, 16]");
+               "encoder: weight 'w' in the given tensors has type float32 and shape (3, 32), expected contiguous int8 "
+               "(3, 32), or two values to a byte as uint8 (3, 16)");
 }
 
 }  // namespace
