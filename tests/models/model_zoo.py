@@ -423,16 +423,16 @@ def integers() -> Model:
 
 
 if not hasattr(torch.ops.torchao, "dequantize_affine"):  # torchao's operator; these tests do not install torchao
-    _torchao = torch.library.Library("torchao", "FRAGMENT")
+    _library: Any = torch.library.Library
+    _torchao = _library("torchao", "FRAGMENT")
     _torchao.define(
         "dequantize_affine(Tensor input, SymInt[] block_size, Tensor scale, Tensor? zero_point, ScalarType input_dtype,"
         " Scalar? quant_min=None, Scalar? quant_max=None, ScalarType output_dtype=float) -> Tensor"
     )
 
-    def _dequantize_affine(input: Tensor, block_size: Sequence[int], scale: Tensor, zero: Any, *_: Any) -> Tensor:
-        values = input.float().unflatten(1, (-1, block_size[1]))
-        shifted = values if zero is None else values - zero.unsqueeze(2)
-        return (shifted * scale.unsqueeze(2)).flatten(1)
+    def _dequantize_affine(input: Tensor, block_size: Sequence[int], scale: Tensor, zero: Tensor, *_: Any) -> Tensor:
+        values = input.float().view(len(input), -1, block_size[1])
+        return ((values - zero.unsqueeze(2)) * scale.unsqueeze(2)).flatten(1)
 
     _torchao.impl("dequantize_affine", _dequantize_affine, "CompositeImplicitAutograd")
 

@@ -88,24 +88,28 @@ class _Finder:
         if values.target is not dequantize_operator() or values.meta["val"].dtype != torch.float32:
             return None
         arguments = dict(zip([a.name for a in values.target._schema.arguments], values.args)) | values.kwargs
-        weight = self._constant(arguments["input"], torch.int8)
-        scale = self._constant(arguments["scale"], torch.float32)
-        zero_point = self._constant(arguments["zero_point"], torch.int8)
-        block = arguments["block_size"]
-        shape = values.meta["val"].shape
-        is_grouped = len(shape) == 2 and block[0] == 1 and block[1] > 0 and shape[1] % block[1] == 0
-        if weight is None or scale is None or not is_grouped or source.meta["val"].dtype != torch.float32:
+        shape, block = values.meta["val"].shape, arguments["block_size"]
+        if len(shape) != 2 or block[0] != 1 or block[1] < 1 or shape[1] % block[1] != 0:
             return None
-        if zero_point is None and arguments["zero_point"] is not None:
+        groups = shape[0] * (shape[1] // block[1])
+        weight = self._constant(arguments["input"], torch.int8)
+        scale = self._constant(arguments["scale"], torch.float32, groups)
+        zero = arguments.get("zero_point")
+        zero_point = self._constant(zero, torch.int8, groups)
+        if weight is None or scale is None or source.meta["val"].dtype != torch.float32:
+            return None
+        if zero is not None and zero_point is None:
             return None
         low, high = arguments.get("quant_min"), arguments.get("quant_max")
         is_small = low is not None and high is not None and low >= -8 and high <= 7
         bits = 4 if is_small and block[1] % 32 == 0 else 8
         return QuantizedLinear(weight, scale, zero_point, block[1], bits, m_hint=rows_hint(source))
 
-    def _constant(self, node: Any, dtype: torch.dtype) -> int | None:
-        """The index of a weight that a node is, if calls do not change it."""
+    def _constant(self, node: Any, dtype: torch.dtype, count: int | None = None) -> int | None:
+        """The index of a weight that a node is, if calls do not change it, of ``count`` elements where given."""
         if not isinstance(node, Node) or node.meta["val"].dtype != dtype:
+            return None
+        if count is not None and node.meta["val"].numel() != count:
             return None
         index = self._weight_index.get(node.name)
         return None if index in self._mutated else index
