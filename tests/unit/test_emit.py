@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from aotbuild.program import (
     Linear,
     Method,
     Numbering,
+    QuantizedLinear,
     Signature,
     TensorData,
     TensorSpec,
@@ -211,6 +213,32 @@ def test_layers_that_would_grow_or_are_read_elsewhere_lie_as_they_are() -> None:
         replace(model, linears=model.linears * 2),
     ):
         assert "kPacked" not in render(other)["src/encoder.cpp"].decode()
+
+
+@pytest.mark.quick
+def test_weights_of_four_bits_that_layers_alone_read_have_two_values_to_a_byte() -> None:
+    values = np.random.default_rng(0).integers(-8, 8, (3, 64)).astype(np.int8)
+    weights = (Weight("quantized", data(values)), Weight("scale", data(np.ones((3, 2), np.float32))))
+    layer = QuantizedLinear(0, 1, None, 32, bits=4)
+    model = replace(encoder(), weights=weights, linears=(), quantized=(layer,))
+    files = render(model, weights="file")
+    source = files["src/encoder.cpp"].decode()
+    assert "{0, 96, false, true, nullptr, false, false, true}" in source
+    assert "kQuantized[] = {\n    {0, 1, -1, 32, false, 1},\n}" in source
+    start, header = read_safetensors(files["encoder.safetensors"])
+    entry: dict[str, Any] = header["quantized"]
+    assert (entry["dtype"], entry["shape"]) == ("U8", [3, 32])
+    begin, end = entry["data_offsets"]
+    packed = np.frombuffer(files["encoder.safetensors"][start + begin : start + end], np.int8).reshape(3, 2, 16)
+    np.testing.assert_array_equal(packed << 4 >> 4, values.reshape(3, 2, 2, 16)[:, :, 0])
+    np.testing.assert_array_equal(packed >> 4, values.reshape(3, 2, 2, 16)[:, :, 1])
+
+    # Other code reads it, or its values are none of four bits: it stays as it is.
+    reading = replace(variant(), run_source="context_weight(context, 0)")
+    read = replace(model, methods=(replace(model.methods[0], variants=(reading,)),))
+    large = replace(model, weights=(Weight("quantized", data(np.full((3, 64), 9, np.int8))), weights[1]))
+    for other in (read, large, replace(model, quantized=(layer, replace(layer, bits=8)))):
+        assert "{0, 192, false, true, nullptr}" in render(other, weights="file")["src/encoder.cpp"].decode()
 
 
 @pytest.mark.quick
