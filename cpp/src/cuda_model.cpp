@@ -39,9 +39,11 @@ class CudaModel::WorkspaceLease {
     {
       const std::lock_guard<std::mutex> lock(model_.workspaces_mutex_);
       std::vector<std::unique_ptr<CudaWorkspace>>& free = model_.free_workspaces_;
-      // The one used last, whose graphs and memory fit best; but not one whose work this call would have to wait for.
-      const auto ready = std::find_if(free.rbegin(), free.rend(),
-                                      [&](const auto& workspace) { return workspace->is_ready_for(stream); });
+      // The one used last, whose graphs and memory fit best; but not one whose work this call would have to wait for. A
+      // model with state has only one: its calls wait for each other.
+      const auto ready = std::find_if(free.rbegin(), free.rend(), [&](const auto& workspace) {
+        return model_.has_state_ || workspace->is_ready_for(stream);
+      });
       if (ready != free.rend()) {
         workspace_ = std::move(*ready);
         free.erase(std::next(ready).base());
@@ -71,11 +73,11 @@ CudaModel::CudaModel(std::shared_ptr<CudaProgram> program, int cuda_graphs)
     : program_(std::move(program)),
       spec_(program_->spec()),
       device_(program_->device()),
+      has_state_(writes_weights(spec_)),
       cuda_graphs_(cuda_graphs),
       graph_limit_(cuda_graphs > 0 ? static_cast<std::size_t>(cuda_graphs) : kDefaultGraphs),
       obstacles_(program_->methods().size()) {
   const ContextScope scope(*device_);
-  if (writes_weights(spec_)) mutated_ = std::make_unique<OwnedEvent>(device_);
   for (std::size_t m = 0; m < obstacles_.size(); ++m) {
     if (cuda_graphs < 0) set_obstacle(m, "aotbuild_options::cuda_graphs is -1");
     const aotbuild_method_info& info = program_->methods()[m]->info;
@@ -297,9 +299,6 @@ void CudaModel::run(const CheckedCall& call) {
   const Stream stream = user_stream != nullptr ? user_stream : workspace.own_stream();
   check_indices(workspace, true);
   workspace.begin(stream);
-  if (has_mutated_) {
-    device_->check(device_->driver().stream_wait_event(stream, mutated_->get(), 0), "cuStreamWaitEvent");
-  }
   try {
     run_in(workspace, stream, call);
   } catch (...) {
@@ -340,10 +339,6 @@ class CudaModel::OutputDelivery {
       }
     }
     read_to_staging();
-    if (model_.mutated_ != nullptr) {
-      device_.check(device_.driver().event_record(model_.mutated_->get(), stream_), "cuEventRecord");
-      model_.has_mutated_ = true;
-    }
     const bool must_wait = call_.stream == nullptr || reads_to_host_;
     if (must_wait) {
       device_.check(device_.driver().stream_synchronize(stream_), "cuStreamSynchronize");

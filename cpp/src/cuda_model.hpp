@@ -85,17 +85,13 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   const std::shared_ptr<CudaProgram> program_;
   const ModelSpec& spec_;
   const std::shared_ptr<CudaDevice> device_;
+  const bool has_state_;   // whose calls come one after the other: the session's mutation mutex is held
   const int cuda_graphs_;  // of the options
   const std::size_t graph_limit_;
   SeedGenerator seeds_;
 
   std::mutex workspaces_mutex_;
   std::vector<std::unique_ptr<CudaWorkspace>> free_workspaces_;
-
-  // A model with state: the calls of a session come one after the other on the device, whatever their streams. Guarded
-  // by the session's mutation mutex.
-  std::unique_ptr<OwnedEvent> mutated_;
-  bool has_mutated_ = false;
 
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<std::uint64_t> captures_{0};

@@ -362,6 +362,8 @@ void aotbuild_model::capture_graph(const Method& method, const aotbuild_tensor* 
   }
   std::vector<aotbuild_tensor> outputs(signature.outputs.size());
   SmallArray<bool, 16> in_place(outputs.size());
+  std::unique_lock<std::mutex> mutation_lock(mutation_mutex, std::defer_lock);
+  if (mutates) mutation_lock.lock();
   BorrowedWorkspace workspace(*workspaces);
   const WorkspaceScope workspace_scope(*workspace);
   Loaded now = loaded();

@@ -22,6 +22,7 @@ aotbuild_install(TARGETS net PACKAGE nets)
 add_executable(app main.cpp)
 target_link_libraries(app PRIVATE net)
 add_aot_model(adder SHARED MODEL net.py:adder DEVICE cuda NO_TEST)
+add_aot_model(counter SHARED MODEL net.py:counter METHODS scale plus_one DEVICE cuda NO_TEST)
 add_executable(streams streams.cpp)
 target_link_libraries(streams PRIVATE adder ${CMAKE_DL_LIBS})
 
@@ -42,7 +43,7 @@ NET = """\
 import torch
 from torch import nn
 
-from aotbuild import Model
+from aotbuild import Method, Model
 
 
 def build():
@@ -55,6 +56,22 @@ def build():
 def adder():
     batch = torch.export.Dim("batch", min=1, max=64)
     return Model(lambda x: x + 1, (torch.randn(8, 3),), dynamic_shapes={"x": {0: batch}})
+
+
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("total", torch.ones(6), persistent=False)
+
+    def scale(self, x):
+        self.total.mul_(x)
+
+    def plus_one(self):
+        return self.total + 1
+
+
+def counter():
+    return Model(Counter(), methods={"scale": Method((torch.ones(6),)), "plus_one": Method()})
 """
 
 MAIN = """\
@@ -223,6 +240,19 @@ assert driver.cuStreamSynchronize(stream) == 0
 assert first_value(made) == 5
 
 assert model.statistics["calls"] == 5 and model.statistics["graph_obstacle"] is None, model.statistics
+
+# Methods and sessions: each has its own state, whatever place tensors come from.
+counter = aotbuild.load(sys.argv[2])
+session = counter.new_session()
+twos = np.full(6, 2, np.float32)
+for turn in range(1, 5):
+    counter.scale(Array(twos) if turn % 2 else twos)
+    np.testing.assert_array_equal(counter.plus_one(), np.full(6, 2**turn + 1, np.float32))
+    np.testing.assert_array_equal(session.plus_one(), twos)
+session.scale(twos * 3)
+np.testing.assert_array_equal(session.plus_one(), np.full(6, 7, np.float32))
+assert counter.statistics["calls"] == 8 and session.statistics["calls"] == 6
+assert counter.statistics["graph_replays"] == 6 and session.statistics["graph_replays"] == 4
 for device, message in ((9, "asks for CUDA device 9, but this machine has 1"), (-1, "asks for CUDA device -1")):
     try:
         aotbuild.load(sys.argv[1], device=device)
@@ -232,7 +262,7 @@ for device, message in ((9, "asks for CUDA device 9, but this machine has 1"), (
 print("passed", end="")
 """
 
-# Kernels of `net` that do nothing, and that of `adder`.
+# Kernels of `net` that do nothing, that of `adder` and of the counter's `plus_one`, and that of its `scale`.
 KERNELS = """\
 #include <cstdint>
 #include <initializer_list>
@@ -246,9 +276,19 @@ int add_one(const fake_cuda::Launch&, void** arguments) {
   for (int i = 0; i < count; ++i) out[i] = in[i] + 1;
   return 0;
 }
+int scale(const fake_cuda::Launch&, void** arguments) {
+  const float* total = *static_cast<float**>(arguments[0]);
+  const float* x = *static_cast<float**>(arguments[1]);
+  float* out = *static_cast<float**>(arguments[2]);
+  for (int i = 0; i < 6; ++i) out[i] = total[i] * x[i];
+  return 0;
+}
 [[maybe_unused]] const bool added = [] {
   for (const char* name : std::initializer_list<const char*>{%s}) fake_cuda::add_kernel(name, nothing, {});
   for (const char* name : std::initializer_list<const char*>{%s}) fake_cuda::add_kernel(name, add_one, {8, 8, 4, 8, 8});
+  for (const char* name : std::initializer_list<const char*>{%s}) {
+    fake_cuda::add_kernel(name, scale, {8, 8, 8, 4, 8, 8});
+  }
   return true;
 }();
 }  // namespace
@@ -259,7 +299,7 @@ int add_one(const fake_cuda::Launch&, void** arguments) {
 def project(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
     folder = tmp_path_factory.mktemp("cuda")
     files: dict[str, str | bytes] = {"net.py": NET, "main.cpp": MAIN, "streams.cpp": STREAMS, "script.py": PYTHON}
-    files["kernels.cpp"] = KERNELS % ("", "")
+    files["kernels.cpp"] = KERNELS % ("", "", "")
     project = CMakeProject(folder, LISTS, files, "Ninja")
     configure(project)
     output = project.build()
@@ -284,14 +324,18 @@ def configure(project: CMakeProject) -> None:
 @pytest.fixture(scope="module")
 def launchable(project: CMakeProject) -> CMakeProject:
     """The project with images of the stand-in's own kind, where the tables say that kernels lie."""
-    output = project.build_dir / "net.aotbuild"
-    names = replace_images(output / "src" / "net_run_sm_90.cpp", output / "net.images_sm_90.bin")
-    output = project.build_dir / "adder.aotbuild"
-    adding = replace_images(output / "src" / "adder_run_sm_90.cpp", output / "adder.images_sm_90.bin")
-    kernels = (", ".join(f'"{name}"' for name in each) for each in (names, adding))
+
+    def replaced(stem: str) -> list[str]:
+        output = project.build_dir / f"{stem.partition('.')[0]}.aotbuild"
+        return replace_images(output / "src" / f"{stem}_run_sm_90.cpp", output / f"{stem}.images_sm_90.bin")
+
+    names, adding, scaling = replaced("net"), replaced("adder"), replaced("counter.scale")
+    assert replaced("counter.plus_one") == adding
+    kernels = (", ".join(f'"{name}"' for name in each) for each in (names, adding, scaling))
     project.write("kernels.cpp", KERNELS % tuple(kernels))
     ran = project.ran(project.build())
-    assert ran["compiled"] == ["adder_images_sm_90.cpp", "kernels.cpp", "net_images_sm_90.cpp"]
+    images = [f"{stem}_images_sm_90.cpp" for stem in ("adder", "counter.plus_one", "counter.scale")]
+    assert ran["compiled"] == [*images, "kernels.cpp", "net_images_sm_90.cpp"]
     return project
 
 
@@ -352,7 +396,8 @@ def test_typed_class_with_device_memory_and_streams(launchable: CMakeProject) ->
 
 def test_python_with_device_memory_and_streams(launchable: CMakeProject) -> None:
     environment = {"AOTBUILD_CUDA_DRIVER": str(launchable.build_dir / "libfake_cuda.so")}
-    command = (sys.executable, launchable.source / "script.py", launchable.build_dir / "libadder.so")
+    libraries = [launchable.build_dir / name for name in ("libadder.so", "libcounter.so")]
+    command = (sys.executable, launchable.source / "script.py", *libraries)
     assert launchable.run(*command, environment=environment) == "passed"
 
 
