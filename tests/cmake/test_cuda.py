@@ -397,8 +397,8 @@ def test_typed_class_with_device_memory_and_streams(launchable: CMakeProject) ->
 def test_python_with_device_memory_and_streams(launchable: CMakeProject) -> None:
     environment = {"AOTBUILD_CUDA_DRIVER": str(launchable.build_dir / "libfake_cuda.so")}
     libraries = [launchable.build_dir / name for name in ("libadder.so", "libcounter.so")]
-    command = (sys.executable, launchable.source / "script.py", *libraries)
-    assert launchable.run(*command, environment=environment) == "passed"
+    script = launchable.source / "script.py"
+    assert launchable.run(sys.executable, script, *libraries, environment=environment) == "passed"
 
 
 @pytest.mark.skipif(not (system_has("cmake") and system_has("make")), reason="cmake or make are in no system folder")
