@@ -90,9 +90,9 @@ def _of_databases(results: Iterable[Result]) -> list[Result]:
 
 _TORCH_TITLE = "\n## With `RUNTIME torch`\n"
 _TORCH_HEAD = f"""{_TORCH_TITLE}
-Samples by the same rules, linked with libtorch (`sweep.py --runtime torch`), in float32: every module, and the
-operators that the standalone runtime refused in some element type. What does not pass was given to AOTInductor itself
-(`--runtime aotinductor`).
+The first sample in float32 of every operator and module of the databases, and the export examples, by the same rules,
+linked with libtorch (`sweep.py --runtime torch`). What does not pass was given to AOTInductor itself (`--runtime
+aotinductor`), so that what AOTInductor passes and `RUNTIME torch` does not is in the table below.
 
 """
 
