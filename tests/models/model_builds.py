@@ -84,6 +84,7 @@ TARGETS = [
     Target("decompositions", "decompositions", kind="STATIC", runtime="torch", test=True),
     Target("first_on_torch", "tied_weights", kind="STATIC", namespace="app", runtime="torch"),
     Target("kv_cache_on_torch", "kv_cache", weights="FILE", runtime="torch", test=True),
+    Target("quantized_on_torch", "quantized", runtime="torch", test=True),
     Target("custom_operators", "custom_operators", runtime="torch", test=True),
     Target("absent_operator", "absent_operator", runtime="torch"),
 ]
