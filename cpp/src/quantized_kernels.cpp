@@ -77,6 +77,20 @@ constexpr QuantizedKernels kPortable = {
 #define AOTBUILD_AVX2 __attribute__((target("avx2,fma")))
 #define AOTBUILD_AVX512 __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")))
 
+// The low and the high halves of 16 bytes as signed numbers of a byte each.
+struct FourBits {
+  __m128i low;
+  __m128i high;
+};
+
+inline FourBits four_bits(const std::uint8_t* halves) {
+  const __m128i mask = _mm_set1_epi8(15);
+  const __m128i sign = _mm_set1_epi8(8);
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(halves));
+  return {_mm_sub_epi8(_mm_xor_si128(_mm_and_si128(bytes, mask), sign), sign),
+          _mm_sub_epi8(_mm_xor_si128(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), sign), sign)};
+}
+
 // GCC vectorises these loops for the narrowest of their types, so they are written out. It warns of what intrinsics
 // without a mask leave undefined.
 AOTBUILD_AVX512 inline __m512 dequantized_avx512(__m128i bytes, __m512i zero, __m512 scale) {
@@ -100,14 +114,10 @@ AOTBUILD_AVX512 void dequantize4_avx512(const std::uint8_t* quantized, std::int3
                                         std::int64_t count, float* values) {
   const __m512i zeros = _mm512_set1_epi32(zero);
   const __m512 scales = _mm512_set1_ps(scale);
-  const __m128i mask = _mm_set1_epi8(15);
-  const __m128i sign = _mm_set1_epi8(8);
   for (std::int64_t i = 0; i < count; i += 32) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(quantized + i / 2));
-    const __m128i low = _mm_sub_epi8(_mm_xor_si128(_mm_and_si128(bytes, mask), sign), sign);
-    const __m128i high = _mm_sub_epi8(_mm_xor_si128(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), sign), sign);
-    _mm512_storeu_ps(values + i, dequantized_avx512(low, zeros, scales));
-    _mm512_storeu_ps(values + i + 16, dequantized_avx512(high, zeros, scales));
+    const FourBits bytes = four_bits(quantized + i / 2);
+    _mm512_storeu_ps(values + i, dequantized_avx512(bytes.low, zeros, scales));
+    _mm512_storeu_ps(values + i + 16, dequantized_avx512(bytes.high, zeros, scales));
   }
 }
 
@@ -134,14 +144,10 @@ AOTBUILD_AVX2 void dequantize4_avx2(const std::uint8_t* quantized, std::int32_t 
                                     float* values) {
   const __m256i zeros = _mm256_set1_epi32(zero);
   const __m256 scales = _mm256_set1_ps(scale);
-  const __m128i mask = _mm_set1_epi8(15);
-  const __m128i sign = _mm_set1_epi8(8);
   for (std::int64_t i = 0; i < count; i += 32) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(quantized + i / 2));
-    const __m128i low = _mm_sub_epi8(_mm_xor_si128(_mm_and_si128(bytes, mask), sign), sign);
-    const __m128i high = _mm_sub_epi8(_mm_xor_si128(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), sign), sign);
-    store_dequantized_avx2(low, zeros, scales, values + i);
-    store_dequantized_avx2(high, zeros, scales, values + i + 16);
+    const FourBits bytes = four_bits(quantized + i / 2);
+    store_dequantized_avx2(bytes.low, zeros, scales, values + i);
+    store_dequantized_avx2(bytes.high, zeros, scales, values + i + 16);
   }
 }
 
