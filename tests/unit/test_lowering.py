@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -125,6 +125,20 @@ def test_what_needs_eigen_is_refused_where_there_is_none() -> None:
 def test_what_would_not_run_is_refused(function: Callable[[Tensor], Tensor], phrases: list[str]) -> None:
     text = "\n".join(refusal(function, torch.ones(2, 2)))
     assert all(phrase in text for phrase in phrases)
+
+
+class ShortWeight(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(2, dtype=torch.float8_e4m3fn))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * cast(Tensor, self.scale).float()
+
+
+def test_weights_of_types_that_no_library_has_are_refused_by_name() -> None:
+    (line,) = refusal(ShortWeight(), torch.ones(2))
+    assert line.startswith("weight 'scale' has the element type float8_e4m3fn; a compiled model has weights of float")
 
 
 def test_unknown_options_and_presets_name_those_that_exist() -> None:

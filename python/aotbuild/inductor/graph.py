@@ -20,7 +20,7 @@ from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import activation, complex_numbers, decompositions
 from aotbuild.inductor.attention import is_supported
-from aotbuild.program import Weight
+from aotbuild.program import DTYPE_SIZES, Weight
 
 aten = torch.ops.aten
 
@@ -155,6 +155,7 @@ def lift_weights(
         assert name is not None
         in_state = spec.kind is InputKind.PARAMETER or (spec.kind is InputKind.BUFFER and bool(spec.persistent))
         value = program.state_dict[name] if name in program.state_dict else program.constants[name]
+        _check_type(name, value)
         node = placeholders[spec.arg.name]
         if not in_state and name not in mutated:
             _make_constant(gm, node, name, value)
@@ -178,6 +179,15 @@ def lift_weights(
             first = weights[same]
             weights[same] = Weight(first.name, first.tensor, (*first.aliases, name), first.mutated, first.required)
     return tuple(weights), index
+
+
+def _check_type(name: str, value: torch.Tensor) -> None:
+    dtype = str(value.dtype).removeprefix("torch.")
+    if dtype not in DTYPE_SIZES:
+        raise AotbuildError(
+            f"weight {name!r} has the element type {dtype}; a compiled model has weights of {', '.join(DTYPE_SIZES)}: "
+            "convert it in the model file"
+        )
 
 
 def _make_constant(gm: GraphModule, node: Node, name: str, value: torch.Tensor) -> None:
