@@ -22,8 +22,8 @@ every entry ran in float32 and in int64; in other element types those of the ope
 itself, and a few more. This page is written by
 `python tests/models/sweep.py --report docs`.
 
-The runtime's kernels were written in the order in which models call them: attention, convolutions and pooling, recurrent
-layers, sorting and indexing, random numbers, Fourier transforms, linear algebra. What it lacks, no model of
+The runtime's kernels were written in the order in which models call them: attention, convolutions and pooling,
+recurrent layers, sorting and indexing, random numbers, Fourier transforms, linear algebra. What it lacks, no model of
 [Models](models.md) calls.
 
 """
