@@ -104,6 +104,7 @@ def test_what_needs_eigen_is_refused_where_there_is_none() -> None:
     captured = capture(Source(Model(Inverse(), (torch.eye(3),)), None, ()), (), "encoder")
     (variant,) = lower(captured, [cpu_isa("x86-64-v3")], target="encoder").variants
     assert "aoti_torch_cpu_linalg_inv_ex(" in variant.run_source
+    assert "_linalg_check_errors(" in variant.run_source
     with pytest.raises(AotbuildError) as error:
         lower(captured, [cpu_isa("x86-64-v3")], target="encoder", has_eigen=False)
     lines = str(error.value).splitlines()

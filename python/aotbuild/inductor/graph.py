@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch._guards import detect_fake_mode
+from torch._higher_order_ops.effects import with_effects
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
@@ -179,6 +180,14 @@ def lift_weights(
             first = weights[same]
             weights[same] = Weight(first.name, first.tensor, (*first.aliases, name), first.mutated, first.required)
     return tuple(weights), index
+
+
+def eliminate_dead_code(gm: GraphModule) -> None:
+    """Removes what nothing reads, but for effects, such as the check that a matrix was not singular.
+
+    Nothing reads those either once the outputs have no tokens any more.
+    """
+    gm.graph.eliminate_dead_code(lambda node: node.is_impure() or node.target is with_effects)
 
 
 def _check_type(name: str, value: torch.Tensor) -> None:

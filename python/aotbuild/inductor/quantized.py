@@ -9,7 +9,7 @@ import torch
 from torch._inductor.lowering import register_lowering
 from torch.fx import GraphModule, Node
 
-from aotbuild.inductor.graph import dequantize_operator
+from aotbuild.inductor.graph import dequantize_operator, eliminate_dead_code
 from aotbuild.inductor.linear import lower_packed, rows_hint
 from aotbuild.program import QuantizedLinear
 
@@ -53,7 +53,7 @@ def pack_quantized(gm: GraphModule, weight_index: dict[str, int], mutated: set[i
         if layer is not None:
             _replace(gm, node, len(layers))
             layers.append(layer)
-    gm.graph.eliminate_dead_code()
+    eliminate_dead_code(gm)
     gm.recompile()
     return layers
 
