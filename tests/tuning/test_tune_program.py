@@ -255,6 +255,21 @@ def test_kernels_of_a_comparison_may_be_measured_by_several_shards(comparison: P
     assert EPILOGUE in {entry.key for entry in database.read(tmp_path / "net.tuning").entries}
 
 
+@pytest.mark.quick
+def test_bundle_of_methods_has_what_each_of_them_launches() -> None:
+    def kernel(key: str, launches: int) -> Kernel:
+        return Kernel(key, key, [], [], [], launches=launches)
+
+    prefill = Bundle("m.prefill", "sm_90", "", [kernel("shared", 2)], [Comparison("e", "shared", {"shared": 1}, {})])
+    # What one method launches may be in another only for an epilogue that is not fused.
+    others = [Comparison("e", "shared", {"shared": 3}, {"add": 1}), Comparison("f", "add", {}, {})]
+    decode = Bundle("m.decode", "sm_90", "", [kernel("shared", 0), kernel("add", 1)], others)
+    made = bundle.joined("m", [prefill, decode])
+    assert made.target == "m"
+    assert {kernel.key: kernel.launches for kernel in made.kernels} == {"shared": 2, "add": 1}
+    assert [(e.key, e.fused, e.alone) for e in made.epilogues] == [("e", {"shared": 4}, {"add": 1}), ("f", {}, {})]
+
+
 def test_shards_and_time_limit(tune: Tune, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "b", ["at_10_us", "at_8_us"], kernels=3)
     assert tune(folder, "--shard", "0/2").returncode == 0

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,27 @@ class Bundle:
     versions: str
     kernels: Sequence[Kernel]
     epilogues: Sequence[Comparison] = ()
+
+
+def joined(target: str, bundles: Sequence[Bundle]) -> Bundle:
+    """One bundle of several methods' (at least one): a kernel or an epilogue that some share is in it once."""
+    kernels: dict[str, Kernel] = {}
+    epilogues: dict[str, Comparison] = {}
+    for bundle in bundles:
+        for kernel in bundle.kernels:
+            before = kernels[kernel.key].launches if kernel.key in kernels else 0
+            kernels[kernel.key] = dataclasses.replace(kernel, launches=before + kernel.launches)
+        for epilogue in bundle.epilogues:
+            known = epilogues.get(epilogue.key)
+            if known is not None:
+                fused, alone = Counter(known.fused), Counter(known.alone)
+                fused.update(epilogue.fused)
+                alone.update(epilogue.alone)
+                epilogue = dataclasses.replace(epilogue, fused=dict(fused), alone=dict(alone))
+            epilogues[epilogue.key] = epilogue
+    return dataclasses.replace(
+        bundles[0], target=target, kernels=list(kernels.values()), epilogues=list(epilogues.values())
+    )
 
 
 def write(bundle: Bundle, folder: Path, program: Path | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import dataclasses
 import fcntl
 import json
 import os
@@ -105,8 +104,7 @@ def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Ma
         )
         for method, captured in methods.items()
     ]
-    kernels = {kernel.key: kernel for made in bundles for kernel in made.kernels}
-    return dataclasses.replace(bundles[0], target=args.target, kernels=list(kernels.values()))
+    return bundle.joined(args.target, bundles)
 
 
 def _kernel_bundle(args: argparse.Namespace) -> Bundle:
