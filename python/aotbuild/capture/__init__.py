@@ -1,0 +1,33 @@
+"""Capture: from a model file to one ``torch.export`` program, the signature of its C++ surface, and golden cases."""
+
+from aotbuild.capture.dynamic import DynamicDim, parse_dynamic_shape
+from aotbuild.capture.export import export_program
+from aotbuild.capture.frames import is_project_file, model_frame, node_numbers, node_places, user_frame
+from aotbuild.capture.golden import tensor_data
+from aotbuild.capture.load import Source, load_named, load_source
+from aotbuild.capture.modules import as_module
+from aotbuild.capture.program import Captured, capture, capture_methods
+from aotbuild.capture.signature import NUMBER_DTYPES, refuse_types_of_torch
+from aotbuild.capture.writes import written_buffers
+
+__all__ = [
+    "NUMBER_DTYPES",
+    "Captured",
+    "DynamicDim",
+    "Source",
+    "as_module",
+    "capture",
+    "capture_methods",
+    "export_program",
+    "is_project_file",
+    "load_named",
+    "load_source",
+    "model_frame",
+    "node_numbers",
+    "node_places",
+    "parse_dynamic_shape",
+    "refuse_types_of_torch",
+    "tensor_data",
+    "user_frame",
+    "written_buffers",
+]

@@ -1,0 +1,136 @@
+"""The one ``torch.export`` of a model, and the sizes that it declares."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from aotbuild import triton_kernels
+from aotbuild.capture.dynamic import DynamicDim
+from aotbuild.capture.frames import is_project_file, user_line
+from aotbuild.capture.modules import as_module
+from aotbuild.errors import AotbuildError
+from aotbuild.model import Model
+
+
+def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> ExportedProgram:
+    """The one export. Raises AotbuildError with the user's source line when the model cannot be exported."""
+    module = as_module(model)
+    args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
+    shapes = resolved_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
+    printed = io.StringIO()  # a failing export prints its graph
+    with (
+        _contiguous_parameters(module),
+        torch.no_grad(),
+        contextlib.redirect_stderr(printed),
+        triton_kernels.recorded(),
+    ):
+        try:
+            program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        except Exception as error:
+            raise _export_error(error, target) from error
+    sys.stderr.write(printed.getvalue())
+    _apply_declared_minimums(program, module, shapes, (args, kwargs))
+    return program
+
+
+@contextlib.contextmanager
+def _contiguous_parameters(module: torch.nn.Module) -> Iterator[None]:
+    """Weights are stored row-major; exporting them so keeps strides out of the generated code."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if not tensor.is_contiguous():
+            tensor.data = tensor.data.contiguous()
+    yield
+
+
+def resolved_shapes(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], given: Any, extra: Sequence[DynamicDim]
+) -> Any:
+    if not extra:
+        return given
+    if given is not None:
+        raise AotbuildError("DYNAMIC_SHAPES: the model file gives dynamic_shapes too; keep one of them")
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    shapes: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        shapes[name] = pytree.tree_map(lambda leaf: {} if isinstance(leaf, torch.Tensor) else None, value)
+    for entry in extra:
+        if entry.input not in shapes or not isinstance(bound.arguments[entry.input], torch.Tensor):
+            names = ", ".join(n for n, v in bound.arguments.items() if isinstance(v, torch.Tensor))
+            raise AotbuildError(f"DYNAMIC_SHAPES: no tensor input {entry.input!r}; the model's inputs are: {names}")
+        rank = bound.arguments[entry.input].dim()
+        if entry.dim >= rank:
+            raise AotbuildError(
+                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: input {entry.input!r} has dimensions 0 to {rank - 1}"
+            )
+        shapes[entry.input][entry.dim] = torch.export.Dim.DYNAMIC(min=entry.min, max=entry.max)
+    return shapes
+
+
+def _apply_declared_minimums(
+    program: ExportedProgram, module: torch.nn.Module, shapes: Any, call: tuple[Any, Any]
+) -> None:
+    """A declared minimum of 0 or 1 holds: export traces sizes of at least 2 and reports those bounds instead.
+
+    Upstream does the same for named ``Dim``s, and the golden cases run each dimension's minimum.
+    """
+    for symbol, dim in declared_sizes(program, module, shapes, call):
+        declared = getattr(dim, "min", None)
+        limits = program.range_constraints.get(symbol)
+        if declared is not None and limits is not None and declared < 2 and limits.lower == 2:
+            program.range_constraints[symbol] = type(limits)(declared, limits.upper)
+
+
+def declared_sizes(
+    program: ExportedProgram, module: torch.nn.Module, shapes: Any, call: tuple[Any, Any]
+) -> Iterator[tuple[Any, Any]]:
+    """The program's size symbols, each with the ``torch.export.Dim`` or hint that ``dynamic_shapes`` has for it."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    arguments = inspect.signature(module.forward).bind(*call[0], **call[1]).arguments
+    for name, dims in zip(program.graph_signature.user_inputs, _leaf_shapes(dict(arguments), shapes), strict=True):
+        value = values.get(str(name))
+        if not isinstance(value, torch.Tensor) or not isinstance(dims, Mapping | list | tuple):
+            continue
+        for index, dim in dims.items() if isinstance(dims, Mapping) else enumerate(dims):
+            size = value.shape[index]
+            if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
+                yield size.node.expr, dim
+
+
+def _leaf_shapes(value: Any, shapes: Any) -> list[Any]:
+    """The part of ``dynamic_shapes`` that each leaf of the arguments has; None for a leaf that it leaves out."""
+    children, spec = pytree.tree_flatten(value, is_leaf=lambda part: part is not value)
+    if spec.is_leaf():
+        return [shapes]
+    parts: Sequence[Any]
+    if isinstance(shapes, Mapping):
+        parts = [shapes.get(key) for key in spec.context] if isinstance(value, Mapping) else list(shapes.values())
+    else:
+        parts = list(shapes) if isinstance(shapes, list | tuple) else [None] * len(children)
+    return [leaf for child, part in zip(children, parts, strict=True) for leaf in _leaf_shapes(child, part)]
+
+
+def _export_error(error: Exception, target: str) -> AotbuildError:
+    where = user_line(error.__traceback__)
+    text = str(error).strip()
+    if where is None:
+        match = re.search(r'File "([^"]+)", line (\d+), in (\w+)\n\s+(.*)', text)
+        if match and is_project_file(match[1]):
+            where = f"{match[1]}:{match[2]} in {match[3]}: {match[4]}"
+    lines = "\n".join("  " + line for line in text.splitlines()[:24])
+    return AotbuildError(
+        f"{target}: the model cannot be exported by torch.export: {type(error).__name__}\n"
+        + (f"  at {where}\n" if where else "")
+        + f"{lines}\n"
+        "  Change that line so that it does not depend on tensor values, or make the size that it names dynamic or "
+        "static; `torch.export.export` on the same inputs gives the same error."
+    )

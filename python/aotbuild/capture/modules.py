@@ -1,0 +1,48 @@
+"""Modules for export: a function, or one method of a module, as a module of its own."""
+
+from __future__ import annotations
+
+import copy
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+
+from aotbuild.errors import AotbuildError
+from aotbuild.model import Model
+
+
+class _FunctionModule(torch.nn.Module):
+    """A plain function as a module, so that it can be exported."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.forward = named_forward(function) if isinstance(function, FunctionType) else function
+
+
+def named_forward(function: FunctionType) -> FunctionType:
+    """The function with code that is called forward: export records source lines of frames of that name only."""
+    code = function.__code__.replace(co_name="forward")
+    copy = FunctionType(code, function.__globals__, "forward", function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+def as_module(model: Model) -> torch.nn.Module:
+    """The model's module in evaluation mode; a plain function becomes a module."""
+    module = model.module
+    if not isinstance(module, torch.nn.Module):
+        if not callable(module):
+            raise AotbuildError(f"MODEL: the model is a {type(module).__name__}, not a module or function")
+        module = _FunctionModule(module)
+    return module.eval()
+
+
+def method_module(module: Any, name: str) -> torch.nn.Module:
+    """A module with the parameters, buffers and submodules of ``module`` whose ``forward`` is one of its methods."""
+    method = getattr(module, name)
+    instance: torch.nn.Module = copy.copy(module)
+    function = getattr(method, "__func__", method)
+    bound = MethodType(named_forward(function), instance) if isinstance(function, FunctionType) else method
+    instance.__dict__["forward"] = bound
+    return instance

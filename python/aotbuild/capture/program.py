@@ -1,0 +1,166 @@
+"""One model, or its methods, captured: exported once, described, with its golden cases."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from aotbuild.capture.dynamic import DynamicDim
+from aotbuild.capture.export import declared_sizes, export_program, resolved_shapes
+from aotbuild.capture.frames import project_files
+from aotbuild.capture.golden import default_tolerance, record, record_session
+from aotbuild.capture.load import Source
+from aotbuild.capture.modules import as_module, method_module
+from aotbuild.capture.signature import describe
+from aotbuild.capture.writes import written_buffers
+from aotbuild.errors import AotbuildError
+from aotbuild.model import Model
+from aotbuild.program import GoldenCase, Signature
+
+
+@dataclass
+class Captured:
+    """The result of the one export."""
+
+    program: ExportedProgram
+    signature: Signature
+    golden: tuple[GoldenCase, ...]
+    rtol: float
+    atol: float
+    files: tuple[Path, ...]
+    state: frozenset[str] = frozenset()  # the buffers that some method of the model writes to
+
+
+# What the C++ class, the C ABI and the Python object of a model have beside its methods.
+_TAKEN_METHOD_NAMES = frozenset(
+    (
+        *("api", "capture_graph", "create", "describe", "destroy", "destroy_result", "last_error", "load_weights"),
+        *("manual_seed", "new_session", "run", "run_method", "run_on_stream", "set_weights", "statistics"),
+        *("synchronize", "info", "input_metadata", "manifest", "methods", "name", "output_metadata", "signature"),
+        *("untyped", "weight_count", "weights"),
+    )
+)
+
+
+def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model") -> Captured:
+    """Exports the model once and records golden cases by running it eagerly.
+
+    Raises:
+        AotbuildError: the model does not export (with the user's source line), or an input is of a kind that a
+            compiled model cannot take.
+    """
+    if source.program is not None:
+        if dynamic:
+            raise AotbuildError("DYNAMIC_SHAPES: a .pt2 program already says which sizes vary; export it with them")
+        program = source.program
+        if program.example_inputs is None:
+            raise AotbuildError("MODEL: the .pt2 program has no example inputs; save it from torch.export.export")
+        args, kwargs = program.example_inputs
+        calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [("example", tuple(args), dict(kwargs))]
+        module: Any = program.module()
+        rtol = atol = None
+        names: dict[Any, str] = {}
+    else:
+        model = source.model
+        assert model is not None
+        if model.methods:
+            has = " ".join(model.methods)
+            raise AotbuildError(f"{target}: the model file has methods; say which are built: METHODS {has}")
+        module = as_module(model)
+        args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
+        program = export_program(dataclasses.replace(model, module=module), dynamic, target)
+        shapes = resolved_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
+        names = {
+            symbol: str(dim.__name__)
+            for symbol, dim in declared_sizes(program, module, shapes, (args, kwargs))
+            if hasattr(dim, "__name__")
+        }
+        calls = [("example", args, kwargs)]
+        calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
+        rtol, atol = model.rtol, model.atol
+    signature = describe(program, names)
+    golden = record(module, program, signature, calls, target)
+    default_rtol, default_atol = default_tolerance(signature)
+    return Captured(
+        program,
+        signature,
+        golden,
+        default_rtol if rtol is None else rtol,
+        default_atol if atol is None else atol,
+        tuple(sorted({*source.files, *project_files(set(sys.modules) - source.modules_before)})),
+    )
+
+
+def capture_methods(
+    source: Source, names: Sequence[str], dynamic: Sequence[DynamicDim], target: str
+) -> tuple[dict[str, Captured], tuple[tuple[str, GoldenCase], ...]]:
+    """Exports each of the methods ``names`` once; see ``capture``.
+
+    Returns:
+        The methods, and the golden cases of calls in one session: every method's example, and all once more.
+
+    Raises:
+        AotbuildError: as ``capture``; and when METHODS and the model file disagree.
+    """
+    model = _model_with_methods(source, names)
+    dims: dict[str, list[DynamicDim]] = {name: [] for name in names}
+    for entry in dynamic:
+        method, _, name = entry.input.partition(".")
+        if not name or method not in dims:
+            raise AotbuildError(
+                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: with METHODS write method.input:dim=min..max; the methods "
+                f"are {', '.join(names)}"
+            )
+        dims[method].append(dataclasses.replace(entry, input=name))
+    captured = {}
+    modules = {}
+    for name in names:
+        example = model.methods[name]
+        modules[name] = method_module(model.module, name)
+        alone = Model(
+            modules[name],
+            example.example_inputs,
+            example.example_kwargs,
+            example.dynamic_shapes,
+            model.rtol,
+            model.atol,
+            example.golden_inputs,
+        )
+        captured[name] = capture(dataclasses.replace(source, model=alone), dims[name], f"{target}.{name}")
+    state = frozenset(name for method in captured.values() for name in written_buffers(method.program))
+    captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
+    signatures = {name: method.signature for name, method in captured.items()}
+    return captured, record_session(modules, model.methods, signatures, target) if state else ()
+
+
+def _model_with_methods(source: Source, names: Sequence[str]) -> Model:
+    model = source.model
+    if model is None:
+        raise AotbuildError("METHODS: a .pt2 file holds one function; name a callable that returns an aotbuild.Model")
+    if not model.methods:
+        raise AotbuildError(
+            "METHODS: the model file gives an example for one call only; return aotbuild.Model(module, methods={"
+            + ", ".join(f'"{name}": aotbuild.Method(...)' for name in names)
+            + "})"
+        )
+    if model.example_inputs or model.example_kwargs or model.golden_inputs or model.dynamic_shapes is not None:
+        raise AotbuildError(
+            "METHODS: the model file gives example inputs of the model and methods; each method has its own example in "
+            "aotbuild.Method(...)"
+        )
+    has = ", ".join(model.methods)
+    for name in names:
+        if name not in model.methods:
+            raise AotbuildError(f"METHODS {name}: the methods of the model file are {has}")
+        if name in _TAKEN_METHOD_NAMES or name.startswith("_") or not name.isidentifier():
+            raise AotbuildError(f"METHODS {name}: every model has that name for something else; rename the method")
+        if not isinstance(model.module, torch.nn.Module) or not callable(getattr(model.module, name, None)):
+            raise AotbuildError(f"METHODS {name}: the module, a {type(model.module).__name__}, has no such method")
+    return model

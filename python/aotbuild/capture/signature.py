@@ -1,0 +1,228 @@
+"""The C++ surface of an exported program: names, element types and ranges of inputs and outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import keyword
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import (
+    ConstantArgument,
+    InputKind,
+    OutputKind,
+    SymBoolArgument,
+    SymFloatArgument,
+    SymIntArgument,
+    TensorArgument,
+)
+from torch.utils import _pytree as pytree
+
+from aotbuild.capture.writes import written_inputs
+from aotbuild.errors import AotbuildError
+from aotbuild.program import DTYPE_SIZES, DTYPES_OF_TORCH, Dim, Signature, TensorSpec
+
+# Numbers among the outputs are 0-dimensional tensors of these types.
+NUMBER_DTYPES: dict[type, torch.dtype] = {bool: torch.bool, int: torch.int64, float: torch.float64}
+
+
+_SYMBOLIC: dict[type, type] = {SymIntArgument: int, SymFloatArgument: float, SymBoolArgument: bool}
+
+
+# Sizes beyond which a dynamic dimension without an upper bound is not tested.
+UNBOUNDED = 2**31 - 1
+
+
+def identifier(text: str) -> str:
+    """``text`` as a C++ (and Python) identifier."""
+    name = re.sub(r"\W", "_", text)
+    if not name or name[0].isdigit():
+        name = "_" + name
+    return name + "_" if keyword.iskeyword(name) else name
+
+
+def _paths(spec: pytree.TreeSpec, prefix: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """C++ field paths of the leaves of a pytree: named fields nest, indices go into the name."""
+    if spec.is_leaf():
+        return [prefix]
+    children = spec.children()
+    kind = spec.type
+    if kind in (list, tuple):
+        if not prefix:
+            raise AssertionError("the caller names the elements of the outermost tuple")
+        names = [(*prefix[:-1], f"{prefix[-1]}_{index}") for index in range(len(children))]
+    else:
+        keys = _field_names(spec)
+        names = [(*prefix, identifier(str(key))) for key in keys]
+    return [path for child, name in zip(children, names) for path in _paths(child, name)]
+
+
+def _field_names(spec: pytree.TreeSpec) -> list[Any]:
+    context = spec.context
+    if hasattr(context, "_fields"):  # the class of a named tuple
+        return list(context._fields)
+    if isinstance(context, (list, tuple)):
+        flat = context[-1] if context and isinstance(context[-1], (list, tuple)) else context
+        if len(flat) == len(spec.children()):
+            return list(flat)
+        if len(context) >= 1 and isinstance(context[0], (list, tuple)) and len(context[0]) == len(spec.children()):
+            return list(context[0])
+    return list(range(len(spec.children())))
+
+
+def _input_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
+    in_spec = program.call_spec.in_spec
+    assert in_spec is not None
+    args_spec, kwargs_spec = in_spec.children()
+    names = _argument_names(program, len(args_spec.children()))
+    paths: list[tuple[str, ...]] = []
+    for child, name in zip(args_spec.children(), names):
+        paths += _paths(child, (identifier(name),))
+    for child, name in zip(kwargs_spec.children(), kwargs_spec.context):
+        paths += _paths(child, (identifier(name),))
+    return paths
+
+
+def _argument_names(program: ExportedProgram, count: int) -> list[str]:
+    names = getattr(program.module_call_graph[0].signature, "forward_arg_names", None)
+    if names and len(names) >= count:
+        return list(names)[:count]
+    return [f"arg{index}" for index in range(count)]
+
+
+def _output_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
+    out_spec = program.call_spec.out_spec
+    assert out_spec is not None
+    if out_spec.is_leaf():
+        return [("output",)]
+    if out_spec.type in (list, tuple):
+        paths: list[tuple[str, ...]] = []
+        single = len(out_spec.children()) == 1
+        for index, child in enumerate(out_spec.children()):
+            paths += _paths(child, ("output" if single else f"output_{index}",))
+        return paths
+    return _paths(out_spec, ())
+
+
+def describe(program: ExportedProgram, names: Mapping[Any, str] | None = None) -> Signature:
+    """The C++ surface of an exported program: tensor inputs and outputs with names, dtypes and ranges.
+
+    ``names``: those of size symbols.
+    """
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    symbols = _SymbolNames(program, names or {})
+    inputs = []
+    written = written_inputs(program)
+    user_inputs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
+    for spec, path in zip(user_inputs, _input_paths(program), strict=True):
+        if isinstance(spec.arg, ConstantArgument):
+            continue
+        if not isinstance(spec.arg, TensorArgument):
+            raise AotbuildError(
+                f"input {'.'.join(path)!r} is a Python number that varies; pass it as a 0-dimensional tensor"
+            )
+        inputs.append(
+            dataclasses.replace(_tensor_spec(path, values[spec.arg.name], symbols), written=spec.arg.name in written)
+        )
+    outputs = []
+    user_outputs = [spec for spec in program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+    for out, path in zip(user_outputs, _output_paths(program), strict=True):
+        if isinstance(out.arg, ConstantArgument) and out.arg.value is None:
+            continue
+        kind: Any = type(out.arg.value) if isinstance(out.arg, ConstantArgument) else _SYMBOLIC.get(type(out.arg))
+        if kind is not None:
+            if kind not in NUMBER_DTYPES:
+                raise AotbuildError(
+                    f"output {'.'.join(path)!r} is a {kind.__name__}; a compiled model returns tensors and numbers"
+                )
+            outputs.append(TensorSpec(path, str(NUMBER_DTYPES[kind]).removeprefix("torch."), ()))
+            continue
+        outputs.append(_tensor_spec(path, values[out.arg.name], symbols, is_output=True))
+    return Signature(tuple(inputs), tuple(outputs))
+
+
+class _SymbolNames:
+    """Ranges of the program's size symbols, and their names: the ``Dim``s', else s0, s1, ... in order of appearance."""
+
+    def __init__(self, program: ExportedProgram, names: Mapping[Any, str]) -> None:
+        self._ranges = program.range_constraints
+        self._names: dict[Any, str] = dict(names)
+
+    def name(self, symbol: Any) -> str:
+        if symbol not in self._names:
+            free = (f"s{index}" for index in itertools.count())
+            self._names[symbol] = next(name for name in free if name not in self._names.values())
+        return self._names[symbol]
+
+    def bounds(self, expression: Any) -> tuple[int, int]:
+        from torch.utils._sympy.value_ranges import bound_sympy
+
+        limits = bound_sympy(expression, self._ranges)
+        low = int(limits.lower) if limits.lower.is_finite else 0
+        high = int(limits.upper) if limits.upper.is_finite and limits.upper < UNBOUNDED else UNBOUNDED
+        return max(low, 0), high
+
+    def dim(self, size: Any) -> Dim:
+        if isinstance(size, int):
+            return Dim(size, size)
+        expression = size.node.expr
+        if expression.is_number:
+            return Dim(int(expression), int(expression))
+        low, high = self.bounds(expression)
+        free = expression.free_symbols
+        if len(free) == 1:
+            (symbol,) = free
+            multiplier = expression.coeff(symbol, 1)
+            offset = expression.subs(symbol, 0)
+            if multiplier.is_Integer and offset.is_Integer and expression == multiplier * symbol + offset:
+                known = symbol in self._ranges and not str(symbol).startswith("u")
+                if known:
+                    return Dim(low, high, self.name(symbol), int(multiplier), int(offset))
+        return Dim(low, high, "?")
+
+
+def _tensor_spec(path: tuple[str, ...], value: Any, symbols: _SymbolNames, is_output: bool = False) -> TensorSpec:
+    if value.layout is not torch.strided:
+        what = "output" if is_output else "input"
+        layout = str(value.layout).removeprefix("torch.")
+        raise AotbuildError(
+            f"{what} {'.'.join(path)!r} is a tensor of layout {layout}; a compiled model takes and returns dense "
+            "tensors: convert it with to_dense() in the model, or pass its indices and values as tensors"
+        )
+    dtype = str(value.dtype).removeprefix("torch.")
+    if dtype not in DTYPE_SIZES:
+        raise AotbuildError(
+            f"{'output' if is_output else 'input'} {'.'.join(path)!r} has the element type {dtype}; a compiled model "
+            f"takes and returns tensors of {', '.join(DTYPE_SIZES)}: convert it in the model"
+        )
+    dims = tuple(symbols.dim(size) for size in value.shape)
+    strides: tuple[int, ...] | None = None
+    if not is_output and not _is_contiguous(value):
+        strides = tuple(stride if isinstance(stride, int) else -1 for stride in value.stride())
+    return TensorSpec(path, dtype, dims, strides, value.device.type)
+
+
+def refuse_types_of_torch(signature: Signature, target: str) -> None:
+    """Raises for inputs and outputs of an element type that only RUNTIME torch has."""
+    for what, specs in (("input", signature.inputs), ("output", signature.outputs)):
+        for spec in specs:
+            if spec.dtype in DTYPES_OF_TORCH:
+                raise AotbuildError(
+                    f"{target}: {what} {spec.name!r} has the element type {spec.dtype}, for which a model has to be "
+                    "built for the CPU with RUNTIME torch; or convert it in the model"
+                )
+
+
+def _is_contiguous(value: Any) -> bool:
+    expected: Any = 1
+    for size, stride in zip(reversed(value.shape), reversed(value.stride())):
+        if isinstance(size, int) and size == 1:
+            continue
+        if str(stride) != str(expected) and stride != expected:
+            return False
+        expected = expected * size
+    return True
