@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # One would guess: the values of MaxPool are the same whether or not a node also has the output Indices.
-# True (ONNX Runtime 1.32.0, CPU): without Indices a NaN in a window is skipped, and a window that is all -inf or all NaN
+# True (ONNX Runtime 1.32.0, CPU): without Indices a NaN in a window is skipped, and a window of -inf or NaN alone
 # gives the lowest finite float; with Indices the NaN is the result, and -inf stays -inf. Without them OpenVINO 2026.4.1
 # does the same; its ReduceMax over no elements gives the lowest float too, ONNX Runtime's -inf.
 # Seen: windows (NaN, 1) and (-inf, -inf): without Indices (1, -3.4028235e38), with Indices (NaN, -inf).
-# Who meets it: encoder-decoders that unpool with the indices in one export and drop them in another; models that mask with
-# -inf, pool and then look for IsInf; whoever relies on NaN to notice broken inputs.
+# Who meets it: encoder-decoders that unpool with the indices in one export and drop them in another; models that mask
+# with -inf, pool and then look for IsInf; whoever relies on NaN to notice broken inputs.
 # What to do: compare with <= -3.4e38 instead of IsInf, and test for NaN before the pooling.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -57,6 +57,6 @@ ours = with_openvino(model("MaxPool", {"x": x}, **pool), {"x": x})[0].reshape(-1
 empty = np.zeros((0,), np.float32)
 content = model("ReduceMax", {"x": empty}, keepdims=0)
 reduced = [run(content, {"x": empty})[0].item() for run in (with_openvino, with_onnxruntime)]
-print(f"OpenVINO: without Indices {ours.tolist()}; ReduceMax of nothing: OpenVINO {reduced[0]}, ONNX Runtime {reduced[1]}")
+print(f"OpenVINO: without Indices {ours.tolist()}; ReduceMax of nothing: {reduced[0]}, ONNX Runtime's {reduced[1]}")
 assert ours.tolist() == [1.0, lowest] and reduced == [lowest, -np.inf]
 EOF

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One would guess: a NaN that enters a network comes out as one, or at least as something that is no plausible number; the
-# ONNX operators Relu, Clip, Max, HardSigmoid and ReduceMax pass it on in ONNX's reference and in ONNX Runtime.
+# One would guess: a NaN that enters a network comes out as one, or at least as no plausible number; the ONNX operators
+# Relu, Clip, Max, HardSigmoid and ReduceMax pass it on in ONNX's reference and in ONNX Runtime.
 # True (OpenVINO 2026.4.1, CPU, INFERENCE_PRECISION_HINT f32): Relu, Clip and Max give 0, HardSigmoid its upper bound 1,
 # ReduceMax the largest of the other values. A sensor's NaN becomes a plausible result.
 # Seen: Relu 0, Clip(0, 6) 0, Max(x, 0) 0, HardSigmoid 1, ReduceMax of (NaN, 1, 2) 2.
