@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from aotbuild import triton_kernels
+from aotbuild.capture.aliases import refuse_merged_inputs, strays
 from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.frames import is_project_file, user_line
 from aotbuild.capture.modules import as_module
@@ -26,6 +27,7 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
     """The one export. Raises AotbuildError with the user's source line when the model cannot be exported."""
     module = as_module(model)
     args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
+    refuse_merged_inputs(module, args, kwargs, target)
     shapes = resolved_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
     printed = io.StringIO()  # a failing export prints its graph
     with (
@@ -35,11 +37,29 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
         triton_kernels.recorded(),
     ):
         try:
-            program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+            program = _export(module, args, kwargs, shapes)
         except Exception as error:
             raise _export_error(error, target) from error
     sys.stderr.write(printed.getvalue())
     _apply_declared_minimums(program, module, shapes, (args, kwargs))
+    return program
+
+
+def _export(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> ExportedProgram:
+    """Strict export, which is slower and refuses more, only where the other takes the model's state for constants.
+
+    It does so with transformers' TorchExportableModuleWithStaticCache: the cache is in buffers, and in objects that are
+    no modules. Tracing then writes to the module's own tensors.
+    """
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+    if not strays(program, module):
+        return program
+    for buffer, value in buffers:
+        buffer.data.copy_(value)
+    with contextlib.suppress(Exception):
+        strict = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=True)
+        return program if strays(strict, module) else strict
     return program
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from types import FunctionType, MethodType
 from typing import Any
@@ -35,7 +36,9 @@ def as_module(model: Model) -> torch.nn.Module:
         if not callable(module):
             raise AotbuildError(f"MODEL: the model is a {type(module).__name__}, not a module or function")
         module = _FunctionModule(module)
-    return module.eval()
+    with contextlib.suppress(NotImplementedError):  # of ExportedProgram.module(), which has one mode
+        module.eval()
+    return module
 
 
 def method_module(module: Any, name: str) -> torch.nn.Module:

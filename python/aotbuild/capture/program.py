@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
 from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.export import declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
@@ -85,7 +86,9 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         calls = [("example", args, kwargs)]
         calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
         rtol, atol = model.rtol, model.atol
+    refuse_stray_state(program, module, target)
     signature = describe(program, names)
+    refuse_shared_writes(signature, args, kwargs, target)
     golden = record(module, program, signature, calls, target)
     default_rtol, default_atol = default_tolerance(signature)
     return Captured(

@@ -22,6 +22,7 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 
+from aotbuild.capture.labels import child_keys
 from aotbuild.capture.writes import written_inputs
 from aotbuild.errors import AotbuildError
 from aotbuild.program import DTYPE_SIZES, DTYPES_OF_TORCH, Dim, Signature, TensorSpec
@@ -56,22 +57,8 @@ def _paths(spec: pytree.TreeSpec, prefix: tuple[str, ...]) -> list[tuple[str, ..
             raise AssertionError("the caller names the elements of the outermost tuple")
         names = [(*prefix[:-1], f"{prefix[-1]}_{index}") for index in range(len(children))]
     else:
-        keys = _field_names(spec)
-        names = [(*prefix, identifier(str(key))) for key in keys]
+        names = [(*prefix, identifier(str(key))) for key in child_keys(spec)]
     return [path for child, name in zip(children, names) for path in _paths(child, name)]
-
-
-def _field_names(spec: pytree.TreeSpec) -> list[Any]:
-    context = spec.context
-    if hasattr(context, "_fields"):  # the class of a named tuple
-        return list(context._fields)
-    if isinstance(context, (list, tuple)):
-        flat = context[-1] if context and isinstance(context[-1], (list, tuple)) else context
-        if len(flat) == len(spec.children()):
-            return list(flat)
-        if len(context) >= 1 and isinstance(context[0], (list, tuple)) and len(context[0]) == len(spec.children()):
-            return list(context[0])
-    return list(range(len(spec.children())))
 
 
 def _input_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
