@@ -9,7 +9,7 @@ import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -248,6 +248,33 @@ def unbacked_sizes() -> Model:
 
     cases = ((torch.ones(5, 3), torch.tensor(0)), (-torch.ones(5, 3), torch.tensor(5)))
     return Model(Compute(f), (randn(5, 3), torch.tensor(2)), golden_inputs=calls(*cases))
+
+
+@model
+def numbers() -> Model:
+    """Python numbers out: values of every type, sizes, and what is computed from both."""
+    kinds = (
+        torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
+        torch.float64, torch.float32, torch.float16, torch.bfloat16,
+    )  # fmt: skip
+
+    def f(_: Any, x: Tensor, y: Tensor, flag: Tensor, *values: Tensor) -> Any:
+        numbers: list[Any] = [value.item() for value in values]
+        computed = [number * number + 1 for number in numbers] + [-number for number in numbers]
+        size, count, sym = x.shape[0], numbers[1], cast(Any, torch)
+        both = (count > 3) & (size > 2), (count > 3) | (size > 99), sym.sym_not(count > 3), size == y.shape[0]
+        sizes = size * 2 + 1, size % 2 == 0, size / 4, sym.sym_sqrt(size), sym.sym_max(size, count), -size
+        found = (x > 0).nonzero().shape[0]
+        flags = flag.item(), (x > 0).any().item(), x.sum().item() > 0, found, found > 2
+        repeated = x.repeat(y.shape[0] + count)  # of no upper bound
+        return *numbers, *computed, *both, *sizes, *flags, repeated
+
+    def args(size: int, other: int, value: int, flag: bool) -> tuple[Tensor, ...]:
+        return randn(size), randn(other), torch.tensor(flag), *(torch.tensor(value, dtype=kind) for kind in kinds)
+
+    sizes = ({0: DYNAMIC(min=1)}, {0: DYNAMIC(min=1)}, None, *(None for _ in kinds))
+    golden = calls(args(9, 9, 100, False), args(1, 4, 15, True), args(6, 1, 0, False))
+    return Model(Compute(f), args(8, 4, 5, True), dynamic_shapes=(sizes,), golden_inputs=golden)
 
 
 @model

@@ -149,9 +149,10 @@ class _SymbolNames:
         from torch.utils._sympy.value_ranges import bound_sympy
 
         limits = bound_sympy(expression, self._ranges)
-        low = int(limits.lower) if limits.lower.is_finite else 0
-        high = int(limits.upper) if limits.upper.is_finite and limits.upper < UNBOUNDED else UNBOUNDED
-        return max(low, 0), high
+        # Infinity has several forms, and not each says of itself that it is not finite.
+        low = int(limits.lower) if limits.lower.is_Integer else 0
+        high = int(limits.upper) if limits.upper.is_Integer else UNBOUNDED
+        return max(low, 0), min(high, UNBOUNDED)
 
     def dim(self, size: Any) -> Dim:
         if isinstance(size, int):

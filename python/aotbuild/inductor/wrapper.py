@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import sympy
 import torch
 from torch._inductor import ir
+from torch._inductor.codegen.cpp_utils import cexpr
 from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
 from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
@@ -36,6 +38,12 @@ DTYPE_CONSTANTS = {
     torch.bfloat16: "kBFloat16",
 }
 
+
+# The types that `.item()` reads the others as.
+_PYTHON_NUMBERS = {
+    **dict.fromkeys((torch.uint8, torch.int8, torch.int16, torch.int32), torch.int64),
+    **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float64),
+}
 
 # Linear algebra, by the start of its operators' names.
 _LINEAR_ALGEBRA = ("linalg_", "_linalg_", "cholesky", "geqrf", "lu_unpack", "ormqr", "triangular_solve")
@@ -181,7 +189,9 @@ class StandaloneCppWrapper(CppWrapperCpu):
         first: dict[str, int] = {}
         self.code.output_count = len(refs)
         for index, ref in enumerate(refs):
-            if isinstance(V.graph.graph_outputs[index], ir.ShapeAsConstantBuffer):
+            output = V.graph.graph_outputs[index]
+            if isinstance(output, ir.ShapeAsConstantBuffer):
+                ref = f"static_cast<bool>({ref})" if isinstance(output.expr, sympy.And) else ref  # & makes an int
                 line = f"outputs[{index}] = scalar_to_tensor_handle({ref}).release();"
             elif ref in first:
                 line = f"outputs[{index}] = new_handle(outputs[{first[ref]}]).release();"
@@ -275,6 +285,16 @@ class StandaloneCppWrapper(CppWrapperCpu):
         is_custom = function in self.custom_kernels.values()
         (self.code.custom_functions if is_custom else self.code.shim_functions).add(function)
         self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
+
+    def codegen_tensor_item(self, dtype: torch.dtype, tensor: str, scalar: str, *args: Any, **kwargs: Any) -> None:
+        """Python's numbers have 64 bits whatever the tensor's type: products of small integers do not overflow."""
+        super().codegen_tensor_item(_PYTHON_NUMBERS.get(dtype, dtype), tensor, scalar, *args, **kwargs)
+
+    def codegen_sizevar(self, x: Any) -> str:
+        """Also of what ``and`` and ``or`` make, which upstream cannot simplify."""
+        if isinstance(x, sympy.And | sympy.Or | sympy.Not):
+            return str(cexpr(x.xreplace(V.graph.sizevars.replacements)))
+        return str(super().codegen_sizevar(x))
 
     def codegen_dynamic_slice_size(self, node: ir.DynamicSliceSize) -> None:
         """Upstream writes the bound that ``x[:n]`` leaves out as None."""

@@ -14,6 +14,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "aotbuild/detail/attention_shape.hpp"
@@ -149,19 +150,17 @@ T& temporary_reference(T&& value) {
   return value;
 }
 
-inline RAIIAtenTensorHandle scalar_to_tensor_handle(std::int64_t value) {
+// A number among the outputs. Values of small integers, and what is computed from them, are of any of C++'s types.
+template <typename T>
+inline RAIIAtenTensorHandle scalar_to_tensor_handle(T value) {
   AtenTensorHandle handle = nullptr;
-  check_shim(aoti_torch_scalar_to_tensor_int64(value, &handle));
-  return handle;
-}
-inline RAIIAtenTensorHandle scalar_to_tensor_handle(double value) {
-  AtenTensorHandle handle = nullptr;
-  check_shim(aoti_torch_scalar_to_tensor_float64(value, &handle));
-  return handle;
-}
-inline RAIIAtenTensorHandle scalar_to_tensor_handle(bool value) {
-  AtenTensorHandle handle = nullptr;
-  check_shim(aoti_torch_scalar_to_tensor_bool(value, &handle));
+  if constexpr (std::is_same_v<T, bool>) {
+    check_shim(aoti_torch_scalar_to_tensor_bool(value, &handle));
+  } else if constexpr (std::is_integral_v<T>) {
+    check_shim(aoti_torch_scalar_to_tensor_int64(static_cast<std::int64_t>(value), &handle));
+  } else {
+    check_shim(aoti_torch_scalar_to_tensor_float64(static_cast<double>(value), &handle));
+  }
   return handle;
 }
 
