@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "workspace.hpp"
+#include "aligned_memory.hpp"
 
 namespace aotbuild::detail {
 

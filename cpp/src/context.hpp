@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "aotbuild/detail/spec.h"
-#include "device.hpp"
+#include "device_call.hpp"
 #include "state.hpp"
 #include "tensor.hpp"
 #include "weights.hpp"

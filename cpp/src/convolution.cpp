@@ -335,7 +335,7 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
   add_to_key(&key, shape_, input, output, bias_ != nullptr);
   key.add(layout_id_);
   key.add(std::int64_t{channels_last_});
-  BoundPrimitive& primitive = workspace.primitives().get(key, [&] {
+  BoundPrimitive& primitive = BoundPrimitives::of(workspace).get(key, [&] {
     const dnnl::memory::data_type type = layout_.get_data_type();
     const dnnl::memory::desc source(sizes_of(input), type, strides_of(input));
     const dnnl::memory::desc destination(sizes_of(output), type, strides_of(output));
@@ -384,7 +384,7 @@ void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor&
     add_to_key(&key, shape, input, output, bias != nullptr);
     key.add(weight.sizes(), weight.ndim);
     key.add(weight.strides(), weight.ndim);
-    BoundPrimitive& primitive = workspace.primitives().get(key, [&] {
+    BoundPrimitive& primitive = BoundPrimitives::of(workspace).get(key, [&] {
       const dnnl::memory::desc source(sizes_of(input), type, strides_of(input));
       const dnnl::memory::desc destination(sizes_of(output), type, strides_of(output));
       const dnnl::memory::desc plain = weight_layout(shape, weight, type);

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "device.hpp"
+#include "device_call.hpp"
 #include "workspace.hpp"
 
 namespace aotbuild::detail {

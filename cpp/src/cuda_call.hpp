@@ -12,7 +12,7 @@
 #include "cuda_kernels.hpp"
 #include "cuda_memory.hpp"
 #include "cuda_workspace.hpp"
-#include "device.hpp"
+#include "device_call.hpp"
 #include "random_state.hpp"
 
 namespace aotbuild::detail::cuda {

@@ -15,7 +15,7 @@
 #include "cuda_memory.hpp"
 #include "cuda_program.hpp"
 #include "cuda_workspace.hpp"
-#include "device.hpp"
+#include "device_model.hpp"
 
 namespace aotbuild::detail::cuda {
 

@@ -291,7 +291,7 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
   key.add(rows);
   key.add(input_stride);
   key.add(output_stride);
-  BoundPrimitive& primitive = workspace.primitives().get(key, [&] {
+  BoundPrimitive& primitive = BoundPrimitives::of(workspace).get(key, [&] {
     const dnnl::memory::data_type type = layout_.get_data_type();
     const dnnl::memory::desc source({rows, in_features_}, type, dnnl::memory::dims{input_stride, 1});
     const dnnl::memory::desc destination({rows, out_features_}, type, dnnl::memory::dims{output_stride, 1});

@@ -67,7 +67,7 @@ bool onednn_matmul(Matrices out, Matrices a, Matrices b, const Addition& additio
   key.add(addition.beta);
 
   CurrentOrOwnWorkspace workspace;
-  BoundPrimitive& primitive = workspace->primitives().get(key, [&] {
+  BoundPrimitive& primitive = BoundPrimitives::of(*workspace).get(key, [&] {
     auto made = std::make_shared<Primitive>();
     dnnl::primitive_attr attributes = user_scratchpad();
     dnnl::post_ops post_ops;

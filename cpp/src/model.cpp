@@ -16,7 +16,7 @@
 #include "aotbuild/detail/spec.h"
 #include "call.hpp"
 #include "copy.hpp"
-#include "device.hpp"
+#include "device_model.hpp"
 #include "error.hpp"
 #include "random_state.hpp"
 #include "state.hpp"

@@ -7,8 +7,6 @@
 #include <list>
 #include <mutex>
 
-#include "workspace.hpp"
-
 namespace aotbuild::detail {
 
 const dnnl::engine& cpu_engine() {
@@ -191,7 +189,7 @@ void BoundPrimitive::execute_core(Workspace& workspace, void* const* data) {
   for (std::size_t i = 0; i < count; ++i) memories_[i].set_data_handle(data[i]);
   if (memories_.size() > count) memories_[count].set_data_handle(scratchpad.data());
   const dnnl_status_t status =
-      dnnl_primitive_execute(primitive_->primitive.get(), workspace.primitives().stream().get(),
+      dnnl_primitive_execute(primitive_->primitive.get(), BoundPrimitives::of(workspace).stream().get(),
                              static_cast<int>(arguments_.size()), arguments_.data());
   if (status != dnnl_success) fail("oneDNN", "a primitive failed with status ", static_cast<int>(status));
 }
@@ -238,5 +236,13 @@ std::size_t PrimitiveCache::size() const {
 }
 
 BoundPrimitives::BoundPrimitives() : stream_(cpu_engine()) {}
+
+BoundPrimitives& BoundPrimitives::of(Workspace& workspace) {
+  if (workspace.kernel_cache() == nullptr) {
+    workspace.set_kernel_cache(std::unique_ptr<KernelCache>(new BoundPrimitives));
+  }
+  // Nothing else sets a workspace's cache.
+  return static_cast<BoundPrimitives&>(*workspace.kernel_cache());
+}
 
 }  // namespace aotbuild::detail

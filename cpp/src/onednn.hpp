@@ -13,10 +13,9 @@
 
 #include "aotbuild/detail/spec.h"
 #include "dtype.hpp"
+#include "workspace.hpp"
 
 namespace aotbuild::detail {
-
-class Workspace;
 
 const dnnl::engine& cpu_engine();
 
@@ -109,9 +108,10 @@ class PrimitiveCache {
 };
 
 // What one workspace has used, found without a lock.
-class BoundPrimitives {
+class BoundPrimitives final : public KernelCache {
  public:
-  BoundPrimitives();
+  // Those of the workspace, made when first asked for.
+  static BoundPrimitives& of(Workspace& workspace);
 
   const dnnl::stream& stream() const { return stream_; }
 
@@ -130,6 +130,8 @@ class BoundPrimitives {
   }
 
  private:
+  BoundPrimitives();
+
   static constexpr std::size_t kMaxBound = 512;
   dnnl::stream stream_;
   std::unordered_map<PrimitiveKey, BoundPrimitive, PrimitiveKeyHash> bound_;

@@ -141,7 +141,7 @@ void QuantizedLinear::multiply_integers(Workspace& workspace, void* input, void*
   PrimitiveKey key(kQuantizedKey);
   key.add(layout_id_);
   key.add(rows);
-  BoundPrimitive& primitive = workspace.primitives().get(key, [&] {
+  BoundPrimitive& primitive = BoundPrimitives::of(workspace).get(key, [&] {
     auto made = std::make_shared<Primitive>();
     const auto description = describe(layout_, rows);
     if (!description) return made;

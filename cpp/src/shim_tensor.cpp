@@ -4,7 +4,7 @@
 
 #include "aotbuild/detail/shim.h"
 #include "copy.hpp"
-#include "device.hpp"
+#include "device_call.hpp"
 #include "shim_check.hpp"
 #include "workspace.hpp"
 

@@ -1,4 +1,5 @@
 set(AOTBUILD_RUNTIME_SOURCES
+    aligned_memory.cpp
     arena.cpp
     call.cpp
     context.cpp

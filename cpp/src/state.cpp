@@ -7,7 +7,7 @@
 #include <cstring>
 #include <new>
 
-#include "device.hpp"
+#include "device_weights.hpp"
 
 namespace aotbuild::detail {
 
@@ -22,7 +22,7 @@ std::uint64_t next_id() {
 
 }  // namespace
 
-State::State(const ModelSpec& spec, const WeightSet& weights, DeviceModel* device)
+State::State(const ModelSpec& spec, const WeightSet& weights, DeviceWeights* device)
     : id_(next_id()),
       count_(spec.info->weight_count),
       storages_(std::make_unique<Storage[]>(count_)),
@@ -61,7 +61,7 @@ void State::begin_on_cpu(const ModelSpec& spec, const WeightSet& weights) {
   }
 }
 
-void State::begin_on_device(const ModelSpec& spec, const WeightSet& weights, DeviceModel& device) {
+void State::begin_on_device(const ModelSpec& spec, const WeightSet& weights, DeviceWeights& device) {
   std::vector<UploadRegion> regions;
   std::vector<Storage*> storages;
   std::size_t end = 0;

@@ -14,11 +14,13 @@
 
 namespace aotbuild::detail {
 
+class DeviceWeights;
+
 class State {
  public:
   // On the CPU memory of buffers that begin as zeros comes to be only as calls write to it. On a device (null: the CPU)
   // all of it is there at once, in one block.
-  State(const ModelSpec& spec, const WeightSet& weights, DeviceModel* device);
+  State(const ModelSpec& spec, const WeightSet& weights, DeviceWeights* device);
 
   // A number that no other state of the process has or had: no addresses of another one are seen with it.
   std::uint64_t id() const { return id_; }
@@ -30,7 +32,7 @@ class State {
 
  private:
   void begin_on_cpu(const ModelSpec& spec, const WeightSet& weights);
-  void begin_on_device(const ModelSpec& spec, const WeightSet& weights, DeviceModel& device);
+  void begin_on_device(const ModelSpec& spec, const WeightSet& weights, DeviceWeights& device);
   // The tensor that begins as `initial`, without data.
   Storage& describe(std::size_t index, const Tensor& initial);
 

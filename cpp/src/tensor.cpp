@@ -8,7 +8,7 @@
 #include <numeric>
 #include <vector>
 
-#include "device.hpp"
+#include "device_call.hpp"
 #include "workspace.hpp"
 
 void AtenTensorOpaque::set_dims(std::int64_t new_ndim, const std::int64_t* new_sizes, const std::int64_t* new_strides) {

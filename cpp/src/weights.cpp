@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "copy.hpp"
-#include "device.hpp"
+#include "device_weights.hpp"
 #include "error.hpp"
 #include "safetensors.hpp"
 
@@ -45,7 +45,7 @@ std::string list_some(const std::vector<std::string>& names) {
 
 class WeightSet::Loader {
  public:
-  Loader(const ModelSpec& spec, DeviceModel* device, WeightSet* set)
+  Loader(const ModelSpec& spec, DeviceWeights* device, WeightSet* set)
       : spec_(spec), info_(*spec.info), device_(device), set_(*set) {}
 
   void load(const WeightsSource& source) {
@@ -439,7 +439,7 @@ class WeightSet::Loader {
 
   const ModelSpec& spec_;
   const aotbuild_model_info& info_;
-  DeviceModel* const device_;
+  DeviceWeights* const device_;
   WeightSet& set_;
   PackedMatrices packed_{spec_};
   bool are_embedded_ = false;
@@ -448,7 +448,7 @@ class WeightSet::Loader {
   std::vector<bool> file_memory_;
 };
 
-WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceModel* device)
+WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceWeights* device)
     : count_(spec.info->weight_count) {
   Loader(spec, device, this).load(source);
 }

@@ -19,6 +19,8 @@
 
 namespace aotbuild::detail {
 
+class DeviceWeights;
+
 // Where to take weights from. With neither a file nor tensors: from where the model was built to have them.
 struct WeightsSource {
   const char* file = nullptr;
@@ -29,7 +31,7 @@ struct WeightsSource {
 class WeightSet {
  public:
   // With a device the tensors lie there. Throws Error(AOTBUILD_INVALID_WEIGHTS).
-  WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceModel* device);
+  WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceWeights* device);
 
   // The model's weights, and then what the device has derived from them.
   std::size_t size() const { return count_; }

@@ -5,9 +5,8 @@
 #include <new>
 #include <utility>
 
-#include "device.hpp"
+#include "device_call.hpp"
 #include "error.hpp"
-#include "onednn.hpp"
 #include "size_class.hpp"
 
 namespace aotbuild::detail {
@@ -17,13 +16,6 @@ namespace {
 thread_local Workspace* current_workspace = nullptr;
 
 }  // namespace
-
-void* allocate_aligned(std::size_t nbytes) {
-  if (nbytes > SIZE_MAX - kAlignment) throw std::bad_alloc();
-  void* memory = std::aligned_alloc(kAlignment, (nbytes + kAlignment - 1) / kAlignment * kAlignment);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
 
 Workspace* Workspace::current() noexcept { return current_workspace; }
 
@@ -126,11 +118,6 @@ void Workspace::recycle(Storage* storage) noexcept {
   }
   storage->next_free = free_storages_;
   free_storages_ = storage;
-}
-
-BoundPrimitives& Workspace::primitives() {
-  if (primitives_ == nullptr) primitives_ = std::make_unique<BoundPrimitives>();
-  return *primitives_;
 }
 
 void Workspace::trim() noexcept {

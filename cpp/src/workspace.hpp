@@ -5,29 +5,25 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "aligned_memory.hpp"
 #include "size_class.hpp"
 #include "tensor.hpp"
 
 namespace aotbuild::detail {
 
-class BoundPrimitives;
 class DeviceCall;
 struct RandomState;
 
-inline constexpr std::size_t kAlignment = 64;
-
-// Memory for std::free, aligned to kAlignment. Throws std::bad_alloc.
-void* allocate_aligned(std::size_t nbytes);
-
-struct FreeDeleter {
-  void operator()(void* memory) const noexcept { std::free(memory); }
+// What kernels keep in a workspace from one call to the next, such as primitives bound to memory.
+class KernelCache {
+ public:
+  virtual ~KernelCache() = default;
 };
-using AlignedBuffer = std::unique_ptr<char, FreeDeleter>;
 
 // Used by one thread at a time. In the steady state (shapes seen before) nothing is allocated from the heap.
 class Workspace {
@@ -50,7 +46,9 @@ class Workspace {
   void recycle(Tensor* tensor) noexcept;
   void recycle(Storage* storage) noexcept;
 
-  BoundPrimitives& primitives();
+  // Null until the kernels that use one set it.
+  KernelCache* kernel_cache() const noexcept { return kernel_cache_.get(); }
+  void set_kernel_cache(std::unique_ptr<KernelCache> cache) noexcept { kernel_cache_ = std::move(cache); }
 
   // The part of the current call that runs on a device; null on the CPU. All storages on the device end before it does.
   DeviceCall* device_call() const noexcept { return device_call_; }
@@ -85,7 +83,7 @@ class Workspace {
   std::size_t live_bytes_ = 0;
   std::size_t peak_bytes_ = 0;
   std::uint64_t calls_ = 0;
-  std::unique_ptr<BoundPrimitives> primitives_;  // made when first asked for
+  std::unique_ptr<KernelCache> kernel_cache_;
 };
 
 // That of the thread's current workspace. Throws where there is none; `function` begins the text.
