@@ -40,12 +40,14 @@ PYBIND11_MODULE(_runner, module) {
   const py::object outputs_type = aotbuild::python::make_outputs_type(module);
   py::class_<aotbuild::python::Runner> type(module, "Runner", py::module_local());
   type.def(py::init([outputs_type](const std::string& path, const py::object& weights, int num_threads,
-                                   const py::object& device, int cuda_graphs) {
+                                   const py::object& device, int cuda_graphs, const py::object& outputs,
+                                   const py::list& classes) {
              const aotbuild_api& functions = load_library(path);
-             return std::make_unique<aotbuild::python::Runner>(functions, weights, num_threads, device, cuda_graphs,
-                                                               outputs_type);
+             const aotbuild::python::RunnerOptions options{weights, num_threads, device, cuda_graphs, outputs, classes};
+             return std::make_unique<aotbuild::python::Runner>(functions, options, outputs_type);
            }),
            py::arg("path"), py::kw_only(), py::arg("weights") = py::none(), py::arg("num_threads") = 0,
-           py::arg("device") = py::none(), py::arg("cuda_graphs") = 0);
+           py::arg("device") = py::none(), py::arg("cuda_graphs") = 0, py::arg("outputs") = py::none(),
+           py::arg("classes") = py::list());
   aotbuild::python::bind_runner(type);
 }

@@ -281,7 +281,7 @@ def on_device(signature: Signature, device: str) -> Signature:
     def move(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         return tuple(dataclasses.replace(spec, device=device) for spec in specs)
 
-    return Signature(move(signature.inputs), move(signature.outputs))
+    return Signature(move(signature.inputs), move(signature.outputs), signature.call)
 
 
 def _settings(request: GenerateRequest) -> dict[str, Any]:

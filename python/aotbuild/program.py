@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aotbuild.calls import Call
+
 # The element types that a model's inputs, outputs and weights may have, with the size of one element in bytes.
 DTYPE_SIZES: dict[str, int] = {
     "float64": 8,
@@ -78,10 +80,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """The typed surface of a model: inputs in the order of its Python signature, and outputs."""
+    """The typed surface of a model: the tensors among its arguments and results, and its call in Python with them."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    call: Call = field(default_factory=Call)
 
 
 @dataclass(frozen=True, eq=False)

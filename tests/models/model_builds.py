@@ -160,14 +160,14 @@ def build_zoo(folder: Path, targets: list[Target]) -> None:
 
 
 def leaves(value: Any) -> list[torch.Tensor]:
-    """The tensors of an output or input in the order of the signature; None is left out, numbers are tensors."""
+    """The tensors of an output or input in the signature's order; numbers are tensors, None and text are left out."""
     if isinstance(value, dict):
         return [leaf for part in value.values() for leaf in leaves(part)]
     if isinstance(value, tuple | list):
         return [leaf for part in value for leaf in leaves(part)]
-    if hasattr(value, "__dataclass_fields__"):
-        return [leaf for name in value.__dataclass_fields__ for leaf in leaves(getattr(value, name))]
-    if value is None:
+    if hasattr(value, "__dict__") and not isinstance(value, torch.Tensor):  # a dataclass, or what stands for one
+        return [leaf for part in vars(value).values() for leaf in leaves(part)]
+    if value is None or isinstance(value, str):
         return []
     return [torch.as_tensor(value, dtype=torch.float64 if isinstance(value, float) else None)]
 

@@ -115,25 +115,28 @@ class Pair(NamedTuple):
 class Encoding:
     hidden: Tensor
     pooled: Pair
-    extra: dict[str, Any]
+    extra: dict[Any, Any]
 
 
 torch.export.register_dataclass(Encoding, serialized_type_name="tests.models.Encoding")
 
 
 class Structured(nn.Module):
-    """A nested dict in; a dataclass that holds a named tuple and a dict out."""
+    """Nested containers and constants in; a dataclass that holds a named tuple and a dict out."""
 
-    def forward(self, batch: dict[str, Any], scales: list[Tensor], *, shift: Tensor, double: bool = True) -> Encoding:
-        hidden = batch["values"] * scales[0] + scales[1] + shift
+    def forward(
+        self, batch: dict[str, Any], scales: list[Tensor], power: float, *, shift: Tensor, double: bool = True
+    ) -> Encoding:
+        hidden = batch["values"] ** power * scales[0] + scales[1] + shift + batch["more"][7][0] * batch["more"]["n.o"]
         pair = Pair(hidden.sum(0), hidden.mean(0) * (2 if double else 1))
-        return Encoding(hidden, pair, {"class": batch["more"]["ids"] + 1, "parts": [hidden - 1, hidden[:1]]})
+        extra = {"class": batch["more"]["ids"] + 1, "parts": [hidden - 1, (hidden[:1],)], 3: (hidden.shape[0], None)}
+        return Encoding(hidden, pair, extra)
 
 
 @model
 def structured() -> Model:
-    batch = {"values": randn(2, 3), "more": {"ids": torch.arange(4)}}
-    return Model(Structured(), (batch, [randn(3), randn(1)]), {"shift": torch.tensor(1.5)})
+    batch = {"values": randn(2, 3), "more": {"ids": torch.arange(4), 7: (randn(3), None), "n.o": 3}}
+    return Model(Structured(), (batch, [randn(3), randn(1)], 2.0), {"shift": torch.tensor(1.5)})
 
 
 @model

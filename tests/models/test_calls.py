@@ -100,11 +100,16 @@ def test_checkpoints_replace_packed_weights(load: Load, tmp_path: Path) -> None:
 
 def test_results_have_the_models_own_form(load: Load) -> None:
     assert isinstance(load("repeated_outputs")(torch.ones(2, 3)), tuple)
-    missing = load("missing_outputs")(torch.ones(2, 3))
-    assert list(missing) == ["output_0", "output_2"]
-    assert torch.equal(missing.output_2, torch.full((2, 3), 2.0))
+    _, nothing, doubled = load("missing_outputs")(torch.ones(2, 3))
+    assert nothing is None
+    assert torch.equal(doubled, torch.full((2, 3), 2.0))
     outputs = load("dict_outputs")(torch.ones(3), torch.full((3,), 2.0))
-    assert outputs.products.list_1.tolist() == [1, 1, 1]
+    assert outputs["products"]["list"][1].tolist() == [1, 1, 1]
+
+
+def test_a_model_without_inputs_gives_the_arrays_that_were_asked_for(load: Load) -> None:
+    assert isinstance(load("no_inputs")()[0], np.ndarray)
+    assert isinstance(load("no_inputs", outputs="torch")()[0], torch.Tensor)
 
 
 def test_outputs_that_repeat_are_memory_of_their_own(load: Load) -> None:
@@ -120,7 +125,8 @@ def test_the_signature_names_inputs_as_python_does(load: Load) -> None:
     assert load("tied_weights").signature == "tied_weights(ids: int64[1, 3]) -> float32[1, 3, 10]"
     nested = load("structured").signature
     assert nested.startswith(
-        "structured(batch.values: float32[2, 3], batch.more.ids: int64[4], scales_0: float32[3], scales_1: float32[1], "
+        "structured(batch.values: float32[2, 3], batch.more.ids: int64[4], batch.more._7_0: float32[3], "
+        "batch.more[7][1]=None, batch.more['n.o']=3, scales_0: float32[3], scales_1: float32[1], power=2.0, "
         "shift: float32[]) -> (hidden: float32[2, 3], pooled.left: float32[3], pooled.right: float32[3], "
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,22 @@ import torch
 from model_builds import assert_same, chosen_targets, run
 
 
-def flatten_lists(args: Sequence[Any]) -> list[Any]:
-    """Positional inputs as the library has them: the parts of a list are inputs of their own."""
-    return [part for arg in args for part in (arg if isinstance(arg, list) else [arg])]
+def assert_same_form(actual: Any, expected: Any) -> None:
+    """The containers that eager returned, classes of its own by the names of their fields."""
+    if dataclasses.is_dataclass(expected):
+        assert type(actual).__name__ == type(expected).__name__
+        expected = {field.name: getattr(expected, field.name) for field in dataclasses.fields(expected)}
+        actual = vars(actual)
+    elif not isinstance(expected, torch.Tensor):
+        assert type(actual).__name__ == type(expected).__name__
+        assert getattr(type(actual), "_fields", None) == getattr(type(expected), "_fields", None)
+    if isinstance(expected, dict):
+        assert list(actual) == list(expected)
+        actual, expected = list(actual.values()), list(expected.values())
+    if isinstance(expected, tuple | list):
+        assert len(actual) == len(expected)
+        for pair in zip(actual, expected):
+            assert_same_form(*pair)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -30,14 +44,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_outputs_are_eager_pytorchs(load: Callable[..., Any], name: str) -> None:
     model = model_zoo.MODELS[name]()
     module: Any = model.module.eval() if isinstance(model.module, torch.nn.Module) else model.module
-    library = load(name, num_threads=2)
+    library = load(name, num_threads=2, outputs="torch")
     for args, kwargs in [(model.example_inputs, model.example_kwargs), *model.golden_inputs]:
         eager_args, eager_kwargs = copy.deepcopy((args, kwargs))
         with torch.no_grad():
             expected = module(*eager_args, **eager_kwargs)
-        tensors = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
-        assert_same(library(*flatten_lists(args), **tensors), expected)
-        assert_same([*args, tensors], [*eager_args, {key: eager_kwargs[key] for key in tensors}])  # written inputs too
+        outputs = library(*args, **kwargs)
+        assert_same_form(outputs, expected)
+        assert_same(outputs, expected)
+        assert_same([*args, kwargs], [*eager_args, eager_kwargs])  # written inputs too
 
 
 def test_generated_tests_pass(zoo_build: Path, pytestconfig: pytest.Config) -> None:

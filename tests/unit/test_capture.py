@@ -86,10 +86,11 @@ def test_numbers_are_outputs_of_their_own_type() -> None:
     assert [values(tensor).tolist() for tensor in model.golden[0].outputs[1:]] == [3, 2.5, True, 4]
 
 
-def test_an_output_that_is_no_number_is_refused() -> None:
-    assert refusal(lambda x: (x, "text"), (torch.ones(2),)) == (
-        "output 'output_1' is a str; a compiled model returns tensors and numbers"
-    )
+def test_text_and_nothing_are_results_in_python_alone() -> None:
+    model = captured(lambda x: (x, "text", None), (torch.ones(2),))
+    assert [spec.name for spec in model.signature.outputs] == ["output_0"]
+    assert model.signature.call.as_json()["result"] == {"tuple": [0, {"constant": "text"}, {"constant": None}]}
+    assert len(model.golden[0].outputs) == 1
 
 
 @pytest.mark.parametrize("smallest", [0, 1, 2, 5])

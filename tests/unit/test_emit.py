@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pytest
 
 from aotbuild import emit
+from aotbuild.calls import Call, Node, Parameter
 from aotbuild.emit import safetensors
 from aotbuild.errors import AotbuildError
 from aotbuild.program import (
@@ -67,6 +68,13 @@ def encoder() -> CompiledModel:
             TensorSpec(("attention_mask",), "int64", (BATCH, SEQUENCE)),
         ),
         outputs=(TensorSpec(("output",), "float32", (BATCH, Dim(2, 2))),),
+        call=Call(
+            (
+                Parameter("input_ids", "positional_or_keyword", Node("tensor")),
+                Parameter("attention_mask", "positional_or_keyword", Node("tensor", index=1)),
+            ),
+            Node("tensor"),
+        ),
     )
     typical = GoldenCase("typical", (data(ids), data(ids)), (data(np.ones((2, 2), np.float32)),))
     return CompiledModel(
@@ -96,7 +104,9 @@ def awkward() -> CompiledModel:
             TensorSpec(("OutputViews",), "complex128", (Dim(0, 9, "?"),)),
         ),
     }
-    return CompiledModel((Method("run", Signature(**specs), (variant("aarch64", "awkward::arm"),)),), ())
+    return CompiledModel(
+        (Method("run", Signature(specs["inputs"], specs["outputs"]), (variant("aarch64", "awkward::arm"),)),), ()
+    )
 
 
 def render(model: CompiledModel | None = None, **options: object) -> dict[str, bytes]:
@@ -377,6 +387,60 @@ def test_each_method_has_structures_functions_and_types_of_its_own() -> None:
     manifest = json.loads(files["encoder.manifest.json"])
     assert [method["name"] for method in manifest["methods"]] == ["encode", "embed_all"]
     assert manifest["golden"] == ["encode/typical", "embed_all/typical", "session0"]
+
+
+NESTED = Node(
+    "tuple",
+    items=(
+        Node("dict", keys=("a", "b c"), items=(Node("tensor"), Node("number", value="int"))),
+        Node("namedtuple", name="Pair", keys=("left", "right"), items=(Node("tensor"), Node("constant"))),
+        Node("mapping", name="ModelOutput", keys=("logits", "keys"), items=(Node("tensor"), Node("tensor"))),
+        Node("object", name="Batch", keys=("x",), items=(Node("list", items=(Node("tensor"),)),)),
+        Node("dict", keys=("x", "y"), items=(Node("tensor"), Node("tuple"))),
+        Node("deque", items=(Node("constant", value="s"),)),
+    ),
+)
+CALL = Call(
+    (
+        Parameter("ids", "positional_only", Node("tensor")),
+        Parameter("pair", "positional_or_keyword", Node("tuple", items=(Node("tensor"), Node("constant", value=3)))),
+        Parameter("table", "positional_or_keyword", Node("dict", keys=(1, "n"), items=(Node("tensor"), Node("list")))),
+        Parameter("scale", "keyword_only", Node("constant", value=2.0), Node("constant", value=2.0)),
+        Parameter("mode", "keyword_only", Node("constant", value="sum")),
+        Parameter("unused", "keyword_only"),
+        Parameter("more", "var_keyword"),
+    ),
+    NESTED,
+)
+
+
+@pytest.mark.quick
+def test_the_types_of_a_python_module_are_those_of_the_call(tmp_path: Path) -> None:
+    model = encoder()
+    (method,) = model.methods
+    method = replace(method, signature=replace(method.signature, call=CALL))
+    stub = tmp_path / "m.pyi"
+    stub.write_bytes(render(replace(model, methods=(method,)), python_module="m")["python/m.pyi"])
+    text = stub.read_text()
+    assert (
+        "    def __call__(\n"
+        "        self,\n"
+        "        ids: torch.Tensor,  # [batch, seq]\n"
+        "        /,\n"
+        "        pair: tuple[torch.Tensor, Literal[3]],\n"
+        "        table: Mapping[int | str, torch.Tensor | Sequence[Any]],\n"
+        "        *,\n"
+        "        scale: float = ...,\n"
+        "        mode: Literal['sum'],\n"
+        "        **more: Any,\n"
+        "    ) -> tuple[dict[str, torch.Tensor | int], _Torch1, _Torch2, _Torch3, _Torch4, deque[Literal['s']]]: ...\n"
+    ) in text
+    assert "class _NumPy1(NamedTuple):\n    left: NDArray[np.float32]\n    right: None\n" in text
+    assert "class _NumPy2(dict[str, Any]):\n    logits: NDArray[np.float32]\n\n" in text
+    assert "class _NumPy3:\n    x: list[NDArray[np.float32]]\n" in text
+    assert "class _NumPy4(TypedDict):\n    x: NDArray[np.float32]\n    y: tuple[()]\n" in text
+    checked = subprocess.run([sys.executable, "-m", "mypy", "--strict", stub], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_sources_of_methods_compile_without_warnings(tmp_path: Path) -> None:

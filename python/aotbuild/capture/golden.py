@@ -86,7 +86,7 @@ def _run(
     leaves = [
         leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf, dtype=NUMBER_DTYPES[type(leaf)])
         for leaf in pytree.tree_leaves(outputs)
-        if leaf is not None
+        if not isinstance(leaf, str | None)
     ]
     # Copies, before buffers and inputs get their values back: an output may be one of them.
     outputs_data = tuple(map(tensor_data, leaves))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,6 +46,8 @@ def child_keys(spec: pytree.TreeSpec) -> list[Any]:
     """The keys, field names or indices of a container's children, whatever kind of container it is."""
     context = spec.context
     count = len(spec.children())
+    if spec.type in (dict, collections.OrderedDict, collections.defaultdict):
+        return list(context[1] if spec.type is collections.defaultdict else context)
     if hasattr(context, "_fields"):  # the class of a named tuple
         return list(context._fields)
     if hasattr(spec.type, "n_sequence_fields"):  # of torch.return_types

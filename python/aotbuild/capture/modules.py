@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
+from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -18,15 +20,30 @@ class _FunctionModule(torch.nn.Module):
 
     def __init__(self, function: Any) -> None:
         super().__init__()
-        self.forward = named_forward(function) if isinstance(function, FunctionType) else function
+        self.forward = named_forward(function)
 
 
-def named_forward(function: FunctionType) -> FunctionType:
+def named_forward(function: Any) -> Any:
     """The function with code that is called forward: export records source lines of frames of that name only."""
+    if not isinstance(function, FunctionType):
+        return function if isinstance(function, MethodType) else _python_function(function)
     code = function.__code__.replace(co_name="forward")
     copy = FunctionType(code, function.__globals__, "forward", function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+def _python_function(function: Callable[..., Any]) -> Any:
+    """What calls a function of C, an operator, a partial function or an object; its signature where there is one."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    with contextlib.suppress(ValueError, TypeError):
+        signature = inspect.signature(function)
+        if not isinstance(function, torch._ops.OpOverload):  # whose signature is that of any operator
+            forward.__signature__ = signature  # type: ignore[attr-defined]
+    return forward
 
 
 def as_module(model: Model) -> torch.nn.Module:

@@ -13,6 +13,7 @@ import torch
 from torch.export import ExportedProgram
 
 from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
+from aotbuild.capture.call import NodeClass
 from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.export import declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
@@ -37,6 +38,7 @@ class Captured:
     atol: float
     files: tuple[Path, ...]
     state: frozenset[str] = frozenset()  # the buffers that some method of the model writes to
+    classes: tuple[NodeClass, ...] = ()  # of the containers of the signature's call
 
 
 # What the C++ class, the C ABI and the Python object of a model have beside its methods.
@@ -87,7 +89,7 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
         rtol, atol = model.rtol, model.atol
     refuse_stray_state(program, module, target)
-    signature = describe(program, names)
+    signature, classes = describe(program, module.forward, names)
     refuse_shared_writes(signature, args, kwargs, target)
     golden = record(module, program, signature, calls, target)
     default_rtol, default_atol = default_tolerance(signature)
@@ -98,6 +100,7 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         default_rtol if rtol is None else rtol,
         default_atol if atol is None else atol,
         tuple(sorted({*source.files, *project_files(set(sys.modules) - source.modules_before)})),
+        classes=classes,
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 
+from aotbuild.calls import Node
+from aotbuild.capture.call import NodeClass, describe_call
 from aotbuild.capture.labels import child_keys
 from aotbuild.capture.writes import written_inputs
 from aotbuild.errors import AotbuildError
@@ -95,10 +97,17 @@ def _output_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
     return _paths(out_spec, ())
 
 
-def describe(program: ExportedProgram, names: Mapping[Any, str] | None = None) -> Signature:
-    """The C++ surface of an exported program: tensor inputs and outputs with names, dtypes and ranges.
+def describe(
+    program: ExportedProgram, forward: Callable[..., Any], names: Mapping[Any, str] | None = None
+) -> tuple[Signature, tuple[NodeClass, ...]]:
+    """The surface of an exported program: tensor inputs and outputs with names, dtypes and ranges, and its Python call.
 
-    ``names``: those of size symbols.
+    Args:
+        forward: what was exported.
+        names: those of size symbols.
+
+    Returns:
+        It, and the classes of the call's containers.
     """
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     symbols = _SymbolNames(program, names or {})
@@ -115,21 +124,22 @@ def describe(program: ExportedProgram, names: Mapping[Any, str] | None = None) -
         inputs.append(
             dataclasses.replace(_tensor_spec(path, values[spec.arg.name], symbols), written=spec.arg.name in written)
         )
-    outputs = []
+    outputs: list[TensorSpec] = []
+    results: list[Node] = []
     user_outputs = [spec for spec in program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
     for out, path in zip(user_outputs, _output_paths(program), strict=True):
-        if isinstance(out.arg, ConstantArgument) and out.arg.value is None:
+        if isinstance(out.arg, ConstantArgument) and isinstance(out.arg.value, str | None):
+            results.append(Node("constant", value=out.arg.value))
             continue
         kind: Any = type(out.arg.value) if isinstance(out.arg, ConstantArgument) else _SYMBOLIC.get(type(out.arg))
-        if kind is not None:
-            if kind not in NUMBER_DTYPES:
-                raise AotbuildError(
-                    f"output {'.'.join(path)!r} is a {kind.__name__}; a compiled model returns tensors and numbers"
-                )
+        if kind is None:
+            results.append(Node("tensor", index=len(outputs)))
+            outputs.append(_tensor_spec(path, values[out.arg.name], symbols, is_output=True))
+        else:
+            results.append(Node("number", index=len(outputs), value=kind.__name__))
             outputs.append(TensorSpec(path, str(NUMBER_DTYPES[kind]).removeprefix("torch."), ()))
-            continue
-        outputs.append(_tensor_spec(path, values[out.arg.name], symbols, is_output=True))
-    return Signature(tuple(inputs), tuple(outputs))
+    call, classes = describe_call(program, forward, results)
+    return Signature(tuple(inputs), tuple(outputs), call), classes
 
 
 class _SymbolNames:

@@ -187,7 +187,8 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
 def _methods_json(model: CompiledModel) -> dict[str, Any]:
     def tensors(method: Method) -> dict[str, Any]:
         inputs, outputs = method.signature.inputs, method.signature.outputs
-        return {"inputs": list(map(_tensor_json, inputs)), "outputs": list(map(_tensor_json, outputs))}
+        tensors = {"inputs": list(map(_tensor_json, inputs)), "outputs": list(map(_tensor_json, outputs))}
+        return {**tensors, "call": method.signature.call.as_json()}
 
     if not _has_methods(model):
         return tensors(model.methods[0])

@@ -1,6 +1,8 @@
 // A model library written by hand for the runner's tests: it has the ABI of a generated one and no runtime. Inputs:
 // x float32[n], options.scale float32[]. Outputs: scaled = scale * x, stats.size = n.
 #include <cstdint>
+#include <cstdlib>
+#include <deque>
 #include <memory>
 #include <string>
 
@@ -28,10 +30,24 @@ constexpr aotbuild_tensor_info kOutputs[] = {
     {"scaled", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}, 0},
     {"stats.size", kInt64, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}, 0},
 };
-constexpr aotbuild_model_info kInfo = {AOTBUILD_ABI_VERSION,     "echo", 2,      kInputs, 2, kOutputs, 0, nullptr,
-                                       "{\"target\": \"echo\"}", 0,      nullptr};
+constexpr char kCall[] = R"({
+  "parameters": [
+    {"name": "x", "kind": "positional_or_keyword", "value": 0},
+    {"name": "options", "kind": "positional_or_keyword", "value": {"dict": [1], "keys": ["scale"]}}],
+  "result": {
+    "mapping": [0, {"mapping": [1], "name": "Stats", "keys": ["size"]}],
+    "name": "Outputs", "keys": ["scaled", "stats"]}})";
 
-const aotbuild_model_info* describe() { return &kInfo; }
+// ECHO_CALL: how the call looks in Python, as aotbuild/calls.py writes it, of the models that are loaded next.
+const aotbuild_model_info* describe() {
+  const char* const call = std::getenv("ECHO_CALL");
+  static std::deque<std::string> manifests;
+  static std::deque<aotbuild_model_info> infos;
+  manifests.push_back(R"({"target": "echo", "call": )" + std::string(call != nullptr ? call : kCall) + "}");
+  const char* const manifest = manifests.back().c_str();
+  infos.push_back({AOTBUILD_ABI_VERSION, "echo", 2, kInputs, 2, kOutputs, 0, nullptr, manifest, 0, nullptr});
+  return &infos.back();
+}
 
 aotbuild_status create(const aotbuild_options* options, aotbuild_model** model) {
   if (options->weights_file != nullptr) {
