@@ -23,21 +23,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from sweep import (
-    BUILT,
-    CRASHED,
-    GPU_RESULTS,
-    NONE,
-    PASSES,
-    ROOT,
-    WRONG,
-    Log,
-    Result,
-    compare,
-    read_results,
-    run,
-    unpacked,
-)
+from sweep import GPU_RESULTS, ROOT, read_results
+from sweep_cmake import compare, run, unpacked
+from sweep_outcomes import BUILT, CRASHED, NONE, PASSES, WRONG, Log, Result
 from sweep_report import NO_KERNEL, first_reason, missing_operators, parts, with_gpu
 
 _ALIGNMENT = 64
@@ -191,10 +179,9 @@ def judge(recorded: dict[str, Any], output: Output) -> tuple[str, str]:
     for number, (_, expected) in enumerate(recorded["cases"]):
         for repeat in range(repeats(recorded)):
             actual = [next(tensors, None) for _ in expected]
-            wanted = [unpacked(*packed) for packed in expected]
             if any(tensor is None for tensor in actual):
                 return CRASHED, "it ended before its last call"
-            problem, difference = compare(actual, wanted, recorded["tolerance"], recorded["random"])
+            problem, difference = compare(actual, recorded, expected, number == 0)
             if problem:
                 return WRONG, f"case {number}, call {repeat + 1}: {problem}"
             greatest = max(greatest, difference)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweep import Result
+    from sweep_outcomes import Result
 
 _TITLES = {"op": "operators", "module": "modules", "example": "export examples"}
 _HEAD = """\

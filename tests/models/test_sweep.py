@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from model_builds import HERE, ROOT
-from sweep import PASSES, Log
+from sweep_outcomes import PASSES, Log
 
 # One of each kind of library kernel, and what else once was wrong.
 NAMES = (

@@ -1,0 +1,175 @@
+"""AOTInductor's tests for the CPU, restated: every case gives eager's results, call after call.
+
+    python test_aotinductor_cases.py [NAME ...]     # these cases alone, with the reason of each that fails
+
+All cases are lowered by the pipeline of `add_aot_model` and `aotbuild.compile`, and compiled with the flags that CMake
+has for models, many to a library (`sweep_build.py`), because most of a small model's compile time is in headers.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import functools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from aotinductor_cases.case import Case, all_cases
+from model_builds import HERE, ROOT, leaves
+from sweep_build import Builder, Sources, in_child
+from sweep_calls import BuiltModel, compare_leaves, signature_inputs
+from torch.utils import _pytree as pytree
+
+from aotbuild import capture, emit
+from aotbuild.errors import AotbuildError
+from aotbuild.model import Model
+from aotbuild.program import EmitOptions
+
+FOLDER = ROOT / "build" / "aotinductor-cases"
+_BATCH = 40
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case; ``problem`` is empty where all is as it has to be."""
+
+    name: str
+    problem: str
+
+
+def generate(case: Case, folder: Path) -> str:
+    """Writes the sources of a case. Returns what is wrong; "refused" where the case says so."""
+    from sweep_cmake import lower
+
+    shutil.rmtree(folder, ignore_errors=True)
+    module = copy.deepcopy(case.module)
+    model = Model(module, copy.deepcopy(case.args), copy.deepcopy(dict(case.kwargs)), case.dynamic)
+    target = folder.name
+    try:
+        captured = capture.capture(capture.Source(model, None, ()), (), target)
+        files = emit.render(lower(captured, target, "cpu"), EmitOptions(target, test=False))
+    except AotbuildError as error:
+        if case.error and re.search(case.error, str(error)):
+            return "refused"
+        return f"refused: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    if case.error:
+        return f"it builds, but was to be refused with {case.error!r}"
+    emit.write(files, folder, folder / "stamp", None, ())
+    return ""
+
+
+def call(case: Case, model: BuiltModel) -> str:
+    """What is wrong with the results of the case's calls, which see each other's state."""
+    eager = capture.as_module(Model(copy.deepcopy(case.module), case.args))
+    for args in [case.args, *case.more]:
+        ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
+        torch.manual_seed(0)
+        expected = leaves(pytree.tree_leaves(eager(*theirs, **copy.deepcopy(dict(case.kwargs)))))
+        inputs = signature_inputs(eager, ours, case.kwargs)
+        sizes = [list(tensor.shape) for tensor in inputs]
+        try:
+            results = model(inputs, len(expected))
+        except RuntimeError as error:
+            return f"the call with {sizes} fails: {error}"
+        problem, _ = compare_leaves(results, expected, case.random)
+        if not problem:
+            problem, _ = compare_leaves(inputs, signature_inputs(eager, theirs, case.kwargs), False)
+            problem = problem and f"an input after the call: {problem}"
+        if problem:
+            return f"with {sizes}: {problem}"
+    for args, message in case.refused:
+        inputs = signature_inputs(eager, args, case.kwargs)
+        try:
+            model(inputs, len(expected))
+        except RuntimeError as error:
+            if message not in str(error):
+                return f"the message has no {message!r}: {error}"
+        else:
+            return f"the call with {[list(tensor.shape) for tensor in inputs]} was to be refused"
+    return ""
+
+
+def outcomes(cases: Sequence[Case]) -> Iterator[Outcome]:
+    """Builds and calls the cases in batches. A crash is the outcome of the case that it happens in."""
+    builder = Builder(FOLDER)
+
+    def generate_one(case: Case) -> str:
+        return generate(case, FOLDER / "models" / f"case_{case.name}")
+
+    for begin in range(0, len(cases), _BATCH):
+        batch = list(cases[begin : begin + _BATCH])
+        built = []
+        for case, problem in _one_by_one(batch, lambda case: generate(case, FOLDER / "models" / f"case_{case.name}")):
+            if problem == "":
+                built.append(case)
+            else:
+                yield Outcome(case.name, "" if problem == "refused" else problem)
+        targets = {f"case_{case.name}": case for case in built}
+        library, broken = builder.build([Sources(FOLDER / "models" / name) for name in targets], "batch")
+        for name, error in broken.items():
+            yield Outcome(targets.pop(name).name, f"does not compile: {error}")
+
+        def run(case: Case, library: Path = library) -> str:
+            return call(case, BuiltModel(ctypes.CDLL(str(library)), f"case_{case.name}"))
+
+        for case, problem in _one_by_one(list(targets.values()), run):
+            yield Outcome(case.name, problem)
+
+
+def _one_by_one(cases: Sequence[Case], action: Callable[[Case], str]) -> Iterator[tuple[Case, str]]:
+    """The results of the cases; where the process ends with one of them, another goes on behind it."""
+    left = list(cases)
+    while left:
+        values, (outcome, detail) = in_child(functools.partial(_results, left, action), 600)
+        yield from zip(left, values)
+        left = left[len(values) :]
+        if left:
+            yield left.pop(0), f"{outcome}: {detail}"
+
+
+def _results(cases: Sequence[Case], action: Callable[[Case], str]) -> Iterator[str]:
+    torch.set_grad_enabled(False)
+    warnings.simplefilter("ignore")
+    for case in cases:
+        try:
+            yield action(case)
+        except Exception as error:
+            yield f"{type(error).__name__}: {error}"
+
+
+def main() -> None:
+    """Prints a JSON line for each case."""
+    from sweep import warm_up
+
+    warm_up("cpu")
+    names = sys.argv[1:]
+    cases = all_cases()
+    for outcome in outcomes([cases[name] for name in names] or list(cases.values())):
+        print(json.dumps([outcome.name, outcome.problem]), flush=True)
+
+
+@pytest.mark.slow
+def test_aotinductors_cases_give_eagers_results() -> None:
+    # A process of its own, because cases run in forks, and forks must come before any parallel loop.
+    done = subprocess.run(
+        [sys.executable, HERE / "test_aotinductor_cases.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = dict(map(json.loads, done.stdout.splitlines()))
+    assert len(results) >= 300
+    assert {name: problem for name, problem in results.items() if problem} == {}
+
+
+if __name__ == "__main__":
+    main()
