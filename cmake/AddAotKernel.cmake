@@ -105,8 +105,7 @@ function(add_aot_kernel)
     list(APPEND images "${image}")
     _aotbuild_set_binary_properties("${image_source}" "${image}")
   endforeach()
-  _aotbuild_prefix_maps(maps)
-  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${maps}")
+  _aotbuild_set_plain_properties(${sources})
   set(generated
     "${header}" "${dir}/include/${target}.h" ${sources} ${image_sources} ${images} "${dir}/${target}.kernels.json"
     "${manifest}")

@@ -71,9 +71,10 @@ function(aotbuild_embed_binary)
     configure_file("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/embedded.${extension}.in"
       "${dir}/${arg_SYMBOL}.${extension}" @ONLY)
   endforeach()
-  # The assembler finds the file by its name alone, so that no path gets into the object file.
+  # The assembler finds the file by its name alone, so that no path gets into the object file. With -flto the linker's
+  # plugin would not see what assembly defines.
   set_source_files_properties("${source}" PROPERTIES
-    COMPILE_OPTIONS "-Xassembler;-I${file_dir}"
+    COMPILE_OPTIONS "-fno-lto;-Xassembler;-I${file_dir}"
     OBJECT_DEPENDS "${file}"
     SKIP_PRECOMPILE_HEADERS ON
     SKIP_UNITY_BUILD_INCLUSION ON)

@@ -412,9 +412,7 @@ function(aotbuild_generate)
                        "${dir}" command "${arg_CUDA_ARCHITECTURES}")
   endif()
 
-  _aotbuild_prefix_maps(maps)
-  set_source_files_properties(${plain_sources} "${weights_source}" "${api_source}" PROPERTIES
-    COMPILE_OPTIONS "${maps}")
+  _aotbuild_set_plain_properties(${plain_sources} "${weights_source}" "${api_source}")
   if(NOT weights_blob STREQUAL "")
     _aotbuild_set_binary_properties("${weights_source}" "${weights_blob}")
   endif()
@@ -479,10 +477,9 @@ function(_aotbuild_set_kernel_properties isa preset sources)
   if(family STREQUAL "aarch64")
     list(APPEND definitions AT_BUILD_ARM_VEC256_WITH_SLEEF)  # at::vec's math functions, as in torch's own build
   endif()
-  # -w: the sources are TorchInductor's, and the project's own -Wall -Werror must not stop the build.
+  _aotbuild_own_flags(own_flags)
   set(options
-    -std=c++20 ${isa_flags} ${optimisation} -fno-math-errno -fno-trapping-math -ffp-contract=off -w ${torch_include}
-    ${maps})
+    -std=c++20 ${isa_flags} ${optimisation} ${own_flags} -fno-math-errno -fno-trapping-math -w ${torch_include} ${maps})
   set_source_files_properties(${sources} PROPERTIES
     COMPILE_OPTIONS "${options}"
     COMPILE_DEFINITIONS "${definitions}"
@@ -508,18 +505,27 @@ endfunction()
 # The compile options of a run function that launches a GPU's kernels: it needs neither torch's headers nor vectors.
 function(_aotbuild_set_launch_properties source)
   _aotbuild_prefix_maps(maps)
+  _aotbuild_own_flags(own_flags)
   set_source_files_properties("${source}" PROPERTIES
-    COMPILE_OPTIONS "-std=c++20;-O2;-w;${maps}"
+    COMPILE_OPTIONS "-std=c++20;-O2;${own_flags};${maps}"
     SKIP_PRECOMPILE_HEADERS ON
     SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
+# The compile options of generated sources that compute nothing: the tables and functions of a library, and programs.
+function(_aotbuild_set_plain_properties)
+  _aotbuild_prefix_maps(maps)
+  _aotbuild_own_flags(own_flags)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${own_flags};${maps}")
 endfunction()
 
 # The compile options of a source that embeds a file, which the assembler finds by name, so that no path gets into it.
 function(_aotbuild_set_binary_properties source file)
   _aotbuild_prefix_maps(maps)
   cmake_path(GET file PARENT_PATH folder)
+  # With -flto the linker's plugin would not see what assembly defines; with -Wa, a comma in the path would end it.
   set_source_files_properties("${source}" PROPERTIES
-    COMPILE_OPTIONS "${maps};-Xassembler;-I${folder}"  # with -Wa, a comma in the path would end it
+    COMPILE_OPTIONS "${maps};-fno-lto;-Xassembler;-I${folder}"
     OBJECT_DEPENDS "${file}")
 endfunction()
 

@@ -85,7 +85,8 @@ function(_aotbuild_add_library target kind exclude_from_all sources_list runtime
     set_target_properties(${target} PROPERTIES AOTBUILD_${property} "${value}")
   endforeach()
   get_target_property(header_dir ${target} AOTBUILD_HEADER_DIR)
-  target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${header_dir}>")
+  # SYSTEM: as in an installed package, the project's warnings are for its own code.
+  target_include_directories(${target} SYSTEM PUBLIC "$<BUILD_INTERFACE:${header_dir}>")
   target_compile_features(${target} PUBLIC cxx_std_17)
   target_link_libraries(${target} PUBLIC ${runtime})
   _aotbuild_library_properties(${target})

@@ -149,6 +149,7 @@ function(_aotbuild_eigen_sources target)
   _aotbuild_prefix_maps(maps)
   target_compile_options(${target} PRIVATE ${maps} -ffunction-sections -fdata-sections
     "$<$<STREQUAL:$<CONFIG>,>:-O2>")
+  _aotbuild_use_own_flags(${target})
   _aotbuild_library_properties(${target})
 endfunction()
 
@@ -180,13 +181,14 @@ function(_aotbuild_torch_runtime kind target out)
   # A feature and no option: that would stand before the C++17 that the runtime asks its users for, and lose.
   target_compile_features(${name} PRIVATE cxx_std_20)
   target_compile_options(${name} PRIVATE ${maps} "$<$<STREQUAL:$<CONFIG>,>:-O2>")
+  _aotbuild_use_own_flags(${name})
   _aotbuild_library_properties(${name})
 endfunction()
 
 # What <target>, the runtime or its objects, gives to the models that use it and links with.
 function(_aotbuild_runtime_usage target kind)
   cmake_path(SET cpp NORMALIZE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
-  target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${cpp}/include>")
+  target_include_directories(${target} SYSTEM PUBLIC "$<BUILD_INTERFACE:${cpp}/include>")
   target_compile_features(${target} PUBLIC cxx_std_17)
   target_link_libraries(${target} PRIVATE aotbuild::sleef aotbuild::openmp ${CMAKE_DL_LIBS})
   _aotbuild_onednn(onednn)
@@ -219,6 +221,7 @@ function(_aotbuild_runtime_sources target)
   if(NOT onednn)
     target_include_directories(${target} PRIVATE "${cpp}/src/without_onednn")
   endif()
+  _aotbuild_use_own_flags(${target})
 endfunction()
 
 # Sets <out> to the object files of the Python package's own build of the runtime (cpp/python/CMakeLists.txt), or to
@@ -237,9 +240,8 @@ function(_aotbuild_prebuilt_objects kind out)
   endforeach()
   get_directory_property(options COMPILE_OPTIONS)
   get_directory_property(definitions COMPILE_DEFINITIONS)
-  if(NOT onednn OR CMAKE_CROSSCOMPILING OR CMAKE_INTERPROCEDURAL_OPTIMIZATION
-      OR NOT EXISTS "${aotbuild_prebuilt}/runtime.cmake"
-      OR "${flags};${options};${definitions}" MATCHES "-fsanitize|-flto|-stdlib=|-march=|-mcpu=|_GLIBCXX_|--coverage")
+  if(NOT onednn OR CMAKE_CROSSCOMPILING OR NOT EXISTS "${aotbuild_prebuilt}/runtime.cmake"
+      OR "${flags};${options};${definitions}" MATCHES "-fsanitize|-stdlib=|-march=|-mcpu=|_GLIBCXX_|--coverage")
     return()
   endif()
   _aotbuild_runtime_description(here)
@@ -272,8 +274,11 @@ function(_aotbuild_runtime_description out)
     file(SHA256 "${cpp}/${file}" hash)
     string(APPEND contents "${file} ${hash}\n")
   endforeach()
-  file(SHA256 "${CMAKE_CURRENT_FUNCTION_LIST_FILE}" hash)
-  string(SHA256 hash "${contents}${hash}")
+  foreach(file IN ITEMS Runtime Flags)
+    file(SHA256 "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${file}.cmake" hash)
+    string(APPEND contents "${hash}\n")
+  endforeach()
+  string(SHA256 hash "${contents}")
   string(REGEX MATCH "^[0-9]+" compiler_version "${CMAKE_CXX_COMPILER_VERSION}")
   set(${out} "${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR} ${CMAKE_CXX_COMPILER_ID} ${compiler_version} ${hash}"
     PARENT_SCOPE)
@@ -318,6 +323,10 @@ function(_aotbuild_library_properties target)
     POSITION_INDEPENDENT_CODE ON
     BUILD_RPATH_USE_ORIGIN ON
     INSTALL_RPATH "$ORIGIN")
+  get_target_property(type ${target} TYPE)
+  if(type MATCHES "^(SHARED|MODULE)_LIBRARY$")
+    _aotbuild_keep_denormals(${target})
+  endif()
 endfunction()
 
 # Sets <out> to compile options that make the same bytes wherever the sources and the build lie: assertions and debug

@@ -14,6 +14,7 @@
 
 #include "aotbuild/detail/runtime.hpp"
 #include "aotbuild/detail/spec.h"
+#include "arithmetic.hpp"
 #include "call.hpp"
 #include "copy.hpp"
 #include "device_model.hpp"
@@ -126,6 +127,7 @@ struct aotbuild_model {
 
   void load(const WeightsSource& source) {
     const ThreadCountScope thread_scope(threads);
+    const DefaultArithmetic arithmetic;
     begin(std::make_shared<const WeightSet>(spec, source, device.get()));
   }
 
@@ -332,6 +334,7 @@ void aotbuild_model::run(const Method& method, const aotbuild_tensor* inputs, st
   if (mutates) mutation_lock.lock();
   Loaded now = loaded();
   const ThreadCountScope thread_scope(threads);
+  const DefaultArithmetic arithmetic;
   BorrowedWorkspace workspace(*workspaces);
   const WorkspaceScope workspace_scope(*workspace);
   const CheckedCall call{name,   method.index, signature,       std::move(now.weights), std::move(now.state),

@@ -1,6 +1,7 @@
 set(AOTBUILD_RUNTIME_SOURCES
     aligned_memory.cpp
     arena.cpp
+    arithmetic.cpp
     call.cpp
     context.cpp
     convolution.cpp

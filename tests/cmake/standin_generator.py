@@ -133,10 +133,14 @@ def main() -> None:
     )
     namespace = f"{identifier}_detail"
     variant = [*map(isa_suffix, args.cpu_isa), *map(cuda_suffix, args.cuda_architecture)][-1]
+    blob = weight = ""
+    if args.weights == "embed":
+        blob = f'extern "C" __attribute__((visibility("hidden"))) const unsigned char {identifier}_blob[];\n'
+        weight = f" + {identifier}_blob[0]"
     write(
         output / "src" / f"{target}.cpp",
-        f'#include "{target}.h"\nnamespace {namespace} {{\nint run_{variant}();\nint weight();\n}}\n'
-        f"int {identifier}_run(void) {{ return {namespace}::run_{variant}() + {namespace}::weight(); }}\n",
+        f'#include "{target}.h"\n{blob}namespace {namespace} {{\nint run_{variant}();\n}}\n'
+        f"int {identifier}_run(void) {{ return {namespace}::run_{variant}(){weight}; }}\n",
     )
     write(
         output / "src" / f"{target}_api.cpp",
@@ -184,13 +188,12 @@ def main() -> None:
     if args.weights == "embed":
         write(output / f"{target}.weights.bin", weights)
         load = (
-            f'__asm__(".section .rodata\\n{identifier}_blob:\\n"\n'
+            f'__asm__(".section .rodata\\n.globl {identifier}_blob\\n.hidden {identifier}_blob\\n"\n'
+            f'"{identifier}_blob:\\n"\n'
             f'".incbin \\"{target}.weights.bin\\"\\n.byte 0\\n.previous\\n");\n'
-            f'extern "C" __attribute__((visibility("hidden"))) const unsigned char {identifier}_blob[];\n'
-            f"namespace {namespace} {{\nint weight();\nint weight() {{ return {identifier}_blob[0]; }}\n}}\n"
         )
     else:
-        load = f"namespace {namespace} {{\nint weight();\nint weight() {{ return 0; }}\n}}\n"
+        load = f"// {target} has no embedded weights.\n"
     if args.weights == "external":
         write(output / f"{target}.weights.bin", b"")
     if args.weights == "file":

@@ -1,9 +1,14 @@
 // Models end to end: creation, calls, caller-provided and allocated outputs, checks at the door, threads.
 #include <gtest/gtest.h>
+#include <omp.h>
 
+#include <cfenv>
 #include <filesystem>
 #include <iterator>
 #include <thread>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 #include "runtime_test_model.hpp"
 
@@ -416,6 +421,83 @@ TEST(Model, MethodsCountWeightsAndLayersOnTheirOwn) {
   EXPECT_STREQ(aotbuild_last_error(), "encoder: call one of the model's methods: first, second");
   EXPECT_EQ(aotbuild_model_run_method(model.handle, 2, nullptr, 0, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
   EXPECT_STREQ(aotbuild_last_error(), "encoder: there is no method 2; the model has 2");
+}
+
+// y = x / 2, by all threads
+void run_halves(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  const std::int64_t sizes[] = {64};
+  const std::int64_t strides[] = {1};
+  outputs[0] = context_allocate(context, 1, sizes, strides, kFloat32, 0);
+  void* x = nullptr;
+  void* y = nullptr;
+  aoti_torch_get_data_ptr(inputs[0], &x);
+  aoti_torch_get_data_ptr(outputs[0], &y);
+#pragma omp parallel for schedule(static, 1)
+  for (int i = 0; i < 64; ++i) static_cast<float*>(y)[i] = static_cast<float*>(x)[i] * 0.5F;
+}
+
+// What linking with -ffast-math, or an audio thread, makes of a processor.
+class FlushesAndRoundsUp {
+ public:
+  FlushesAndRoundsUp() {
+    std::fesetround(FE_UPWARD);
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040U);
+#elif defined(__aarch64__)
+    set_fpcr(fpcr() | (std::uint64_t{1} << 24));
+#endif
+  }
+  ~FlushesAndRoundsUp() {
+#if defined(__aarch64__)
+    set_fpcr(0);
+#endif
+    std::fesetenv(FE_DFL_ENV);
+  }
+  static bool is_on() {
+    const volatile float tiny = 0x1p-126F;
+    const volatile float one = 1.0F;
+    const volatile float flushed = tiny * 0.5F;
+    const volatile float above = one + tiny;
+    return flushed == 0 && above > 1.0F;
+  }
+
+ private:
+#if defined(__aarch64__)
+  static std::uint64_t fpcr() {
+    std::uint64_t value = 0;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+    return value;
+  }
+  static void set_fpcr(std::uint64_t value) { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
+#endif
+};
+
+TEST(Model, CallersFloatingPointModesChangeNoResultAndComeBack) {
+  ModelBuilder builder(run_halves);
+  builder.input("x", kFloat, {fixed(64)}).output("y", kFloat, {fixed(64)});
+  // A thread of its own, whose OpenMP helpers begin with its modes.
+  std::thread([&] {
+    const FlushesAndRoundsUp modes;
+    const std::vector<int> all(static_cast<std::size_t>(omp_get_max_threads()), 1);
+    std::vector<int> flushes(all.size(), 0);
+    const auto look = [&] {
+#pragma omp parallel
+      flushes[static_cast<std::size_t>(omp_get_thread_num())] = FlushesAndRoundsUp::is_on() ? 1 : 0;
+    };
+    look();
+    ASSERT_EQ(flushes, all);
+    Model model(builder.spec());
+    Buffer<float> x({64}, std::vector<float>(64, 0x1p-128F));
+    Buffer<float> y({64});
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out = y.tensor();
+    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    std::vector<std::uint32_t> bits(64);
+    std::memcpy(bits.data(), y.values.data(), 64 * sizeof(float));
+    EXPECT_EQ(bits, std::vector<std::uint32_t>(64, 0x00100000U));  // 2^-129
+    look();
+    EXPECT_EQ(flushes, all);
+  }).join();
 }
 
 std::ptrdiff_t thread_count() {
