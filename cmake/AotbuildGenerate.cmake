@@ -257,7 +257,8 @@ function(aotbuild_generate)
   set(shards 4)
   set(custom_source_count 4)
   set(command ${aotbuild_generator} generate
-    --target "${target}" --model "${model}" --output-dir "${dir}" --stamp "${stamp}" --depfile "${depfile}")
+    --target "${target}" --model "${model}" --output-dir "${dir}" --stamp "${stamp}" --depfile "${depfile}"
+    --project-dir "${CMAKE_SOURCE_DIR}")
   string(TOLOWER "${arg_WEIGHTS}" weights)
   _aotbuild_append_names(arg command)
   foreach(entry IN LISTS arg_DYNAMIC_SHAPES)

@@ -49,19 +49,24 @@ The generator runs in this Python interpreter, the first of these that is set or
 ## The compile cache
 
 With `AOTBUILD_CACHE_DIR` set to a folder, a clean build of an unchanged model takes what the generator wrote before and
-does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not. The keys
-are contents: of the files that the model was made from, of the exported program without the values of its weights, with
-the arguments, the versions of all installed Python packages and aotbuild itself; never paths or times. So the folder may
-be shared by checkouts, by parallel builds and, over a network, by machines; folders below it get its permissions, so
-that everybody who may write to it may add to it. `OFF` or an empty value means off.
+does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not. A result is
+taken when the model would be made from the same again: its own file, every file that it opened, the modules that it
+imported and where they were found, folders that it listed, environment variables that it read, and that what was missing
+is missing still; beside those, the arguments, the versions and contents of all installed Python packages, and aotbuild
+itself. Files of the project (the folder of the top `CMakeLists.txt`) are looked up in the checkout that builds and nowhere
+else; a file outside of it has to be the same both at its own path and as seen from the project. So the folder may be
+shared by checkouts, by parallel builds and, over a network, by machines; files and folders below it get its permissions,
+so that everybody who may write to it may add to it. `OFF` or an empty value means off.
 
 | environment variable | default | |
 |---|---|---|
 | `AOTBUILD_CACHE_DIR` | off | the folder |
 | `AOTBUILD_CACHE_SIZE` | `5G` | what was not used for the longest time is removed beyond this size |
 
-What Python code opens while the model is made is part of the key, and safetensors files are. Files that other native
-code opens by itself have to be in the model's `data_files`, and environment variables that the model reads are not seen.
+What Python code, torch and safetensors open while the model is made is seen. Files that other native code opens by itself,
+or another process, have to be in the model's `data_files`; the time, random numbers and what comes over a network are not
+seen. A result is bound to its folder when a file or variable that the model read holds the folder's path, or when the model
+adds a folder outside of the project to `sys.path`; and it is not kept when a file changes while the model is made.
 A damaged entry is ignored with a warning. Object files are for ccache or sccache, as in any C++ project
 (`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources hold no path, and with `CCACHE_BASEDIR` other checkouts hit too.
 

@@ -152,6 +152,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--custom-sources", type=int, default=4, help="number of C++ files for the sources of registered kernels")
     add("--c-enabled", action="store_true", help="the project compiles C, so registered kernels may be written in it")
     add("--no-eigen", action="store_true", help="the build found no Eigen")
+    add("--project-dir", type=Path, help="folder of the whole project, for the compile cache; default: this one")
     add("--python-module", default="")
     add("--no-test", action="store_true")
     add("--benchmark", action="store_true")
@@ -231,6 +232,7 @@ def _generate(args: argparse.Namespace) -> int:
         output_dir=args.output_dir,
         stamp=_stamp(args),
         depfile=args.depfile,
+        project_dir=args.project_dir,
         dynamic_shapes=tuple(args.dynamic_shapes),
         methods=tuple(args.method),
         params=_pairs(args.param, "PARAMS"),

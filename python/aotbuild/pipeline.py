@@ -37,6 +37,7 @@ class GenerateRequest:
     stamp: Path
     depfile: Path | None = None
     source_dir: Path | None = None
+    project_dir: Path | None = None  # the whole project's, which holds source_dir
     dynamic_shapes: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
@@ -97,10 +98,10 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     replay = Replay(request.tuning_database)
     toolchain_and_tuning = [*toolchain, *filter(None, (replay.path, request.config))]
     settings = {**_settings(request), "tuning": replay.settings}
-    source_key = cache.source_key(settings, request.model, base, toolchain) if store else None
-    if store and source_key:
+    asked = cache.request(settings, request.model, base, request.project_dir, toolchain) if store else None
+    if store and asked:
         with progress.stage("looked in the cache in"):
-            hit = store.find(source_key)
+            hit = cache.find(store, asked)
         if hit:
             with progress.stage("took the sources from the cache in"):
                 dependencies = [*hit.dependencies, *toolchain_and_tuning]
@@ -109,11 +110,11 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
         import torch
 
         torch_versions.refuse_unsupported(torch.__version__)
-        lower, lowered_classes = _lowering(request, replay)
+        lower, plain = _lowering(request, replay)
     from aotbuild import capture
 
     torch.set_num_threads(max(1, torch.get_num_threads()))
-    with cache.recorded_reads() if store else nullcontext(set[str]()) as reads:
+    with cache.recorded(asked.places, asked.environment) if asked else nullcontext(cache.Recording()) as recording:
         with progress.stage("loaded the model in"):
             source = capture.load_source(request.model, request.params, request.source_dir)
         with progress.stage("exported and ran it eagerly in"):
@@ -123,21 +124,16 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
                 methods, session = capture.capture_methods(source, request.methods, dynamic, request.emit.target)
             else:
                 methods = {"run": capture.capture(source, dynamic, request.emit.target)}
+    lowering_settings = {**_lowering_settings(request, base), "tuning": replay.settings}
+    kept = _Lowerings(store if asked else None, asked.tools if asked else "", lowering_settings, plain)
     lowered: dict[str, Any] = {}
     for name, captured in methods.items():
         method = name if request.methods else ""
-        settings = {**_lowering_settings(request, base), "method": method, "tuning": replay.settings}
-        graph_key = cache.graph_key(captured, settings, toolchain) if store else ""
-        if store and graph_key:
-            kept = store.find_graph(graph_key, [*lowered_classes, *_plain_classes()])
-            if kept is not None:
-                lowered[name] = cache.join_weights(kept, captured.program)
-        if name not in lowered:
+        lowered[name] = kept.find(captured, method)
+        if lowered[name] is None:
             with progress.stage(f"lowered {method or 'it'} in"):
                 lowered[name] = lower(captured, method)
-            without_weights = cache.split_weights(lowered[name], captured.program) if graph_key else None
-            if store and without_weights is not None:
-                store.store_graph(graph_key, without_weights)
+            kept.keep(captured, method, lowered[name])
     tuning = [kernel for part in lowered.values() for kernel in getattr(part, "tuning", ())]
     epilogues = [epilogue for part in lowered.values() for epilogue in getattr(part, "epilogues", ())]
     for line in replay.report(request.emit.target, tuning, epilogues):
@@ -165,10 +161,42 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
         model_files = sorted({path for captured in methods.values() for path in captured.files})
         dependencies = [*model_files, *toolchain_and_tuning]
         changed = emit.write(files, request.output_dir, request.stamp, request.depfile, dependencies)
-    if store and source_key:
+    if store and asked:
         with progress.stage("kept it in the cache in"):
-            store.store(source_key, files, model_files, cache.foreign_reads(reads, capture.is_project_file))
+            cache.keep(store, asked, files, model_files, recording)
     return changed
+
+
+class _Lowerings:
+    """What was lowered before, by the graphs; nothing without a cache."""
+
+    def __init__(
+        self, store: cache.Store | None, tools: str, settings: Mapping[str, Any], plain: Sequence[type]
+    ) -> None:
+        self._store = store
+        self._tools = tools
+        self._settings = settings
+        self._classes = [*plain, *_plain_classes()]
+        self._keys: dict[str, str] = {}
+
+    def find(self, captured: Captured, method: str) -> Any:
+        if self._store is None:
+            return None
+        from aotbuild.cache import graphs
+
+        key = graphs.graph_key(captured, {**self._settings, "method": method}, self._tools)
+        self._keys[method] = key
+        kept = graphs.find(self._store, key, self._classes) if key else None
+        return None if kept is None else graphs.join_weights(kept, captured.program)
+
+    def keep(self, captured: Captured, method: str, lowered: Any) -> None:
+        if self._store is None or not self._keys[method]:
+            return
+        from aotbuild.cache import graphs
+
+        without_weights = graphs.split_weights(lowered, captured.program)
+        if without_weights is not None:
+            graphs.keep(self._store, self._keys[method], without_weights)
 
 
 def tuning_summary(kernels: Sequence[Tuned], epilogues: Sequence[TunedEpilogue] = ()) -> dict[str, Any]:
@@ -286,7 +314,17 @@ def on_device(signature: Signature, device: str) -> Signature:
 
 def _settings(request: GenerateRequest) -> dict[str, Any]:
     """All that the result depends on beside the model, without paths of the build."""
-    apart = ("model", "output_dir", "stamp", "depfile", "source_dir", "verbose", "tuning_database", "config")
+    apart = {
+        "model",
+        "output_dir",
+        "stamp",
+        "depfile",
+        "source_dir",
+        "project_dir",
+        "verbose",
+        "tuning_database",
+        "config",
+    }
     return {name: value for name, value in dataclasses.asdict(request).items() if name not in apart}
 
 

@@ -23,7 +23,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     generate = commands.add_parser("generate", allow_abbrev=False)
-    for required in ("target", "model", "output-dir", "stamp", "depfile", "device", "runtime", "weights", "preset"):
+    for required in (
+        "target",
+        "model",
+        "output-dir",
+        "stamp",
+        "depfile",
+        "device",
+        "runtime",
+        "weights",
+        "preset",
+        "project-dir",
+    ):
         generate.add_argument(f"--{required}", required=True)
     for optional in (
         "namespace",
