@@ -49,7 +49,8 @@ The generator runs in this Python interpreter, the first of these that is set or
 ## The compile cache
 
 With `AOTBUILD_CACHE_DIR` set to a folder, a clean build of an unchanged model takes what the generator wrote before and
-does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not. A result is
+does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not; kernels of
+GPUs that are the same, in another model or after a change elsewhere in it, are not compiled again. A result is
 taken when the model would be made from the same again: its own file, every file that it opened, the modules that it
 imported and where they were found, folders that it listed, environment variables that it read, and that what was missing
 is missing still; beside those, the arguments, the versions and contents of all installed Python packages, and aotbuild

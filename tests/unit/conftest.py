@@ -1,4 +1,4 @@
-"""The model library written by hand that tests of the runner load."""
+"""The model library that tests of the runner load, and a compile cache for tests that lower for GPUs."""
 
 from __future__ import annotations
 
@@ -40,3 +40,11 @@ def echo(echo_library: Path) -> Any:
     aotbuild = pytest.importorskip("aotbuild")
     pytest.importorskip("aotbuild._runner", reason="aotbuild is not installed: run `make bootstrap`")
     return aotbuild.load(echo_library)
+
+
+@pytest.fixture
+def kernel_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One compile cache of this run: many tests compile the same kernels."""
+    base = tmp_path_factory.getbasetemp()
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    monkeypatch.setenv("AOTBUILD_CACHE_DIR", str(run / "kernel_cache"))

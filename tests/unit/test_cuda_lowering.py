@@ -25,6 +25,8 @@ from aotbuild.inductor.cuda import cubin, dependent, indexing, products, sort
 from aotbuild.inductor.cuda.lowering import CudaVariant, LoweredCuda, lower_cuda
 from aotbuild.inductor.lowering import lower
 
+pytestmark = pytest.mark.usefixtures("kernel_cache")
+
 
 class Function(nn.Module):
     def __init__(self, function: Callable[..., Any], **buffers: torch.Tensor) -> None:

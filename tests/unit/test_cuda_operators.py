@@ -20,6 +20,8 @@ pytest.importorskip("triton")
 from aotbuild.inductor.cuda import operators, scatter_reductions, selection
 from aotbuild.inductor.cuda.lowering import lower_cuda
 
+pytestmark = pytest.mark.usefixtures("kernel_cache")
+
 TABLE = {**operators.TABLE, **scatter_reductions.TABLE, **selection.TABLE}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,70 @@ def test_kernel_is_what_its_keywords_say(tmp_path: Path) -> None:
     assert hand_written.tunable(unaligned, gpu).key != tunable.key
 
 
+def test_compiled_kernels_are_kept_in_the_compile_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its size, permissions and checksums, where it is on; a kernel that is damaged or of another GPU compiles."""
+    pytest.importorskip("triton")
+    from aotbuild.inductor.cuda import hand_written, kernels
+    from aotbuild.target import cuda_target
+
+    monkeypatch.chdir(tmp_path)
+    kernel = load(tmp_path, "fused", "x=*fp32", grid=["1"], configs=["block=32"])
+    compiled: list[str] = []
+    original = kernels._compile
+
+    def counted(job: kernels._Job) -> kernels.CompiledKernel:
+        compiled.append(job.target.name)
+        return original(job)
+
+    monkeypatch.setattr(kernels, "_compile", counted)
+
+    def compile_for(architecture: str) -> kernels.CompiledKernel:
+        target = cuda_target(architecture)
+        source = hand_written.triton_kernel(kernel, target.architecture)
+        (result,) = kernels.compile_kernels([source], target, processes=0)
+        return result
+
+    before = sorted(tmp_path.rglob("*"))
+    for value in ("OFF", "", "0"):  # no folder of that name
+        monkeypatch.setenv("AOTBUILD_CACHE_DIR", value)
+        first = compile_for("90")
+    monkeypatch.delenv("AOTBUILD_CACHE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compile_for("90") == first
+    assert compiled == ["sm_90"] * 4
+    assert sorted(tmp_path.rglob("*")) == before
+
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    folder.chmod(0o2775)
+    monkeypatch.setenv("AOTBUILD_CACHE_DIR", str(folder))
+    compiled.clear()
+    assert [compile_for(name) for name in ("90", "90", "80", "90")][0::3] == [first, first]
+    assert compiled == ["sm_90", "sm_80"]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o7777 for path in files} == {0o664}
+    for path in files:
+        path.write_bytes(path.read_bytes().replace(b'"num_warps": 4', b'"num_warps": 8'))
+    assert compile_for("90") == first
+    assert compiled == ["sm_90", "sm_80", "sm_90"]
+    monkeypatch.setenv("AOTBUILD_CACHE_SIZE", "1K")
+    compile_for("89")
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 1024
+
+
+def test_the_keys_of_kernels_hold_all_modules_that_compile_them() -> None:
+    pytest.importorskip("triton")
+    from aotbuild.inductor.cuda import kernels
+
+    preloaded = "".join(f"import {name}\n" for name in ("aotbuild.inductor.cuda.kernels", *kernels._PRELOADED))
+    code = f"import sys\n{preloaded}print(*(name for name in sys.modules if name.startswith('aotbuild.')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    parts = {name for name in loaded if not name.startswith("aotbuild.cache")}
+    known = {"aotbuild.errors", "aotbuild.inductor", "aotbuild.inductor.cuda", "aotbuild.target"}
+    assert parts == known | {f"aotbuild.inductor.cuda.{name}" for name in kernels.PARTS}
+
+
 def test_the_environment_does_not_say_how_kernels_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton")
     from aotbuild.inductor.cuda import hand_written
@@ -182,7 +248,7 @@ def test_the_environment_does_not_say_how_kernels_round(tmp_path: Path, monkeypa
     for fusion in ("1", "0"):
         monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", fusion)
         source = hand_written.triton_kernel(kernel, target.architecture)
-        (compiled,) = compile_kernels([source], target, processes=0, cache=tmp_path / fusion)
+        (compiled,) = compile_kernels([source], target, processes=0)
         images.append(compiled.image)
     assert images[0] == images[1]
 

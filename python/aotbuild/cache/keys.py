@@ -66,7 +66,7 @@ def request(
     name = model.rpartition(":")[2] if not model.endswith(".pt2") else ""
     text = json.dumps(settings, sort_keys=True)
     path = search_path(places, sys.path)
-    tools = digest(_tools(toolchain), _processor() if "native" in settings.get("cpu_isa", ()) else "")
+    tools = digest(tools_key(toolchain), _processor() if "native" in settings.get("cpu_isa", ()) else "")
     identity = {
         "settings": text,
         # As seen from the project, whether it was written as a relative path or an absolute one.
@@ -109,15 +109,19 @@ def digest(*parts: object) -> str:
     return result.hexdigest()
 
 
-def _tools(toolchain: Sequence[Path]) -> dict[str, Any]:
-    """Python, the machine's kind, all installed packages, torch and aotbuild, and their environment variables."""
-    return {
-        "python": [platform.python_implementation(), platform.python_version()],
-        "machine": platform.machine(),
-        "packages": _packages(tuple(package_folders())),
-        "toolchain": [[path.name, content(str(path))] for path in toolchain],
-        "variables": variables(_VARIABLES),
-    }
+def tools_key(files: Sequence[Path], packages: Sequence[str] = ()) -> str:
+    """The key of Python, the machine's kind, installed packages, torch's environment variables and ``files``.
+
+    Args:
+        files: by content.
+        packages: the names of those that count; empty: all.
+    """
+    return digest(
+        [platform.python_implementation(), platform.python_version(), platform.machine()],
+        _packages(tuple(package_folders()), tuple(packages)),
+        [[path.name, content(str(path))] for path in files],
+        variables(_VARIABLES),
+    )
 
 
 def variables(prefixes: Sequence[str]) -> list[list[str]]:
@@ -130,13 +134,14 @@ def variables(prefixes: Sequence[str]) -> list[list[str]]:
 
 
 @functools.lru_cache
-def _packages(folders: tuple[str, ...]) -> str:
-    """Every installed package with the checksums of its files: one version of a package may have many contents."""
+def _packages(folders: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """Installed packages with the checksums of their files: one version of a package may have many contents."""
     result = hashlib.sha256()
     for folder in folders:
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(folder)):
-                if name.endswith((".dist-info", ".egg-info")):
+                counts = not names or name.partition("-")[0] in names
+                if counts and name.endswith((".dist-info", ".egg-info")):
                     result.update(name.encode() + b"\0" + _package(Path(folder, name)) + b"\0")
     return result.hexdigest()
 

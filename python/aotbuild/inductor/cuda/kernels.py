@@ -7,7 +7,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import linecache
 import multiprocessing
@@ -21,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from aotbuild.cache import enabled
+from aotbuild.cache.keys import digest, tools_key
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor.cuda import cubin, dependent, templates
 from aotbuild.inductor.cuda.indexing import INDEX_ERROR
@@ -139,21 +140,19 @@ def compile_kernels(
     *,
     choose: Choose | None = None,
     processes: int | None = None,
-    cache: Path | None = None,
 ) -> list[CompiledKernel]:
     """Compiles all kernels for one architecture.
 
     Args:
         choose: answers the configuration of a kernel.
         processes: how many work at a time; None: as many as processors and free memory allow; 0: this process.
-        cache: folder of results by content; None is ``default_cache()``.
 
     Raises:
         AotbuildError: a kernel does not compile, or needs more shared memory than the GPU has in every configuration;
             all such kernels at once.
     """
     jobs = [_Job(kernel, target, choose(kernel, target) if choose is not None else None) for kernel in kernels]
-    results = _compile_jobs(jobs, processes, cache)
+    results = _compile_jobs(jobs, processes)
     problems = [f"  {job.kernel.name}: {result}" for job, result in zip(jobs, results) if isinstance(result, str)]
     if problems:
         raise AotbuildError("\n".join([f"{len(problems)} kernel(s) do not compile for {target.name}:", *problems]))
@@ -165,41 +164,35 @@ def compile_configs(
     target: CudaTarget,
     *,
     processes: int | None = None,
-    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> list[CompiledKernel | str]:
     """Compiles each kernel with the configuration beside it; the result is a text where that cannot be done."""
-    return _compile_jobs([_Job(kernel, target, config, True) for kernel, config in pairs], processes, cache, progress)
-
-
-def default_cache() -> Path:
-    """``AOTBUILD_CACHE_DIR``, or the user's cache folder by the XDG base directory specification."""
-    given = os.environ.get("AOTBUILD_CACHE_DIR")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "aotbuild" / "kernels"
+    return _compile_jobs([_Job(kernel, target, config, True) for kernel, config in pairs], processes, progress)
 
 
 # --- processes
 
 
 def _compile_jobs(
-    jobs: Sequence[_Job], processes: int | None, cache: Path | None, progress: Progress | None = None
+    jobs: Sequence[_Job], processes: int | None, progress: Progress | None = None
 ) -> list[CompiledKernel | str]:
-    folder = cache or default_cache()
+    """The results of all jobs, from the compile cache where it has them."""
+    store = enabled()
+    keys = _keys(jobs) if store else []
     results: dict[int, CompiledKernel | str] = {}
-    for index, job in enumerate(jobs):
-        found = _read(folder, job)
-        if found is not None:
-            results[index] = found
+    for index, key in enumerate(keys):
+        data = store.get("kernels", key) if store else None
+        if data is not None:
+            results[index] = _decoded(data)
     missing = [index for index in range(len(jobs)) if index not in results]
     for index, compiled in zip(missing, _compile_all([jobs[index] for index in missing], processes)):
         results[index] = compiled
-        if isinstance(compiled, CompiledKernel):
-            _write(folder, jobs[index], compiled)
+        if store and isinstance(compiled, CompiledKernel):
+            store.put("kernels", keys[index], _encoded(compiled))
         if progress is not None:
             progress(len(results), len(jobs))
+    if store and missing:
+        store.trim()
     return [results[index] for index in range(len(jobs))]
 
 
@@ -386,46 +379,39 @@ def _grid(inductor_meta: dict[str, Any], config: Any, mode: Any) -> GridExpressi
 
 # --- cache
 
-
-def _key(job: _Job) -> str:
-    """A name for the result by all that it depends on."""
-    import torch
-    import triton
-
-    own = b"".join(Path(str(module.__file__)).read_bytes() for module in (sys.modules[__name__], dependent, templates))
-    parts = (
-        job.kernel.source,
-        job.kernel.name,
-        job.target.name,
-        job.config,
-        job.only,
-        torch.__version__,
-        triton.__version__,
-    )
-    return hashlib.sha256(own + repr(parts).encode()).hexdigest()
+# The modules of this package that have a say in a kernel's machine code, beside what its source says itself.
+PARTS = ("cubin", "dependent", "device", "indexing", "kernels", "templates")
 
 
-def _read(folder: Path, job: _Job) -> CompiledKernel | None:
-    try:
-        fields = json.loads((folder / _key(job)).read_bytes())
-    except (OSError, ValueError):
-        return None
+def _keys(jobs: Sequence[_Job]) -> list[str]:
+    """A name for each result by all that it depends on."""
+    package = Path(__file__).parents[2]
+    files = [package / "target.py", *(package / "inductor" / "cuda" / f"{name}.py" for name in PARTS)]
+    common = tools_key(files, packages=("torch", "triton", "pytorch_triton"))
+    return [
+        digest(
+            common,
+            job.kernel.source,
+            job.kernel.name,
+            job.target.name,
+            job.only,
+            None if job.config is None else dict(job.config),
+        )
+        for job in jobs
+    ]
+
+
+def _encoded(compiled: CompiledKernel) -> bytes:
+    fields = dataclasses.asdict(compiled)
+    fields["image"] = base64.b64encode(compiled.image).decode()
+    return json.dumps(fields).encode()
+
+
+def _decoded(data: bytes) -> CompiledKernel:
+    fields = json.loads(data)
     grids = {
         name: GridExpressions(tuple((n, e) for n, e in fields[name]["temporaries"]), tuple(fields[name]["sizes"]))
         for name in ("python_grid", "cpp_grid")
     }
     lists = {name: tuple(fields[name]) for name in ("parameters", "wrapper_parameters")}
     return CompiledKernel(**{**fields, **grids, **lists, "image": base64.b64decode(fields["image"])})
-
-
-def _write(folder: Path, job: _Job, compiled: CompiledKernel) -> None:
-    """Puts a result into the cache; where that cannot be written there is none."""
-    fields = dataclasses.asdict(compiled)
-    fields["image"] = base64.b64encode(compiled.image).decode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-            json.dump(fields, file)
-        os.replace(file.name, folder / _key(job))
-    except OSError:
-        pass
