@@ -85,10 +85,11 @@ std::size_t choose_variant(const ModelSpec& spec) {
 // One method, or what a model without methods runs.
 struct Method {
   Method(std::string full_name, std::size_t method_index, const aotbuild_method_info& method_info,
-         aotbuild_device device, const VariantSpec* chosen, const MethodSpec* method_spec)
+         aotbuild_device device, const VariantSpec* variants, const VariantSpec* chosen, const MethodSpec* method_spec)
       : name(std::move(full_name)),
         index(method_index),
         signature(name.c_str(), method_info, device),
+        first_variant(variants),
         variant(chosen),
         spec(method_spec) {}
   Method(const Method&) = delete;  // the signature refers to the name
@@ -97,8 +98,9 @@ struct Method {
   const std::string name;
   const std::size_t index;
   const Signature signature;
-  const VariantSpec* const variant;  // null: a device has it
-  const MethodSpec* const spec;      // null: the model has no methods
+  const VariantSpec* const first_variant;  // what all have in common
+  const VariantSpec* const variant;        // null: a device has it
+  const MethodSpec* const spec;            // null: the model has no methods
 };
 
 }  // namespace aotbuild::detail
@@ -170,14 +172,14 @@ struct aotbuild_model {
     if (spec.methods == nullptr) {
       const aotbuild_method_info run_info = {"run", info.input_count, info.inputs, info.output_count, info.outputs};
       const VariantSpec* const variant = device == nullptr ? &spec.variants[chosen] : nullptr;
-      methods.push_back(std::make_unique<const Method>(info.name, 0, run_info, place, variant, nullptr));
+      methods.push_back(std::make_unique<const Method>(info.name, 0, run_info, place, spec.variants, variant, nullptr));
       return;
     }
     for (std::size_t i = 0; i < info.method_count; ++i) {
       const MethodSpec& method_spec = spec.methods[i];
       const VariantSpec* const variant = device == nullptr ? &method_spec.variants[chosen] : nullptr;
       methods.push_back(std::make_unique<const Method>(concat(info.name, ".", info.methods[i].name), i, info.methods[i],
-                                                       place, variant, &method_spec));
+                                                       place, method_spec.variants, variant, &method_spec));
     }
   }
 
@@ -302,6 +304,7 @@ void aotbuild_model::run(const Method& method, const aotbuild_tensor* inputs, st
   SymbolValues symbols;
   signature.reset(&symbols);
   for (std::size_t i = 0; i < input_count; ++i) signature.inputs[i].check(inputs[i], &symbols);
+  signature.check_conditions(*method.first_variant, inputs, symbols);
   for (std::size_t i = 0; i < output_count; ++i) {
     if (outputs[i].data != nullptr) {
       signature.outputs[i].check(outputs[i], &symbols);
@@ -363,6 +366,7 @@ void aotbuild_model::capture_graph(const Method& method, const aotbuild_tensor* 
     sized[i].device = device->device();
     signature.inputs[i].check(sized[i], &symbols);
   }
+  signature.check_conditions(*method.first_variant, inputs, symbols);
   std::vector<aotbuild_tensor> outputs(signature.outputs.size());
   SmallArray<bool, 16> in_place(outputs.size());
   std::unique_lock<std::mutex> mutation_lock(mutation_mutex, std::defer_lock);

@@ -116,7 +116,7 @@ void TensorChecker::check_strides(const aotbuild_tensor& tensor) const {
       info_->strides == nullptr ? " (contiguous)" : "", "; copy it to that layout");
 }
 
-Signature::Signature(const char* name, const aotbuild_method_info& info, aotbuild_device device) {
+Signature::Signature(const char* name, const aotbuild_method_info& info, aotbuild_device device) : name_(name) {
   std::vector<std::string> symbols;
   for (std::size_t i = 0; i < info.input_count; ++i) {
     inputs.emplace_back(name, "input", info.inputs[i], device, &symbols);
@@ -132,5 +132,18 @@ Signature::Signature(const char* name, const aotbuild_method_info& info, aotbuil
 }
 
 void Signature::reset(SymbolValues* symbols) const { std::fill_n(symbols->values.begin(), symbol_count_, -1); }
+
+void Signature::check_conditions(const VariantSpec& variant, const aotbuild_tensor* given,
+                                 const SymbolValues& symbols) const {
+  if (variant.broken_condition == nullptr) return;
+  const char* const broken = variant.broken_condition(symbols.values.data());
+  if (broken == nullptr) return;
+  std::string shapes;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    shapes += concat(i == 0 ? "" : ", ", inputs[i].info().name, " ", format_dims(given[i].ndim, given[i].shape));
+  }
+  fail(AOTBUILD_INVALID_ARGUMENT, name_, ": the inputs' sizes do not fit: the model needs ", broken, ", and they are ",
+       shapes);
+}
 
 }  // namespace aotbuild::detail

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "aotbuild/c_api.h"
+#include "aotbuild/detail/spec.h"
 #include "dtype.hpp"
 
 namespace aotbuild::detail {
@@ -67,8 +68,12 @@ class Signature {
   std::vector<TensorChecker> outputs;
   // Nothing is known.
   void reset(SymbolValues* symbols) const;
+  // Whether the sizes of the inputs, which were checked one by one, fit together: what `broken_condition` of the
+  // variant says of them. Throws Error(AOTBUILD_INVALID_ARGUMENT).
+  void check_conditions(const VariantSpec& variant, const aotbuild_tensor* given, const SymbolValues& symbols) const;
 
  private:
+  const char* name_;
   std::size_t symbol_count_;
 };
 

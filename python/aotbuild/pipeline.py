@@ -121,9 +121,16 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
             dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
             session: Session = ()
             if request.methods:
-                methods, session = capture.capture_methods(source, request.methods, dynamic, request.emit.target)
+                methods, session = capture.capture_methods(
+                    source, request.methods, dynamic, request.emit.target, extremes=request.emit.test
+                )
             else:
-                methods = {"run": capture.capture(source, dynamic, request.emit.target)}
+                captured = capture.capture(source, dynamic, request.emit.target, extremes=request.emit.test)
+                methods = {"run": captured}
+    for name, captured in methods.items():
+        unit = f"{request.emit.target}.{name}" if request.methods else request.emit.target
+        for line in captured.notes:
+            progress.note(f"{unit}: {line}")
     lowering_settings = {**_lowering_settings(request, base), "tuning": replay.settings}
     kept = _Lowerings(store if asked else None, asked.tools if asked else "", lowering_settings, plain)
     lowered: dict[str, Any] = {}
@@ -309,7 +316,7 @@ def on_device(signature: Signature, device: str) -> Signature:
     def move(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         return tuple(dataclasses.replace(spec, device=device) for spec in specs)
 
-    return Signature(move(signature.inputs), move(signature.outputs), signature.call)
+    return dataclasses.replace(signature, inputs=move(signature.inputs), outputs=move(signature.outputs))
 
 
 def _settings(request: GenerateRequest) -> dict[str, Any]:

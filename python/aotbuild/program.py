@@ -79,12 +79,25 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class SizeCondition:
+    """What has to hold of the sizes of a call beyond their ranges.
+
+    ``text``: as Python writes it. ``code``: in C++ over ``sizes``, the symbols' values in the order in which the inputs
+    have them.
+    """
+
+    text: str
+    code: str
+
+
+@dataclass(frozen=True)
 class Signature:
     """The typed surface of a model: the tensors among its arguments and results, and its call in Python with them."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     call: Call = field(default_factory=Call)
+    conditions: tuple[SizeCondition, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,17 @@ class Target:
 
 
 # Models whose generated tests are built and run too.
-GOLDEN_TESTED = ("written_inputs", "structured", "constant_outputs", "kv_cache", "bfloat16", "empty", "no_inputs")
+GOLDEN_TESTED = (
+    "related_sizes",
+    "small_sizes",
+    "written_inputs",
+    "structured",
+    "constant_outputs",
+    "kv_cache",
+    "bfloat16",
+    "empty",
+    "no_inputs",
+)
 TARGETS = [
     *(Target(name, name, test=name in GOLDEN_TESTED) for name in MODELS),
     Target("several_isas", "causal_attention", cpu_isa=("x86-64-v2", "x86-64-v3", "avx512")),

@@ -239,6 +239,47 @@ def derived_sizes() -> Model:
 
 
 @model
+def related_sizes() -> Model:
+    """Sizes that have to fit together, though torch.export ties none to another: conditions that calls check."""
+
+    def f(_: Any, x: Tensor, y: Tensor, z: Tensor) -> Any:
+        whole = z.reshape(-1, 12).sum(1)  # of an even number of rows
+        return x[: y.shape[0]] + y, x[y.shape[0] :], torch.cat([x, y])[:4], whole
+
+    sizes = ({0: DYNAMIC(max=20)}, {0: DYNAMIC(max=20)}, {0: DYNAMIC(max=20)})
+    shapes = ((20, 20, 20), (2, 2, 4), (9, 2, 6))
+    return Model(
+        Compute(f),
+        (randn(8, 3), randn(5, 3), randn(4, 6)),
+        dynamic_shapes=(sizes,),
+        golden_inputs=calls(*((randn(a, 3), randn(b, 3), randn(c, 6)) for a, b, c in shapes)),
+    )
+
+
+@model
+def small_sizes() -> Model:
+    """Sizes of 0 and 1: what export traces for 2 and more holds for some dimensions, and others have a larger minimum.
+
+    The lengths: from 0, 1, 2 and 3 on.
+    """
+
+    def f(_: Any, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Any:
+        free = a.softmax(0), a.roll(2, 0), torch.cat([a, a * 2]), a.cumsum(0), a[:, None] - a[None], a.unbind(1)[0]
+        last = b[-1:], b[:1] + b, b.amax(0), torch.stack([b[0], b[-1]])
+        ends = c[:2].mean(0) + c[-2:].mean(0), c.flatten()[:7], c[torch.arange(2)]
+        return *free, *last, *ends, d.unfold(0, 3, 1), d[1:-1], functional.conv1d(d.t()[None], torch.ones(2, 4, 3))
+
+    dims = [torch.export.Dim(name, max=32) for name in ("free", "last", "ends")]
+    sizes = (*({0: dim} for dim in dims), {0: DYNAMIC(max=32)})
+
+    def args(*lengths: int) -> tuple[Tensor, ...]:
+        return tuple(randn(length, 4) for length in lengths)
+
+    golden = calls(args(0, 1, 2, 3), args(1, 1, 2, 4), args(2, 2, 3, 5), args(32, 32, 32, 32))
+    return Model(Compute(f), args(6, 7, 8, 9), dynamic_shapes=(sizes,), golden_inputs=golden)
+
+
+@model
 def unbacked_sizes() -> Model:
     """Sizes that only values tell: what a mask selects, and a slice up to a number that is a tensor."""
 

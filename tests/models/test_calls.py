@@ -207,6 +207,21 @@ def test_a_division_by_zero_is_an_error_of_its_own_call(load: Load, threads: int
         ("function", (torch.ones(3, 4), torch.ones(5, 5)), "input 'b' dimension 0 is 5, expected 4"),
         ("embedding", (torch.zeros(10001, dtype=torch.int64),), "dimension 0 is 10001, allowed range is 0..10000"),
         ("two_dynamic", (torch.ones(3, 4, 6), torch.ones(2, 6)), "'args_1' dimension 0 is 2, .*3"),
+        (
+            "related_sizes",
+            (torch.ones(4, 3), torch.ones(5, 3), torch.ones(4, 6)),
+            r"related_sizes: the inputs' sizes do not fit: the model needs args_1.shape\[0\] <= args_0.shape\[0\], and "
+            r"they are args_0 \(4, 3\), args_1 \(5, 3\), args_2 \(4, 6\)",
+        ),
+        ("related_sizes", (torch.ones(4, 3), torch.ones(4, 3), torch.ones(5, 6)), r"args_2.shape\[0\]\) % 12\) == 0"),
+        *(
+            ("small_sizes", [torch.ones(n - (i == short), 4) for i, n in enumerate((5, 1, 2, 3))], message)
+            for short, message in (
+                (1, r"'args_1' dimension 0 is 0, allowed range is 1\.\.32 \(symbol 'last'\)"),
+                (2, r"'args_2' dimension 0 is 1, allowed range is 2\.\.32 \(symbol 'ends'\)"),
+                (3, r"'args_3' dimension 0 is 2, allowed range is 3\.\.32"),
+            )
+        ),
     ],
 )
 def test_wrong_inputs_are_named(load: Load, name: str, inputs: Any, message: str) -> None:

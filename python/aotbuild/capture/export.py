@@ -7,7 +7,7 @@ import inspect
 import io
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,9 +99,9 @@ def resolved_shapes(
 def _apply_declared_minimums(
     program: ExportedProgram, module: torch.nn.Module, shapes: Any, call: tuple[Any, Any]
 ) -> None:
-    """A declared minimum of 0 or 1 holds: export traces sizes of at least 2 and reports those bounds instead.
+    """A declared minimum of 0 or 1: export traces sizes of at least 2 and reports those bounds instead.
 
-    Upstream does the same for named ``Dim``s, and the golden cases run each dimension's minimum.
+    Upstream does the same for named ``Dim``s. Whether such sizes hold is for small_sizes.py to find out.
     """
     for symbol, dim in declared_sizes(program, module, shapes, call):
         declared = getattr(dim, "min", None)
@@ -110,10 +110,27 @@ def _apply_declared_minimums(
             program.range_constraints[symbol] = type(limits)(declared, limits.upper)
 
 
+def declared_minimums(declared: Iterable[tuple[Any, Any]]) -> dict[Any, int]:
+    """The minimums that the user wrote, of what ``declared_sizes`` gives.
+
+    0 of a named ``Dim`` is its default; with ``Dim.AUTO`` torch.export is free to find another.
+    """
+    found: dict[Any, int] = {}
+    for symbol, dim in declared:
+        hint = getattr(getattr(dim, "type", None), "name", None)
+        minimum = getattr(dim, "min", None)
+        if minimum is not None and hint != "AUTO" and (hint is not None or minimum > 0):
+            found[symbol] = max(minimum, found.get(symbol, 0))
+    return found
+
+
 def declared_sizes(
     program: ExportedProgram, module: torch.nn.Module, shapes: Any, call: tuple[Any, Any]
 ) -> Iterator[tuple[Any, Any]]:
-    """The program's size symbols, each with the ``torch.export.Dim`` or hint that ``dynamic_shapes`` has for it."""
+    """The program's size symbols, each with the ``torch.export.Dim`` or hint that ``dynamic_shapes`` has for it.
+
+    That of a derived ``Dim`` such as ``2 * half`` is the one that it is derived from.
+    """
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     arguments = inspect.signature(module.forward).bind(*call[0], **call[1]).arguments
     for name, dims in zip(program.graph_signature.user_inputs, _leaf_shapes(dict(arguments), shapes), strict=True):
@@ -122,8 +139,9 @@ def declared_sizes(
             continue
         for index, dim in dims.items() if isinstance(dims, Mapping) else enumerate(dims):
             size = value.shape[index]
-            if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
-                yield size.node.expr, dim
+            symbols = size.node.expr.free_symbols if isinstance(size, torch.SymInt) else ()
+            if len(symbols) == 1 and (size.node.expr.is_Symbol or hasattr(dim, "root")):
+                yield next(iter(symbols)), getattr(dim, "root", dim)
 
 
 def _leaf_shapes(value: Any, shapes: Any) -> list[Any]:

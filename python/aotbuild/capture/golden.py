@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import sympy
 import torch
-from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from aotbuild import triton_kernels
 from aotbuild.capture.frames import user_line
+from aotbuild.capture.guards import Guard
+from aotbuild.capture.modules import buffers_kept
 from aotbuild.capture.signature import NUMBER_DTYPES, UNBOUNDED
+from aotbuild.capture.sizes import Point, Size, Sizes
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Method
 from aotbuild.program import GoldenCase, Signature, TensorData
@@ -31,20 +35,29 @@ def tensor_data(tensor: torch.Tensor) -> TensorData:
     return TensorData(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), raw)
 
 
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+
+
 def record(
-    module: Any,
-    program: ExportedProgram,
-    signature: Signature,
-    calls: Sequence[tuple[str, tuple[Any, ...], dict[str, Any]]],
-    target: str,
-) -> tuple[GoldenCase, ...]:
-    """Runs the model eagerly on the example, on the further calls, and with each dynamic size at its extremes."""
+    module: Any, signature: Signature, calls: Sequence[Call], sizes: Sizes | None, guards: Sequence[Guard], target: str
+) -> tuple[tuple[GoldenCase, ...], tuple[str, ...]]:
+    """Runs the model eagerly on the example, on the further calls, and with each dynamic size at its extremes.
+
+    Args:
+        sizes: None leaves the extremes out.
+        guards: what sizes have to keep.
+
+    Returns:
+        The cases, and a line for each extreme that is not among them.
+    """
     cases = []
-    _, args, kwargs = calls[0]
-    for call in [*calls, *_extremes(program, signature, args, kwargs)]:
-        with _buffers_kept(module):
+    for call in calls:
+        with buffers_kept(module):
             cases.append(_run(module, signature, call, target))
-    return tuple(cases)
+    notes: list[str] = []
+    if sizes is not None:
+        cases += _extremes(module, signature, sizes, guards, target, notes)
+    return tuple(cases), tuple(notes)
 
 
 def record_session(
@@ -55,20 +68,12 @@ def record_session(
 ) -> tuple[tuple[str, GoldenCase], ...]:
     """Every method's example one after the other, and all once more, over the state that the calls leave behind."""
     cases = []
-    with _buffers_kept(next(iter(modules.values()))):
+    with buffers_kept(next(iter(modules.values()))):
         for number, name in enumerate([*modules, *modules]):
             method = methods[name]
             call = (f"session{number}", tuple(method.example_inputs), dict(method.example_kwargs))
             cases.append((name, _run(modules[name], signatures[name], call, f"{target}.{name}")))
     return tuple(cases)
-
-
-@contextlib.contextmanager
-def _buffers_kept(module: torch.nn.Module) -> Iterator[None]:
-    state = {key: value.clone() for key, value in _buffers(module).items()}
-    yield
-    for key, value in _buffers(module).items():
-        value.data.copy_(state[key])
 
 
 def _run(
@@ -120,60 +125,76 @@ def _eager_error(
     )
 
 
-def _buffers(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return dict(module.named_buffers())
-
-
 def _extremes(
-    program: ExportedProgram, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
-    """Calls with each dynamic size at its least and its greatest, the other sizes as in the example."""
-    leaves, spec = pytree.tree_flatten((args, kwargs))
-    tensors = [index for index, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    specs = dict(zip(tensors, signature.inputs))
-    example: dict[str, int] = {}
-    ranges: dict[str, tuple[int, int]] = {}
-    for index, tensor_spec in specs.items():
-        for size, dim in zip(leaves[index].shape, tensor_spec.dims):
-            if dim.symbol not in (None, "?"):
-                assert dim.symbol is not None
-                example[dim.symbol] = (size - dim.offset) // dim.multiplier
-                low = -(-(dim.min - dim.offset) // dim.multiplier)
-                high = (dim.max - dim.offset) // dim.multiplier
-                before = ranges.get(dim.symbol, (low, high))
-                ranges[dim.symbol] = (max(low, before[0]), min(high, before[1]))
-    for symbol, (low, high) in ranges.items():
-        for label, value in (("min", low), ("max", high)):
-            if value == example[symbol] or (high >= UNBOUNDED and label == "max"):
+    module: Any, signature: Signature, sizes: Sizes, guards: Sequence[Guard], target: str, notes: list[str]
+) -> Iterator[GoldenCase]:
+    """A case with each dynamic size at its least and at its greatest, the other sizes as in the example.
+
+    Where the model's own guards refuse such sizes, the nearest ones that they let through stand for them.
+    """
+    for size in sizes.sizes:
+        low, high = sizes.range(size.symbol)
+        for label, extreme, step in (("min", low, 1), ("max", high, -1)):
+            if extreme == size.example or extreme >= UNBOUNDED:
                 continue
-            sizes = {**example, symbol: value}
-            shapes = {
-                index: tuple(
-                    dim.min if dim.symbol in (None, "?") else dim.multiplier * sizes[dim.symbol or ""] + dim.offset
-                    for dim in tensor_spec.dims
+            point = _nearest(sizes, guards, size, extreme, step)
+            if point is None or point[size.symbol] != extreme:
+                broken = [guard for guard in guards if not guard.holds({**sizes.example(), size.symbol: extreme})]
+                instead = "" if point is None else f"; {point[size.symbol]} is tested instead"
+                notes.append(
+                    f"{size.place} is not tested at its {label}imum {extreme}: the model needs "
+                    f"{broken[0].text(sizes.sizes)}{instead}"
                 )
-                for index, tensor_spec in specs.items()
-            }
-            if any(int(np.prod(shape, dtype=np.int64)) > _MAX_GOLDEN_ELEMENTS for shape in shapes.values()):
+            if point is None or point[size.symbol] == size.example or sizes.elements(point) > _MAX_GOLDEN_ELEMENTS:
                 continue
-            resized = list(leaves)
-            for index, shape in shapes.items():
-                resized[index] = _resize(leaves[index], shape)
-            call_args, call_kwargs = pytree.tree_unflatten(resized, spec)
-            yield f"{symbol}_{label}", call_args, call_kwargs
+            case = _run_extreme(module, signature, sizes, point, size, f"{size.name}_{label}", target, notes)
+            yield case
 
 
-def _resize(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """The example's values cut or repeated to another shape, so that indices stay in their range."""
-    result = tensor
-    for dim, size in enumerate(shape):
-        have = result.shape[dim]
-        if have == 0:
-            return torch.zeros(shape, dtype=tensor.dtype)
-        if size > have:
-            result = result.repeat([-(-size // have) if d == dim else 1 for d in range(result.dim())])
-        result = result.narrow(dim, 0, size)
-    return result.contiguous()
+def _nearest(
+    sizes: Sizes, guards: Sequence[Guard], size: Size, extreme: int, step: int
+) -> dict[sympy.Symbol, int] | None:
+    """The example's sizes with one of them as near to its extreme as the guards let it be."""
+    for value in range(extreme, size.example, step):
+        point = {**sizes.example(), size.symbol: value}
+        if all(guard.holds(point) for guard in guards):
+            return point
+    return None
+
+
+def _run_extreme(
+    module: Any,
+    signature: Signature,
+    sizes: Sizes,
+    point: Point,
+    size: Size,
+    name: str,
+    target: str,
+    notes: list[str],
+) -> GoldenCase:
+    """A case at these sizes. The model may refuse one size alone that fits together with others."""
+    first: AotbuildError | None = None
+    extreme = point[size.symbol]
+    together = {**point, **{other.symbol: extreme for other in sizes.sizes if other.example == size.example}}
+    everywhere = {
+        other.symbol: min(max(extreme, sizes.range(other.symbol)[0]), sizes.range(other.symbol)[1])
+        for other in sizes.sizes
+    }
+    for tried in (point, together, everywhere):
+        for zero_integers in (False, True):
+            args, kwargs = sizes.call(tried, zero_integers=zero_integers)
+            try:
+                with buffers_kept(module), contextlib.redirect_stderr(io.StringIO()):  # the next one may do
+                    case = _run(module, signature, (name, args, kwargs), target)
+            except AotbuildError as error:
+                first = first or error
+                continue
+            if tried is not point:
+                others = [f"{other.label} = {tried[other.symbol]}" for other in sizes.sizes if other is not size]
+                notes.append(f"{size.place} is tested at {extreme} together with {', '.join(others)}")
+            return case
+    assert first is not None
+    raise first
 
 
 def default_tolerance(signature: Signature) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -66,3 +66,12 @@ def method_module(module: Any, name: str) -> torch.nn.Module:
     bound = MethodType(named_forward(function), instance) if isinstance(function, FunctionType) else method
     instance.__dict__["forward"] = bound
     return instance
+
+
+@contextlib.contextmanager
+def buffers_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Gives the module's buffers their values back at the end."""
+    state = {key: value.clone() for key, value in module.named_buffers()}
+    yield
+    for key, value in module.named_buffers():
+        value.data.copy_(state[key])

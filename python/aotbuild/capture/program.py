@@ -15,12 +15,14 @@ from torch.export import ExportedProgram
 from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
 from aotbuild.capture.call import NodeClass
 from aotbuild.capture.dynamic import DynamicDim
-from aotbuild.capture.export import declared_sizes, export_program, resolved_shapes
+from aotbuild.capture.export import declared_minimums, declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
 from aotbuild.capture.golden import default_tolerance, record, record_session
 from aotbuild.capture.load import Source
 from aotbuild.capture.modules import as_module, method_module
 from aotbuild.capture.signature import describe
+from aotbuild.capture.sizes import Sizes
+from aotbuild.capture.small_sizes import settle
 from aotbuild.capture.writes import written_buffers
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
@@ -39,6 +41,7 @@ class Captured:
     files: tuple[Path, ...]
     state: frozenset[str] = frozenset()  # the buffers that some method of the model writes to
     classes: tuple[NodeClass, ...] = ()  # of the containers of the signature's call
+    notes: tuple[str, ...] = ()  # what the user should know of the golden cases
 
 
 # What the C++ class, the C ABI and the Python object of a model have beside its methods.
@@ -52,8 +55,13 @@ _TAKEN_METHOD_NAMES = frozenset(
 )
 
 
-def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model") -> Captured:
+def capture(
+    source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model", *, extremes: bool = True
+) -> Captured:
     """Exports the model once and records golden cases by running it eagerly.
+
+    Args:
+        extremes: also with each dynamic size at its least and at its greatest.
 
     Raises:
         AotbuildError: the model does not export (with the user's source line), or an input is of a kind that a
@@ -67,9 +75,10 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
             raise AotbuildError("MODEL: the .pt2 program has no example inputs; save it from torch.export.export")
         args, kwargs = program.example_inputs
         calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [("example", tuple(args), dict(kwargs))]
-        module: Any = program.module()
+        module: Any = program.module(check_guards=False)
         rtol = atol = None
         names: dict[Any, str] = {}
+        minimums: dict[Any, int] = {}
     else:
         model = source.model
         assert model is not None
@@ -80,18 +89,20 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
         program = export_program(dataclasses.replace(model, module=module), dynamic, target)
         shapes = resolved_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
-        names = {
-            symbol: str(dim.__name__)
-            for symbol, dim in declared_sizes(program, module, shapes, (args, kwargs))
-            if hasattr(dim, "__name__")
-        }
+        declared = list(declared_sizes(program, module, shapes, (args, kwargs)))
+        names = {symbol: str(dim.__name__) for symbol, dim in declared if hasattr(dim, "__name__")}
+        minimums = declared_minimums(declared)
         calls = [("example", args, kwargs)]
         calls += [(f"golden{i}", tuple(a), dict(k)) for i, (a, k) in enumerate(model.golden_inputs)]
         rtol, atol = model.rtol, model.atol
     refuse_stray_state(program, module, target)
-    signature, classes = describe(program, module.forward, names)
+    plain, classes = describe(program, module.forward, names)
+    sizes = Sizes(program, plain, minimums, args, kwargs)
+    held = settle(module, sizes, target, is_program=source.program is not None)
+    conditions = tuple(guard.condition(sizes.sizes) for guard in held.guards)
+    signature = dataclasses.replace(describe(program, module.forward, names)[0], conditions=conditions)
     refuse_shared_writes(signature, args, kwargs, target)
-    golden = record(module, program, signature, calls, target)
+    golden, notes = record(module, signature, calls, sizes if extremes else None, held.guards, target)
     default_rtol, default_atol = default_tolerance(signature)
     return Captured(
         program,
@@ -101,11 +112,12 @@ def capture(source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "m
         default_atol if atol is None else atol,
         tuple(sorted({*source.files, *project_files(set(sys.modules) - source.modules_before)})),
         classes=classes,
+        notes=notes,
     )
 
 
 def capture_methods(
-    source: Source, names: Sequence[str], dynamic: Sequence[DynamicDim], target: str
+    source: Source, names: Sequence[str], dynamic: Sequence[DynamicDim], target: str, *, extremes: bool = True
 ) -> tuple[dict[str, Captured], tuple[tuple[str, GoldenCase], ...]]:
     """Exports each of the methods ``names`` once; see ``capture``.
 
@@ -139,7 +151,9 @@ def capture_methods(
             model.atol,
             example.golden_inputs,
         )
-        captured[name] = capture(dataclasses.replace(source, model=alone), dims[name], f"{target}.{name}")
+        captured[name] = capture(
+            dataclasses.replace(source, model=alone), dims[name], f"{target}.{name}", extremes=extremes
+        )
     state = frozenset(name for method in captured.values() for name in written_buffers(method.program))
     captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
     signatures = {name: method.signature for name, method in captured.items()}

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import sympy
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import (
@@ -175,8 +176,8 @@ class _SymbolNames:
         if len(free) == 1:
             (symbol,) = free
             multiplier = expression.coeff(symbol, 1)
-            offset = expression.subs(symbol, 0)
-            if multiplier.is_Integer and offset.is_Integer and expression == multiplier * symbol + offset:
+            offset = sympy.expand(expression - multiplier * symbol)
+            if multiplier.is_Integer and offset.is_Integer:
                 known = symbol in self._ranges and not str(symbol).startswith("u")
                 if known:
                     return Dim(low, high, self.name(symbol), int(multiplier), int(offset))

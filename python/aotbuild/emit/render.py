@@ -187,8 +187,13 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
 def _methods_json(model: CompiledModel) -> dict[str, Any]:
     def tensors(method: Method) -> dict[str, Any]:
         inputs, outputs = method.signature.inputs, method.signature.outputs
-        tensors = {"inputs": list(map(_tensor_json, inputs)), "outputs": list(map(_tensor_json, outputs))}
-        return {**tensors, "call": method.signature.call.as_json()}
+        conditions = [condition.text for condition in method.signature.conditions]
+        return {
+            "inputs": list(map(_tensor_json, inputs)),
+            "outputs": list(map(_tensor_json, outputs)),
+            "call": method.signature.call.as_json(),
+            **({"conditions": conditions} if conditions else {}),
+        }
 
     if not _has_methods(model):
         return tensors(model.methods[0])
@@ -289,6 +294,7 @@ def _method_context(model: CompiledModel, index: int) -> dict[str, Any]:
         "output_leaves": list(outputs.leaves()),
         "written_leaves": [leaf for leaf in inputs.leaves() if leaf.spec.written],
         "symbols": _symbols(method.signature),
+        "conditions": method.signature.conditions,
         "max_input_rank": max((len(spec.dims) for spec in method.signature.inputs), default=0),
         "max_output_rank": max((len(spec.dims) for spec in method.signature.outputs), default=0),
         "variants": method.variants,

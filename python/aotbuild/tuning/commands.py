@@ -88,9 +88,9 @@ def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Ma
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
     dynamic = [capture.parse_dynamic_shape(text) for text in args.dynamic_shapes]
     if args.method:
-        methods, _ = capture.capture_methods(source, args.method, dynamic, args.target)
+        methods, _ = capture.capture_methods(source, args.method, dynamic, args.target, extremes=False)
     else:
-        methods = {"": capture.capture(source, dynamic, args.target)}
+        methods = {"": capture.capture(source, dynamic, args.target, extremes=False)}
     bundles = [
         bundling.bundle(
             captured,

@@ -106,6 +106,9 @@ struct VariantSpec {
   const CudaVariantSpec* cuda = nullptr;  // null: for the CPU
   // Throws what keeps the variant from running in this program, when a model is created. Null: nothing can.
   void (*prepare)() = nullptr;
+  // What has to hold of the sizes of a call and does not, as text; null where all does. `sizes` are the values of the
+  // symbols in the order in which the inputs have them. Null: the symbols' ranges say it all.
+  const char* (*broken_condition)(const std::int64_t* sizes) = nullptr;
 };
 
 // The numbers that the model has for what a method's code counts on its own. Those of weights are followed by those of
