@@ -26,7 +26,7 @@ What is captured:
 | `MODEL` | required | a Python file and the callable in it that returns the model (relative to the current source folder), an importable module and callable, or a file that `torch.export.save` wrote. What it imports of the project is tracked, and the `data_files` that it names. A file that the build itself makes has to be in `DEPENDS` | missing; of another form; a file that does not exist and that `DEPENDS` does not name; a folder |
 | `METHODS name ...` | none: the module itself | the methods of the module that are compiled, each exported once, into one library over one set of weights. They share the buffers that they write, such as a decoder's cache; see [Methods and state](methods.md). The model file gives an example of each: `aotbuild.Model(module, methods={"prefill": aotbuild.Method(...)})` | no name of a method; one twice; with a `.pt2` file; a method that the model file or the module lacks, or whose name every model has for something else (while building) |
 | `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range; with `METHODS` each entry begins with the method, as in `prefill.ids:1=1..512` | another form; a minimum that is not below the maximum; the same size twice; with a `.pt2` file; together with `dynamic_shapes` of the model file (while building) |
-| `PARAMS key=value ...` | none | keyword arguments of the callable | an entry that is not `key=value`; the same key twice; with a `.pt2` file |
+| `PARAMS key=value ...` | none | keyword arguments of the callable; see [Values](#values) | an entry that is not `key=value`; the same key twice; with a `.pt2` file |
 
 The library and its C++ surface:
 
@@ -64,7 +64,7 @@ Weights and compiler settings:
 | `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` | a path with folders; without `WEIGHTS FILE` |
 | `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `max-performance`: longer compilation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
 | `CONFIG file.toml` | none | a TOML file of TorchInductor's settings, as in `[cpp]` with `simdlen = 8`; they win over `PRESET`, and `OPTIONS` over them. A change of the file runs the generator | a file that does not exist and that `DEPENDS` does not name; what is no TOML (while building) |
-| `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG`. With `DEVICE cuda` also `cuda_libraries=cublaslt`: [CUDA libraries](cuda.md#cuda-libraries), and `benchmark_epilogue_fusion=False`: [Bundles](tuning.md#bundles) | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have, `cuda_libraries` with another library (while building) |
+| `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG`. With `DEVICE cuda` also `cuda_libraries=cublaslt`: [CUDA libraries](cuda.md#cuda-libraries), and `benchmark_epilogue_fusion=False`: [Bundles](tuning.md#bundles) | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have, a value of another type than the setting's, `cuda_libraries` with another library (while building) |
 
 The build:
 

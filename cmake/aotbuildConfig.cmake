@@ -71,6 +71,22 @@ adds a folder outside of the project to `sys.path`; and it is not kept when a fi
 A damaged entry is ignored with a warning. Object files are for ccache or sccache, as in any C++ project
 (`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources hold no path, and with `CCACHE_BASEDIR` other checkouts hit too.
 
+## Values
+
+In `PARAMS`, `OPTIONS`, and `SIGNATURE`, `CONFIGS` and `EXAMPLES` of kernels a value is
+
+| written | is |
+|---|---|
+| `true`, `on`, `false`, `off`, `none`, in upper or lower case | `True`, `False`, `None` |
+| `8`, `-1`, `0x10`, `1_000` | an int |
+| `0.5`, `1e-5`, `inf`, `nan` | a float |
+| `[1, 2]`, `(1, 2)`, `{a: 1}`, in quotation marks of CMake where blanks are in it | a list, a tuple, a dictionary of values |
+| anything else | that string |
+| `'true'`, `'8'` | a string that would read as another value |
+
+For `OPTIONS` the setting's type decides: a bool takes `1` and `0` too, a string takes all as it stands, and what is no value of
+the type is an error. `CONFIG` has the types of TOML.
+
 ## Cross-compiling
 
 The toolchain file says what the library is for: `CMAKE_SYSTEM_PROCESSOR` gives the default of `CPU_ISA`, and nothing that

@@ -5,7 +5,6 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from aotbuild.errors import AotbuildError
 from aotbuild.grid import GridExpression
+from aotbuild.values import parse
 
 # Triton's element types of memory, with PyTorch's names of them; where PyTorch has none, the bytes.
 POINTER_DTYPES = {
@@ -121,7 +121,7 @@ def parse_signature(entries: Sequence[str]) -> tuple[dict[str, Parameter], dict[
                 f"pointer (*{', *'.join(POINTER_DTYPES)})"
             )
         else:
-            constants[name] = constant(text)
+            constants[name] = parse(text)
     if problems:
         raise AotbuildError("\n".join(problems))
     return parameters, constants
@@ -142,11 +142,3 @@ def parse_settings(keyword: str, text: str) -> dict[str, str]:
             raise AotbuildError(f"{keyword} {text!r} sets {name} more than once; keep one of them")
         settings[name] = value
     return settings
-
-
-def constant(text: str) -> Any:
-    """A Python literal where the text is one ("64", "True", "1e-5"), else the text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

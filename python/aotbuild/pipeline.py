@@ -261,7 +261,10 @@ def _widest(given: float | None, tolerances: Sequence[float]) -> float:
 
 def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured, str], Any], list[type]]:
     """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
-    target, preset, options = request.emit.target, request.preset, option_values(request.options)
+    from aotbuild.inductor.options import option_values
+
+    config = read_config(request.config) if request.config is not None else {}
+    target, preset, options = request.emit.target, request.preset, option_values(request.options, config)
     if request.device == "cuda":
         from aotbuild.inductor.cuda import epilogues, kernels, tunable
         from aotbuild.inductor.cuda import lowering as cuda
@@ -356,19 +359,6 @@ def _refuse_unbuilt(request: GenerateRequest) -> None:
             f"{request.emit.target}: RUNTIME torch with DEVICE {request.device} is not supported yet; use RUNTIME "
             "standalone, or DEVICE cpu"
         )
-
-
-def option_values(options: Mapping[str, str]) -> dict[str, object]:
-    """Values of OPTIONS as Python literals where they read as such ("True", "3", "0.5"), else as text."""
-    import ast
-
-    values: dict[str, object] = {}
-    for name, text in options.items():
-        try:
-            values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            values[name] = text
-    return values
 
 
 def _version(package: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from aotbuild import values
 from aotbuild.capture.frames import project_files, user_line
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
@@ -37,8 +38,7 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
 
     Args:
         model: the value of MODEL.
-        params: PARAMS, passed to the callable as keyword arguments. A value that reads as a Python int, float or
-            bool is passed as one, everything else as str.
+        params: PARAMS, passed to the callable as keyword arguments, with values as ``values.parse`` reads them.
         directory: what a relative file is relative to; None: the current directory.
 
     Raises:
@@ -62,7 +62,7 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
     if not callable(function):
         raise AotbuildError(f"MODEL {model}: {name!r} is a {type(function).__name__}, not a callable")
     try:
-        returned = function(**{key: _literal(value) for key, value in params.items()})
+        returned = function(**{key: values.parse(value) for key, value in params.items()})
     except Exception as error:
         where = user_line(error.__traceback__) or "in the model file"
         raise AotbuildError(f"MODEL {model}: {name}() raised {type(error).__name__}: {error}\n  {where}") from error
@@ -137,19 +137,6 @@ def _execute(action: Callable[[], None], what: str) -> None:
     except Exception as error:
         where = user_line(error.__traceback__) or "while it was imported"
         raise AotbuildError(f"{what}: importing it raised {type(error).__name__}: {error}\n  {where}") from error
-
-
-def _literal(text: str) -> Any:
-    if text in ("True", "true", "ON"):
-        return True
-    if text in ("False", "false", "OFF"):
-        return False
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
 
 
 def _as_model(returned: Any, model: str) -> Model:

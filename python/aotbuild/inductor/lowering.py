@@ -30,6 +30,7 @@ from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.inductor.linear import join_mlps, pack_linears
+from aotbuild.inductor.options import refuse_unknown
 from aotbuild.inductor.quantized import pack_quantized
 from aotbuild.inductor.torch_wrapper import TorchCppWrapper
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
@@ -198,14 +199,7 @@ def fake_mode_of(prepared: PreparedGraph) -> Any:
 def inductor_options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
     if preset not in _PRESETS:
         raise AotbuildError(f"PRESET {preset!r} is unknown; use one of: {', '.join(_PRESETS)}")
-    known = inductor_config._config  # type: ignore[attr-defined]
-    for name in options:
-        if name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise AotbuildError(f"OPTIONS {name}: torch._inductor.config has no such option{hint}")
+    refuse_unknown(options)
     with inductor_config.patch({**_BASE_OPTIONS, **_PRESETS[preset], **options}):
         yield
 

@@ -82,9 +82,10 @@ def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Ma
     from aotbuild import capture
     from aotbuild.config import read_config
     from aotbuild.inductor.cuda import bundling
-    from aotbuild.pipeline import option_values
+    from aotbuild.inductor.options import option_values
 
-    options = {**(read_config(args.config) if args.config else {}), **pairs(args.option, "OPTIONS")}
+    config = read_config(args.config) if args.config else {}
+    options = option_values({**config, **pairs(args.option, "OPTIONS")}, config)
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
     dynamic = [capture.parse_dynamic_shape(text) for text in args.dynamic_shapes]
     if args.method:
@@ -98,7 +99,7 @@ def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Ma
             target=f"{args.target}.{method}" if method else args.target,
             versions=_versions(),
             preset=args.preset,
-            options=option_values(options),
+            options=options,
             limit=args.candidates,
             progress=_show_compilation,
         )

@@ -21,9 +21,10 @@ from aotbuild.inductor.cuda.hints import BufferHint, Case
 from aotbuild.inductor.cuda.kernels import CompiledKernel, Config, TritonKernel
 from aotbuild.inductor.cuda.tunable import TunableKernel
 from aotbuild.inductor.cuda.work import Work
-from aotbuild.launcher import Parameter, constant, parse_settings, parse_signature
+from aotbuild.launcher import Parameter, parse_settings, parse_signature
 from aotbuild.target import CudaArchitecture
 from aotbuild.tuning.keys import kernel_key
+from aotbuild.values import parse as parse_value
 
 # Of a configuration, what is no constant of the kernel, with Triton's default.
 _LAUNCH_OPTIONS = {"num_warps": 4, "num_stages": 3}
@@ -150,7 +151,7 @@ def _configs(
     """The configurations of CONFIGS, else those of ``triton.autotune``, else one with Triton's defaults."""
     found: list[tuple[str, dict[str, Any]]] = []
     for text in configs:
-        settings = {name: constant(value) for name, value in parse_settings("CONFIGS", text).items()}
+        settings = {name: parse_value(value) for name, value in parse_settings("CONFIGS", text).items()}
         found.append((f"CONFIGS {text!r}", settings))
     for config in [] if configs else listed or []:
         where = f"{function.__name__}, triton.Config({config})"
@@ -291,7 +292,7 @@ def _case(kernel: HandWritten, example: Mapping[str, str]) -> Case:
     values: dict[str, Any] = {}
     for parameter in kernel.parameters:
         if not parameter.is_pointer:
-            value = constant(example[parameter.name])
+            value = parse_value(example[parameter.name])
             if not isinstance(value, int if parameter.is_integer else (int, float)):
                 raise AotbuildError(f"EXAMPLES {shown!r}: {parameter.name} is of type {parameter.kind}; give a number")
             if parameter.alignment > 1 and value % parameter.alignment:
