@@ -5,7 +5,7 @@
       MODEL <file.py:callable | package.module:callable | file.pt2>
       [STATIC | SHARED | OBJECT]
       [NAMESPACE a::b] [CLASS_NAME Name] [HEADER path/x.hpp] [SYMBOL_PREFIX prefix]
-      [METHODS name ...] [DYNAMIC_SHAPES input:dim=min..max ...] [PARAMS key=value ...]
+      [METHODS name ...] [DYNAMIC_SHAPES input:dim=min..[max] ...] [PARAMS key=value ...]
       [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone|torch]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
       [TUNE CACHED|OFF] [TUNING_DATABASE file]
@@ -25,7 +25,7 @@ What is captured:
 |---|---|---|---|
 | `MODEL` | required | a Python file and the callable in it that returns the model (relative to the current source folder), an importable module and callable, or a file that `torch.export.save` wrote. What it imports of the project is tracked, and the `data_files` that it names. A file that the build itself makes has to be in `DEPENDS` | missing; of another form; a file that does not exist and that `DEPENDS` does not name; a folder |
 | `METHODS name ...` | none: the module itself | the methods of the module that are compiled, each exported once, into one library over one set of weights. They share the buffers that they write, such as a decoder's cache; see [Methods and state](methods.md). The model file gives an example of each: `aotbuild.Model(module, methods={"prefill": aotbuild.Method(...)})` | no name of a method; one twice; with a `.pt2` file; a method that the model file or the module lacks, or whose name every model has for something else (while building) |
-| `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range; with `METHODS` each entry begins with the method, as in `prefill.ids:1=1..512` | another form; a minimum that is not below the maximum; the same size twice; with a `.pt2` file; together with `dynamic_shapes` of the model file (while building) |
+| `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range, of which the maximum may be left out, as in `ids:1=1..`; with `METHODS` each entry begins with the method, as in `prefill.ids:1=1..512` | another form; a minimum that is not below the maximum; the same size twice; with a `.pt2` file; together with `dynamic_shapes` of the model file (while building) |
 | `PARAMS key=value ...` | none | keyword arguments of the callable; see [Values](#values) | an entry that is not `key=value`; the same key twice; with a `.pt2` file |
 
 The library and its C++ surface:
@@ -74,7 +74,7 @@ The build:
 | `OUTPUT_DIR dir` | `<target>.aotbuild` | where generated files go, relative to the current binary folder; one model a folder | the folder of another model |
 | `JOB_POOL pool` | `aotbuild_generate` | the Ninja pool of the generator. The default one holds a job for each 4 GiB of memory, at most one a core, under Makefiles too; the variable `AOTBUILD_GENERATOR_JOBS` sets another number | a pool that is not defined by the end of the configuration |
 | `EXCLUDE_FROM_ALL` | | library, test, benchmark and module are built only on demand | a value |
-| `VERBOSE` | | the generator prints what each stage does | a value |
+| `VERBOSE` | | the generator prints other packages' warnings, and Python tracebacks of errors | a value |
 | `OUTPUT_TARGETS var` | | the targets that an `install(EXPORT)` of the project's own has to hold: the library and the runtime | more than one name |
 | `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the header and of the manifest | more than one name |
 

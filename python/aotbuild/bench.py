@@ -76,7 +76,7 @@ def bench(
     """
     import torch
 
-    from aotbuild.capture import as_module, load_source, parse_dynamic_shape
+    from aotbuild.capture import as_module, load_source, parse_dynamic_shapes
     from aotbuild.compiler import compile_model
     from aotbuild.runner import load
 
@@ -89,7 +89,7 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="aotbuild-bench-") as scratch:
         built = compile_model(
             described,
-            [parse_dynamic_shape(text) for text in dynamic_shapes],
+            parse_dynamic_shapes(dynamic_shapes),
             cpu_isa=cpu_isa,
             output_dir=output_dir or scratch,
         )

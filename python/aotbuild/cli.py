@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.function(args))
     except AotbuildError as error:
+        if getattr(args, "verbose", False):
+            _print_traceback(error)
         print(f"aotbuild: error: {error}", file=sys.stderr)
         return 1
+
+
+def _print_traceback(error: BaseException) -> None:
+    """The traceback of an error and of all that led to it, also where the error says that nobody needs to see that."""
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        cause.__suppress_context__ = cause.__cause__ is not None
+        cause = cause.__cause__ or cause.__context__
+    traceback.print_exception(error)
 
 
 def _parser() -> argparse.ArgumentParser:

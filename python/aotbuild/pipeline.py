@@ -118,7 +118,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
         with progress.stage("loaded the model in"):
             source = capture.load_source(request.model, request.params, request.source_dir)
         with progress.stage("exported and ran it eagerly in"):
-            dynamic = [capture.parse_dynamic_shape(text) for text in request.dynamic_shapes]
+            dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
             session: Session = ()
             if request.methods:
                 methods, session = capture.capture_methods(

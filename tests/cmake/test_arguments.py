@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
-from cmake_project import CMakeProject
+from cmake_project import REPOSITORY, CMakeProject
+
+from aotbuild.capture import parse_dynamic_shapes
+from aotbuild.capture.dynamic import PATTERN
+from aotbuild.errors import AotbuildError
 
 pytestmark = pytest.mark.quick
 
@@ -271,3 +276,40 @@ def test_architectures_default_to_the_projects(make_project: Callable[..., CMake
 )
 def test_other_functions_check_their_arguments(make_project: Callable[..., CMakeProject], call: str, text: str) -> None:
     assert text in make_project("").check_errors(call)
+
+
+# Entries of DYNAMIC_SHAPES that are ones, and that are none: CMake and the generator have to say the same.
+TAKEN = """\
+x:0=1..4 | x:10=0..1 | x:0=1.. | x:0=0.. | prefill.ids:1=2..512 | a b:0=1..4 | gr\u00f6\u00dfe:0=1..4
+x[0]:0=1..4 | x:0=1..999999999999999 | x:0=999999999999998..999999999999999"""
+REFUSED = """\
+x:0=4..4 | x:0=5..4 | x:0=10..9 | x:0=0..0 | x:0=..4 | x:0=.. | x:0=4 | x:0=1.4 | x:0=1...4 | x:=1..4 | :0=1..4
+x=1..4 | x:0 | x | x:0=-1..4 | x:-1=1..4 | x:0= 1..4 | x:0=1..4x | x:a=1..4 | x:0=a..4 | x:0=1..b | x:0:1=1..4
+x:0=1=2..4 | x:00=1..4 | x:0=01..4 | x:0=1..04 | x:\u0663=1..4 | x:0=1..1000000000000000 | x:0=1000000000000000.."""
+
+
+def entries(text: str) -> list[str]:
+    return text.replace("\n", " | ").split(" | ")
+
+
+def test_cmake_and_the_generator_take_the_same_dynamic_shapes(problems: Callable[[str], list[str]]) -> None:
+    assert f'entry MATCHES "{PATTERN}"' in (REPOSITORY / "cmake/private/Arguments.cmake").read_text()
+    quoted = " ".join(f'"{entry}"' for entry in entries(f"{TAKEN}\n{REFUSED}"))
+    found = "\n".join(problems(f"DYNAMIC_SHAPES {quoted}"))
+    for entry in entries(TAKEN):
+        assert len(parse_dynamic_shapes([entry])) == 1, entry
+        assert f'DYNAMIC_SHAPES entry "{entry}"' not in found
+    for entry in entries(REFUSED):
+        with pytest.raises(AotbuildError, match=re.escape(f"DYNAMIC_SHAPES {entry!r}: ")):
+            parse_dynamic_shapes([entry])
+        assert f'DYNAMIC_SHAPES entry "{entry}"' in found
+
+
+def test_the_generator_names_all_wrong_dynamic_shapes_at_once() -> None:
+    with pytest.raises(AotbuildError) as raised:
+        parse_dynamic_shapes(["x:0=1..", "y", "x:0=1..4", "x:1=2..2"])
+    assert str(raised.value).splitlines() == [
+        "DYNAMIC_SHAPES 'y': write input:dim=min..max, for example ids:1=1..512",
+        "DYNAMIC_SHAPES sets x:0 more than once; keep one of them",
+        "DYNAMIC_SHAPES 'x:1=2..2': the minimum 2 is not below the maximum 2; leave it out where the size is fixed",
+    ]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aotbuild.capture import Captured, DynamicDim, Source, capture, load_source, parse_dynamic_shape
+from aotbuild.capture import Captured, DynamicDim, Source, capture, load_source, parse_dynamic_shapes
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 from aotbuild.program import GoldenCase, TensorData
@@ -194,7 +194,7 @@ def test_data_dependent_control_flow_names_the_users_line() -> None:
 )
 def test_dynamic_shapes_that_do_not_fit_are_refused(dynamic: str, message: str) -> None:
     with pytest.raises(AotbuildError) as error:
-        captured(lambda x: x + 1, (torch.ones(2, 3),), (parse_dynamic_shape(dynamic),))
+        captured(lambda x: x + 1, (torch.ones(2, 3),), tuple(parse_dynamic_shapes([dynamic])))
     assert str(error.value) == message
 
 

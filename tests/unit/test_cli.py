@@ -115,6 +115,27 @@ def test_bad_input_is_an_error_in_the_users_words(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "frames"),
+    [
+        (["model.py:raising", "--param", "depth=7"], ["in build_layers", "ValueError: no checkpoint for 7 layers"]),
+        (["model.py:branching"], ["torch/export", "The above exception was the direct cause"]),
+        (["model.py:build", "--cpu-isa", "avx9"], ["target.py", "KeyError: 'avx9'"]),  # which the error hides
+        (["missing.py:build"], ["in generate"]),
+    ],
+)
+def test_verbose_shows_tracebacks_before_the_error(generate: Generate, arguments: list[str], frames: list[str]) -> None:
+    _, short = generate(*arguments)
+    status, long = generate(*arguments, "--verbose")
+    assert status == 1
+    assert "Traceback" not in short
+    traceback, _, error = long.rpartition("aotbuild: error: ")
+    assert short.endswith(error)
+    assert "Traceback (most recent call last):" in traceback
+    for frame in frames:
+        assert frame in traceback
+
+
 def test_model_files_that_cannot_be_read_are_errors(generate: Generate, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def build(:\n")
     status, errors = generate("broken.py:build")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aotbuild import Method, Model
-from aotbuild.capture import Source, capture, capture_methods, parse_dynamic_shape
+from aotbuild.capture import Source, capture, capture_methods, parse_dynamic_shapes
 from aotbuild.cli import main
 from aotbuild.errors import AotbuildError
 from aotbuild.methods import LoweredMethod, join
@@ -79,7 +79,7 @@ def test_methods_have_to_be_named() -> None:
 
 def test_dynamic_shapes_begin_with_the_method() -> None:
     with pytest.raises(AotbuildError, match=r"with METHODS write method.input:dim=min..max; the methods are add, get"):
-        capture_methods(source(), ["add", "get"], [parse_dynamic_shape("x:0=1..4")], "counter")
+        capture_methods(source(), ["add", "get"], parse_dynamic_shapes(["x:0=1..4"]), "counter")
 
 
 @pytest.mark.quick

@@ -1,6 +1,6 @@
 """Capture: from a model file to one ``torch.export`` program, the signature of its C++ surface, and golden cases."""
 
-from aotbuild.capture.dynamic import DynamicDim, parse_dynamic_shape
+from aotbuild.capture.dynamic import DynamicDim, parse_dynamic_shapes
 from aotbuild.capture.export import export_program
 from aotbuild.capture.frames import is_project_file, model_frame, node_numbers, node_places, user_frame
 from aotbuild.capture.golden import tensor_data
@@ -25,7 +25,7 @@ __all__ = [
     "model_frame",
     "node_numbers",
     "node_places",
-    "parse_dynamic_shape",
+    "parse_dynamic_shapes",
     "refuse_types_of_torch",
     "tensor_data",
     "user_frame",

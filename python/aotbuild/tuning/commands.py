@@ -87,7 +87,7 @@ def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Ma
     config = read_config(args.config) if args.config else {}
     options = option_values({**config, **pairs(args.option, "OPTIONS")}, config)
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
-    dynamic = [capture.parse_dynamic_shape(text) for text in args.dynamic_shapes]
+    dynamic = capture.parse_dynamic_shapes(args.dynamic_shapes)
     if args.method:
         methods, _ = capture.capture_methods(source, args.method, dynamic, args.target, extremes=False)
     else:
