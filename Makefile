@@ -22,7 +22,7 @@ help: ## this list
 bootstrap: ## system packages and .venv; the other commands do it themselves
 	@tools/bootstrap.sh
 
-cross-tools: ## system packages for the test of cross-compiling, which is skipped without them
+cross-tools: ## system packages for tests with other compilers, which are skipped without them
 	@tools/cross_tools.sh
 
 demo: bootstrap ## build the semantic search example and compare it with eager PyTorch

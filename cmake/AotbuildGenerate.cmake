@@ -538,4 +538,13 @@ function(_aotbuild_require_compiler)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "^(GNU|Clang|AppleClang)$")
     message(FATAL_ERROR "aotbuild: the C++ compiler ${CMAKE_CXX_COMPILER_ID} is not supported; GCC and Clang are.")
   endif()
+  set(least 14)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set(least 11)
+  endif()
+  if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS least)
+    message(FATAL_ERROR
+      "aotbuild: the C++ compiler ${CMAKE_CXX_COMPILER} is ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}; "
+      "GCC 11 and Clang 14 are the oldest that are supported. Set CMAKE_CXX_COMPILER to a later one.")
+  endif()
 endfunction()

@@ -17,9 +17,11 @@ tree is relocatable: it names no path outside itself.
 | `PYTHON_PACKAGE dir` | | a folder below the prefix | an absolute path; with one of the three above; a model that Python can't load: neither SHARED nor with `PYTHON_MODULE` |
 | `COMPONENT component` | `Unspecified` | the install component of everything | more than one |
 
-Installed below the prefix: the libraries and the runtime, with oneDNN and Sleef, in `lib`; the models' headers and
-aotbuild's in `include`; weights files of `WEIGHTS FILE` beside the libraries; manifests in `share/<package>`;
-`lib/cmake/<package>` and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
+Installed below the prefix: the models' libraries in `lib`, with weights files of `WEIGHTS FILE` beside them, and their
+headers in `include`. What models share is the package's own, so that packages of several projects, and of several
+versions of aotbuild, fit under one prefix: the runtime, oneDNN and Sleef in `lib/<package>`, aotbuild's headers in
+`include/<package>`; manifests and the licences of all that is inside in `share/<package>`; `lib/cmake/<package>`
+and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
 copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`.
 
 Models with `RUNTIME torch` need libtorch of the version that they were built with, which is not installed: on the
@@ -126,26 +128,33 @@ function(aotbuild_install)
     endif()
   endforeach()
   list(REMOVE_DUPLICATES runtimes)
-  install(TARGETS ${arg_TARGETS} ${runtimes} EXPORT ${arg_PACKAGE}Targets
+  set(own_libdir "${CMAKE_INSTALL_LIBDIR}/${arg_PACKAGE}")
+  set(own_includedir "${CMAKE_INSTALL_INCLUDEDIR}/${arg_PACKAGE}")
+  set_property(TARGET ${arg_TARGETS} APPEND PROPERTY INSTALL_RPATH "$ORIGIN/${arg_PACKAGE}")
+  install(TARGETS ${arg_TARGETS} EXPORT ${arg_PACKAGE}Targets
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
     OBJECTS DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
-    INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+    INCLUDES DESTINATION "${own_includedir}" "${CMAKE_INSTALL_INCLUDEDIR}")
+  install(TARGETS ${runtimes} EXPORT ${arg_PACKAGE}Targets
+    ARCHIVE DESTINATION "${own_libdir}" ${component}
+    LIBRARY DESTINATION "${own_libdir}" ${component}
+    INCLUDES DESTINATION "${own_includedir}")
   install(EXPORT ${arg_PACKAGE}Targets NAMESPACE "${arg_NAMESPACE}" DESTINATION "${config_dir}" ${component})
   set(imported_libraries "")  # name=file for the package, and -l:file for pkg-config
   set(imported_flags "")
   foreach(name IN ITEMS dnnl sleef)
     if(TARGET aotbuild::${name})
       _aotbuild_installed_name(${name} file file_name)
-      install(FILES "${file}" RENAME "${file_name}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component})
+      install(FILES "${file}" RENAME "${file_name}" DESTINATION "${own_libdir}" ${component})
       string(APPEND imported_libraries " \"${name}=${file_name}\"")
       string(APPEND imported_flags " -l:${file_name}")
     endif()
   endforeach()
 
   # Headers, weights, manifests, pkg-config.
-  install(DIRECTORY "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../cpp/include/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-    ${component})
+  install(DIRECTORY "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../cpp/include/" DESTINATION "${own_includedir}" ${component})
+  _aotbuild_install_licenses("${CMAKE_INSTALL_DATADIR}/${arg_PACKAGE}/licenses" "${component}")
   cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/pkgconfig"
     OUTPUT_VARIABLE prefix_from_pkgconfig)
   set(pkg_config_version "${arg_VERSION}")
@@ -187,7 +196,9 @@ function(aotbuild_install)
     endif()
   endforeach()
 
-  # The CMake package.
+  # The CMake package. Static models need OpenMP's library by name; no compiler is asked for it again.
+  set(openmp_libraries "${OpenMP_CXX_LIB_NAMES}")
+  list(TRANSFORM openmp_libraries PREPEND "-l")
   configure_package_config_file("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/packageConfig.cmake.in"
     "${package_dir}/${arg_PACKAGE}Config.cmake" INSTALL_DESTINATION "${config_dir}"
     NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
@@ -217,11 +228,11 @@ function(_aotbuild_install_python_package targets destination component)
     endif()
     if(type STREQUAL "SHARED_LIBRARY")
       list(APPEND libraries ${target} aotbuild_runtime_shared)
-      set_target_properties(${target} PROPERTIES INSTALL_RPATH "${rpath}")
+      set_property(TARGET ${target} APPEND PROPERTY INSTALL_RPATH "${rpath}")
     endif()
     if(module)
       list(APPEND libraries ${module})
-      set_target_properties(${module} PROPERTIES INSTALL_RPATH "${rpath}")
+      set_property(TARGET ${module} APPEND PROPERTY INSTALL_RPATH "${rpath}")
       get_target_property(stub ${target}.generate AOTBUILD_PYTHON_STUB)
       install(FILES "${stub}" DESTINATION "${destination}" ${component})
     endif()
@@ -232,12 +243,23 @@ function(_aotbuild_install_python_package targets destination component)
   endforeach()
   list(REMOVE_DUPLICATES libraries)
   install(TARGETS ${libraries} LIBRARY DESTINATION "${destination}" ${component} NAMELINK_SKIP)
+  _aotbuild_install_licenses("${destination}/licenses" "${component}")
   foreach(name IN ITEMS dnnl sleef)
     if(TARGET aotbuild::${name})
       _aotbuild_installed_name(${name} file file_name)
       install(FILES "${file}" RENAME "${file_name}" DESTINATION "${destination}" ${component})
     endif()
   endforeach()
+endfunction()
+
+# Installs the licences of what an installed model holds or brings: all but the project's own.
+function(_aotbuild_install_licenses folder component)
+  set(names aotbuild PyTorch Sleef nlohmann-json Eigen)
+  if(TARGET aotbuild::dnnl)
+    list(APPEND names oneDNN)
+  endif()
+  list(TRANSFORM names REPLACE ".+" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/licenses/\\0.txt" OUTPUT_VARIABLE files)
+  install(FILES ${files} DESTINATION "${folder}" ${component})
 endfunction()
 
 # Sets <out_file> to the library behind aotbuild::<name>, and <out_name> to the name that programs load it by.

@@ -10,8 +10,8 @@
 
 `add_aot_model` is what most projects need. It is the sum of the smaller functions below it.
 
-Needs CMake 3.24, GCC or Clang, C++17 for the project's own code and C++20 for the kernels, and on the building machine
-Python 3.10 or later with aotbuild and torch. Works with Ninja, Ninja Multi-Config and Makefiles.
+Needs CMake 3.24, GCC 11 or Clang 14 or later, C++17 for the project's own code and C++20 for the kernels, and on the
+building machine Python 3.10 or later with aotbuild and torch. Works with Ninja, Ninja Multi-Config and Makefiles.
 
 ## Getting the package
 

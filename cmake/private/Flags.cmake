@@ -3,6 +3,7 @@
 # Sets <out> to compile options of sources. They come last of all options, where source properties are.
 # Arithmetic is that of IEEE 754 to the letter, as eager PyTorch's is: NaN, infinities and zeros with signs exist, and no
 # sum is made in another order. Errors are exceptions. Static variables of functions are made once, by one thread.
+# Symbols may be unloaded: a "unique" one, as GCC makes of static variables in templates, keeps its plugin loaded for ever.
 # No link-time optimisation: it would warn of this code while it links the project's, and wins nothing at C functions.
 # No warnings: the project's own -Wall -Werror must not stop the build at code that is not the project's.
 function(_aotbuild_own_flags out)
@@ -11,7 +12,8 @@ function(_aotbuild_own_flags out)
     -fsigned-zeros -fno-rounding-math -ffp-contract=off -fexceptions -fthreadsafe-statics
     -fno-lto)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    list(APPEND flags -fno-cx-limited-range -fno-cx-fortran-rules -fno-single-precision-constant -fno-trapv)
+    list(APPEND flags -fno-cx-limited-range -fno-cx-fortran-rules -fno-single-precision-constant -fno-trapv
+      -fno-gnu-unique)
   else()
     list(APPEND flags -fhonor-nans -fhonor-infinities -fno-approx-func -fdenormal-fp-math=ieee)
   endif()

@@ -45,12 +45,14 @@ DefaultArithmetic::DefaultArithmetic() {
     previous_[static_cast<std::size_t>(omp_get_thread_num())] = control();
     set_control(kDefault);
   }
+  set_control(kDefault);  // Clang's OpenMP has put this thread's back at the end of the region
 }
 
 DefaultArithmetic::~DefaultArithmetic() {
   if (previous_.empty()) return;
 #pragma omp parallel
   set_control(previous_[static_cast<std::size_t>(omp_get_thread_num())]);
+  set_control(previous_[0]);
 }
 
 }  // namespace aotbuild::detail

@@ -1,9 +1,28 @@
 // Which instruction sets this machine has.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <string_view>
 
 #include "aotbuild/detail/runtime.hpp"
 
 namespace aotbuild::detail {
+
+#if defined(__x86_64__)
+namespace {
+
+// Bits of the third register of CPUID (Intel's manual, volume 2, "CPUID"). Clang knows F16C and LZCNT by name only from
+// version 19 on.
+bool cpuid_has(unsigned int leaf, unsigned int bit) {
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(leaf, &a, &b, &c, &d) != 0 && (c >> bit & 1U) != 0;
+}
+bool has_f16c() { return cpuid_has(1, 29); }
+bool has_lzcnt() { return cpuid_has(0x80000001U, 5); }
+
+}  // namespace
+#endif
 
 bool cpu_supports(const char* isa) {
   const std::string_view name = isa;
@@ -14,8 +33,7 @@ bool cpu_supports(const char* isa) {
   };
   const auto v3 = [&] {
     return v2() && __builtin_cpu_supports("avx") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-           __builtin_cpu_supports("lzcnt");
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") && has_f16c() && has_lzcnt();
   };
   const auto v4 = [&] {
     return v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -120,6 +120,13 @@ def test_what_a_machine_lacks(fails: Callable[..., None]) -> None:
         "set(CMAKE_CXX_COMPILER_ID MSVC)\n" + MODEL.format(""),
         "aotbuild: the C++ compiler MSVC is not supported; GCC and Clang are.",
     )
+    for compiler in ("GNU 10.2.1", "Clang 13.0.1"):
+        name, version = compiler.split()
+        fails(
+            f"set(CMAKE_CXX_COMPILER_ID {name})\nset(CMAKE_CXX_COMPILER_VERSION {version})\n" + MODEL.format(""),
+            f"is {compiler}; GCC 11 and Clang 14 are the oldest that are supported. Set CMAKE_CXX_COMPILER to a later "
+            "one.",
+        )
 
 
 def test_interpreters_and_generators_that_do_not_work(fails: Callable[..., None], tmp_path: Path) -> None:

@@ -32,6 +32,41 @@ if(NOT EXISTS "${weights}")
 endif()
 """
 
+# Another project's package, below the same prefix.
+OTHERS = """
+add_aot_model(ranker STATIC MODEL model.py:build PARAMS add=3)
+add_aot_model(sorter SHARED MODEL model.py:build PARAMS add=4)
+aotbuild_install(TARGETS ranker sorter PACKAGE others)
+"""
+BOTH = """
+cmake_minimum_required(VERSION 3.24)
+project(consumer LANGUAGES C)
+find_package(models REQUIRED)
+find_package(others REQUIRED)
+foreach(model IN ITEMS models::encoder models::decoder models::scorer others::ranker others::sorter)
+  string(REGEX REPLACE ".*:" "" name "${model}")
+  add_executable(${name} main.c)
+  target_compile_definitions(${name} PRIVATE RUN=${name}_run HEADER="${name}.h")
+  target_link_libraries(${name} PRIVATE ${model})
+endforeach()
+add_executable(together together.c)
+target_link_libraries(together PRIVATE models::encoder models::decoder others::ranker others::sorter)
+"""
+MAIN_C = """\
+#include <stdio.h>
+#include <aotbuild/c_api.h>
+#include HEADER
+int main(void) { return printf("%d", RUN()) < 0; }
+"""
+TOGETHER_C = """\
+#include <stdio.h>
+#include <encoder.h>
+#include <decoder.h>
+#include <ranker.h>
+#include <sorter.h>
+int main(void) { return printf("%d %d %d %d", encoder_run(), decoder_run(), ranker_run(), sorter_run()) < 0; }
+"""
+
 MAIN = """\
 #include <cstdio>
 #include <aotbuild/c_api.h>
@@ -55,9 +90,12 @@ def prefix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return (folder / "first").rename(folder / "moved")
 
 
+def installed(prefix: Path) -> set[str]:
+    return {path.relative_to(prefix).as_posix() for path in prefix.rglob("*") if path.is_file()}
+
+
 def test_installed_tree_holds_what_is_needed_and_no_more(prefix: Path) -> None:
-    files = {path.relative_to(prefix).as_posix() for path in prefix.rglob("*") if path.is_file()}
-    assert {name for name in files if not name.startswith("include/aotbuild/")} == {
+    assert {name for name in installed(prefix) if not name.startswith("include/models/aotbuild/")} == {
         *(f"include/{model}.{extension}" for model in ("decoder", "encoder", "scorer") for extension in ("h", "hpp")),
         *(f"lib/pkgconfig/{model}.pc" for model in ("decoder", "encoder", "scorer")),
         *(f"share/models/{model}.manifest.json" for model in ("decoder", "encoder", "scorer")),
@@ -65,13 +103,17 @@ def test_installed_tree_holds_what_is_needed_and_no_more(prefix: Path) -> None:
         "lib/cmake/models/modelsConfigVersion.cmake",
         "lib/cmake/models/modelsTargets-release.cmake",
         "lib/cmake/models/modelsTargets.cmake",
+        *(
+            f"share/models/licenses/{name}.txt"
+            for name in ("Eigen", "PyTorch", "Sleef", "aotbuild", "nlohmann-json", "oneDNN")
+        ),
         "lib/decoder.safetensors",
-        "lib/libaotbuild_runtime.a",
-        "lib/libaotbuild_runtime_shared.so",
+        "lib/models/libaotbuild_runtime.a",
+        "lib/models/libaotbuild_runtime_shared.so",
         "lib/libdecoder.so",
-        "lib/libdnnl.so.3",
+        "lib/models/libdnnl.so.3",
         "lib/libencoder.a",
-        "lib/libsleef.so.3",
+        "lib/models/libsleef.so.3",
         *(
             f"lib/objects-Release/scorer/scorer.aotbuild/src/scorer{part}.cpp.o"
             for part in (
@@ -102,6 +144,25 @@ def test_find_package_uses_the_installed_models(make_project: MakeProject, prefi
     project.write("CMakeLists.txt", CONSUMER.replace("2.0", "3.0"))
     output = project.configure(f"-DCMAKE_PREFIX_PATH={prefix}", standin=False, package=False, error=True)
     assert 'compatible with requested version "3.0"' in " ".join(output.split())
+
+
+def test_two_packages_share_a_prefix_and_serve_projects_in_c(
+    make_project: MakeProject, prefix: Path, tmp_path: Path
+) -> None:
+    other = CMakeProject(tmp_path / "other", HEAD + OTHERS, {}, "Ninja")
+    other.configure("-DCMAKE_INSTALL_LIBDIR=lib", "-DCMAKE_BUILD_TYPE=Release")
+    other.build()
+    together = shutil.copytree(prefix, tmp_path / "together")
+    before = {name: (together / name).stat().st_mtime_ns for name in installed(together)}
+    other.run("cmake", "--install", other.build_dir, "--prefix", together)
+    assert {name: (together / name).stat().st_mtime_ns for name in before} == before
+    project = make_project(BOTH, {"main.c": MAIN_C, "together.c": TOGETHER_C})
+    project.configure(f"-DCMAKE_PREFIX_PATH={together}", standin=False, package=False)
+    project.build()
+    values = {name: project.program(name) for name in ("encoder", "decoder", "scorer", "ranker", "sorter", "together")}
+    assert list(values.values()) == ["12", "8", "14", "15", "16", "12 8 15 16"]
+    for name, package in {"decoder": "models", "sorter": "others"}.items():
+        assert f"$ORIGIN/{package}]" in project.run("readelf", "-d", together / f"lib/lib{name}.so")
 
 
 def test_pkg_config_uses_the_installed_models(make_project: MakeProject, prefix: Path) -> None:
