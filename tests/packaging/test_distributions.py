@@ -23,6 +23,7 @@ PROJECT = """\
 cmake_minimum_required(VERSION 3.24)
 project(user LANGUAGES CXX)
 find_package(aotbuild REQUIRED)
+add_compile_definitions(${DEFINITIONS})
 add_aot_model(classifier MODEL classifier.py:build NO_TEST)
 """
 
@@ -153,7 +154,9 @@ def test_find_package(environment: Path, project: Path, how: str) -> None:
         ("-DAOTBUILD_PREBUILT_RUNTIME=OFF", True),
         ("-DCMAKE_CXX_FLAGS=-fsanitize=address", True),
         ("-DCMAKE_BUILD_TYPE=Custom;-DCMAKE_CXX_FLAGS_CUSTOM=-march=native", True),
-        ("-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON", True),
+        ("-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON", False),
+        ("-DCMAKE_BUILD_TYPE=Release;-DDEFINITIONS=$<$<CONFIG:Debug>:_GLIBCXX_DEBUG>", False),
+        ("-DCMAKE_BUILD_TYPE=Debug;-DDEFINITIONS=$<$<CONFIG:Debug>:_GLIBCXX_DEBUG>", True),
     ],
 )
 def test_the_runtime_is_compiled_where_the_packages_own_does_not_fit(
@@ -199,6 +202,10 @@ def test_wheel_with_a_model(environment: Path, tmp_path: Path) -> None:
         "sentiment/_classifier.pyi",
         "sentiment/libaotbuild_runtime_shared.so",
         "sentiment/libclassifier.so",
+        *(
+            f"sentiment/licenses/{name}.txt"
+            for name in ("Eigen", "PyTorch", "Sleef", "aotbuild", "nlohmann-json", "oneDNN")
+        ),
         "sentiment/libdnnl.so.3",
         "sentiment/libsleef.so.3",
         "sentiment/py.typed",
