@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 LISTS = f"""
 set(AOTBUILD_BUILD_TESTS ON)
 find_package(GTest REQUIRED)
-add_subdirectory("{ROOT}" aotbuild)
+add_subdirectory("{ROOT}" aotbuild EXCLUDE_FROM_ALL)
+add_custom_target(tests ALL DEPENDS aotbuild_runtime_tests)
 """
 
 
@@ -42,6 +43,6 @@ def test_runtime_and_models_pass_their_tests_with_clang() -> None:
         "-DCMAKE_CXX_FLAGS_DEBUG=",  # -O0 and no debug information compile fastest
         "-DAOTBUILD_EIGEN=OFF",
         f"-DCMAKE_CXX_COMPILER={clang}",
-        "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Werror",
+        "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Wpedantic -Wno-missing-field-initializers -Werror",
     )
-    run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error", "-R", "^(runtime|tensor|transformer)")
+    run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error", "-R", "^(runtime|transformer)")
