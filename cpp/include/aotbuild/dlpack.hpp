@@ -22,15 +22,15 @@ inline constexpr std::int32_t kDlCudaHost = 3;  // DLPack's kDLCUDAHost
 }  // namespace detail
 
 // A view of the memory of a DLTensor, of the host or of a CUDA device, as CUDA models take it:
-// `auto ids = from_dlpack_anywhere<const std::int64_t, 2>(managed->dl_tensor)`.
-// Throws Error when element type or rank differ, or the memory is of another kind of device.
+// `auto ids = try_from_dlpack_anywhere<const std::int64_t, 2>(managed->dl_tensor)`.
+// A status when element type or rank differ, or the memory is of another kind of device.
 template <typename T, std::size_t Rank, typename DLTensor>
-HostOrDeviceView<T, Rank> from_dlpack_anywhere(const DLTensor& tensor) {
+Expected<HostOrDeviceView<T, Rank>> try_from_dlpack_anywhere(const DLTensor& tensor) {
   const aotbuild_dtype dtype{static_cast<std::uint8_t>(tensor.dtype.code), tensor.dtype.bits, tensor.dtype.lanes};
   if (dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
-    throw Error(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: expected " + dtype_name(dtype_v<T>) + " of rank " +
-                                               std::to_string(Rank) + ", got " + dtype_name(dtype) + " of rank " +
-                                               std::to_string(tensor.ndim));
+    return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: expected " + dtype_name(dtype_v<T>) + " of rank " +
+                                                 std::to_string(Rank) + ", got " + dtype_name(dtype) + " of rank " +
+                                                 std::to_string(tensor.ndim));
   }
   Extents<Rank> sizes;
   for (std::size_t i = 0; i < Rank; ++i) sizes[i] = tensor.shape[i];
@@ -42,24 +42,39 @@ HostOrDeviceView<T, Rank> from_dlpack_anywhere(const DLTensor& tensor) {
   auto* const bytes = static_cast<Byte*>(tensor.data) + tensor.byte_offset;
   const auto type = static_cast<std::int32_t>(tensor.device.device_type);
   T* const data = reinterpret_cast<T*>(bytes);
-  if (type == AOTBUILD_CPU || type == detail::kDlCudaHost) return TensorView<T, Rank>(data, sizes, strides);
-  if (type == AOTBUILD_CUDA) return DeviceView<T, Rank>(data, sizes, strides, tensor.device.device_id);
-  throw Error(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on DLPack's device type " + std::to_string(type) +
-                                             ", expected 1 (CPU), 2 (CUDA) or 3 (CUDA's pinned host memory)");
+  using View = HostOrDeviceView<T, Rank>;
+  if (type == AOTBUILD_CPU || type == detail::kDlCudaHost) return View(TensorView<T, Rank>(data, sizes, strides));
+  if (type == AOTBUILD_CUDA) return View(DeviceView<T, Rank>(data, sizes, strides, tensor.device.device_id));
+  return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on DLPack's device type " +
+                                               std::to_string(type) +
+                                               ", expected 1 (CPU), 2 (CUDA) or 3 (CUDA's pinned host memory)");
 }
 
-// A view of the host memory of a DLTensor: `auto ids = from_dlpack<const std::int64_t, 2>(managed->dl_tensor)`.
-// Throws Error when element type or rank differ, or the memory is not the host's.
+// A view of the host memory of a DLTensor: `auto ids = try_from_dlpack<const std::int64_t, 2>(managed->dl_tensor)`.
+// A status when element type or rank differ, or the memory is not the host's.
+template <typename T, std::size_t Rank, typename DLTensor>
+Expected<TensorView<T, Rank>> try_from_dlpack(const DLTensor& tensor) {
+  const Expected<HostOrDeviceView<T, Rank>> view = try_from_dlpack_anywhere<T, Rank>(tensor);
+  if (!view) return view.status();
+  if (view->device().type != AOTBUILD_CPU) {
+    return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on CUDA device " +
+                                                 std::to_string(view->device().index) +
+                                                 ", expected host memory; CUDA models take from_dlpack_anywhere()");
+  }
+  return TensorView<T, Rank>(view->data(), view->sizes(), view->strides());
+}
+
+#if AOTBUILD_EXCEPTIONS
+// The same two that throw Error.
+template <typename T, std::size_t Rank, typename DLTensor>
+HostOrDeviceView<T, Rank> from_dlpack_anywhere(const DLTensor& tensor) {
+  return detail::value_or_throw(try_from_dlpack_anywhere<T, Rank>(tensor));
+}
 template <typename T, std::size_t Rank, typename DLTensor>
 TensorView<T, Rank> from_dlpack(const DLTensor& tensor) {
-  const HostOrDeviceView<T, Rank> view = from_dlpack_anywhere<T, Rank>(tensor);
-  if (view.device().type != AOTBUILD_CPU) {
-    throw Error(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on CUDA device " +
-                                               std::to_string(view.device().index) +
-                                               ", expected host memory; CUDA models take from_dlpack_anywhere()");
-  }
-  return {view.data(), view.sizes(), view.strides()};
+  return detail::value_or_throw(try_from_dlpack<T, Rank>(tensor));
 }
+#endif
 
 namespace detail {
 

@@ -1,14 +1,66 @@
-// The exception that every aotbuild call throws.
+// How calls fail: a status with its message, a value or the status of why there is none, and the exception of both.
 #ifndef AOTBUILD_ERROR_HPP_
 #define AOTBUILD_ERROR_HPP_
 
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "aotbuild/c_api.h"
 
+// Whether the code that includes this is compiled with exceptions. Without them the functions that throw are not
+// declared; those that begin with `try_` are always there.
+#if defined(__cpp_exceptions) || defined(__EXCEPTIONS)
+#define AOTBUILD_EXCEPTIONS true
+#else
+#define AOTBUILD_EXCEPTIONS false
+#endif
+
 namespace aotbuild {
 
+// How a call ended.
+class [[nodiscard]] Status {
+ public:
+  Status() = default;  // well
+  Status(aotbuild_status code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  bool ok() const noexcept { return code_ == AOTBUILD_OK; }
+  explicit operator bool() const noexcept { return ok(); }
+  aotbuild_status code() const noexcept { return code_; }
+  // What is wrong, and with what; empty when the call ended well.
+  const std::string& message() const noexcept { return message_; }
+
+ private:
+  aotbuild_status code_ = AOTBUILD_OK;
+  std::string message_;
+};
+
+// What a call returns: a value, or a status that says why there is none.
+template <typename T>
+class [[nodiscard]] Expected {
+ public:
+  Expected(T value) : value_(std::move(value)) {}
+  Expected(Status why) : status_(std::move(why)) {}
+
+  bool ok() const noexcept { return value_.has_value(); }
+  explicit operator bool() const noexcept { return ok(); }
+  const Status& status() const noexcept { return status_; }
+
+  // The value, which has to be there.
+  T& operator*() & { return *value_; }
+  const T& operator*() const& { return *value_; }
+  T&& operator*() && { return *std::move(value_); }
+  T* operator->() { return &*value_; }
+  const T* operator->() const { return &*value_; }
+
+ private:
+  std::optional<T> value_;
+  Status status_;
+};
+
+#if AOTBUILD_EXCEPTIONS
+// The exception that every aotbuild call throws.
 class Error : public std::runtime_error {
  public:
   Error(aotbuild_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
@@ -18,6 +70,21 @@ class Error : public std::runtime_error {
  private:
   aotbuild_status status_;
 };
+
+namespace detail {
+
+inline void throw_unless_ok(const Status& status) {
+  if (!status.ok()) throw Error(status.code(), status.message());
+}
+
+template <typename T>
+T value_or_throw(Expected<T> expected) {
+  throw_unless_ok(expected.status());
+  return *std::move(expected);
+}
+
+}  // namespace detail
+#endif
 
 }  // namespace aotbuild
 

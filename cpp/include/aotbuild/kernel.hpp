@@ -1,5 +1,5 @@
 // What the generated class of a hand-written kernel is built on: pointers into device memory, and the C ABI with
-// ownership and exceptions. It needs no header of CUDA.
+// ownership and errors. It needs no header of CUDA.
 #ifndef AOTBUILD_KERNEL_HPP_
 #define AOTBUILD_KERNEL_HPP_
 
@@ -52,31 +52,30 @@ struct KernelFunctions {
 // A kernel object behind the functions of its C ABI. Movable; a moved-from object may only be assigned or destroyed.
 class KernelHandle {
  public:
-  KernelHandle(const char* name, const KernelFunctions& functions, int device)
-      : name_(name), last_error_(functions.last_error), device_(device), handle_(nullptr, functions.destroy) {
+  static Expected<KernelHandle> try_create(const char* name, const KernelFunctions& functions, int device) {
     aotbuild_kernel* kernel = nullptr;
-    check(functions.create(device, &kernel));
-    handle_.reset(kernel);
+    const aotbuild_status code = functions.create(device, &kernel);
+    if (code != AOTBUILD_OK) return Status(code, functions.last_error());
+    return KernelHandle(name, functions, device, kernel);
   }
 
   const aotbuild_kernel* get() const { return handle_.get(); }
 
-  void check(aotbuild_status status) const {
-    if (status != AOTBUILD_OK) throw Error(status, last_error_());
-  }
+  Status status_of(aotbuild_status code) const { return code == AOTBUILD_OK ? Status() : Status(code, last_error_()); }
 
-  // The pointer, if it is none to memory of another device.
+  // Refuses a pointer to memory of another device.
   template <typename T>
-  T* pointer(const char* argument, const DevicePointer<T>& value) const {
-    if (value.device() >= 0 && value.device() != device_) {
-      throw Error(AOTBUILD_INVALID_ARGUMENT, std::string(name_) + ": argument '" + argument + "' is on CUDA device " +
-                                                 std::to_string(value.device()) + ", but the kernel is on device " +
-                                                 std::to_string(device_));
-    }
-    return value.data();
+  void check(const char* argument, const DevicePointer<T>& value, Status* status) const {
+    if (value.device() < 0 || value.device() == device_ || !status->ok()) return;
+    *status = Status(AOTBUILD_INVALID_ARGUMENT, std::string(name_) + ": argument '" + argument +
+                                                    "' is on CUDA device " + std::to_string(value.device()) +
+                                                    ", but the kernel is on device " + std::to_string(device_));
   }
 
  private:
+  KernelHandle(const char* name, const KernelFunctions& functions, int device, aotbuild_kernel* kernel)
+      : name_(name), last_error_(functions.last_error), device_(device), handle_(kernel, functions.destroy) {}
+
   const char* name_;
   const char* (*last_error_)();
   int device_;

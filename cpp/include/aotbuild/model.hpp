@@ -1,4 +1,4 @@
-// What the generated class of a model is built on: options, metadata, and the C ABI with ownership and exceptions.
+// What the generated class of a model is built on: options, metadata, and the C ABI with ownership and errors.
 #ifndef AOTBUILD_MODEL_HPP_
 #define AOTBUILD_MODEL_HPP_
 
@@ -55,14 +55,16 @@ class Results {
   Results(const std::array<aotbuild_tensor, Count>& tensors, std::shared_ptr<void> owner)
       : tensors_(tensors), owner_(std::move(owner)) {}
 
-  // `Owning` is Tensor or DeviceTensor, as the call asked for.
+  // `Owning` is Tensor or DeviceTensor, as the call asked for. What `checked` gets says whether all were of their
+  // types.
   template <typename T, std::size_t Rank, template <typename, std::size_t> class Owning = Tensor>
-  Owning<T, Rank> get(std::size_t index) const {
+  Owning<T, Rank> get(std::size_t index) {
     const aotbuild_tensor& tensor = tensors_[index];
     if (tensor.dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
-      throw Error(AOTBUILD_RUNTIME_ERROR, "output " + std::to_string(index) + " is " + dtype_name(tensor.dtype) +
-                                              " of rank " + std::to_string(tensor.ndim) +
-                                              ": the header and the library are of different builds");
+      mismatch_ = Status(AOTBUILD_RUNTIME_ERROR, "output " + std::to_string(index) + " is " + dtype_name(tensor.dtype) +
+                                                     " of rank " + std::to_string(tensor.ndim) +
+                                                     ": the header and the library are of different builds");
+      return {};
     }
     Extents<Rank> sizes;
     Extents<Rank> strides;
@@ -79,16 +81,27 @@ class Results {
     }
   }
 
+  // The structure of outputs, if each was what `get` took it for.
+  template <typename Outputs>
+  Expected<Outputs> checked(Outputs outputs) {
+    if (!mismatch_.ok()) return std::move(mismatch_);
+    return Expected<Outputs>(std::move(outputs));
+  }
+
  private:
   std::array<aotbuild_tensor, Count> tensors_;
   std::shared_ptr<void> owner_;
+  Status mismatch_;
 };
 
 // A model object behind the functions of its C ABI. Movable; a moved-from object may only be assigned or destroyed.
+// Functions that begin with `try_` return a status and throw nothing but std::bad_alloc; the others throw Error.
 class Model {
  public:
+  static constexpr std::size_t kNoMethod = static_cast<std::size_t>(-1);
+
   // `functions` has to outlive the model and its results.
-  Model(const aotbuild_api& functions, const Options& options) : functions_(&functions), handle_(nullptr, nullptr) {
+  static Expected<Model> try_create(const aotbuild_api& functions, const Options& options) {
     const std::vector<aotbuild_named_tensor> weights = named_tensors(options.weights);
     aotbuild_options c_options{};
     c_options.struct_size = sizeof(c_options);
@@ -99,113 +112,97 @@ class Model {
     c_options.device = options.device;
     c_options.cuda_graphs = options.cuda_graphs;
     aotbuild_model* model = nullptr;
-    check(functions_->create(&c_options, &model));
-    handle_ = Handle(model, functions_->destroy);
+    const aotbuild_status code = functions.create(&c_options, &model);
+    if (code != AOTBUILD_OK) return Status(code, functions.last_error());
+    return Model(functions, model);
   }
 
-  // Runs into host memory that the library allocates.
+  // Runs into memory that the library allocates, on the host or on `device`. `method` is that of a model with several.
+  // For CUDA `stream` is as in `<prefix>_run_on_stream` of the C ABI, null for none.
   template <std::size_t Count>
-  Results<Count> run(std::initializer_list<aotbuild_tensor> inputs) const {
-    return run<Count>(nullptr, inputs);
-  }
-
-  // For CUDA: the same on a stream (`<prefix>_run_on_stream` of the C ABI), null for none.
-  template <std::size_t Count>
-  Results<Count> run(void* stream, std::initializer_list<aotbuild_tensor> inputs) const {
-    return run_allocating<Count>(stream, inputs, kCpuDevice);
-  }
-
-  // For CUDA: the same into memory of the model's device.
-  template <std::size_t Count>
-  Results<Count> run_on_device(void* stream, std::initializer_list<aotbuild_tensor> inputs) const {
-    return run_allocating<Count>(stream, inputs, {AOTBUILD_CUDA, 0});
+  Expected<Results<Count>> try_run(std::initializer_list<aotbuild_tensor> inputs, void* stream = nullptr,
+                                   aotbuild_device device = kCpuDevice, std::size_t method = kNoMethod) const {
+    std::array<aotbuild_tensor, Count> outputs{};
+    for (aotbuild_tensor& output : outputs) output.device = device;
+    auto owner = try_run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, stream, method);
+    if (!owner) return owner.status();
+    return Results<Count>(outputs, *std::move(owner));
   }
 
   // Runs into the caller's memory.
-  void run(std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs) const {
-    run(nullptr, inputs, std::move(outputs));
+  Status try_run_into(std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs,
+                      void* stream = nullptr, std::size_t method = kNoMethod) const {
+    return status_of(call(method, stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
   }
-
-  void run(void* stream, std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs) const {
-    check(call(kNoMethod, stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
-  }
-
-  static constexpr std::size_t kNoMethod = static_cast<std::size_t>(-1);
 
   // Runs and allocates each output whose `data` is null. The tensors' memory lives as long as what is returned.
-  // `method`: that of a model with several.
-  std::shared_ptr<void> run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                                       std::size_t output_count, void* stream = nullptr,
-                                       std::size_t method = kNoMethod) const {
+  Expected<std::shared_ptr<void>> try_run_allocating(const aotbuild_tensor* inputs, std::size_t input_count,
+                                                     aotbuild_tensor* outputs, std::size_t output_count,
+                                                     void* stream = nullptr, std::size_t method = kNoMethod) const {
     aotbuild_result* result = nullptr;
-    check(call(method, stream, inputs, input_count, outputs, output_count, &result));
-    return {result,
-            [destroy = functions_->destroy_result](void* memory) { destroy(static_cast<aotbuild_result*>(memory)); }};
-  }
-
-  // As `run`, of the method with this index.
-  template <std::size_t Count>
-  Results<Count> run_method(std::size_t method, std::initializer_list<aotbuild_tensor> inputs) const {
-    return run_method<Count>(method, nullptr, inputs);
-  }
-
-  template <std::size_t Count>
-  Results<Count> run_method(std::size_t method, void* stream, std::initializer_list<aotbuild_tensor> inputs) const {
-    return run_allocating<Count>(stream, inputs, kCpuDevice, method);
-  }
-
-  // As `run_on_device`.
-  template <std::size_t Count>
-  Results<Count> run_method_on_device(std::size_t method, void* stream,
-                                      std::initializer_list<aotbuild_tensor> inputs) const {
-    return run_allocating<Count>(stream, inputs, {AOTBUILD_CUDA, 0}, method);
-  }
-
-  void run_method(std::size_t method, std::initializer_list<aotbuild_tensor> inputs,
-                  std::vector<aotbuild_tensor> outputs) const {
-    run_method(method, nullptr, inputs, std::move(outputs));
-  }
-
-  void run_method(std::size_t method, void* stream, std::initializer_list<aotbuild_tensor> inputs,
-                  std::vector<aotbuild_tensor> outputs) const {
-    check(call(method, stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
+    Status status = status_of(call(method, stream, inputs, input_count, outputs, output_count, &result));
+    if (!status) return status;
+    return std::shared_ptr<void>(result, [destroy = functions_->destroy_result](void* memory) {
+      destroy(static_cast<aotbuild_result*>(memory));
+    });
   }
 
   // A model object with these weights and state of its own.
-  Model new_session() const {
+  Expected<Model> try_new_session() const {
     aotbuild_model* session = nullptr;
-    check(functions_->new_session(handle_.get(), &session));
-    return {*functions_, session};
+    Status status = status_of(functions_->new_session(handle_.get(), &session));
+    if (!status) return status;
+    return Model(*functions_, session);
   }
 
   // For CUDA: captures the graph for inputs of these sizes, whose data is not read, instead of in the second call.
-  void capture_graph(std::initializer_list<aotbuild_tensor> inputs) const {
-    check(functions_->capture_graph(handle_.get(), inputs.begin(), inputs.size()));
-  }
-
-  // The same for the method with this index.
-  void capture_method_graph(std::size_t method, std::initializer_list<aotbuild_tensor> inputs) const {
-    check(functions_->capture_method_graph(handle_.get(), method, inputs.begin(), inputs.size()));
+  Status try_capture_graph(std::initializer_list<aotbuild_tensor> inputs, std::size_t method = kNoMethod) const {
+    if (method != kNoMethod) {
+      return status_of(functions_->capture_method_graph(handle_.get(), method, inputs.begin(), inputs.size()));
+    }
+    return status_of(functions_->capture_graph(handle_.get(), inputs.begin(), inputs.size()));
   }
 
   // For CUDA: waits for the work that is queued on a stream.
-  void synchronize(void* stream) const { check(functions_->synchronize(handle_.get(), stream)); }
+  Status try_synchronize(void* stream) const { return status_of(functions_->synchronize(handle_.get(), stream)); }
 
   // For CUDA: what the model has done so far.
-  aotbuild_statistics statistics() const {
+  Expected<aotbuild_statistics> try_statistics() const {
     aotbuild_statistics statistics{};
-    check(functions_->statistics(handle_.get(), &statistics));
+    Status status = status_of(functions_->statistics(handle_.get(), &statistics));
+    if (!status) return status;
     return statistics;
   }
 
-  void manual_seed(std::uint64_t seed) const { check(functions_->manual_seed(handle_.get(), seed)); }
+  Status try_manual_seed(std::uint64_t seed) const { return status_of(functions_->manual_seed(handle_.get(), seed)); }
 
-  void load_weights(const std::string& path) const { check(functions_->load_weights(handle_.get(), path.c_str())); }
-
-  void set_weights(const std::map<std::string, AnyTensorView>& weights) const {
-    const std::vector<aotbuild_named_tensor> tensors = named_tensors(weights);
-    check(functions_->set_weights(handle_.get(), tensors.data(), tensors.size()));
+  Status try_load_weights(const std::string& path) const {
+    return status_of(functions_->load_weights(handle_.get(), path.c_str()));
   }
+
+  Status try_set_weights(const std::map<std::string, AnyTensorView>& weights) const {
+    const std::vector<aotbuild_named_tensor> tensors = named_tensors(weights);
+    return status_of(functions_->set_weights(handle_.get(), tensors.data(), tensors.size()));
+  }
+
+#if AOTBUILD_EXCEPTIONS
+  Model(const aotbuild_api& functions, const Options& options)
+      : Model(detail::value_or_throw(try_create(functions, options))) {}
+
+  std::shared_ptr<void> run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
+                                       std::size_t output_count, void* stream = nullptr,
+                                       std::size_t method = kNoMethod) const {
+    return detail::value_or_throw(try_run_allocating(inputs, input_count, outputs, output_count, stream, method));
+  }
+  Model new_session() const { return detail::value_or_throw(try_new_session()); }
+  void synchronize(void* stream) const { detail::throw_unless_ok(try_synchronize(stream)); }
+  aotbuild_statistics statistics() const { return detail::value_or_throw(try_statistics()); }
+  void manual_seed(std::uint64_t seed) const { detail::throw_unless_ok(try_manual_seed(seed)); }
+  void load_weights(const std::string& path) const { detail::throw_unless_ok(try_load_weights(path)); }
+  void set_weights(const std::map<std::string, AnyTensorView>& weights) const {
+    detail::throw_unless_ok(try_set_weights(weights));
+  }
+#endif
 
  private:
   using Handle = std::unique_ptr<aotbuild_model, void (*)(aotbuild_model*)>;
@@ -220,15 +217,6 @@ class Model {
     return tensors;
   }
 
-  template <std::size_t Count>
-  Results<Count> run_allocating(void* stream, std::initializer_list<aotbuild_tensor> inputs, aotbuild_device device,
-                                std::size_t method = kNoMethod) const {
-    std::array<aotbuild_tensor, Count> outputs{};
-    for (aotbuild_tensor& output : outputs) output.device = device;
-    std::shared_ptr<void> owner = run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, stream, method);
-    return {outputs, std::move(owner)};
-  }
-
   aotbuild_status call(std::size_t method, void* stream, const aotbuild_tensor* inputs, std::size_t input_count,
                        aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result) const {
     if (method != kNoMethod) {
@@ -241,8 +229,8 @@ class Model {
     return functions_->run_on_stream(handle_.get(), stream, inputs, input_count, outputs, output_count, result);
   }
 
-  void check(aotbuild_status status) const {
-    if (status != AOTBUILD_OK) throw Error(status, functions_->last_error());
+  Status status_of(aotbuild_status code) const {
+    return code == AOTBUILD_OK ? Status() : Status(code, functions_->last_error());
   }
 
   const aotbuild_api* functions_;

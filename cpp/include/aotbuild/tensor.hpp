@@ -6,6 +6,8 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <memory>
@@ -64,7 +66,7 @@ inline float bits_float(std::uint32_t bits) {
 }  // namespace detail
 
 inline float16::operator float() const {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t sign = (bits & 0x8000U) << 16;
   const std::uint32_t exponent = (bits >> 10) & 0x1FU;
   const std::uint32_t fraction = bits & 0x3FFU;
   if (exponent == 0x1F) return detail::bits_float(sign | 0x7F800000U | (fraction << 13));
@@ -184,6 +186,17 @@ class Extents : public std::array<std::int64_t, Rank> {
 inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
 
 namespace detail {
+
+// A template, so that code with and code without exceptions in one program do not share one of the two.
+template <bool kThrows>
+[[noreturn]] void refuse_to_iterate() {
+  constexpr const char* kWhy = "begin(): the tensor is not contiguous; index it with operator()";
+#if AOTBUILD_EXCEPTIONS
+  if constexpr (kThrows) throw Error(AOTBUILD_INVALID_ARGUMENT, kWhy);
+#endif
+  std::fputs(kWhy, stderr);
+  std::abort();
+}
 
 template <std::size_t Rank>
 Extents<Rank> contiguous_strides(const Extents<Rank>& sizes) {
@@ -313,14 +326,17 @@ class TensorView : public detail::ViewBase<T, Rank> {
     }
   }
 
-  // All elements in row-major order; only a contiguous view has them in one run.
+  // All elements in row-major order; only a contiguous view has them in one run. For others it throws Error, and ends
+  // the program where there are no exceptions.
+  template <bool kThrows = AOTBUILD_EXCEPTIONS>
   T* begin() const {
-    if (!this->is_contiguous()) {
-      throw Error(AOTBUILD_INVALID_ARGUMENT, "begin(): the tensor is not contiguous; index it with operator()");
-    }
+    if (!this->is_contiguous()) detail::refuse_to_iterate<kThrows>();
     return this->data();
   }
-  T* end() const { return begin() + this->numel(); }
+  template <bool kThrows = AOTBUILD_EXCEPTIONS>
+  T* end() const {
+    return begin<kThrows>() + this->numel();
+  }
 };
 
 namespace detail {
@@ -380,10 +396,23 @@ class Tensor : public detail::OwnedView<TensorView, T, Rank> {
   decltype(auto) operator[](std::int64_t index) { return this->view()[index]; }
   decltype(auto) operator[](std::int64_t index) const { return this->view()[index]; }
 
-  T* begin() { return this->view().begin(); }
-  T* end() { return this->view().end(); }
-  const T* begin() const { return this->view().begin(); }
-  const T* end() const { return this->view().end(); }
+  // As of the view.
+  template <bool kThrows = AOTBUILD_EXCEPTIONS>
+  T* begin() {
+    return this->view().template begin<kThrows>();
+  }
+  template <bool kThrows = AOTBUILD_EXCEPTIONS>
+  T* end() {
+    return this->view().template end<kThrows>();
+  }
+  template <bool kThrows = AOTBUILD_EXCEPTIONS>
+  const T* begin() const {
+    return this->view().template begin<kThrows>();
+  }
+  template <bool kThrows = AOTBUILD_EXCEPTIONS>
+  const T* end() const {
+    return this->view().template end<kThrows>();
+  }
 };
 
 // A view whose element type and rank are known at run time only: weights by name.

@@ -179,7 +179,7 @@ def _model_with_methods(source: Source, names: Sequence[str]) -> Model:
     for name in names:
         if name not in model.methods:
             raise AotbuildError(f"METHODS {name}: the methods of the model file are {has}")
-        if name in _TAKEN_METHOD_NAMES or name.startswith("_") or not name.isidentifier():
+        if name in _TAKEN_METHOD_NAMES or name.startswith(("_", "try_")) or not name.isidentifier():
             raise AotbuildError(f"METHODS {name}: every model has that name for something else; rename the method")
         if not isinstance(model.module, torch.nn.Module) or not callable(getattr(model.module, name, None)):
             raise AotbuildError(f"METHODS {name}: the module, a {type(model.module).__name__}, has no such method")

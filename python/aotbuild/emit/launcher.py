@@ -95,7 +95,7 @@ def _field_type(parameter: Parameter) -> str:
 
 
 def _value(parameter: Parameter, field: str) -> str:
-    return f'kernel_.pointer("{parameter.name}", arguments.{field})' if parameter.is_pointer else f"arguments.{field}"
+    return f"arguments.{field}{'.data()' if parameter.is_pointer else ''}"
 
 
 def _grid(kernel: CompiledLauncher, variant: LauncherVariant) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 //
 // Threads: any number of threads may call run(), load_weights() and set_weights() on one object at the same time. Each
 // call has its own workspace, and ends with the weights that it began with. Results outlive the object.
-// Errors are exceptions, aotbuild::Error.
+// Errors are exceptions, aotbuild::Error, or what functions return whose names begin with try_, which throw none.
 #ifndef AWKWARD_HPP_
 #define AWKWARD_HPP_
 
@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "aotbuild/model.hpp"
 #include "awkward.h"
@@ -62,24 +63,53 @@ class Awkward {
   }};
   static constexpr std::size_t weight_count = 0;
 
-  explicit Awkward(const aotbuild::Options& options = {}) : model_(*awkward_api(), options) {}
+#if AOTBUILD_EXCEPTIONS
+  // What throws aotbuild::Error. Code that is compiled without exceptions has the functions after these.
+  explicit Awkward(const aotbuild::Options& options = {})
+      : Awkward(aotbuild::detail::value_or_throw(try_create(options))) {}
 
-  Outputs run(const Inputs& inputs) const {
-    const auto results = model_.run<3>({
+  Outputs run(const Inputs& inputs) const { return aotbuild::detail::value_or_throw(try_run(inputs)); }
+
+  // Every size of an output has to be the one that this call gives.
+  void run(const Inputs& inputs, const OutputViews& outputs) const {
+    aotbuild::detail::throw_unless_ok(try_run(inputs, outputs));
+  }
+
+  // The random numbers of the calls that follow are those of torch.compile's code after torch.manual_seed(seed).
+  void manual_seed(std::uint64_t seed) { aotbuild::detail::throw_unless_ok(try_manual_seed(seed)); }
+
+  // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
+  void load_weights(const std::string& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
+
+  // Takes tensors by their state_dict names. Their memory is borrowed and has to outlive this object.
+  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
+    aotbuild::detail::throw_unless_ok(try_set_weights(weights));
+  }
+#endif
+
+  // The same, with a status where the functions above throw.
+  static aotbuild::Expected<Awkward> try_create(const aotbuild::Options& options = {}) {
+    auto model = aotbuild::Model::try_create(*awkward_api(), options);
+    if (!model) return model.status();
+    return Awkward(*std::move(model));
+  }
+
+  aotbuild::Expected<Outputs> try_run(const Inputs& inputs) const {
+    auto results = model_.try_run<3>({
         inputs.class_.c_tensor(),
         inputs.state.Inputs.c_tensor(),
         inputs.state.state.c_tensor(),
         inputs.Inputs_.c_tensor(),
     });
-    return {
-        {results.get<aotbuild::float16, 1>(0), results.get<std::int8_t, 0>(1)},
-        results.get<std::complex<double>, 1>(2),
-    };
+    if (!results) return results.status();
+    return results->checked(Outputs{
+        {results->get<aotbuild::float16, 1>(0), results->get<std::int8_t, 0>(1)},
+        results->get<std::complex<double>, 1>(2),
+    });
   }
 
-  // Every size of an output has to be the one that this call gives.
-  void run(const Inputs& inputs, const OutputViews& outputs) const {
-    model_.run(
+  aotbuild::Status try_run(const Inputs& inputs, const OutputViews& outputs) const {
+    return model_.try_run_into(
         {
             inputs.class_.c_tensor(),
             inputs.state.Inputs.c_tensor(),
@@ -89,14 +119,13 @@ class Awkward {
         {outputs.hidden.last.c_tensor(), outputs.hidden.int_.c_tensor(), outputs.OutputViews_.c_tensor()});
   }
 
-  // The random numbers of the calls that follow are those of torch.compile's code after torch.manual_seed(seed).
-  void manual_seed(std::uint64_t seed) { model_.manual_seed(seed); }
+  aotbuild::Status try_manual_seed(std::uint64_t seed) { return model_.try_manual_seed(seed); }
 
-  // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
-  void load_weights(const std::string& path) { model_.load_weights(path); }
+  aotbuild::Status try_load_weights(const std::string& path) { return model_.try_load_weights(path); }
 
-  // Takes tensors by their state_dict names. Their memory is borrowed and has to outlive this object.
-  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) { model_.set_weights(weights); }
+  aotbuild::Status try_set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
+    return model_.try_set_weights(weights);
+  }
 
   static const aotbuild_model_info& info() { return *awkward_describe(); }
 
@@ -104,6 +133,8 @@ class Awkward {
   const aotbuild::Model& untyped() const { return model_; }
 
  private:
+  explicit Awkward(aotbuild::Model model) : model_(std::move(model)) {}
+
   aotbuild::Model model_;
 };
 

@@ -6,7 +6,7 @@
 // Calls write to buffers, which persist from call to call. Each session has its own:
 // new_session() makes one over the same weights. Calls of one session come one after the other, those of different
 // sessions run at the same time. Results outlive the object.
-// Errors are exceptions, aotbuild::Error.
+// Errors are exceptions, aotbuild::Error, or what functions return whose names begin with try_, which throw none.
 #ifndef ENCODER_HPP_
 #define ENCODER_HPP_
 
@@ -48,29 +48,64 @@ class Encoder {
   }};
   static constexpr std::size_t weight_count = 3;
 
-  explicit Encoder(const aotbuild::Options& options = {}) : model_(*encoder_api(), options) {}
+#if AOTBUILD_EXCEPTIONS
+  // What throws aotbuild::Error. Code that is compiled without exceptions has the functions after these.
+  explicit Encoder(const aotbuild::Options& options = {})
+      : Encoder(aotbuild::detail::value_or_throw(try_create(options))) {}
 
-  Outputs run(const Inputs& inputs) const {
-    const auto results = model_.run<1>({inputs.input_ids.c_tensor(), inputs.attention_mask.c_tensor()});
-    return {results.get<float, 2>(0)};
-  }
+  Outputs run(const Inputs& inputs) const { return aotbuild::detail::value_or_throw(try_run(inputs)); }
 
   // Every size of an output has to be the one that this call gives.
   void run(const Inputs& inputs, const OutputViews& outputs) const {
-    model_.run({inputs.input_ids.c_tensor(), inputs.attention_mask.c_tensor()}, {outputs.output.c_tensor()});
+    aotbuild::detail::throw_unless_ok(try_run(inputs, outputs));
   }
 
   // An object over the same weights whose state is as it is in the beginning. Either may be destroyed first.
-  Encoder new_session() const { return Encoder(model_.new_session()); }
+  Encoder new_session() const { return aotbuild::detail::value_or_throw(try_new_session()); }
 
   // The random numbers of the calls that follow are those of torch.compile's code after torch.manual_seed(seed).
-  void manual_seed(std::uint64_t seed) { model_.manual_seed(seed); }
+  void manual_seed(std::uint64_t seed) { aotbuild::detail::throw_unless_ok(try_manual_seed(seed)); }
 
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
-  void load_weights(const std::string& path) { model_.load_weights(path); }
+  void load_weights(const std::string& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
 
   // Takes tensors by their state_dict names. Their memory is borrowed and has to outlive this object.
-  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) { model_.set_weights(weights); }
+  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
+    aotbuild::detail::throw_unless_ok(try_set_weights(weights));
+  }
+#endif
+
+  // The same, with a status where the functions above throw.
+  static aotbuild::Expected<Encoder> try_create(const aotbuild::Options& options = {}) {
+    auto model = aotbuild::Model::try_create(*encoder_api(), options);
+    if (!model) return model.status();
+    return Encoder(*std::move(model));
+  }
+
+  aotbuild::Expected<Outputs> try_run(const Inputs& inputs) const {
+    auto results = model_.try_run<1>({inputs.input_ids.c_tensor(), inputs.attention_mask.c_tensor()});
+    if (!results) return results.status();
+    return results->checked(Outputs{results->get<float, 2>(0)});
+  }
+
+  aotbuild::Status try_run(const Inputs& inputs, const OutputViews& outputs) const {
+    return model_.try_run_into({inputs.input_ids.c_tensor(), inputs.attention_mask.c_tensor()},
+                               {outputs.output.c_tensor()});
+  }
+
+  aotbuild::Expected<Encoder> try_new_session() const {
+    auto session = model_.try_new_session();
+    if (!session) return session.status();
+    return Encoder(*std::move(session));
+  }
+
+  aotbuild::Status try_manual_seed(std::uint64_t seed) { return model_.try_manual_seed(seed); }
+
+  aotbuild::Status try_load_weights(const std::string& path) { return model_.try_load_weights(path); }
+
+  aotbuild::Status try_set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
+    return model_.try_set_weights(weights);
+  }
 
   static const aotbuild_model_info& info() { return *encoder_describe(); }
 
