@@ -108,6 +108,7 @@ def prepare(
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
     weights, weight_index = lift_weights(program, gm, state)
+    write_out_numbers(gm)
     input_names = drop_unused_constant_inputs(program, gm)
     write_back_mutations(program, gm)
     for node in list(gm.graph.nodes):
@@ -207,6 +208,23 @@ def _make_constant(gm: GraphModule, node: Node, name: str, value: torch.Tensor) 
     constant.meta = dict(node.meta)
     node.replace_all_uses_with(constant)
     gm.graph.erase_node(node)
+
+
+def write_out_numbers(gm: GraphModule) -> None:
+    """Constants of no dimension as ``aten.full``: many of Inductor's lowerings take a tensor, and not a bare number."""
+    for module in gm.modules():
+        if not isinstance(module, GraphModule):
+            continue
+        for node in list(module.graph.nodes):
+            value = getattr(module, str(node.target), None) if node.op == "get_attr" else None
+            if not isinstance(value, torch.Tensor) or value.dim() or value.is_complex():
+                continue
+            with module.graph.inserting_before(node):
+                options: dict[str, Any] = {"dtype": value.dtype, "device": value.device, "pin_memory": False}
+                number = module.graph.call_function(aten.full.default, ([], value.item()), options)
+            number.meta = dict(node.meta)
+            node.replace_all_uses_with(number)
+            module.graph.erase_node(node)
 
 
 def drop_unused_constant_inputs(program: ExportedProgram, gm: GraphModule) -> list[str]:

@@ -181,7 +181,10 @@ def _lift_constants(gm: GraphModule, weights: tuple[Weight, ...], index: dict[st
 
 def _full(module: GraphModule, value: torch.Tensor) -> Node | None:
     """``aten.full`` for a constant whose elements are all alike."""
-    if value.numel() == 0 or not bool((value == value.reshape(-1)[0]).all()):
+    if value.numel() == 0:
+        return None
+    elements = value.reshape(-1).view(torch.uint8).reshape(value.numel(), -1)  # zeros of both signs are equal numbers
+    if not bool((elements == elements[0]).all()):
         return None
     options: dict[str, Any] = {"dtype": value.dtype, "device": DEVICE, "pin_memory": False}
     return module.graph.call_function(aten.full.default, (list(value.shape), value.reshape(-1)[0].item()), options)
