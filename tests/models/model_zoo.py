@@ -821,6 +821,35 @@ def mathematics() -> Model:
 
 
 @model
+def eager_values() -> Model:
+    """What TorchInductor computes otherwise than eager PyTorch: test_eager_values.py compares it bit by bit."""
+
+    def f(_: Any, x: Tensor, y: Tensor) -> Any:
+        results = []
+        for value in (x, x.double()):
+            for divisor in (3, -2.5, 0.1, 6.283185307179586, float("inf")):
+                small = value.clamp(-1e30, 1e30)
+                results += [small % divisor, small // divisor, torch.fmod(small, divisor)]
+                results += [torch.div(small, divisor, rounding_mode=mode) for mode in ("floor", "trunc")]
+            results += [getattr(torch, name)(value) for name in ("log1p", "acosh", "asinh", "atanh", "expm1", "erf")]
+            results += [
+                nn.functional.elu(value),
+                nn.functional.relu6(value),
+                nn.functional.softshrink(value),
+                value * 0,
+            ]
+            results += [value * 0, torch.clamp(value, min=0), value**-0.5, value**0.5, value.round(decimals=-2)]
+        other = y.clamp(-1e30, 1e30)
+        kept = torch.where(other.abs() < 1e-3, 0.7, other)
+        results += [x.clamp(-1e30, 1e30) % kept, x.clamp(-1e30, 1e30) // kept, 7.5 % kept, -5 // kept]
+        whole = y.nan_to_num(0, 0, 0).clamp(-1e9, 1e9).int()
+        return [*results, nn.functional.threshold(whole, 1, 7), whole // 7, torch.div(whole, -1, rounding_mode="trunc")]
+
+    size = torch.export.Dim("size", min=1, max=4096)
+    return Model(Compute(f), (randn(67), randn(67)), dynamic_shapes=(({0: size},) * 2,))
+
+
+@model
 def reductions() -> Model:
     def f(_: Any, x: Tensor) -> Any:
         variance, mean = torch.var_mean(x, 1)

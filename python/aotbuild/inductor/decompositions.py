@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch._decomp.decompositions import _to_copy as upstream_to_copy
 
+from aotbuild.inductor import eager_values
+
 aten = torch.ops.aten
 
 
@@ -178,6 +180,7 @@ def _integer_product(self: Tensor, mat2: Tensor) -> Tensor:
 
 
 TABLE: dict[Any, Callable[..., Any]] = {
+    **eager_values.TABLE,
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
     aten.complex.default: _complex,

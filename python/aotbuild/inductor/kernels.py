@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import re
-import unittest.mock
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-from torch._inductor.codegen.cpp import CppOverrides, CppVecOverrides
+from collections.abc import Sequence
 
 from aotbuild.inductor.wrapper import Kernel
 from aotbuild.target import CpuIsa
@@ -79,22 +73,7 @@ _DIVISION_FLAG = re.compile(
     r"^\s*inductor_cpu_integer_div_error_flag = [^\n]*\n",
     re.MULTILINE,
 )
-_MAY_THROW = re.compile(r"\bAOTI_TORCH_CHECK\b|\b(?:floor_divide_integral|remainder_integral|mod|truncate_divide)\(")
-
-
-@contextlib.contextmanager
-def checked_divisions() -> Iterator[None]:
-    """Truncating divisions of integers check their divisor: upstream's ``a / b`` ends the process when it is zero."""
-    with contextlib.ExitStack() as stack:
-        for overrides in (CppOverrides, CppVecOverrides):
-            division = functools.partial(_checked_division, overrides.truncdiv)
-            stack.enter_context(unittest.mock.patch.object(overrides, "truncdiv", staticmethod(division)))
-        yield
-
-
-def _checked_division(original: Callable[[Any, Any], str], a: Any, b: Any) -> str:
-    dividend, divisor = original(a, b).split(" / ", 1)
-    return f"aotbuild::detail::truncate_divide({dividend}, {divisor})"
+_MAY_THROW = re.compile(r"\bAOTI_TORCH_CHECK\b|\b(?:floor_divide|remainder_integral|mod|truncate_divide)\(")
 
 
 def _definition(kernel: Kernel) -> str:

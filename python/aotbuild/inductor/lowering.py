@@ -25,7 +25,7 @@ from aotbuild import capture, triton_kernels
 from aotbuild.capture import Captured, tensor_data
 from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import custom_kernels, kernels, torch_wrapper
+from aotbuild.inductor import custom_kernels, eager_values, functions, kernels, torch_wrapper
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
@@ -142,7 +142,8 @@ def lower(
         stack.enter_context(custom_kernels.as_library_calls(registered))
         if runtime == "torch":
             stack.enter_context(torch_wrapper.unserialized_arguments())
-        stack.enter_context(kernels.checked_divisions())
+        stack.enter_context(functions.eager_functions())
+        stack.enter_context(eager_values.bounds_after_zeros())
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
         stack.enter_context(DebugContext())
@@ -253,6 +254,7 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
     from torch._inductor.fx_passes.post_grad import view_to_reshape
 
     gm = prepared.module
+    eager_values.keep_products_with_zero(gm)
     joint_graph_passes(gm)
     use_attention_kernel(gm)
     view_to_reshape(gm)

@@ -8,8 +8,8 @@
 #include <atomic>
 #include <exception>
 #include <stdexcept>
-#include <type_traits>
 
+#include "aotbuild/detail/eager_math.hpp"
 #include "aotbuild/detail/shim.h"
 
 #undef AOTI_TORCH_CHECK
@@ -21,24 +21,6 @@
 // A program may hold kernels for several instruction sets, and the linker keeps one copy of an inline function of one
 // name: each set has names of its own, or the code of one would run on processors without it.
 namespace aotbuild::detail::inline AOTBUILD_ISA {
-
-template <typename T>
-void check_divisor(T divisor) {
-  if constexpr (std::is_integral_v<T>) {
-    if (divisor == 0) throw std::runtime_error("ZeroDivisionError");
-  } else {
-    alignas(64) typename T::value_type lanes[T::size()];
-    divisor.store(lanes);
-    for (const auto lane : lanes) check_divisor(lane);
-  }
-}
-
-// Integers, or vectors of them, rounded towards zero. The processor's own answer to a divisor of zero is a signal.
-template <typename T, typename U>
-auto truncate_divide(const T& a, const U& b) {
-  check_divisor(b);
-  return a / b;
-}
 
 // The first exception thrown in a parallel loop, carried to the end of the kernel.
 class KernelError {

@@ -18,7 +18,7 @@ from torch._inductor.virtualized import V
 
 from aotbuild.capture import Captured, node_numbers, refuse_types_of_torch
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import adapters
+from aotbuild.inductor import adapters, eager_values
 from aotbuild.inductor import lowering as cpu_lowering
 from aotbuild.inductor.cuda import decompositions, epilogues, products
 from aotbuild.inductor.cuda.attention import recognised_attention
@@ -272,6 +272,7 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
     gm = copy.deepcopy(prepared.module)
     for original, node in zip(prepared.module.graph.nodes, gm.graph.nodes, strict=True):
         node.name = original.name
+    eager_values.keep_products_with_zero(gm)
     with constants_on_cpu(), recognised_attention():
         joint_graph_passes(gm)
     view_to_reshape(gm)

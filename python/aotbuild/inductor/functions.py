@@ -1,0 +1,69 @@
+"""The C++ functions that generated kernels call where upstream's expressions have other values than eager PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import unittest.mock
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch._inductor.codegen.cpp import CppOverrides, CppVecOverrides
+from torch._inductor.codegen.cpp_utils import cexpr_index
+from torch._inductor.virtualized import V
+from torch._prims_common import is_integer_dtype
+
+_NAMESPACE = "aotbuild::detail::"  # detail/eager_math.hpp
+
+
+@contextlib.contextmanager
+def eager_functions() -> Iterator[None]:
+    """Makes kernels of one lowering call them."""
+    with contextlib.ExitStack() as stack:
+        for overrides, functions in ((CppOverrides, _NUMBERS), (CppVecOverrides, _VECTORS)):
+            for name, function in functions.items():
+                function.__name__ = name  # by which a vector's function finds that of numbers
+                stack.enter_context(unittest.mock.patch.object(overrides, name, staticmethod(function)))
+        yield
+
+
+def _call(name: str) -> Callable[..., str]:
+    return lambda *arguments: f"{_NAMESPACE}{name}({', '.join(map(str, arguments))})"
+
+
+def _method(name: str) -> Callable[..., str]:
+    return lambda x: f"{x}.{name}()"
+
+
+def _divide(name: str) -> Callable[[Any, Any], str]:
+    """Vectors of integers: lanes beyond the end of a loop hold no divisor, which has not to be zero."""
+
+    def divide(a: Any, b: Any) -> str:
+        of_lanes = f"decltype({b})"
+        lanes = cexpr_index(V.kernel.num_elems)
+        return f"{_NAMESPACE}{name}({a}, {of_lanes}::set({of_lanes}(1), {b}, {lanes}))"
+
+    return divide
+
+
+_UPSTREAM_FLOORDIV = CppVecOverrides.floordiv
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    return _divide("floor_divide")(a, b) if is_integer_dtype(a.dtype) else _UPSTREAM_FLOORDIV(a, b)
+
+
+_NUMBERS: Mapping[str, Any] = {
+    "truncdiv": _call("truncate_divide"),
+    "floordiv": _call("floor_divide"),
+}
+_VECTORS: Mapping[str, Any] = {
+    "truncdiv": _divide("truncate_divide"),
+    "floordiv": _floor_divide,
+    "fmod": _call("fmod"),
+    "log1p": _call("log1p"),
+    "acosh": _call("acosh"),
+    "asinh": _call("asinh"),
+    "atanh": _method("atanh"),
+    "expm1": _method("expm1"),
+    "erf": _call("erf"),
+}

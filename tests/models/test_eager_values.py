@@ -1,0 +1,51 @@
+"""Special values: NaN, infinities, zeros of both signs, denormal and huge numbers, in vectors and in their rests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import model_zoo
+import pytest
+import torch
+from torch import Tensor
+
+_VALUES = (
+    *(0.0, -0.0, 1.0, -1.0, 0.1, -0.3, 0.5, 1.5, -2.5, 3.0, 9.0, -7.0, 100.0, 1e6, 999999.5, 1e10, 12345678912.0),
+    *(-3e10, 1e-3, -1e-5, 1e-10, 1e-20, 1e-38, 1e-40, -1e-45, 88.7, -104.0, 1e30, 1e38, 3.4e38, -3.4e38),
+    *(float("inf"), -float("inf"), float("nan")),
+)
+
+
+def inputs() -> tuple[Tensor, Tensor]:
+    """Every value with every other, in an order that brings each to each place of a vector."""
+    values = torch.tensor(_VALUES)
+    order = torch.randperm(len(values) ** 2, generator=torch.Generator().manual_seed(5))
+    return values.repeat(len(values))[order], values.repeat_interleave(len(values))[order]
+
+
+def difference(actual: Tensor, expected: Tensor) -> Tensor:
+    """In units of the last place; infinite where a NaN, an infinity or a zero's sign differs."""
+    if not expected.dtype.is_floating_point:
+        return torch.where(actual == expected, 0.0, torch.inf)
+    limits = torch.finfo(expected.dtype)
+    got, want = actual.double(), expected.double()
+    same = torch.where(want == 0, (got == 0) & (got.signbit() == want.signbit()), got == want)
+    same |= got.isnan() & want.isnan()
+    units = (got - want).abs() / (limits.eps * want.abs().clamp(min=limits.tiny))
+    return torch.where(
+        same, 0.0, torch.where((want == 0) & (got == 0), torch.inf, units).nan_to_num(torch.inf, torch.inf)
+    )
+
+
+# The model's sizes: one element, less than a vector, one or two vectors, vectors and a rest.
+@pytest.mark.parametrize("size", [1, 3, 16, 67, len(_VALUES) ** 2])
+def test_special_values_are_eager_pytorchs(load: Callable[..., Any], size: int) -> None:
+    function: Any = model_zoo.MODELS["eager_values"]().module
+    library = load("eager_values", num_threads=1, outputs="torch")
+    x, y = inputs()
+    for begin in range(0, x.numel() - size + 1, max(size, x.numel() // 20)):
+        call = x[begin : begin + size].clone(), y[begin : begin + size].clone()
+        for index, (actual, expected) in enumerate(zip(library(*call), function(*call), strict=True)):
+            off = difference(actual, expected)
+            assert off.max() <= 6, f"output {index}: {actual[off.argmax()]}, not {expected[off.argmax()]}"
