@@ -835,7 +835,7 @@ def eager_values() -> Model:
             results += [
                 nn.functional.elu(value),
                 nn.functional.relu6(value),
-                nn.functional.softshrink(value),
+                nn.functional.softshrink(value).abs(),  # the sign of a zero depends on the size in eager PyTorch
                 value * 0,
             ]
             results += [value * 0, torch.clamp(value, min=0), value**-0.5, value**0.5, value.round(decimals=-2)]
