@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import hashlib
 import itertools
 import json
@@ -43,7 +44,7 @@ DTYPES = (
     *("float32", "bfloat16", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64"),
 )
 # A library is built of about as many bytes of kernels, or groups: what the compiler reads at a time.
-_BATCH_BYTES, _BATCH_GROUPS = 600_000, 24
+_BATCH_BYTES, _BATCH_GROUPS = 1_000_000, 24
 
 
 def read_results(path: Path) -> list[Result]:
@@ -69,7 +70,7 @@ class Sweep:
 
     def __init__(self, folder: Path, log: Log, seconds: float) -> None:
         self._folder, self._log, self._seconds = folder, log, seconds
-        self._builder = Builder(folder)
+        self._builder = Builder(folder, "-O0")  # of each kernel, compiling takes longer than its one call
         self._version = version()
         self._known = log.read()
         self._in_groups: dict[str, str] = {}  # what was wrong in a group, of samples that are tried alone
@@ -96,12 +97,13 @@ class Sweep:
         limit = self._seconds + 5 * len(group.samples)
 
         def action() -> Iterator[Any]:
+            gc.disable()  # the process ends before it needs the memory
             yield generate(group, functools.partial(self._is_known, group))
 
         values, problem = in_child(action, limit)
-        outcome, detail = values[0] if values and not problem[0] else problem
+        outcome, detail, culprits = values[0] if values and not problem[0] else (*problem, [])
         if outcome:
-            self._take_apart(group, outcome, detail)
+            self._take_apart(group, outcome, detail, culprits)
             return
         content = self._content(detail)
         if self._is_known(group, detail):
@@ -120,9 +122,15 @@ class Sweep:
         content = self._content(digest)
         return all((known := self._known.get(sample.id)) and known.content == content for sample in group.samples)
 
-    def _take_apart(self, group: Group, outcome: str, detail: str) -> None:
+    def _take_apart(self, group: Group, outcome: str, detail: str, culprits: Sequence[str] = ()) -> None:
+        """Tries the samples of a group in two parts: those that are the reason alone, else its halves."""
         if group.is_alone:
             self._record(group.samples[0], outcome, detail)
+            return
+        rest = [sample for sample in group.samples if sample.id not in culprits]
+        if culprits and rest:
+            alone = [group.part([sample], "") for sample in group.samples if sample.id in culprits]
+            self.queue[:0] = [*alone, group.part(rest, "r")]
         else:
             self.queue[:0] = group.halves()
 
@@ -271,7 +279,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="standalone", choices=RUNTIMES)
     parser.add_argument("--folder", type=Path, help="build/sweep, or build/sweep-cuda")
     parser.add_argument("--seconds", type=float, default=60, help="processor time for each stage of a sample")
-    parser.add_argument("--group", type=int, default=16, help="samples in one model")
+    parser.add_argument("--group", type=int, default=24, help="samples in one model")
     parser.add_argument("--batch", type=int, default=32, help="models that CMake builds at a time")
     parser.add_argument("--limit", type=int, help="stops after so many samples; the next run goes on")
     parser.add_argument("--part", default="1/1", help="I/N: the I-th of N parts of the entries, for several processes")

@@ -64,7 +64,7 @@ class Sources:
 class Builder:
     """Compiles batches with the commands of one CMake project, which is configured once and holds the runtime."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, optimisation: str = "-O1") -> None:
         self._folder = folder
         self._build = folder / "build"
         source = folder / "source"
@@ -74,7 +74,7 @@ class Builder:
             (source / f"{stem}.cpp").write_text("")
         launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
         _run(
-            "cmake", "-S", source, "-B", self._build, "-G", "Ninja", "-DCMAKE_CXX_FLAGS=-O1",
+            "cmake", "-S", source, "-B", self._build, "-G", "Ninja", f"-DCMAKE_CXX_FLAGS={optimisation}",
             "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", f"-Daotbuild_DIR={ROOT / 'cmake'}",
             f"-DAOTBUILD_PYTHON={sys.executable}", *launcher,
         )  # fmt: skip

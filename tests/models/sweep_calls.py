@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -110,10 +110,9 @@ def _copied(output: _Tensor) -> torch.Tensor:
     return flat.as_strided(sizes, strides).clone()
 
 
-def signature_inputs(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+def signature_inputs(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
     """The tensors of a call in the order of the model's signature; other values are part of the model."""
-    bound = inspect.signature(module.forward).bind(*args, **kwargs)
-    found = pytree.tree_leaves((bound.args, bound.kwargs))
+    found = pytree.tree_leaves((args, dict(kwargs)))
     return [leaf for leaf in found if isinstance(leaf, torch.Tensor)]
 
 
@@ -153,7 +152,8 @@ def compare_leaves(
             torch.testing.assert_close(got, want, rtol=rtol, atol=atol, equal_nan=True, check_stride=False)
         except AssertionError as error:
             if want.dtype in TOLERANCES and reference is not None and exact_values is None:
-                exact_values = reference()
+                with contextlib.suppress(RuntimeError):  # there is no kernel for float64
+                    exact_values = reference()
             if exact_values is None or not _is_as_near(got, want, exact_values[index], (rtol, atol)):
                 return f"output {index}: {error}", 0
         finite = want.isfinite() if want.dtype in TOLERANCES else want.new_zeros((), dtype=torch.bool)

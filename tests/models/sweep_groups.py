@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from model_builds import leaves
 from sweep_calls import tensor_of
-from sweep_outcomes import EXPORT, NONE, REFUSED
+from sweep_outcomes import EXPORT, FAILED, NONE, REFUSED
 from sweep_samples import Call, Sample, first_dynamic
 
 from aotbuild import capture, emit
@@ -46,8 +46,10 @@ class Group:
     def halves(self) -> list[Group]:
         middle = len(self.samples) // 2
         parts = (self.samples[:middle], self.samples[middle:])
-        names = [part[0].id if len(part) == 1 else f"{self.target}{side}" for part, side in zip(parts, "ab")]
-        return [Group(part, name, self.parent) for part, name in zip(parts, names)]
+        return [self.part(part, side) for part, side in zip(parts, "ab")]
+
+    def part(self, samples: list[Sample], side: str) -> Group:
+        return Group(samples, samples[0].id if len(samples) == 1 else f"{self.target}{side}", self.parent)
 
 
 @dataclass
@@ -89,31 +91,41 @@ class _Calls(torch.nn.Module):
         return tuple(results)
 
 
-def generate(group: Group, is_known: Callable[[str], bool]) -> tuple[str, str]:
+def generate(group: Group, is_known: Callable[[str], bool]) -> tuple[str, str, list[str]]:
     """Writes a group's sources and eager's results. Success is the outcome "" with the digest of the sources.
 
-    Nothing is written where ``is_known`` says of the digest that its results are there already.
+    Nothing is written where ``is_known`` says of the digest that its results are there already. Where the group cannot
+    be captured, the last part of the result names the samples that are the reason.
     """
     from sweep_cmake import lower
 
     warnings.simplefilter("ignore")
     torch.set_grad_enabled(False)
-    try:
-        models = [sample.make() for sample in group.samples]
-        torch.manual_seed(1)
-        again = [_run(model) for model in models]
-    except Exception as error:
-        return NONE, f"it does not run eagerly: {type(error).__name__}: {error}"
+    models: list[Model] = []
+    eager: list[tuple[int, bool]] = []
+    failing: dict[str, str] = {}
+    for sample in group.samples:
+        try:
+            models.append(sample.make())
+            eager.append(_run(models[-1]))
+        except Exception as error:
+            failing[sample.id] = f"it does not run eagerly: {type(error).__name__}: {error}"
+    if failing:
+        return NONE, next(iter(failing.values())), list(failing)
     model = models[0] if group.is_alone else _joined(group.samples)
     try:
         captured = capture.capture(capture.Source(model, None, ()), (), group.target)
+    except Exception as error:
+        outcome, detail = _refusal(error)
+        return outcome, detail, [] if group.is_alone else _refused(group.samples)
+    try:
         compiled = lower(captured, group.target, "cpu")
         files = emit.render(compiled, EmitOptions(group.target, test=False))
-    except AotbuildError as error:
-        return (EXPORT if "cannot be exported by torch.export" in str(error) else REFUSED), str(error)
+    except Exception as error:
+        return *_refusal(error), []
     digest = _digest(files)
     if is_known(digest):
-        return "", digest
+        return "", digest, []
     emit.write(files, group.folder, group.folder / "stamp", None, ())
     golden = [[tensor_of(data) for data in case.outputs] for case in captured.golden]
     writes = [index for index, spec in enumerate(captured.signature.inputs) if spec.written]
@@ -124,18 +136,29 @@ def generate(group: Group, is_known: Callable[[str], bool]) -> tuple[str, str]:
     sizes = [str([list(tensor.shape) for tensor in given]) if number else "" for number, given in enumerate(inputs)]
     cases = [Case(*parts) for parts in zip(inputs, golden, sizes, written)]
     cases += _larger(group.samples, captured.signature, cases[0])
-    counts = list(map(len, again))
-    if group.is_alone:
-        counts = [len(golden[0])]
-    ends = [sum(counts[: index + 1]) for index in range(len(counts))]
-    same = [
-        "empty" not in sample.name and all(map(_is_same, values, golden[0][end - count : end]))
-        for sample, values, end, count in zip(group.samples, again, ends, counts)
-    ]
-    recorded = Recorded(cases, counts, [not is_same for is_same in same])
+    counts = [len(golden[0])] if group.is_alone else [count for count, _ in eager]
+    random = ["empty" in sample.name or is_random for sample, (_, is_random) in zip(group.samples, eager)]
+    recorded = Recorded(cases, counts, random)
     with (group.folder / "recorded.pickle").open("wb") as file:
         pickle.dump(recorded, file)
-    return "", digest
+    return "", digest, []
+
+
+def _refusal(error: Exception) -> tuple[str, str]:
+    if not isinstance(error, AotbuildError):
+        return FAILED, f"{type(error).__name__}: {error}"
+    return (EXPORT if "cannot be exported by torch.export" in str(error) else REFUSED), str(error)
+
+
+def _refused(samples: Sequence[Sample]) -> list[str]:
+    """The samples that cannot be captured alone."""
+    found = []
+    for sample in samples:
+        try:
+            capture.capture(capture.Source(sample.make(), None, ()), (), sample.id)
+        except Exception:
+            found.append(sample.id)
+    return found
 
 
 def _joined(samples: Sequence[Sample]) -> Model:
@@ -152,13 +175,12 @@ def _digest(files: dict[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _run(model: Model) -> list[torch.Tensor]:
+def _run(model: Model) -> tuple[int, bool]:
+    """How many outputs the model has, and whether it takes random numbers."""
     args, kwargs = copy.deepcopy((model.example_inputs, dict(model.example_kwargs)))  # it may write to them
-    return [leaf.detach().clone() for leaf in leaves(capture.as_module(model)(*args, **kwargs))]
-
-
-def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+    before = torch.get_rng_state()
+    outputs = leaves(capture.as_module(model)(*args, **kwargs))
+    return len(outputs), not torch.equal(before, torch.get_rng_state())
 
 
 def _larger(samples: Sequence[Sample], signature: Signature, case: Case) -> list[Case]:

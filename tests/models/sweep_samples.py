@@ -103,8 +103,9 @@ class Call(torch.nn.Module):
     def writes(self) -> bool:
         """Whether the call writes to a tensor of its own."""
         tensors = [tensor.clone() for tensor in self.inputs()]
-        before = [(tensor._version, tensor.clone()) for tensor in tensors]
+        before = [(tensor._version, tensor.clone()) for tensor in tensors if tensor.layout is torch.strided]
         self(*tensors)
+        tensors = [tensor for tensor in tensors if tensor.layout is torch.strided]
         return any(
             version != tensor._version or not torch.equal(tensor.nan_to_num(), old.nan_to_num())
             for tensor, (version, old) in zip(tensors, before)

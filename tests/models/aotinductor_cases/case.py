@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType
 from typing import Any
 
 import torch
@@ -38,7 +39,8 @@ CASES: dict[str, Case] = {}
 def case(name: str, module: Any, *args: Any, **fields: Any) -> None:
     """Registers a case; ``module`` is a module, or a function of the arguments."""
     assert name not in CASES, f"two cases have the name {name}"
-    CASES[name] = Case(name, module, args, **fields)
+    is_builtin = isinstance(module, BuiltinFunctionType)  # torch.export asks for the signature of a function
+    CASES[name] = Case(name, (lambda *args: module(*args)) if is_builtin else module, args, **fields)
 
 
 def model(name: str, *args: Any, **fields: Any) -> Callable[[type[torch.nn.Module]], type[torch.nn.Module]]:
