@@ -258,6 +258,34 @@ void index_put(Tensor& out, const std::vector<const Tensor*>& indices, const Ten
   });
 }
 
+// What a mask over some dimensions of `out`, which begin at `place`, selects: for each of them the indices.
+std::vector<TensorPtr> selected(const Tensor& mask, const Tensor& out, std::size_t place, const char* function) {
+  const auto rank = static_cast<std::size_t>(mask.ndim);
+  if (rank == 0 || place + rank > static_cast<std::size_t>(out.ndim) ||
+      !std::equal(mask.sizes(), mask.sizes() + rank, out.sizes() + place)) {
+    fail(function, "a mask of sizes ", format_dims(mask.ndim, mask.sizes()), " at dimension ", place,
+         " does not fit a tensor of sizes ", format_dims(out.ndim, out.sizes()));
+  }
+  const TensorPtr dense = clone_contiguous(mask, function);
+  const bool* const elements = dense->data_as<bool>();
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = 0; i < dense->numel(); ++i) {
+    if (elements[i]) places.push_back(i);
+  }
+  const auto count = static_cast<std::int64_t>(places.size());
+  std::vector<TensorPtr> result(rank);
+  for (std::size_t d = rank; d > 0; --d) {
+    const std::int64_t size = mask.sizes()[d - 1];
+    const std::int64_t stride = 1;
+    result[d - 1] = make_tensor(ScalarType::kInt64, 1, &count, &stride);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      result[d - 1]->data_as<std::int64_t>()[i] = places[i] % size;
+      places[i] /= size;
+    }
+  }
+  return result;
+}
+
 AOTITorchError guarded_scatter(AtenTensorHandle out, AtenTensorHandle self, std::int64_t dim, AtenTensorHandle index,
                                AtenTensorHandle source, const char* reduce, bool include_self, const char* function) {
   return guarded([&] {
@@ -277,9 +305,17 @@ AOTITorchError aotbuild_torch_index_put_out(AtenTensorHandle out, AtenTensorHand
     Tensor& target = checked(out, function, "out");
     if (indices == nullptr) fail(function, "argument 'indices' is null");
     std::vector<const Tensor*> given;
+    std::vector<TensorPtr> of_masks;
     for (std::uint32_t i = 0; i < index_count; ++i) {
       const bool is_whole = indices[i] == nullptr || indices[i]->storage == nullptr;
-      given.push_back(is_whole ? nullptr : indices[i]);
+      if (is_whole || indices[i]->dtype != ScalarType::kBool) {
+        given.push_back(is_whole ? nullptr : indices[i]);
+        continue;
+      }
+      for (TensorPtr& index : selected(*indices[i], target, given.size(), function)) {
+        given.push_back(index.get());
+        of_masks.push_back(std::move(index));
+      }
     }
     copy_unless_same(target, checked(self, function, "self"), function);
     index_put(target, given, checked(values, function, "values"), accumulate, function);

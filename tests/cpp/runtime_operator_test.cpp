@@ -14,7 +14,8 @@ using aotbuild::detail::Activation;
 using aotbuild::detail::CallContext;
 using aotbuild::detail::ConvolutionSpec;
 
-constexpr std::int32_t kInt64Type = 4, kFloat64Type = 7, kHalfType = 5, kComplex128Type = 10, kBFloat16Type = 15;
+constexpr std::int32_t kInt64Type = 4, kFloat64Type = 7, kHalfType = 5, kComplex128Type = 10, kBFloat16Type = 15,
+                       kBoolType = 11;
 
 std::vector<std::int64_t> dense(const std::vector<std::int64_t>& sizes) {
   std::vector<std::int64_t> strides(sizes.size());
@@ -428,6 +429,22 @@ TEST(Scatter, AssignsAddsAndAverages) {
   index[3] = 7;
   EXPECT_EQ(aoti_torch_scatter_out(out_h.value, self_h.value, 1, index_h.value, source_h.value), 1);
   EXPECT_STREQ(aotbuild_last_error(), "aoti_torch_scatter_out: index 7 is out of bounds for dimension 1 of size 3");
+}
+
+TEST(IndexPut, MasksStandForTheIndicesOfTheirElements) {
+  std::vector<float> out(6, 0), self(6, 0), values{1, 2};
+  std::uint8_t mask[] = {1, 0, 0, 0, 0, 1}, rows[] = {0, 1};
+  Handle out_h(out.data(), {2, 3}), self_h(self.data(), {2, 3}), mask_h(mask, {2, 3}, {}, kBoolType),
+      rows_h(rows, {2}, {}, kBoolType), values_h(values.data(), {2}), one(values.data() + 1, {1});
+  const AtenTensorHandle whole[] = {mask_h.value}, first[] = {rows_h.value};
+  EXPECT_SHIM_OK(aoti_torch_index_put_out(out_h.value, self_h.value, whole, 1, values_h.value, false));
+  EXPECT_EQ(out, (std::vector<float>{1, 0, 0, 0, 0, 2}));
+  EXPECT_SHIM_OK(aoti_torch_index_put_out(out_h.value, out_h.value, first, 1, one.value, true));
+  EXPECT_EQ(out, (std::vector<float>{1, 0, 0, 2, 2, 4}));
+  const AtenTensorHandle second[] = {nullptr, rows_h.value};
+  EXPECT_EQ(aoti_torch_index_put_out(out_h.value, self_h.value, second, 2, one.value, false), 1);
+  EXPECT_STREQ(aotbuild_last_error(),
+               "aoti_torch_index_put_out: a mask of sizes [2] at dimension 1 does not fit a tensor of sizes [2, 3]");
 }
 
 TEST(IndexPut, NeighbouringAndSeparatedIndices) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -152,3 +153,16 @@ def test_unknown_options_and_presets_name_those_that_exist() -> None:
 def test_an_unknown_instruction_set_names_those_that_exist() -> None:
     with pytest.raises(AotbuildError, match="CPU_ISA 'avx9' is unknown; use one of: x86-64-v2, "):
         cpu_isa("avx9")
+
+
+def test_every_call_of_the_runtime_is_checked() -> None:
+    """Upstream writes scatters and writes through indices without a look at what they return."""
+
+    def scattered(x: Tensor, mask: Tensor, index: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        put = torch.index_put(x, (mask,), values, accumulate=True)
+        return put, torch.scatter_reduce(x, 0, index, values, reduce="prod")
+
+    x, mask = torch.ones(4, dtype=torch.int64), torch.ones(4, dtype=torch.bool)
+    source = lowered(scattered, x, mask, torch.arange(4), x * 2).variants[0].run_source
+    assert "AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_index_put_out(" in source
+    assert not re.search(r"^\s*aoti_torch_", source, re.MULTILINE)

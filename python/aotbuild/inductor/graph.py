@@ -303,15 +303,23 @@ def decompose_linear(gm: GraphModule, node: Node) -> None:
 
 
 def decompose_preserved(gm: GraphModule) -> None:
-    """Writes out the calls that were kept whole and that no packed layer took up."""
-    from torch._dispatch.python import enable_python_dispatcher
+    """Writes out the calls that were kept whole and that no packed layer took up; in branches and loops all of them."""
     from torch._inductor.decomposition import select_decomp_table
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     preserved = (*activation.PRESERVED, BATCH_NORM, *_quantized_products())
-    table = {**select_decomp_table(), **decompositions.TABLE}
+    _write_out(gm, preserved, {**select_decomp_table(), **decompositions.TABLE})
+    bodies = [module for module in gm.modules() if isinstance(module, GraphModule) and module is not gm]
+    everything = (*preserved, aten.linear.default, aten.scaled_dot_product_attention.default)
+    for body in bodies:
+        _write_out(body, everything, decomposition_table(()))
+
+
+def _write_out(gm: GraphModule, operators: Sequence[Any], table: dict[Any, Any]) -> None:
+    from torch._dispatch.python import enable_python_dispatcher
+    from torch.fx.experimental.proxy_tensor import make_fx
+
     for node in list(gm.graph.nodes):
-        if node.target not in preserved:
+        if node.target not in operators:
             continue
         operands = [argument for argument in node.args if isinstance(argument, Node)]
         with enable_python_dispatcher(), torch.no_grad():

@@ -27,6 +27,7 @@ from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import custom_kernels, eager_values, functions, kernels, torch_wrapper
 from aotbuild.inductor.attention import use_attention_kernel
+from aotbuild.inductor.branches import copy_shifted_results
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.inductor.linear import join_mlps, pack_linears
@@ -262,6 +263,7 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
     compile_fx.fake_tensor_prop(gm, fake_inputs, True)
     compile_fx._recursive_record_original_output_strides(gm)
     compile_fx._recursive_post_grad_passes(gm, is_inference=True)
+    copy_shifted_results(gm)
     graph = GraphLowering(
         gm,
         example_inputs=fake_inputs,

@@ -378,12 +378,16 @@ def _is_contiguous(sizes: Sequence[Any], strides: Sequence[Any]) -> bool:
     return True
 
 
+# Upstream writes scatters without a look at what they return.
+_UNCHECKED_CALL = re.compile(r"^(aoti_torch_\w+\(.*\));$")
+
+
 def _format(body: str) -> str:
-    """The statements indented by their braces, two spaces a level, without blank lines."""
+    """The statements indented by their braces, two spaces a level, no blank lines; calls of the runtime are checked."""
     lines = []
     depth = 1
     for line in body.splitlines():
-        text = line.strip()
+        text = _UNCHECKED_CALL.sub(r"AOTI_TORCH_ERROR_CODE_CHECK(\1);", line.strip())
         if not text:
             continue
         if text.startswith("}"):
