@@ -1,8 +1,14 @@
 // aotbuild._runner: loads a model that was built as a shared library.
 #include <dlfcn.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "aotbuild/python.hpp"
 
@@ -10,9 +16,25 @@ namespace {
 
 namespace py = pybind11;
 
+// The path by which dlopen loads the file that is there now. It knows a library by its path, and would give the one
+// that was there before a rebuild; what is loaded keeps its inode, so another file has another one.
+std::string name_of_file(const std::string& path) {
+  static std::map<std::string, std::vector<std::pair<dev_t, ino_t>>> loaded;  // the GIL is held
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) return path;
+  std::vector<std::pair<dev_t, ino_t>>& files = loaded[path];
+  const std::pair<dev_t, ino_t> file(status.st_dev, status.st_ino);
+  const auto found = std::find(files.begin(), files.end(), file);
+  const auto before = static_cast<std::size_t>(found - files.begin());
+  if (found == files.end()) files.push_back(file);
+  std::string name = path;
+  for (std::size_t i = 0; i < before; ++i) name.insert(name.rfind('/') + 1, "./");
+  return name;
+}
+
 // The library stays loaded for ever: results point to its functions, and OpenMP's threads to its code.
 const aotbuild_api& load_library(const std::string& path) {
-  void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* const library = dlopen(name_of_file(path).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     throw aotbuild::Error(AOTBUILD_INVALID_ARGUMENT, std::string("cannot load the library: ") + dlerror());
   }

@@ -6,11 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aotbuild.compiler import Compiled, compile
+    from aotbuild.api.compile import Compiled, compile
+    from aotbuild.api.runner import Error, Runner, load
     from aotbuild.custom_kernels import register_kernel
     from aotbuild.errors import AotbuildError
     from aotbuild.model import Method, Model
-    from aotbuild.runner import Error, Runner, load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,13 +29,13 @@ __all__ = [
 # Loaded when first used, so that a model file needs no compiled module.
 _MODULES = {
     "AotbuildError": "aotbuild.errors",
-    "Compiled": "aotbuild.compiler",
-    "Error": "aotbuild.runner",
+    "Compiled": "aotbuild.api.compile",
+    "Error": "aotbuild.api.runner",
     "Method": "aotbuild.model",
     "Model": "aotbuild.model",
-    "Runner": "aotbuild.runner",
-    "compile": "aotbuild.compiler",
-    "load": "aotbuild.runner",
+    "Runner": "aotbuild.api.runner",
+    "compile": "aotbuild.api.compile",
+    "load": "aotbuild.api.runner",
     "register_kernel": "aotbuild.custom_kernels",
 }
 

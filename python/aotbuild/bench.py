@@ -76,9 +76,9 @@ def bench(
     """
     import torch
 
-    from aotbuild.capture import as_module, load_source, parse_dynamic_shapes
-    from aotbuild.compiler import compile_model
-    from aotbuild.runner import load
+    from aotbuild.api.compile import compile
+    from aotbuild.api.runner import load
+    from aotbuild.capture import as_module, load_source
 
     source = load_source(model, params or {})
     if source.model is None:
@@ -87,11 +87,8 @@ def bench(
     module = as_module(described)
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(prefix="aotbuild-bench-") as scratch:
-        built = compile_model(
-            described,
-            parse_dynamic_shapes(dynamic_shapes),
-            cpu_isa=cpu_isa,
-            output_dir=output_dir or scratch,
+        built = compile(
+            described, dynamic_shapes=list(dynamic_shapes), cpu_isa=cpu_isa, output_dir=output_dir or scratch
         )
         before = _resident_bytes()
         runner = load(built.library, num_threads=threads)

@@ -7,12 +7,15 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aotbuild.errors import AotbuildError
 from aotbuild.paths import cmake_directory
 from aotbuild.program import EmitOptions
 from aotbuild.tuning.commands import add_commands
+
+if TYPE_CHECKING:
+    from aotbuild.pipeline import GenerateRequest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -230,10 +233,15 @@ def _pairs(values: Sequence[str], keyword: str) -> dict[str, str]:
     return pairs
 
 
-def _generate(args: argparse.Namespace) -> int:
-    from aotbuild.pipeline import GenerateRequest, generate
+def generate_request(argv: Sequence[str]) -> GenerateRequest:
+    """What ``generate <options>`` asks for."""
+    return _generate_request(_parser().parse_args(argv))
 
-    request = GenerateRequest(
+
+def _generate_request(args: argparse.Namespace) -> GenerateRequest:
+    from aotbuild.pipeline import GenerateRequest
+
+    return GenerateRequest(
         model=args.model,
         emit=_emit_options(
             args,
@@ -266,11 +274,14 @@ def _generate(args: argparse.Namespace) -> int:
         has_eigen=not args.no_eigen,
         verbose=args.verbose,
     )
-    if args.verbose:
-        generate(request)
-        return 0
-    _quieten()
-    generate(request)
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from aotbuild.pipeline import generate
+
+    if not args.verbose:
+        _quieten()
+    generate(_generate_request(args))
     return 0
 
 

@@ -22,7 +22,7 @@ from aotbuild.program import CompiledModel, EmitOptions, GoldenCase, Method, Sig
 from aotbuild.tuning.replay import Replay, Tuned, TunedEpilogue
 
 if TYPE_CHECKING:
-    from aotbuild.capture import Captured
+    from aotbuild.capture import Captured, Source
 
 Session = tuple[tuple[str, GoldenCase], ...]
 
@@ -79,8 +79,32 @@ class Progress:
             print(f"aotbuild: {line}", file=self._stream, flush=True)
 
 
-def generate(request: GenerateRequest, progress: Progress | None = None) -> list[str]:
+@dataclass(frozen=True)
+class CapturedModel:
+    """The methods by their names (of a model without methods, ``run``), and the calls of its test in one session."""
+
+    methods: Mapping[str, Captured]
+    session: Session = ()
+
+
+def capture_model(source: Source, request: GenerateRequest) -> CapturedModel:
+    """Exports what the request asks for of a model, and runs it eagerly."""
+    from aotbuild import capture
+
+    dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
+    target, extremes = request.emit.target, request.emit.test
+    if request.methods:
+        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, extremes=extremes))
+    return CapturedModel({"run": capture.capture(source, dynamic, target, extremes=extremes)})
+
+
+def generate(
+    request: GenerateRequest, progress: Progress | None = None, captured: CapturedModel | None = None
+) -> list[str]:
     """Runs the whole pipeline and writes what differs.
+
+    Args:
+        captured: the model, where this process has it; MODEL is not loaded then, and nothing is cached.
 
     Returns:
         The relative paths of the files that were new or changed.
@@ -92,7 +116,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     _refuse_unbuilt(request)
     if request.config is not None:
         request = dataclasses.replace(request, options={**read_config(request.config), **request.options})
-    store = cache.enabled()
+    store = cache.enabled() if captured is None else None
     toolchain = cache.toolchain_files()
     base = request.source_dir or Path.cwd()
     replay = Replay(request.tuning_database)
@@ -115,32 +139,26 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
 
     torch.set_num_threads(max(1, torch.get_num_threads()))
     with cache.recorded(asked.places, asked.environment) if asked else nullcontext(cache.Recording()) as recording:
-        with progress.stage("loaded the model in"):
-            source = capture.load_source(request.model, request.params, request.source_dir)
-        with progress.stage("exported and ran it eagerly in"):
-            dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
-            session: Session = ()
-            if request.methods:
-                methods, session = capture.capture_methods(
-                    source, request.methods, dynamic, request.emit.target, extremes=request.emit.test
-                )
-            else:
-                captured = capture.capture(source, dynamic, request.emit.target, extremes=request.emit.test)
-                methods = {"run": captured}
-    for name, captured in methods.items():
+        if captured is None:
+            with progress.stage("loaded the model in"):
+                source = capture.load_source(request.model, request.params, request.source_dir)
+            with progress.stage("exported and ran it eagerly in"):
+                captured = capture_model(source, request)
+    methods = captured.methods
+    for name, part in methods.items():
         unit = f"{request.emit.target}.{name}" if request.methods else request.emit.target
-        for line in captured.notes:
+        for line in part.notes:
             progress.note(f"{unit}: {line}")
     lowering_settings = {**_lowering_settings(request, base), "tuning": replay.settings}
     kept = _Lowerings(store if asked else None, asked.tools if asked else "", lowering_settings, plain)
     lowered: dict[str, Any] = {}
-    for name, captured in methods.items():
+    for name, part in methods.items():
         method = name if request.methods else ""
-        lowered[name] = kept.find(captured, method)
+        lowered[name] = kept.find(part, method)
         if lowered[name] is None:
             with progress.stage(f"lowered {method or 'it'} in"):
-                lowered[name] = lower(captured, method)
-            kept.keep(captured, method, lowered[name])
+                lowered[name] = lower(part, method)
+            kept.keep(part, method, lowered[name])
     tuning = [kernel for part in lowered.values() for kernel in getattr(part, "tuning", ())]
     epilogues = [epilogue for part in lowered.values() for epilogue in getattr(part, "epilogues", ())]
     for line in replay.report(request.emit.target, tuning, epilogues):
@@ -148,7 +166,7 @@ def generate(request: GenerateRequest, progress: Progress | None = None) -> list
     compiled = CompiledModel(
         **_joined(request, methods, lowered),
         custom_sources=_custom_sources(list(lowered.values()), request, base),
-        session=session,
+        session=captured.session,
         rtol=_widest(request.rtol, [captured.rtol for captured in methods.values()]),
         atol=_widest(request.atol, [captured.atol for captured in methods.values()]),
         metadata={

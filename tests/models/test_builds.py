@@ -15,7 +15,7 @@ from model_builds import ROOT, ZOO, assert_same, configure, run
 from safetensors.torch import load_file, save_file
 
 import aotbuild
-from aotbuild.compiler import compile
+from aotbuild.api.compile import compile
 from aotbuild.errors import AotbuildError
 
 MODEL = """\

@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 class Batch:
     x: Any
     names: Any = None
-    count: int = 3
+    count: Any = 3
 
 
 class Own:
@@ -145,6 +145,10 @@ def test_a_function_of_c_is_called_by_position(function: Any) -> None:
             Batch(X),
             {"object": [0, {"constant": 3}, {"constant": None}], "keys": ["x", "count", "names"], "name": "Batch"},
         ),
+        (
+            Batch(None, X, None),
+            {"object": [0, {"constant": None}, {"constant": None}], "keys": ["names", "x", "count"], "name": "Batch"},
+        ),
         (Own([X], "k"), {"opaque": [0], "name": "Own"}),
         (torch.max(torch.eye(2), 0), {"namedtuple": [0, 1], "keys": ["values", "indices"], "name": "max"}),
     ],
@@ -169,6 +173,31 @@ def test_each_container_is_described_and_made_again(value: Any, node: Any) -> No
         assert (flatten is not None) == (type(value) is Own)
         if flatten is not None:
             assert flatten(made) == ([X], model.classes[0].context)
+
+
+@dataclass
+class Inner:
+    y: Any
+
+
+@dataclass
+class Outer:
+    inner: Any
+    x: Any = None
+
+
+def test_dataclasses_that_torch_does_not_know_are_registered() -> None:
+    @dataclass
+    class Result:
+        outer: Any
+
+    def f(given: Outer) -> Any:
+        return [Result(Outer(Inner(given.inner.y + 1)))]
+
+    call = captured(f, (Outer(Inner(X), torch.ones(2)),)).signature.call
+    inner = {"object": [0], "keys": ["y"], "name": "Inner"}
+    outer = {"object": [inner, {"constant": None}], "keys": ["inner", "x"], "name": "Outer"}
+    assert call.result.as_json() == {"list": [{"object": [outer], "keys": ["outer"], "name": "Result"}]}
 
 
 def test_numbers_of_results_have_their_types() -> None:

@@ -94,6 +94,15 @@ def test_what_the_library_refuses_is_an_error_with_its_message_and_status(echo: 
         echo.load_weights(Path("other.safetensors"))
 
 
+def test_a_library_that_was_built_again_is_loaded_anew(tmp_path: Path, build_another_echo: Callable[..., Path]) -> None:
+    x, path = np.ones(2, np.float32), tmp_path / "libecho.so"
+    models = []
+    for factor in (1, 2, 3):
+        build_another_echo(path, f"-DECHO_FACTOR={factor}")
+        models += [aotbuild.load(path), aotbuild.load(path)]
+    assert [float(model(x, {"scale": 1.0}).scaled[0]) for model in models] == [1, 1, 2, 2, 3, 3]
+
+
 def test_files_that_are_no_model_are_refused(tmp_path: Path, build_another_echo: Callable[..., Path]) -> None:
     with pytest.raises(FileNotFoundError, match="there is no model library"):
         aotbuild.load(tmp_path / "missing.so")

@@ -19,6 +19,7 @@ from aotbuild.capture.aliases import refuse_merged_inputs, strays
 from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.frames import is_project_file, user_line
 from aotbuild.capture.modules import as_module
+from aotbuild.capture.registration import register_dataclasses, register_results
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 
@@ -27,6 +28,7 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
     """The one export. Raises AotbuildError with the user's source line when the model cannot be exported."""
     module = as_module(model)
     args, kwargs = tuple(model.example_inputs), dict(model.example_kwargs)
+    register_dataclasses((args, kwargs))
     refuse_merged_inputs(module, args, kwargs, target)
     shapes = resolved_shapes(module, args, kwargs, model.dynamic_shapes, dynamic)
     printed = io.StringIO()  # a failing export prints its graph
@@ -37,12 +39,25 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
         triton_kernels.recorded(),
     ):
         try:
-            program = _export(module, args, kwargs, shapes)
+            program = _export_with_results(module, args, kwargs, shapes)
         except Exception as error:
             raise _export_error(error, target) from error
     sys.stderr.write(printed.getvalue())
     _apply_declared_minimums(program, module, shapes, (args, kwargs))
     return program
+
+
+def _export_with_results(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
+) -> ExportedProgram:
+    """``_export``, once more where what is returned was of classes that torch did not know."""
+    try:
+        return _export(module, args, kwargs, shapes)
+    except RuntimeError as error:
+        if "which is not a known type" not in str(error):
+            raise
+    register_results(module, args, kwargs)
+    return _export(module, args, kwargs, shapes)
 
 
 def _export(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> ExportedProgram:

@@ -53,9 +53,9 @@ def child_keys(spec: pytree.TreeSpec) -> list[Any]:
     if hasattr(spec.type, "n_sequence_fields"):  # of torch.return_types
         return list(spec.type.__match_args__)
     if isinstance(context, (list, tuple)):
-        flat = context[-1] if context and isinstance(context[-1], (list, tuple)) else context
-        if len(flat) == count:
-            return list(flat)
-        if context and isinstance(context[0], (list, tuple)) and len(context[0]) == count:
-            return list(context[0])
+        nested = [part for part in context if isinstance(part, (list, tuple))]
+        # A dataclass has the names of its fields and of those that were None, in this order.
+        for names in (*nested[:1], context, *nested[1:]):
+            if len(names) == count and not any(isinstance(name, (list, tuple)) for name in names):
+                return list(names)
     return list(range(count))

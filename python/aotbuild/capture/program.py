@@ -72,7 +72,10 @@ def capture(
             raise AotbuildError("DYNAMIC_SHAPES: a .pt2 program already says which sizes vary; export it with them")
         program = source.program
         if program.example_inputs is None:
-            raise AotbuildError("MODEL: the .pt2 program has no example inputs; save it from torch.export.export")
+            raise AotbuildError(
+                f"{target}: the exported program has no example inputs; save it as torch.export.export returned it, or "
+                "pass them to aotbuild.compile"
+            )
         args, kwargs = program.example_inputs
         calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [("example", tuple(args), dict(kwargs))]
         module: Any = program.module(check_guards=False)

@@ -270,7 +270,7 @@ def write_back_mutations(program: ExportedProgram, gm: GraphModule) -> None:
         if spec.kind is OutputKind.USER_OUTPUT:
             if isinstance(value, bool | float):
                 value = _number(gm, value)
-            if value is not None:
+            if not isinstance(value, str | None):  # which Python alone has
                 kept.append(value)
         elif spec.kind is OutputKind.USER_INPUT_MUTATION:
             copies.append((placeholders[str(spec.target)], value))

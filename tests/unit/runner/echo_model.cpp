@@ -8,6 +8,10 @@
 
 #include "aotbuild/c_api.h"
 
+#ifndef ECHO_FACTOR
+#define ECHO_FACTOR 1
+#endif
+
 struct aotbuild_model {};
 struct aotbuild_result {
   std::unique_ptr<float[]> scaled;
@@ -65,7 +69,7 @@ aotbuild_status run(aotbuild_model*, const aotbuild_tensor* inputs, size_t, aotb
     return AOTBUILD_INVALID_ARGUMENT;
   }
   const auto* const x = static_cast<const float*>(inputs[0].data);
-  const float scale = *static_cast<const float*>(inputs[1].data);
+  const float scale = ECHO_FACTOR * *static_cast<const float*>(inputs[1].data);
   const std::int64_t size = inputs[0].shape[0];
   auto* const owned = new aotbuild_result;
   owned->scaled.reset(new float[static_cast<size_t>(size)]);

@@ -1,0 +1,1 @@
+"""aotbuild from Python: compiling a module of this process, and running libraries."""

@@ -1,0 +1,196 @@
+"""`aotbuild.compile`: the model is compiled in the process that has its classes, and called as eager PyTorch is."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from model_builds import assert_same
+from torch import Tensor, nn
+
+import aotbuild
+from aotbuild.api.project import Project
+from aotbuild.errors import AotbuildError
+
+
+class Pair(NamedTuple):
+    left: Tensor
+    right: Any
+
+
+@dataclass
+class Batch:
+    x: Any
+    names: Any = None
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.arange(3.0))
+
+    def forward(self, batch: Batch, table: Mapping[Any, Any], power: float = 2.0, *, flag: bool = True) -> Any:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        y = batch.x**power * self.scale + table["a.b"][0] * table[7]
+        output = BaseModelOutput(last_hidden_state=y, hidden_states=(y, batch.x))
+        return (
+            Pair(y, [y.sum(), None]),
+            Batch(None, (y,)),
+            output,
+            batch.x.shape[0] > 2,
+            y.sum().item(),
+            "text" if flag else 0,
+        )
+
+
+def test_what_comes_back_is_what_eager_gives_and_the_temporary_folder_goes() -> None:
+    module = Network()
+    call: Any = lambda f, x: f(Batch(x), {"a.b": [torch.ones(3)], 7: 3}, 3.0)  # noqa: E731
+    random_state = torch.get_rng_state()
+    compiled = aotbuild.compile(module, (Batch(torch.ones(5, 3)), {"a.b": [torch.ones(3)], 7: 3}, 3.0))
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert not os.environ.get("AOTBUILD_GENERATOR")
+    x = torch.arange(15.0).reshape(5, 3)  # whose sums are exact in any order
+    with torch.no_grad():
+        expected, got = call(module, x), call(compiled, x)
+    assert torch.utils._pytree.tree_structure(got) == torch.utils._pytree.tree_structure(expected)
+    for actual, wanted in zip(torch.utils._pytree.tree_leaves(got), torch.utils._pytree.tree_leaves(expected)):
+        assert type(actual) is type(wanted)
+        assert_same(actual, wanted)
+    for wrong, message in [
+        ({"power": 2.0}, "input 'power' is 2.0, but the model was compiled with 3.0"),
+        ({}, "input 'power' is left out, which is 2.0, but the model was compiled with 3.0"),
+        ({"power": 3.0, "flag": False}, "input 'flag' is False, but the model was compiled with True"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            compiled(Batch(x), {"a.b": [x[0]], 7: 3}, **wrong)
+
+    # A process that has none of the classes.
+    code = (
+        "import sys, numpy, aotbuild, types\n"
+        "pair, batch, output, *rest = aotbuild.load(sys.argv[1])(\n"
+        "    types.SimpleNamespace(x=numpy.ones((5, 3), 'float32')), {'a.b': [numpy.ones(3, 'float32')], 7: 3}, 3.0)\n"
+        "assert pair._fields == ('left', 'right') and pair.right[1] is None\n"
+        "assert batch.x is None and (batch.names[0] == output.last_hidden_state).all() and len(output[1]) == 2\n"
+        "assert rest == [True, float(pair.right[0]), 'text'] and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, compiled.library], check=True)
+
+    folder, runner = compiled.library.parents[1], compiled.runner
+    assert compiled.signature == runner.signature
+    del compiled
+    gc.collect()
+    assert not folder.exists()
+    assert_same(call(runner, x)[0].left, expected[0].left)
+
+
+def test_one_folder_takes_another_model_and_a_static_cache(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from transformers.integrations.executorch import TorchExportableModuleWithStaticCache
+
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=64, attn_implementation="sdpa",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = transformers.LlamaForCausalLM(config).eval()
+    cache = {"batch_size": 1, "max_cache_len": 16}
+    network.generation_config = transformers.GenerationConfig(
+        use_cache=True, cache_implementation="static", cache_config=cache
+    )
+    module = TorchExportableModuleWithStaticCache(network, **cache, device=torch.device("cpu"))
+
+    def step(f: Any, token: int, position: int) -> Any:
+        return f(input_ids=torch.tensor([[token]]), cache_position=torch.tensor([position]))
+
+    program = torch.export.export(nn.Linear(3, 2).eval(), (torch.ones(4, 3),))
+    linear = aotbuild.compile(program, output_dir=tmp_path)
+    assert_same(linear(torch.ones(4, 3)), program.module()(torch.ones(4, 3)))
+    kwargs = {"input_ids": torch.tensor([[5]]), "cache_position": torch.tensor([0])}
+    compiled = aotbuild.compile(module, (), kwargs, output_dir=tmp_path)
+    with torch.no_grad():
+        for position, token in enumerate((5, 9, 2)):
+            assert_same(step(compiled, token, position), step(module, token, position))
+    assert_same(linear(torch.ones(4, 3)), program.module()(torch.ones(4, 3)))
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.quick
+def test_keywords_are_those_of_add_aot_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stop(self: Project) -> list[str]:
+        raise StoppedError((self.directory / "CMakeLists.txt").read_text())
+
+    monkeypatch.setattr(Project, "configure", stop)
+    with pytest.raises(StoppedError) as stopped:
+        aotbuild.compile(
+            nn.Linear(3, 2), methods={"forward_twice": aotbuild.Method((torch.ones(3),))}, device="cuda",
+            cuda_architectures=[90, "80-virtual"], runtime="standalone", weights="file", preset="debug", test=True,
+            config=tmp_path / "a;b.toml", options={"x.y": "a;$b\"c"}, tuning_database=tmp_path / "t",
+            rtol=1e-3, atol=0.5, name="net", output_dir=tmp_path / "out",
+        )  # fmt: skip
+    text = str(stopped.value)
+    words = " ".join(text.partition("add_aot_model(")[2].split())
+    assert words == (
+        '"net" SHARED MODEL aotbuild.compile:model DEVICE "cuda" RUNTIME "standalone" WEIGHTS "FILE" PRESET "debug" '
+        'METHODS "forward_twice" CUDA_ARCHITECTURES "90" "80-virtual" OPTIONS "x.y=a\\;\\$b\\"c" '
+        f'CONFIG "{tmp_path}/a\\;b.toml" TUNING_DATABASE "{tmp_path}/t" RTOL "0.001" ATOL "0.5")'
+    )
+
+
+@pytest.mark.quick
+def test_what_cannot_be_given_together_is_refused() -> None:
+    x = torch.ones(3)
+    program = torch.export.export(nn.ReLU(), (x,))
+    calls: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+        ((aotbuild.Model(nn.ReLU(), (x,)), (x,)), {}, "model: args cannot be given here, the Model has them"),
+        ((nn.ReLU(), (x,)), {"methods": {"f": aotbuild.Method()}}, "args cannot be given here, each method has them"),
+        (
+            (program,),
+            {"dynamic_shapes": ({0: 3},)},
+            "dynamic_shapes cannot be given here, an ExportedProgram says which",
+        ),
+    ]
+    for args, kwargs, message in calls:
+        with pytest.raises(AotbuildError, match=message):
+            aotbuild.compile(*args, **kwargs)
+
+
+@pytest.mark.quick
+def test_a_failed_compilation_leaves_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(self: Project) -> list[str]:
+        raise AotbuildError("refused")
+
+    monkeypatch.setattr(Project, "configure", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(AotbuildError, match="refused"):
+        aotbuild.compile(nn.ReLU(), (torch.ones(3),))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.quick
+def test_the_project_says_that_it_cannot_generate_for_other_arguments(tmp_path: Path) -> None:
+    stand_in = Path(aotbuild.__file__).parent / "api" / "stand_in.py"
+    stamp = tmp_path / "net.stamp"
+    words = ["generate", "--target", "net", "--stamp", str(stamp)]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, stand_in, *words, *more], capture_output=True, text=True)
+
+    assert "the sources of net were written by aotbuild.compile, in a process that has the model" in run().stderr
+    stamp.with_suffix(".request.json").write_text(json.dumps(words))
+    assert run().returncode == 0
+    assert stamp.exists()
+    assert "call aotbuild.compile again" in run("--cpu-isa", "avx512").stderr
