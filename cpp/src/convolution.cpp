@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "activation.hpp"
 #include "copy.hpp"
 #include "onednn.hpp"
 
@@ -61,7 +62,7 @@ struct Description {
 };
 
 template <typename Primitive>
-Description finish(const typename Primitive::primitive_desc& description, bool create) {
+Description examine(const typename Primitive::primitive_desc& description, bool create) {
   Description result;
   result.exists = static_cast<bool>(description);
   if (!result.exists) return result;
@@ -102,12 +103,12 @@ Description describe(const ConvolutionShape& shape, const dnnl::memory::desc& so
                                       : dnnl::memory::desc();
   constexpr auto kind = dnnl::prop_kind::forward_inference;
   if (shape.transposed) {
-    return finish<dnnl::deconvolution_forward>(
+    return examine<dnnl::deconvolution_forward>(
         {cpu_engine(), kind, dnnl::algorithm::deconvolution_direct, source, weights, bias, destination, stride,
          dilation, padding_left, padding_right, attributes, /*allow_empty=*/true},
         create);
   }
-  return finish<dnnl::convolution_forward>(
+  return examine<dnnl::convolution_forward>(
       {cpu_engine(), kind, dnnl::algorithm::convolution_direct, source, weights, bias, destination, stride, dilation,
        padding_left, padding_right, attributes, /*allow_empty=*/true},
       create);
@@ -244,6 +245,16 @@ void fold(const BatchNorm& norm, const ConvolutionShape& shape, const Tensor& we
   }
 }
 
+// The activation, where the primitive has none.
+void finish(const ConvolutionShape& shape, const Tensor& output, const char* function) {
+  if (shape.activation == Activation::kNone || is_post_op(shape.activation, shape.alpha)) return;
+  const TensorPtr dense = is_dense(output) ? nullptr : clone_contiguous(output, function);
+  const Tensor& values = dense != nullptr ? *dense : output;
+  const std::int64_t count = values.numel();
+  finish_activation(values.data(), values.dtype, 1, count, count, shape.activation, shape.alpha);
+  if (dense != nullptr) copy(const_cast<Tensor&>(output), *dense, function);
+}
+
 void check(const ConvolutionShape& shape, const Tensor& input, const Tensor& weight, const Tensor& output,
            const char* function) {
   const auto rank = shape.spatial_rank + 2;
@@ -372,6 +383,7 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
   void* const with_bias[] = {input.data(), packed_, bias_ != nullptr ? bias_->data() : nullptr, output.data()};
   void* const without_bias[] = {input.data(), packed_, output.data()};
   primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);
+  finish(shape_, output, function);
 }
 
 void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor& input, const Tensor& weight,
@@ -405,7 +417,8 @@ void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor&
     if (primitive.is_supported()) {
       void* const with_bias[] = {weight.data(), input.data(), bias != nullptr ? bias->data() : nullptr, output.data()};
       void* const without_bias[] = {weight.data(), input.data(), output.data()};
-      return primitive.execute(workspace, bias != nullptr ? with_bias : without_bias);
+      primitive.execute(workspace, bias != nullptr ? with_bias : without_bias);
+      return finish(shape, output, function);
     }
   }
   dispatch(input.dtype, function,

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "activation.hpp"
 #include "copy.hpp"
 #include "matmul.hpp"
 #include "onednn.hpp"
@@ -322,13 +323,13 @@ void PackedLinear::run_rows(Workspace& workspace, void* input, std::int64_t inpu
   void* const with_bias[] = {packed_, input, bias_.get(), output};
   void* const without_bias[] = {packed_, input, output};
   primitive.execute(workspace, bias_ != nullptr ? with_bias : without_bias);
+  finish_activation(output, dtype_, rows, out_features_, output_stride, activation_, alpha_);
 }
 
 void PackedLinear::run_row(const float* input, float* output) const {
   const auto* bias = reinterpret_cast<const float*>(bias_.get());
   row_product(input, reinterpret_cast<const float*>(packed_), in_features_, out_features_, bias, accumulate_, output);
-  if (activation_ == Activation::kNone) return;
-  for (std::int64_t i = 0; i < out_features_; ++i) output[i] = apply_activation(output[i], activation_, alpha_);
+  activate(output, out_features_, activation_, alpha_);
 }
 
 namespace {

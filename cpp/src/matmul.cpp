@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "activation.hpp"
 #include "copy.hpp"
 #include "onednn.hpp"
 #include "workspace.hpp"

@@ -2,7 +2,6 @@
 
 #include <omp.h>
 
-#include <cmath>
 #include <cstring>
 #include <list>
 #include <mutex>
@@ -28,65 +27,6 @@ bool onednn_dtype(ScalarType dtype, dnnl::memory::data_type* out) noexcept {
     default:
       return false;
   }
-}
-
-void append_activation(dnnl::post_ops* post_ops, Activation activation, double alpha) {
-  using dnnl::algorithm;
-  switch (activation) {
-    case Activation::kNone:
-      return;
-    case Activation::kRelu:
-      return post_ops->append_eltwise(algorithm::eltwise_relu, 0.0F, 0.0F);
-    case Activation::kGelu:
-      return post_ops->append_eltwise(algorithm::eltwise_gelu_erf, 0.0F, 0.0F);
-    case Activation::kGeluTanh:
-      return post_ops->append_eltwise(algorithm::eltwise_gelu_tanh, 0.0F, 0.0F);
-    case Activation::kSilu:
-      return post_ops->append_eltwise(algorithm::eltwise_swish, 1.0F, 0.0F);
-    case Activation::kTanh:
-      return post_ops->append_eltwise(algorithm::eltwise_tanh, 0.0F, 0.0F);
-    case Activation::kSigmoid:
-      return post_ops->append_eltwise(algorithm::eltwise_logistic, 0.0F, 0.0F);
-    case Activation::kHardswish:
-      return post_ops->append_eltwise(algorithm::eltwise_hardswish, 1.0F / 6.0F, 0.5F);
-    case Activation::kLeakyRelu:
-      return post_ops->append_eltwise(algorithm::eltwise_relu, static_cast<float>(alpha), 0.0F);
-  }
-}
-
-namespace {
-template <typename T>
-T activate(T x, Activation activation, double alpha) noexcept {
-  switch (activation) {
-    case Activation::kNone:
-      return x;
-    case Activation::kRelu:
-      return x < T(0) ? T(0) : x;
-    case Activation::kGelu:
-      return x * T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440)));
-    case Activation::kGeluTanh:
-      return x * T(0.5) * (T(1) + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
-    case Activation::kSilu:
-      return x / (T(1) + std::exp(-x));
-    case Activation::kTanh:
-      return std::tanh(x);
-    case Activation::kSigmoid:
-      return T(1) / (T(1) + std::exp(-x));
-    case Activation::kHardswish:
-      return x * std::fmin(std::fmax(x + T(3), T(0)), T(6)) / T(6);
-    case Activation::kLeakyRelu:
-      return x < T(0) ? x * static_cast<T>(alpha) : x;
-  }
-  return x;
-}
-}  // namespace
-
-double apply_activation(double value, Activation activation, double alpha) noexcept {
-  return activate(value, activation, alpha);
-}
-
-float apply_activation(float value, Activation activation, double alpha) noexcept {
-  return activate(value, activation, alpha);
 }
 
 std::int64_t layout_id(const dnnl::memory::desc& layout) {

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "aotbuild/detail/spec.h"
 #include "dtype.hpp"
 #include "workspace.hpp"
 
@@ -21,12 +20,6 @@ const dnnl::engine& cpu_engine();
 
 // False for element types that oneDNN has no name for.
 bool onednn_dtype(ScalarType dtype, dnnl::memory::data_type* out) noexcept;
-
-// Adds `activation` as the last step of a primitive.
-void append_activation(dnnl::post_ops* post_ops, Activation activation, double alpha);
-// The same in plain C++, for kernels without a oneDNN implementation.
-double apply_activation(double value, Activation activation, double alpha) noexcept;
-float apply_activation(float value, Activation activation, double alpha) noexcept;
 
 // A number for a memory layout, the same for equal layouts for the life of the process.
 std::int64_t layout_id(const dnnl::memory::desc& layout);

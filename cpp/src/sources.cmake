@@ -1,4 +1,5 @@
 set(AOTBUILD_RUNTIME_SOURCES
+    activation.cpp
     aligned_memory.cpp
     arena.cpp
     arithmetic.cpp

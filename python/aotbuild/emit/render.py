@@ -64,7 +64,6 @@ _ACTIVATIONS = {
     "gelu_tanh": "kGeluTanh",
     "silu": "kSilu",
     "tanh": "kTanh",
-    "sigmoid": "kSigmoid",
     "hardswish": "kHardswish",
     "leaky_relu": "kLeakyRelu",
 }

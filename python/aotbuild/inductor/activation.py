@@ -34,7 +34,6 @@ def recognise(node: Node) -> Activation | None:
         aten.relu.default: "relu",
         aten.silu.default: "silu",
         aten.tanh.default: "tanh",
-        aten.sigmoid.default: "sigmoid",
         aten.hardswish.default: "hardswish",
     }
     name = names.get(node.target)

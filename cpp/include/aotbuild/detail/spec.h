@@ -42,7 +42,7 @@ struct PackedMatrix {
   std::int64_t columns;
 };
 
-enum class Activation : int { kNone = 0, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid, kHardswish, kLeakyRelu };
+enum class Activation : int { kNone = 0, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kHardswish, kLeakyRelu };
 
 // One linear layer over constant weights, packed when the weights are loaded.
 // y[M, N] = activation(x[M, K] @ concat(weights).T + concat(biases)); weights are [N_i, K], row-major.
