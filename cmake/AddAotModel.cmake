@@ -24,7 +24,7 @@ What is captured:
 | keyword | default | meaning | refused |
 |---|---|---|---|
 | `MODEL` | required | a Python file and the callable in it that returns the model (relative to the current source folder), an importable module and callable, or a file that `torch.export.save` wrote. What it imports of the project is tracked, and the `data_files` that it names. A file that the build itself makes has to be in `DEPENDS` | missing; of another form; a file that does not exist and that `DEPENDS` does not name; a folder |
-| `METHODS name ...` | none: the module itself | the methods of the module that are compiled, each exported once, into one library over one set of weights. They share the buffers that they write, such as a decoder's cache; see [Methods and state](methods.md). The model file gives an example of each: `aotbuild.Model(module, methods={"prefill": aotbuild.Method(...)})` | no name of a method; one twice; with a `.pt2` file; a method that the model file or the module lacks, or whose name every model has for something else (while building) |
+| `METHODS name ...` | none: the module itself | the methods of the module that are compiled, each exported once, into one library over one set of weights. They share the buffers that they write, such as a decoder's cache; see [Methods and state](methods.md). The model file gives an example of each: `aotbuild.Model(module, methods={"prefill": aotbuild.Method(...)})` | no name of a method; one twice; with a `.pt2` file; a method that the model file or the module lacks (while building) |
 | `DYNAMIC_SHAPES input:dim=min..max ...` | what the model file says | sizes that may vary, with their range, of which the maximum may be left out, as in `ids:1=1..`; with `METHODS` each entry begins with the method, as in `prefill.ids:1=1..512` | another form; a minimum that is not below the maximum; the same size twice; with a `.pt2` file; together with `dynamic_shapes` of the model file (while building) |
 | `PARAMS key=value ...` | none | keyword arguments of the callable; see [Values](#values) | an entry that is not `key=value`; the same key twice; with a `.pt2` file |
 
@@ -34,9 +34,9 @@ The library and its C++ surface:
 |---|---|---|---|
 | `STATIC`, `SHARED`, `OBJECT` | `SHARED` if `BUILD_SHARED_LIBS`, else `STATIC` | the kind of library | more than one |
 | `NAMESPACE a::b` | none | C++ namespace of the class | no C++ name |
-| `CLASS_NAME Name` | the target in CamelCase | name of the class | no C++ identifier, as with `::` in it |
+| `CLASS_NAME Name` | the target in CamelCase, as a [name](c-abi.md#names) that C++ allows | name of the class | no C++ identifier, as with `::` in it; a keyword; what the class has inside |
 | `HEADER path/x.hpp` | `<target>.hpp` | what the program includes | an absolute path; `.` or `..` in it; another ending than `.h`, `.hh`, `.hpp`, `.hxx`; `<target>.h`, the C header |
-| `SYMBOL_PREFIX prefix` | the target as a C identifier | prefix of the C functions | no C identifier |
+| `SYMBOL_PREFIX prefix` | the target as a C identifier; after `model_` where the C library or aotbuild has such functions, as for `timer` | prefix of the C functions | no C identifier |
 
 What it runs on:
 

@@ -200,11 +200,12 @@ function(_aotbuild_check_generate target prefix)
   set(problems "${problems}" PARENT_SCOPE)
 endfunction()
 
-# METHODS: names that C++, C and Python can have, each once. Problems go to the caller.
+# METHODS: names that Python can have, each once. Problems go to the caller.
 function(_aotbuild_check_methods prefix)
   set(seen "")
   foreach(method IN LISTS ${prefix}_METHODS)
-    if(NOT method MATCHES "^[A-Za-z][A-Za-z0-9_]*$")
+    string(REGEX REPLACE "[^ -~]" "a" ascii "${method}")  # letters of other scripts are Python's to judge
+    if(NOT ascii MATCHES "^[A-Za-z_][A-Za-z0-9_]*$")
       _aotbuild_problem("METHODS \"${method}\" is no name of a method; write letters, digits and underscores")
     elseif(method IN_LIST seen)
       _aotbuild_problem("METHODS names \"${method}\" more than once; keep one of them")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import symbol
 
 _CPP_SUFFIXES = (".cpp", ".cc", ".cxx", ".c++")
 C_SUFFIX = ".c"
@@ -32,8 +33,7 @@ class CustomKernel:
 
     def linked_name(self, target: str) -> str:
         """The function's name in a model's library: each has a copy of its own, so that programs may hold several."""
-        prefix = "".join(c if c.isalnum() else "_" for c in target)
-        return f"{prefix}_{self.function}" if self.sources else self.function
+        return f"aotbuild_{symbol(target)}_kernel_{self.function}" if self.sources else self.function
 
     def linked_declaration(self, target: str) -> str:
         return re.sub(rf"\b{self.function}\b", self.linked_name(target), self.declaration, count=1)

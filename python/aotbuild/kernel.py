@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aotbuild import cache, emit
 from aotbuild.emit import launcher as emit_launcher
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import symbol
 from aotbuild.launcher import CompiledLauncher, LauncherVariant
 from aotbuild.pipeline import Progress, tuning_summary
 from aotbuild.program import EmitOptions
@@ -121,7 +122,6 @@ def _variants(
     from aotbuild.inductor.cuda.kernels import compile_kernels
     from aotbuild.inductor.cuda.lowering import image_kind, kernel_table
 
-    name = "".join(c if c.isalnum() else "_" for c in target)
     variants: list[LauncherVariant] = []
     tuning: list[KernelTuning] = []
     for gpu in gpus:
@@ -132,7 +132,7 @@ def _variants(
         variants.append(
             LauncherVariant(
                 gpu.name,
-                f"aotbuild_{name}_{gpu.name}",
+                f"aotbuild_{symbol(target)}_{gpu.name}",
                 gpu.architecture.capability,
                 image_kind(gpu),
                 images,

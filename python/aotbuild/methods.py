@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from aotbuild.identifiers import distinct
 from aotbuild.program import (
     BatchNorm,
     Convolution,
@@ -20,6 +21,7 @@ from aotbuild.program import (
     Signature,
     Variant,
     Weight,
+    weight_names,
 )
 
 Layer = TypeVar("Layer")
@@ -103,8 +105,13 @@ def _add_weight(weights: list[Weight], weight: Weight, method: str) -> int:
             if known.required:
                 weights[index] = replace(known, aliases=tuple(name for name in aliases if name != known.name))
             return index
-    if any(weight.name == known.name for known in weights):  # constants are named by each lowering
-        weight = replace(weight, name=f"{method}.{weight.name}")
+    # Constants are named by each lowering, and give way.
+    taken = weight_names(weights)
+    if weight.name in taken and not weight.required:
+        weight = replace(weight, name=distinct(f"{method}.{weight.name}", taken))
+    for index, known in enumerate(weights):
+        if known.name == weight.name:
+            weights[index] = replace(known, name=distinct(f"{known.name}_", taken))
     weights.append(weight)
     return len(weights) - 1
 

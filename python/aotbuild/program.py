@@ -5,6 +5,7 @@ Nothing here imports torch, so that emission and its tests need neither torch no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,8 +61,9 @@ class Dim:
 class TensorSpec:
     """One input or output tensor.
 
-    ``path``: C++ identifiers from the outermost field inwards: ("hidden", "last") is the field ``last`` of the nested
-    structure ``hidden``; elements of a tuple or list have the index in the identifier ("hidden_0").
+    ``path``: identifiers from the outermost field inwards: ("hidden", "last") is the field ``last`` of the nested
+    structure ``hidden``; elements of a tuple or list have the index in the identifier ("hidden_0"). No two tensors
+    among inputs, or among outputs, have the same. C++ has other names for some (``identifiers.cpp_identifier``).
     ``strides``: required strides in elements, -1 for one that may vary; None means contiguous (row-major).
     ``written``: an input that the call writes to.
     """
@@ -123,6 +125,11 @@ class Weight:
     aliases: tuple[str, ...] = ()
     mutated: bool = False
     required: bool = True
+
+
+def weight_names(weights: Iterable[Weight]) -> set[str]:
+    """All names by which a weight can be given."""
+    return {name for weight in weights for name in (weight.name, *weight.aliases)}
 
 
 @dataclass(frozen=True)

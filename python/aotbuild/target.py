@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import ascii_identifier
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class CpuIsa:
 
     @property
     def identifier(self) -> str:
-        return self.name.replace("-", "_").replace(".", "_")
+        return ascii_identifier(self.name)
 
 
 CPU_ISAS: dict[str, CpuIsa] = {

@@ -86,6 +86,7 @@ TARGETS = [
     Target("weights_external", "tied_weights", weights="EXTERNAL", test=True),
     Target("external_constants", "constants", weights="EXTERNAL"),
     Target("from_pt2", "exported.pt2"),
+    Target("hostile_names", "hostile_names", test=True),
     Target("generator", "generator", methods=("prefill", "decode"), test=True),
     Target("recorder", "recorder", methods=("begin", "append", "read"), test=True),
     Target("recorder_in_file", "recorder", weights="FILE", methods=("append", "read"), kind="STATIC", test=True),

@@ -424,6 +424,12 @@ def generator() -> Model:
     return model
 
 
+def hostile_names() -> Model:
+    """Its generated test is run. Not in MODELS either."""
+    model: Model = runpy.run_path(str(Path(__file__).with_name("hostile_names.py")))["build"]()
+    return model
+
+
 @model
 def condition() -> Model:
     def f(_: Any, x: Tensor) -> Any:

@@ -73,12 +73,12 @@ def test_an_operator_without_a_kernel_is_refused_with_its_lines_and_every_choice
 def test_the_generated_code_calls_the_registered_function(operator: Any, source: Path) -> None:
     aotbuild.register_kernel(operator, DECLARATION, [source])
     result = lowered(Halving(), torch.ones(3))
-    assert result.custom_functions == ("net_halve",)
+    assert result.custom_functions == ("aotbuild_net_kernel_halve",)
     (variant,) = result.variants
-    assert f'extern "C" {DECLARATION.replace("halve(", "net_halve(")};' in variant.run_source
-    assert variant.run_source.count("AOTI_TORCH_ERROR_CODE_CHECK(net_halve(") == 2
+    assert f'extern "C" {DECLARATION.replace("halve(", "aotbuild_net_kernel_halve(")};' in variant.run_source
+    assert variant.run_source.count("AOTI_TORCH_ERROR_CODE_CHECK(aotbuild_net_kernel_halve(") == 2
     files = custom_kernels.source_files(result.custom_functions, source.parent, 2, False, "net")
-    assert files[0] == '#define halve net_halve\n#include "halve.cpp"\n'
+    assert files[0] == '#define halve aotbuild_net_kernel_halve\n#include "halve.cpp"\n'
     assert all("#include" not in text for text in files[1:])
 
 
@@ -88,7 +88,7 @@ def test_a_kernel_replaces_what_pytorch_would_generate(source: Path) -> None:
         "aten::sinc", "AOTITorchError my_sinc(AtenTensorHandle self, AtenTensorHandle* result)", [source]
     )
     (variant,) = lowered(_Sinc(), torch.ones(3)).variants
-    assert "net_my_sinc(" in variant.run_source
+    assert "aotbuild_net_kernel_my_sinc(" in variant.run_source
 
 
 class _Sinc(nn.Module):
@@ -160,8 +160,10 @@ def test_a_c_source_needs_a_project_with_c(tmp_path: Path) -> None:
     path.write_text("")
     aotbuild.register_kernel(halve, DECLARATION, [path])
     with pytest.raises(AotbuildError, match=r"add C to the languages of project\(\)"):
-        custom_kernels.source_files(["net_halve"], tmp_path, 1, False, "net")
-    assert '#include "halve.c"' in custom_kernels.source_files(["net_halve"], tmp_path, 1, True, "net")[-1]
+        custom_kernels.source_files(["aotbuild_net_kernel_halve"], tmp_path, 1, False, "net")
+    assert (
+        '#include "halve.c"' in custom_kernels.source_files(["aotbuild_net_kernel_halve"], tmp_path, 1, True, "net")[-1]
+    )
 
 
 @pytest.mark.quick
@@ -171,4 +173,4 @@ def test_a_source_of_an_installed_package_is_refused() -> None:
         "unit_kernels::halve", "halve", DECLARATION, (installed,), ""
     )
     with pytest.raises(AotbuildError, match="is part of an installed package"):
-        custom_kernels.source_files(["net_halve"], Path.cwd(), 1, False, "net")
+        custom_kernels.source_files(["aotbuild_net_kernel_halve"], Path.cwd(), 1, False, "net")

@@ -60,7 +60,6 @@ def test_methods_are_captured_with_the_state_that_any_of_them_writes() -> None:
             "METHODS: the model file gives an example for one call only; return aotbuild.Model(",
         ),
         (source(), ["addd"], "METHODS addd: the methods of the model file are add, get, run"),
-        (source(), ["run"], "METHODS run: every model has that name for something else; rename the method"),
         (source(methods={"sub": Method()}), ["sub"], "METHODS sub: the module, a Counter, has no such method"),
         (source(example_inputs=(torch.ones(2),)), ["add"], "gives example inputs of the model and methods"),
         (Source(None, None, ()), ["add"], "METHODS: a .pt2 file holds one function"),

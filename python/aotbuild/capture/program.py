@@ -44,17 +44,6 @@ class Captured:
     notes: tuple[str, ...] = ()  # what the user should know of the golden cases
 
 
-# What the C++ class, the C ABI and the Python object of a model have beside its methods.
-_TAKEN_METHOD_NAMES = frozenset(
-    (
-        *("api", "capture_graph", "create", "describe", "destroy", "destroy_result", "last_error", "load_weights"),
-        *("manual_seed", "new_session", "run", "run_method", "run_on_stream", "set_weights", "statistics"),
-        *("synchronize", "info", "input_metadata", "manifest", "methods", "name", "output_metadata", "signature"),
-        *("untyped", "weight_count", "weights"),
-    )
-)
-
-
 def capture(
     source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model", *, extremes: bool = True
 ) -> Captured:
@@ -182,8 +171,6 @@ def _model_with_methods(source: Source, names: Sequence[str]) -> Model:
     for name in names:
         if name not in model.methods:
             raise AotbuildError(f"METHODS {name}: the methods of the model file are {has}")
-        if name in _TAKEN_METHOD_NAMES or name.startswith(("_", "try_")) or not name.isidentifier():
-            raise AotbuildError(f"METHODS {name}: every model has that name for something else; rename the method")
         if not isinstance(model.module, torch.nn.Module) or not callable(getattr(model.module, name, None)):
             raise AotbuildError(f"METHODS {name}: the module, a {type(model.module).__name__}, has no such method")
     return model

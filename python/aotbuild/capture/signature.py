@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import keyword
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +26,7 @@ from aotbuild.capture.call import NodeClass, describe_call
 from aotbuild.capture.labels import child_keys
 from aotbuild.capture.writes import written_inputs
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import identifier, unique_names
 from aotbuild.program import DTYPE_SIZES, DTYPES_OF_TORCH, Dim, Signature, TensorSpec
 
 # Numbers among the outputs are 0-dimensional tensors of these types.
@@ -41,40 +40,46 @@ _SYMBOLIC: dict[type, type] = {SymIntArgument: int, SymFloatArgument: float, Sym
 UNBOUNDED = 2**31 - 1
 
 
-def identifier(text: str) -> str:
-    """``text`` as a C++ (and Python) identifier."""
-    name = re.sub(r"\W", "_", text)
-    if not name or name[0].isdigit():
-        name = "_" + name
-    return name + "_" if keyword.iskeyword(name) else name
+@dataclasses.dataclass
+class _Level:
+    """The fields of one structure: wanted names, each with the tree below it, and whether the model has that name."""
 
+    entries: list[tuple[str, pytree.TreeSpec, bool]] = dataclasses.field(default_factory=list)
 
-def _paths(spec: pytree.TreeSpec, prefix: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """C++ field paths of the leaves of a pytree: named fields nest, indices go into the name."""
-    if spec.is_leaf():
-        return [prefix]
-    children = spec.children()
-    kind = spec.type
-    if kind in (list, tuple):
-        if not prefix:
-            raise AssertionError("the caller names the elements of the outermost tuple")
-        names = [(*prefix[:-1], f"{prefix[-1]}_{index}") for index in range(len(children))]
-    else:
-        names = [(*prefix, identifier(str(key))) for key in child_keys(spec)]
-    return [path for child, name in zip(children, names) for path in _paths(child, name)]
+    def add(self, name: str, spec: pytree.TreeSpec, is_given: bool = True) -> None:
+        """Elements of a tuple or list become fields of the structure that holds it, with their index in the name."""
+        if not spec.is_leaf() and spec.type in (list, tuple):
+            for index, child in enumerate(spec.children()):
+                self.add(f"{name}_{index}", child, False)
+        else:
+            self.entries.append((name, spec, is_given))
+
+    def paths(self) -> list[tuple[str, ...]]:
+        """Paths of the leaves, all different: where two fields want one name, the model's is the one without ending."""
+        found: list[tuple[str, ...]] = []
+        order = sorted(range(len(self.entries)), key=lambda index: not self.entries[index][2])
+        names = dict(zip(order, unique_names([self.entries[index][0] for index in order], rule=identifier)))
+        for index, (_, spec, _) in enumerate(self.entries):
+            name = names[index]
+            if spec.is_leaf():
+                found.append((name,))
+                continue
+            below = _Level()
+            for key, child in zip(child_keys(spec), spec.children()):
+                below.add(str(key), child)
+            found += [(name, *path) for path in below.paths()]
+        return found
 
 
 def _input_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
     in_spec = program.call_spec.in_spec
     assert in_spec is not None
     args_spec, kwargs_spec = in_spec.children()
-    names = _argument_names(program, len(args_spec.children()))
-    paths: list[tuple[str, ...]] = []
-    for child, name in zip(args_spec.children(), names):
-        paths += _paths(child, (identifier(name),))
-    for child, name in zip(kwargs_spec.children(), kwargs_spec.context):
-        paths += _paths(child, (identifier(name),))
-    return paths
+    names = [*_argument_names(program, len(args_spec.children())), *map(str, kwargs_spec.context)]
+    level = _Level()
+    for name, child in zip(names, [*args_spec.children(), *kwargs_spec.children()], strict=True):
+        level.add(name, child)
+    return level.paths()
 
 
 def _argument_names(program: ExportedProgram, count: int) -> list[str]:
@@ -87,15 +92,15 @@ def _argument_names(program: ExportedProgram, count: int) -> list[str]:
 def _output_paths(program: ExportedProgram) -> list[tuple[str, ...]]:
     out_spec = program.call_spec.out_spec
     assert out_spec is not None
-    if out_spec.is_leaf():
-        return [("output",)]
-    if out_spec.type in (list, tuple):
-        paths: list[tuple[str, ...]] = []
-        single = len(out_spec.children()) == 1
-        for index, child in enumerate(out_spec.children()):
-            paths += _paths(child, ("output" if single else f"output_{index}",))
-        return paths
-    return _paths(out_spec, ())
+    level = _Level()
+    if out_spec.is_leaf() or (out_spec.type in (list, tuple) and len(out_spec.children()) == 1):
+        level.add("output", out_spec if out_spec.is_leaf() else out_spec.children()[0])
+    elif out_spec.type in (list, tuple):
+        level.add("output", out_spec)
+    else:
+        for key, child in zip(child_keys(out_spec), out_spec.children()):
+            level.add(str(key), child)
+    return level.paths()
 
 
 def describe(

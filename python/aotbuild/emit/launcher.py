@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from aotbuild.emit.names import TargetNames, identifier, unique
+from aotbuild.emit.names import TargetNames
 from aotbuild.emit.render import ENVIRONMENT, WIDTH
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import ascii_identifier, cpp_identifier, include_guard, unique_names
 from aotbuild.launcher import CompiledLauncher, LauncherVariant, Parameter
 from aotbuild.program import EmitOptions
 
@@ -21,6 +22,10 @@ _C_TYPES = {
     **{f"u{bits}": f"uint{bits}_t" for bits in (8, 16, 32, 64)},
 }
 _ELEMENTS = {"fp16": "aotbuild::float16", "bf16": "aotbuild::bfloat16", "fp8e4nv": "uint8_t", "fp8e5": "uint8_t"}
+
+
+# Macros of C's complex.h, and what the functions that parameters are given to have beside them.
+_TAKEN = ("I", "complex", "imaginary", "Arguments", "kernel", "stream", "arguments", "scratch", "blocks")
 
 
 def render(kernel: CompiledLauncher, options: EmitOptions) -> dict[str, bytes]:
@@ -71,12 +76,9 @@ def render(kernel: CompiledLauncher, options: EmitOptions) -> dict[str, bytes]:
 
 
 def _fields(parameters: Sequence[Parameter]) -> dict[str, str]:
-    """Names of the parameters in C++, which has other keywords than Python, and uses some names itself."""
-    taken = ["kernel", "stream", "arguments", "scratch", "blocks"]
-    fields: dict[str, str] = {}
-    for parameter in parameters:
-        fields[parameter.name] = unique(parameter.name, [*taken, *fields.values()])
-    return fields
+    """Names of the parameters in C++ and C, which have other keywords than Python, and what uses some names itself."""
+    names = [parameter.name for parameter in parameters]
+    return dict(zip(names, unique_names(names, _TAKEN), strict=True))
 
 
 def _c_type(parameter: Parameter) -> str:
@@ -108,7 +110,7 @@ def _grid(kernel: CompiledLauncher, variant: LauncherVariant) -> dict[str, Any]:
         if parameter.name in used
     ]
     constants = sorted(used - set(fields))
-    variables = {**fields, **{name: unique(name, ["arguments", "blocks", *fields.values()]) for name in constants}}
+    variables = {**fields, **{name: cpp_identifier(name, [*_TAKEN, *fields.values()]) for name in constants}}
     return {
         "reads": reads,
         "settings": [(variables[name], int(variant.constants[name])) for name in constants],
@@ -155,7 +157,8 @@ _ENVIRONMENT.filters = {
     **ENVIRONMENT.filters,
     "c_type": _c_type,
     "field_type": _field_type,
-    "identifier": identifier,
+    "identifier": ascii_identifier,
+    "guard": include_guard,
     "wrap_call": _wrap_call,
 }
 

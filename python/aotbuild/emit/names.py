@@ -1,46 +1,54 @@
-"""Names in generated C and C++: identifiers, escaping, and the structures of a signature's nested paths."""
+"""Names of what is generated for a target: class, functions and files, and the structures of a signature's paths."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import (
+    ascii_identifier,
+    camel_case,
+    cpp_identifier,
+    distinct,
+    is_ascii_identifier,
+    is_reserved,
+    unique_names,
+)
 from aotbuild.program import EmitOptions, TensorSpec
 
-# C++17's keywords and alternative tokens, C++20's keywords, and the macros of <cstddef> and <cerrno> that models use
-# as names.
-_RESERVED_WORDS = """
-alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
-co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
-double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable
-namespace new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast
-requires return short signed sizeof static static_assert static_cast struct switch template this thread_local throw
-true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
-NULL errno assert EOF
-"""
-_RESERVED = frozenset(_RESERVED_WORDS.split())
-
-
-def identifier(text: str) -> str:
-    """``text`` as a C identifier: other characters become underscores, a leading digit gets one before it."""
-    name = re.sub(r"[^0-9A-Za-z_]", "_", text)
-    return f"_{name}" if not name or name[0].isdigit() else name
-
-
-def camel_case(text: str) -> str:
-    """``sentence_encoder`` as ``SentenceEncoder``."""
-    words = [word for word in re.split(r"[^0-9A-Za-z]+", text) if word]
-    return identifier("".join(word[0].upper() + word[1:] for word in words))
-
-
-def unique(name: str, taken: Iterable[str]) -> str:
-    """``name``, with underscores appended until it is no C++ keyword and not in ``taken``."""
-    used = frozenset(taken)
-    while name in _RESERVED or name in used:
-        name += "_"
-    return name
+_STRUCTURES = ("Inputs", "Outputs", "DeviceOutputs", "OutputViews")
+# What the class, and with a prefix the C library, of every model has beside its methods.
+_MEMBERS = frozenset(
+    (
+        *("api", "capture_graph", "create", "describe", "destroy", "destroy_result", "info", "last_error"),
+        *("load_weights", "manual_seed", "model_", "new_session", "set_weights", "statistics", "synchronize"),
+        *("untyped", "weight_count", "weights", "aotbuild_model_info", "aotbuild_statistics", "try_capture_graph"),
+        *("try_create", "try_load_weights", "try_manual_seed", "try_new_session", "try_set_weights", "try_statistics"),
+    )
+)
+# With these behind a method's name, or try_ before it, the class or the C library has more functions.
+_METHOD_AFFIXES = (
+    *(("", suffix) for suffix in ("_on_device", "_on_stream", "_capture_graph", "_input_metadata", "_output_metadata")),
+    *(("try_", suffix) for suffix in ("", "_on_device")),
+)
+# Attributes of the Python object of a model.
+_PYTHON_MEMBERS = frozenset(
+    ("load_weights", "manifest", "manual_seed", "methods", "name", "new_session", "signature", "statistics")
+)
+# Types of the C library in the global namespace.
+_GLOBAL_TYPES = frozenset(("ACTION", "DIR", "ENTRY", "FILE", "VISIT"))
+# Prefixes with which _create, _destroy or _run is a function of the C library.
+_LIBC_PREFIXES = frozenset(
+    (
+        *("argz", "authdes", "authdes_pk", "authnone", "authunix", "clnt", "clntraw", "clnttcp", "clntudp", "clntunix"),
+        *("cnd", "epoll", "memfd", "mtx", "posix_spawn_file_actions", "posix_spawnattr", "pthread", "pthread_attr"),
+        *("pthread_barrier", "pthread_barrierattr", "pthread_cond", "pthread_condattr", "pthread_key", "pthread_mutex"),
+        *("pthread_mutexattr", "pthread_rwlock", "pthread_rwlockattr", "pthread_spin", "sem", "svc", "svcfd", "svcraw"),
+        *("svctcp", "svcudp", "svcunix", "svcunixfd", "thrd", "timer", "timerfd", "tss", "xdrmem", "xdrrec"),
+        "xdrstdio",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -72,30 +80,27 @@ class Struct:
 def struct_of(type_name: str, specs: Iterable[TensorSpec], taken: Iterable[str] = ()) -> Struct:
     """The structure whose fields are ``specs`` by their paths. No field has a name in ``taken``."""
     root = Struct(type_name, "")
-    _fill(root, [(spec.path, index, spec) for index, spec in enumerate(specs)], "", frozenset((type_name, *taken)))
+    _fill(root, [(spec.path, index, spec) for index, spec in enumerate(specs)], "", {type_name, *taken})
     return root
 
 
-def _fill(
-    struct: Struct, entries: list[tuple[tuple[str, ...], int, TensorSpec]], prefix: str, taken: frozenset[str]
-) -> None:
+def _fill(struct: Struct, entries: list[tuple[tuple[str, ...], int, TensorSpec]], prefix: str, used: set[str]) -> None:
     groups: dict[str, list[tuple[tuple[str, ...], int, TensorSpec]]] = {}
     for path, index, spec in entries:
         groups.setdefault(path[0], []).append((path[1:], index, spec))
-    used = set(taken)
-    for key, members in groups.items():
-        name = unique(identifier(key), used)
-        used.add(name)
+    names = unique_names(groups, used)
+    used.update(names)
+    for name, (key, members) in zip(names, groups.items(), strict=True):
         if members[0][0] == () and len(members) == 1:
             _, index, spec = members[0]
             struct.fields.append(Leaf(name, spec, index, prefix + name))
             continue
         if any(path == () for path, _, _ in members):
             raise AotbuildError(f"the signature has several tensors named {members[0][2].name!r}")
-        type_name = unique(camel_case(key), used)
+        type_name = cpp_identifier(camel_case(key), used)
         used.add(type_name)
         nested = Struct(type_name, name)
-        _fill(nested, members, f"{prefix}{name}.", frozenset((type_name,)))
+        _fill(nested, members, f"{prefix}{name}.", {type_name})
         struct.fields.append(nested)
 
 
@@ -119,30 +124,30 @@ class TargetNames:
         """Names for ``options``.
 
         Raises:
-            AotbuildError: for a namespace, class name or symbol prefix that is no C++ name.
+            AotbuildError: for a namespace, class name or symbol prefix that is no C++ name, or that is taken.
         """
+        taken = {*_STRUCTURES, *_MEMBERS, *(() if options.namespace else _GLOBAL_TYPES)}
         names = TargetNames(
             target=options.target,
             namespace=options.namespace,
-            class_name=options.class_name or unique(camel_case(options.target), ()),
+            class_name=options.class_name or cpp_identifier(camel_case(options.target), taken),
             header=options.header or f"{options.target}.hpp",
-            prefix=options.symbol_prefix or unique(identifier(options.target), ()),
+            prefix=options.symbol_prefix or _prefix(options.target),
             weights_file=options.weights_file or f"{options.target}.safetensors",
         )
         parts = [("NAMESPACE", part, names.namespace) for part in names.namespace.split("::") if names.namespace]
-        for keyword, part, whole in [
-            *parts,
-            ("CLASS_NAME", names.class_name, names.class_name),
-            ("SYMBOL_PREFIX", names.prefix, names.prefix),
-        ]:
-            if not re.fullmatch(r"[A-Za-z_][0-9A-Za-z_]*", part) or part in _RESERVED:
+        for keyword, part, whole in [*parts, ("CLASS_NAME", names.class_name, names.class_name)]:
+            _check_name(names.target, keyword, part, whole)
+            if is_reserved(part):
                 raise AotbuildError(
-                    f"target {options.target!r}: {keyword} {whole!r} is not a C++ name: {part!r} "
-                    "has to be letters, digits and underscores, not begin with a digit, and be no keyword"
+                    f"target {names.target!r}: {keyword} {whole!r} is not a C++ name: {part!r} is a keyword, a macro "
+                    "of the standard library, or a namespace that generated code refers to; choose another"
                 )
-        if names.class_name in ("Inputs", "Outputs", "DeviceOutputs", "OutputViews"):
+        _check_name(names.target, "SYMBOL_PREFIX", names.prefix, names.prefix)
+        if names.class_name in taken:
+            what = "a structure" if names.class_name in _STRUCTURES else "something else"
             raise AotbuildError(
-                f"target {options.target!r}: CLASS_NAME {names.class_name!r} is the name of a structure inside every "
+                f"target {options.target!r}: CLASS_NAME {names.class_name!r} is the name of {what} inside every "
                 "model class; choose another"
             )
         if names.header == f"{options.target}.h":
@@ -151,3 +156,55 @@ class TargetNames:
                 f"choose another name, such as {options.target}.hpp"
             )
         return names
+
+
+def _check_name(target: str, keyword: str, part: str, whole: str) -> None:
+    if not is_ascii_identifier(part):
+        raise AotbuildError(
+            f"target {target!r}: {keyword} {whole!r} is not a C++ name: {part!r} "
+            "has to be letters, digits and underscores, and not begin with a digit"
+        )
+
+
+def _prefix(target: str) -> str:
+    """The target as a C identifier; after model_ where its functions would be those of the C library or of aotbuild."""
+    name = ascii_identifier(target)
+    is_taken = name in _LIBC_PREFIXES or name == "aotbuild" or name.startswith("aotbuild_")
+    return f"model_{name}" if is_taken else name
+
+
+@dataclass(frozen=True)
+class MethodNames:
+    """What one method is called.
+
+    ``function``: in C++, and behind the prefix in C. ``python``: by the C ABI, and so in Python. ``camel``: what its
+    structures begin with; empty where the model has no methods.
+    """
+
+    function: str
+    python: str
+    camel: str
+
+
+def method_names(methods: Sequence[str], names: TargetNames) -> list[MethodNames]:
+    """The names of a model's methods, by those that they have in Python."""
+    others = {f"{prefix}{method}{suffix}" for method in methods for prefix, suffix in _METHOD_AFFIXES}
+    taken = {*_MEMBERS, *others, names.class_name, f"{names.prefix}_api", f"{names.prefix}_describe"}
+    functions = unique_names(methods, taken)
+    pythons = unique_names(methods, _PYTHON_MEMBERS, distinct)
+    used = {*functions, *_STRUCTURES, names.class_name}
+    result = []
+    for method, function, python in zip(methods, functions, pythons, strict=True):
+        camel = _structure_prefix(camel_case(method), used)
+        used.update(camel + structure for structure in _STRUCTURES)
+        result.append(MethodNames(function, python, camel))
+    return result
+
+
+def _structure_prefix(camel: str, used: set[str]) -> str:
+    number = 1
+    prefix = camel
+    while not used.isdisjoint(prefix + structure for structure in _STRUCTURES):
+        number += 1
+        prefix = f"{camel}{number}"
+    return prefix

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 import jinja2
 
 from aotbuild.emit import golden, stub, weights
-from aotbuild.emit.names import Leaf, Struct, TargetNames, camel_case, identifier, struct_of
+from aotbuild.emit.names import Leaf, MethodNames, Struct, TargetNames, method_names, struct_of
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import ascii_identifier, camel_case, include_guard
 from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
 
 WIDTH = 120
@@ -137,7 +139,7 @@ def _templates(options: EmitOptions, names: TargetNames) -> dict[str, str]:
 
 
 def _variant_files(target: str, variant: Variant) -> dict[str, bytes]:
-    isa = identifier(variant.isa)
+    isa = ascii_identifier(variant.isa)
     files = {
         f"src/{target}_run_{isa}.cpp": variant.run_source,
         f"src/{target}_kernels_{isa}.hpp": variant.kernels_header,
@@ -166,7 +168,7 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
         "class_name": names.class_name,
         "header": names.header,
         "symbol_prefix": names.prefix,
-        **_methods_json(model),
+        **_methods_json(model, _method_names(model, names)),
         "weights": {
             "mode": options.weights,
             "file": names.weights_file if options.weights == "file" else None,
@@ -183,7 +185,7 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
 
 
-def _methods_json(model: CompiledModel) -> dict[str, Any]:
+def _methods_json(model: CompiledModel, names: Sequence[MethodNames]) -> dict[str, Any]:
     def tensors(method: Method) -> dict[str, Any]:
         inputs, outputs = method.signature.inputs, method.signature.outputs
         conditions = [condition.text for condition in method.signature.conditions]
@@ -196,7 +198,19 @@ def _methods_json(model: CompiledModel) -> dict[str, Any]:
 
     if not _has_methods(model):
         return tensors(model.methods[0])
-    return {"methods": [{"name": method.name, **tensors(method)} for method in model.methods]}
+    return {
+        "methods": [
+            {"name": name.python, "function": name.function, **tensors(method)}
+            for name, method in zip(names, model.methods, strict=True)
+        ]
+    }
+
+
+def _method_names(model: CompiledModel, names: TargetNames) -> list[MethodNames]:
+    """A model without METHODS has the one function ``run``."""
+    if not _has_methods(model):
+        return [MethodNames(model.methods[0].name, model.methods[0].name, "")]
+    return method_names([method.name for method in model.methods], names)
 
 
 def _has_methods(model: CompiledModel) -> bool:
@@ -220,6 +234,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
     four_bits = weights.four_bit_weights(model)
     shapes = sorted({weight.tensor.shape for weight in model.weights if weight.tensor.shape})
     signatures = [method.signature for method in model.methods]
+    numbers = {method.name: index for index, method in enumerate(model.methods)}
     dtypes = {spec.dtype for signature in signatures for spec in (*signature.inputs, *signature.outputs)}
     return {
         "target": options.target,
@@ -227,7 +242,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "module": options.python_module,
         "mode": options.weights,
         "weights_mode": _WEIGHTS_MODES[options.weights],
-        "methods": [_method_context(model, index) for index in range(len(model.methods))],
+        "methods": [_method_context(model, *entry) for entry in enumerate(_method_names(model, names))],
         "has_methods": _has_methods(model),
         "functions": _table(names.prefix),
         "complex": any(dtype.startswith("complex") for dtype in dtypes),
@@ -246,7 +261,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "convolutions": model.convolutions,
         "quantized": model.quantized,
         "on_gpu": _is_for_gpu(model),
-        "session": [(name, case.name) for name, case in model.session],
+        "session": [(numbers[name], case.name) for name, case in model.session],
         "rtol": model.rtol,
         "atol": model.atol,
         "has_sessions": any(weight.mutated for weight in model.weights),
@@ -268,11 +283,11 @@ def _table(prefix: str) -> list[str]:
     ]
 
 
-def _method_context(model: CompiledModel, index: int) -> dict[str, Any]:
+def _method_context(model: CompiledModel, index: int, names: MethodNames) -> dict[str, Any]:
     """One method for the templates; ``camel`` and ``constant`` begin its names where a model has several."""
     method = model.methods[index]
     has_methods = _has_methods(model)
-    camel = camel_case(method.name) if has_methods else ""
+    camel = names.camel
     inputs = struct_of(f"{camel}Inputs", method.signature.inputs)
     # Several structures have the fields of the outputs; a field may have the name of none.
     others = (f"{camel}DeviceOutputs", f"{camel}OutputViews")
@@ -280,11 +295,13 @@ def _method_context(model: CompiledModel, index: int) -> dict[str, Any]:
     numbering = method.numbering
     prefix = f"{method.name}/" if has_methods else ""
     return {
-        "name": method.name,
+        "name": names.python,
+        "function": names.function,
         "index": index if has_methods else None,
         "camel": camel,
-        "constant": f"{method.name}_" if has_methods else "",
-        "label": f"{method.name}(), " if has_methods else "",
+        "constant": f"{names.function}_" if has_methods else "",
+        "suffix": f"_{names.function}" if has_methods else "",
+        "label": f"{names.function}(), " if has_methods else "",
         "inputs": inputs,
         "outputs": outputs,
         "input_specs": method.signature.inputs,
@@ -301,8 +318,17 @@ def _method_context(model: CompiledModel, index: int) -> dict[str, Any]:
         "numbers": []
         if numbering is None
         else [(field.name.capitalize(), getattr(numbering, field.name)) for field in fields(numbering)],
-        "cases": [(prefix + case.name, _test_name(case.name)) for case in method.golden],
+        "cases": _cases(prefix, method),
     }
+
+
+def _cases(prefix: str, method: Method) -> list[tuple[str, str]]:
+    """Golden cases with the names of their tests."""
+    names: list[str] = []
+    for case in method.golden:
+        name = _test_name(case.name)
+        names.append(name if name not in names else f"{name}{len(names)}")
+    return [(prefix + case.name, name) for case, name in zip(method.golden, names, strict=True)]
 
 
 def _symbols(signature: Signature) -> list[tuple[str, int, int]]:
@@ -331,7 +357,7 @@ def _tensor_type(spec: TensorSpec, template: str, qualifier: str = "") -> str:
 
 def _test_name(case: str) -> str:
     """A GoogleTest name: those may hold no underscore."""
-    return "".join(word[:1].upper() + word[1:] for word in identifier(case).split("_"))
+    return camel_case(ascii_identifier(case))
 
 
 def _quote(text: str | None) -> str:
@@ -341,7 +367,8 @@ def _quote(text: str | None) -> str:
     escaped = "".join(
         f"\\{c}" if c in '"\\' else c if " " <= c <= "~" else "".join(f"\\{b:03o}" for b in c.encode()) for c in text
     )
-    return f'"{escaped}"'
+    without_trigraphs = re.sub(r"(?<=[?])[?]", r"\\?", escaped)
+    return f'"{without_trigraphs}"'
 
 
 def _align_comments(text: str) -> str:
@@ -403,7 +430,9 @@ ENVIRONMENT = jinja2.Environment(
 )
 ENVIRONMENT.globals |= {"ACTIVATIONS": _ACTIVATIONS}
 ENVIRONMENT.filters |= {
-    "identifier": identifier,
+    "identifier": ascii_identifier,
+    "guard": include_guard,
+    "suite": lambda target: camel_case(ascii_identifier(target)),
     "quote": _quote,
     "dim_text": _dim_text,
     "shape_text": _shape_text,

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aotbuild.identifiers import identifier
+
 _DTYPES = {"bool": "np.bool_", "bfloat16": "Any", "complex32": "Any"}  # NumPy has neither of the last two
 
 
@@ -117,7 +119,7 @@ class _Overload:
         if kind not in bases or not names:
             kind = "OrderedDict" if kind == "ordered_dict" else "dict"
             return f"{kind}[{_union(_key_type(key) for key in keys)}, {_union(parts)}]"
-        own = f"{self._prefix}{_identifier(name or 'Outputs')}"
+        own = identifier(f"{self._prefix}{name or 'Outputs'}")
         while own in (structure.name for structure in self.structures):
             own += "_"
         fields = [(key, part) for key, part in zip(keys, parts) if kind != "mapping" or not hasattr(dict, key)]
@@ -147,10 +149,6 @@ def _key_type(key: Any) -> str:
 
 def _union(parts: Iterator[str] | list[str]) -> str:
     return " | ".join(dict.fromkeys(parts)) or "Any"
-
-
-def _identifier(text: str) -> str:
-    return "".join(character if character.isalnum() else "_" for character in text)
 
 
 def _is_name(name: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx import GraphModule, Node
 
-from aotbuild import capture
+from aotbuild import capture, identifiers
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import activation, complex_numbers, decompositions
@@ -30,7 +31,7 @@ aten = torch.ops.aten
 class PreparedGraph:
     """A functional ATen graph for lowering.
 
-    Placeholders are first the weights, then the user's tensor inputs. ``weight_names`` maps a placeholder's name to
+    Placeholders are first the weights, then the user's tensor inputs. ``weight_index`` maps a placeholder's name to
     the index of its weight. Weights never enter Inductor: their placeholders hold fake tensors.
     """
 
@@ -114,9 +115,35 @@ def prepare(
     for node in list(gm.graph.nodes):
         if node.target is aten._assert_tensor_metadata.default:
             gm.graph.erase_node(node)
-    gm.recompile()
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
-    return PreparedGraph(gm, fake_inputs, weights, weight_index, input_names)
+    return with_own_names(PreparedGraph(gm, fake_inputs, weights, weight_index, input_names))
+
+
+def with_own_names(prepared: PreparedGraph) -> PreparedGraph:
+    """The graph with ``input0_x`` for the input x and ``weight3_bias`` for a weight.
+
+    Generated code calls what a placeholder stands for by its name. Each has a number, so that no name of a model is
+    that of a function, a buffer or a keyword, and ``input0_x_size`` is the size of no other input.
+    """
+    names: dict[str, str] = {}
+    for number, name in enumerate(prepared.input_names):
+        names[name] = f"input{number}_{identifiers.ascii_identifier(name)}"
+    for name, index in prepared.weight_index.items():
+        plain = re.sub(r"^[pbc]_", "", identifiers.ascii_identifier(name))
+        names[name] = identifiers.identifier(f"weight{index}_{plain}", names.values())
+    gm = prepared.module
+    for module in gm.modules():
+        if isinstance(module, GraphModule):
+            operands = [node for node in module.graph.nodes if node.op == "placeholder"]
+            for number, node in enumerate(operands):
+                plain = identifiers.ascii_identifier(node.name)
+                node.name = node.target = names[node.name] if module is gm else f"operand{number}_{plain}"
+            module.recompile()
+    return replace(
+        prepared,
+        weight_index={names[name]: index for name, index in prepared.weight_index.items()},
+        input_names=[names[name] for name in prepared.input_names],
+    )
 
 
 def refuse_wrong_bounds(program: ExportedProgram) -> None:
@@ -201,7 +228,8 @@ def _check_type(name: str, value: torch.Tensor) -> None:
 
 
 def _make_constant(gm: GraphModule, node: Node, name: str, value: torch.Tensor) -> None:
-    attribute = "constant_" + name.replace(".", "_")
+    # Two names may differ in a dot alone, as those of the buffers a_b and a.b.
+    attribute = identifiers.identifier(f"constant_{name}", dict(gm.named_buffers()))
     gm.register_buffer(attribute, value.detach().contiguous(), persistent=False)
     with gm.graph.inserting_after(node):
         constant = gm.graph.get_attr(attribute)

@@ -25,6 +25,7 @@ from aotbuild import capture, triton_kernels
 from aotbuild.capture import Captured, tensor_data
 from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import distinct, symbol
 from aotbuild.inductor import custom_kernels, eager_values, functions, kernels, torch_wrapper
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.branches import copy_shifted_results
@@ -36,7 +37,7 @@ from aotbuild.inductor.quantized import pack_quantized
 from aotbuild.inductor.torch_wrapper import TorchCppWrapper
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 from aotbuild.paths import include_directory
-from aotbuild.program import Convolution, Linear, Mlp, QuantizedLinear, Variant, Weight
+from aotbuild.program import Convolution, Linear, Mlp, QuantizedLinear, Variant, Weight, weight_names
 from aotbuild.target import CpuIsa
 
 _VECTOR_ISAS = {
@@ -170,7 +171,8 @@ def lower(
             variants.append(_variant(code, isa, unit, shard_count, declarations, runtime))
         weights = list(prepared.weights)
         for name in graph.constants:
-            weights.append(Weight(name, tensor_data(graph.get_original_value_of_constant(name)), required=False))
+            value = tensor_data(graph.get_original_value_of_constant(name))
+            weights.append(Weight(distinct(name, weight_names(weights)), value, required=False))
     return Lowered(
         tuple(variants),
         tuple(weights),
@@ -424,8 +426,7 @@ def _source_line(operation: ir.ExternKernel) -> str:
 def _variant(
     code: WrapperCode, isa: CpuIsa, target: str, shard_count: int, declarations: Sequence[str], runtime: str
 ) -> Variant:
-    name = "".join(c if c.isalnum() else "_" for c in target)
-    namespace = f"aotbuild_{name}_{isa.identifier}"
+    namespace = f"aotbuild_{symbol(target)}_{isa.identifier}"
     header_name = f"{target}_kernels_{isa.identifier}.hpp"
     external = [f'extern "C" {declaration};\n' for declaration in declarations] + ["\n"] * bool(declarations)
     run = (

@@ -5,8 +5,8 @@
 // Threads: any number of threads may call run(), load_weights() and set_weights() on one object at the same time. Each
 // call has its own workspace, and ends with the weights that it began with. Results outlive the object.
 // Errors are exceptions, aotbuild::Error, or what functions return whose names begin with try_, which throw none.
-#ifndef AWKWARD_HPP_
-#define AWKWARD_HPP_
+#ifndef AOTBUILD_GENERATED_AWKWARD_HPP_
+#define AOTBUILD_GENERATED_AWKWARD_HPP_
 
 #include <array>
 #include <complex>
@@ -140,4 +140,4 @@ class Awkward {
 
 }  // namespace search
 
-#endif  // AWKWARD_HPP_
+#endif  // AOTBUILD_GENERATED_AWKWARD_HPP_

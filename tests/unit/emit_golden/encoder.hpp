@@ -7,8 +7,8 @@
 // new_session() makes one over the same weights. Calls of one session come one after the other, those of different
 // sessions run at the same time. Results outlive the object.
 // Errors are exceptions, aotbuild::Error, or what functions return whose names begin with try_, which throw none.
-#ifndef ENCODER_HPP_
-#define ENCODER_HPP_
+#ifndef AOTBUILD_GENERATED_ENCODER_HPP_
+#define AOTBUILD_GENERATED_ENCODER_HPP_
 
 #include <array>
 #include <cstddef>
@@ -120,4 +120,4 @@ class Encoder {
 
 }  // namespace search
 
-#endif  // ENCODER_HPP_
+#endif  // AOTBUILD_GENERATED_ENCODER_HPP_

@@ -7,8 +7,8 @@
 // Calls on a stream are queued there after what is queued already: until the stream has got so far, inputs in device
 // memory must stay as they are.
 // Errors are exceptions, aotbuild::Error, or what functions return whose names begin with try_, which throw none.
-#ifndef ON_GPU_HPP_
-#define ON_GPU_HPP_
+#ifndef AOTBUILD_GENERATED_ON_GPU_HPP_
+#define AOTBUILD_GENERATED_ON_GPU_HPP_
 
 #include <array>
 #include <cstddef>
@@ -140,4 +140,4 @@ class OnGpu {
   aotbuild::Model model_;
 };
 
-#endif  // ON_GPU_HPP_
+#endif  // AOTBUILD_GENERATED_ON_GPU_HPP_

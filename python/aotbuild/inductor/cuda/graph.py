@@ -18,13 +18,14 @@ from torch.utils import _pytree as pytree
 from aotbuild import capture
 from aotbuild.capture import tensor_data
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import distinct
 from aotbuild.inductor import complex_numbers
 from aotbuild.inductor import graph as cpu_graph
 from aotbuild.inductor.cuda import channels_last, decompositions
 from aotbuild.inductor.cuda.derived import SplitGraph, constant_weights, split
 from aotbuild.inductor.cuda.joining import join_products
 from aotbuild.inductor.graph import BATCH_NORM, PreparedGraph
-from aotbuild.program import Weight
+from aotbuild.program import Weight, weight_names
 
 aten = torch.ops.aten
 
@@ -64,7 +65,7 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
     for node in list(gm.graph.nodes):
         if node.target is aten._assert_tensor_metadata.default:
             gm.graph.erase_node(node)
-    prepared = PreparedGraph(gm, [], weights, weight_index, input_names)
+    prepared = cpu_graph.with_own_names(PreparedGraph(gm, [], weights, weight_index, input_names))
     constants = constant_weights(prepared)
     channels_last.fold_batch_norms(gm, constants)
     with V.set_fake_mode(_fake_mode(moved)):
@@ -171,7 +172,7 @@ def _lift_constants(gm: GraphModule, weights: tuple[Weight, ...], index: dict[st
                 assert module is gm, "export lifts a branch's constants to the program"
                 replacement = _new_placeholder(gm, str(node.target))
                 index[replacement.name] = len(result)
-                name = str(node.target).removeprefix("constant_")
+                name = distinct(str(node.target).removeprefix("constant_"), weight_names(result))
                 result.append(Weight(name, tensor_data(value), required=False))
             replacement.meta = dict(node.meta)
             node.replace_all_uses_with(replacement)

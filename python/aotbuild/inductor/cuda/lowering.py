@@ -18,6 +18,7 @@ from torch._inductor.virtualized import V
 
 from aotbuild.capture import Captured, node_numbers, refuse_types_of_torch
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import symbol
 from aotbuild.inductor import adapters, eager_values
 from aotbuild.inductor import lowering as cpu_lowering
 from aotbuild.inductor.cuda import decompositions, epilogues, products
@@ -334,8 +335,7 @@ def _rendered(
     target: str,
     with_products: bool,
 ) -> CudaVariant:
-    name = "".join(c if c.isalnum() else "_" for c in target)
-    namespace = f"aotbuild_{name}_{gpu.name}"
+    namespace = f"aotbuild_{symbol(target)}_{gpu.name}"
     header_name = f"{target}_kernels_{gpu.name}.hpp"
     images, table = kernel_table(kernels, gpu)
     derived = "" if graphs.derived is None else _derived(derive, graphs, kernels)
