@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._decomp.decompositions import _to_copy as upstream_to_copy
+from torch._inductor.decomposition import cat as upstreams_cat
 
 from aotbuild.inductor import eager_values
 
@@ -146,6 +147,9 @@ def _pseudo_inverse(
     self: Tensor, *, atol: Tensor | None = None, rtol: Tensor | None = None, hermitian: bool = False
 ) -> Any:
     """The pseudo-inverse by singular values or eigenvalues, without those below the greater of both tolerances."""
+    *batch, rows, columns = self.shape
+    if any(isinstance(size, int) and size == 0 for size in self.shape):
+        return self.new_empty((*batch, columns, rows))
     if hermitian:
         values, right = torch.linalg.eigh(self)
         left, sizes = right, values.abs()
@@ -159,6 +163,26 @@ def _pseudo_inverse(
     bound = torch.maximum(atol.unsqueeze(-1), rtol.unsqueeze(-1) * sizes.amax(-1, keepdim=True))
     inverse = torch.where(sizes > bound, values.reciprocal(), 0).to(self.dtype)
     return (right * inverse.unsqueeze(-2)) @ left.mH
+
+
+def _concatenated(tensors: Sequence[Tensor], dim: int = 0) -> Any:
+    """TorchInductor writes no loop over bytes, but calls a library."""
+    if tensors[0].device.type == "cpu" and all(tensor.dtype in (torch.int8, torch.uint8) for tensor in tensors):
+        dtypes = {tensor.dtype for tensor in tensors}
+        dtype = dtypes.pop() if len(dtypes) == 1 else torch.int16
+        return torch.cat([tensor.to(torch.int32) for tensor in tensors], dim).to(dtype)
+    return upstreams_cat(list(tensors), dim)
+
+
+def _variance_and_mean(
+    self: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False
+) -> Any:
+    """Of no elements both are NaN; TorchInductor's running mean begins at 0."""
+    reduced = dim or range(self.dim())
+    if not any(isinstance(self.shape[d], int) and self.shape[d] == 0 for d in reduced):
+        return NotImplemented
+    mean = torch.mean(self, list(reduced), keepdim)
+    return torch.full_like(mean, float("nan")), mean
 
 
 def _index(self: Tensor, indices: Sequence[Tensor | None]) -> Any:
@@ -194,6 +218,8 @@ TABLE: dict[Any, Callable[..., Any]] = {
     torch.ops.prims.normal.default: _normal_numbers,
     aten._int_mm.default: _integer_product,
     aten.index.Tensor: _index,
+    aten.cat.default: _concatenated,
+    aten.var_mean.correction: _variance_and_mean,
     aten.normal.Tensor_float: _normal,
     aten.normal.float_Tensor: _normal,
     aten.normal.Tensor_Tensor: _normal,

@@ -126,7 +126,8 @@ def lower(
     if runtime == "standalone":
         capture.refuse_types_of_torch(captured.signature, unit)
     registered = custom_kernels.registered_operators()
-    prepared = prepare(captured.program, list(registered), captured.state)
+    with _named_errors(unit):
+        prepared = prepare(captured.program, list(registered), captured.state)
     counters.decompositions += 1
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
@@ -135,9 +136,10 @@ def lower(
     features = {index: (weight.tensor.shape or (1,))[0] for index, weight in enumerate(prepared.weights)}
     linears, mlps = join_mlps(prepared.module, linears, features)
     fake_mode = fake_mode_of(prepared)
-    with V.set_fake_mode(fake_mode):
+    with _named_errors(unit), V.set_fake_mode(fake_mode):
         decompose_preserved(prepared.module)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_named_errors(unit))
         stack.enter_context(inductor_options(preset, options or {}))
         stack.enter_context(_backend(runtime, registered))
         stack.enter_context(_custom_shims(prepared, registered, runtime))
@@ -197,6 +199,27 @@ def fake_mode_of(prepared: PreparedGraph) -> Any:
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     return FakeTensorMode(shape_env=ShapeEnv())
+
+
+# How upstream's messages name the operator that they are about.
+_OPERATOR = re.compile(r"call_function\[target=torch\.ops\.([\w.]+)\]|^\s*target: ([\w.]+)", re.MULTILINE)
+
+
+@contextlib.contextmanager
+def _named_errors(unit: str) -> Iterator[None]:
+    """TorchInductor's own errors by the operator that they are about, without the graph around it."""
+    try:
+        yield
+    except (AotbuildError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        found = _OPERATOR.search(str(error))
+        what = f"a call of {found[1] or found[2]}" if found else "the model"
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise AotbuildError(
+            f"{unit}: TorchInductor cannot lower {what}: {reason}\n"
+            "  Rewrite that line of the model with other operators; --verbose prints the whole error."
+        ) from error
 
 
 @contextlib.contextmanager

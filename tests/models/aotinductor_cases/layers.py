@@ -134,7 +134,8 @@ case("local_response_norm", nn.LocalResponseNorm(3), rand(2, 5, 4, 4))
 case("embedding", nn.Embedding(10, 4, padding_idx=0), ints(3, 5))
 case(
     "embedding_bag",
-    lambda w, i, o: torch.ops.aten._embedding_bag(w, i, o, False, 0, False, None),
+    # Of its four results eager leaves all but the first empty, against the sizes that the exported program has.
+    lambda w, i, o: torch.ops.aten._embedding_bag(w, i, o, False, 0, False, None)[0],
     rand(10, 4),
     ints(8),
     torch.tensor([0, 2, 6]),
