@@ -17,7 +17,7 @@ namespace aotbuild {
 
 namespace detail {
 
-inline constexpr std::int32_t kDlCudaHost = 3;  // DLPack's kDLCUDAHost
+AOTBUILD_HIDDEN inline constexpr std::int32_t kDlCudaHost = 3;  // DLPack's kDLCUDAHost
 
 }  // namespace detail
 
@@ -29,8 +29,8 @@ Expected<HostOrDeviceView<T, Rank>> try_from_dlpack_anywhere(const DLTensor& ten
   const aotbuild_dtype dtype{static_cast<std::uint8_t>(tensor.dtype.code), tensor.dtype.bits, tensor.dtype.lanes};
   if (dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
     return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: expected " + dtype_name(dtype_v<T>) + " of rank " +
-                                                 std::to_string(Rank) + ", got " + dtype_name(dtype) + " of rank " +
-                                                 std::to_string(tensor.ndim));
+                                                 detail::number_text(static_cast<long long>(Rank)) + ", got " +
+                                                 dtype_name(dtype) + " of rank " + detail::number_text(tensor.ndim));
   }
   Extents<Rank> sizes;
   for (std::size_t i = 0; i < Rank; ++i) sizes[i] = tensor.shape[i];
@@ -46,7 +46,7 @@ Expected<HostOrDeviceView<T, Rank>> try_from_dlpack_anywhere(const DLTensor& ten
   if (type == AOTBUILD_CPU || type == detail::kDlCudaHost) return View(TensorView<T, Rank>(data, sizes, strides));
   if (type == AOTBUILD_CUDA) return View(DeviceView<T, Rank>(data, sizes, strides, tensor.device.device_id));
   return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on DLPack's device type " +
-                                               std::to_string(type) +
+                                               detail::number_text(type) +
                                                ", expected 1 (CPU), 2 (CUDA) or 3 (CUDA's pinned host memory)");
 }
 
@@ -58,7 +58,7 @@ Expected<TensorView<T, Rank>> try_from_dlpack(const DLTensor& tensor) {
   if (!view) return view.status();
   if (view->device().type != AOTBUILD_CPU) {
     return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on CUDA device " +
-                                                 std::to_string(view->device().index) +
+                                                 detail::number_text(view->device().index) +
                                                  ", expected host memory; CUDA models take from_dlpack_anywhere()");
   }
   return TensorView<T, Rank>(view->data(), view->sizes(), view->strides());

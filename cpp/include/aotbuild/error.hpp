@@ -2,6 +2,7 @@
 #ifndef AOTBUILD_ERROR_HPP_
 #define AOTBUILD_ERROR_HPP_
 
+#include <cstdio>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -17,7 +18,22 @@
 #define AOTBUILD_EXCEPTIONS false
 #endif
 
+// Variables in headers: no library exports them, and so a plugin that includes them can be unloaded. GCC makes exported
+// ones unique in the process, and keeps their library for ever.
+#define AOTBUILD_HIDDEN __attribute__((visibility("hidden")))
+
 namespace aotbuild {
+
+namespace detail {
+
+// As std::to_string, whose table is such a variable.
+inline std::string number_text(long long number) {
+  char text[24];
+  std::snprintf(text, sizeof(text), "%lld", number);
+  return text;
+}
+
+}  // namespace detail
 
 // How a call ended.
 class [[nodiscard]] Status {

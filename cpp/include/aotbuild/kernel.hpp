@@ -68,8 +68,8 @@ class KernelHandle {
   void check(const char* argument, const DevicePointer<T>& value, Status* status) const {
     if (value.device() < 0 || value.device() == device_ || !status->ok()) return;
     *status = Status(AOTBUILD_INVALID_ARGUMENT, std::string(name_) + ": argument '" + argument +
-                                                    "' is on CUDA device " + std::to_string(value.device()) +
-                                                    ", but the kernel is on device " + std::to_string(device_));
+                                                    "' is on CUDA device " + detail::number_text(value.device()) +
+                                                    ", but the kernel is on device " + detail::number_text(device_));
   }
 
  private:

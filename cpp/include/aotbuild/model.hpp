@@ -61,9 +61,10 @@ class Results {
   Owning<T, Rank> get(std::size_t index) {
     const aotbuild_tensor& tensor = tensors_[index];
     if (tensor.dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
-      mismatch_ = Status(AOTBUILD_RUNTIME_ERROR, "output " + std::to_string(index) + " is " + dtype_name(tensor.dtype) +
-                                                     " of rank " + std::to_string(tensor.ndim) +
-                                                     ": the header and the library are of different builds");
+      mismatch_ =
+          Status(AOTBUILD_RUNTIME_ERROR, "output " + detail::number_text(static_cast<long long>(index)) + " is " +
+                                             dtype_name(tensor.dtype) + " of rank " + detail::number_text(tensor.ndim) +
+                                             ": the header and the library are of different builds");
       return {};
     }
     Extents<Rank> sizes;

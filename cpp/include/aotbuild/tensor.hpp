@@ -139,7 +139,7 @@ template <> struct dtype_of<std::complex<double>> { static constexpr aotbuild_dt
 // clang-format on
 
 template <typename T>
-inline constexpr aotbuild_dtype dtype_v = dtype_of<std::remove_const_t<T>>::value;
+AOTBUILD_HIDDEN inline constexpr aotbuild_dtype dtype_v = dtype_of<std::remove_const_t<T>>::value;
 
 inline constexpr bool operator==(const aotbuild_dtype& a, const aotbuild_dtype& b) {
   return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
@@ -169,7 +169,7 @@ inline std::string dtype_name(aotbuild_dtype dtype) {
     default:
       break;
   }
-  return kind + std::to_string(dtype.bits);
+  return kind + detail::number_text(dtype.bits);
 }
 
 // `Rank` sizes or strides, from any integers: `{batch, length}` works whatever integer types the two have.
@@ -183,7 +183,7 @@ class Extents : public std::array<std::int64_t, Rank> {
   Extents(Integers... values) : std::array<std::int64_t, Rank>{{static_cast<std::int64_t>(values)...}} {}
 };
 
-inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
+AOTBUILD_HIDDEN inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
 
 namespace detail {
 

@@ -50,18 +50,18 @@ class Awkward {
   };
 
   // Name, element type, rank, and the smallest and largest size of each dimension.
-  static constexpr std::array<aotbuild::TensorMetadata<2>, 4> input_metadata = {{
+  AOTBUILD_HIDDEN static constexpr std::array<aotbuild::TensorMetadata<2>, 4> input_metadata = {{
       {"class", aotbuild::dtype_v<float>, 2, {{{2, 128, "2*n"}, {3, 66, "n+2"}}}},
       {"state.Inputs", aotbuild::dtype_v<aotbuild::bfloat16>, 1, {{{1, 64, "n"}}}},
       {"state.state", aotbuild::dtype_v<bool>, 0, {}},
       {"Inputs", aotbuild::dtype_v<std::complex<float>>, 1, {{{4, 4, nullptr}}}},
   }};
-  static constexpr std::array<aotbuild::TensorMetadata<1>, 3> output_metadata = {{
+  AOTBUILD_HIDDEN static constexpr std::array<aotbuild::TensorMetadata<1>, 3> output_metadata = {{
       {"hidden.last", aotbuild::dtype_v<aotbuild::float16>, 1, {{{1, 64, "n"}}}},
       {"hidden.int", aotbuild::dtype_v<std::int8_t>, 0, {}},
       {"OutputViews", aotbuild::dtype_v<std::complex<double>>, 1, {{{0, 9, "?"}}}},
   }};
-  static constexpr std::size_t weight_count = 0;
+  AOTBUILD_HIDDEN static constexpr std::size_t weight_count = 0;
 
 #if AOTBUILD_EXCEPTIONS
   // What throws aotbuild::Error. Code that is compiled without exceptions has the functions after these.

@@ -39,14 +39,14 @@ class Encoder {
   };
 
   // Name, element type, rank, and the smallest and largest size of each dimension.
-  static constexpr std::array<aotbuild::TensorMetadata<2>, 2> input_metadata = {{
+  AOTBUILD_HIDDEN static constexpr std::array<aotbuild::TensorMetadata<2>, 2> input_metadata = {{
       {"input_ids", aotbuild::dtype_v<std::int64_t>, 2, {{{1, 64, "batch"}, {1, 512, "seq"}}}},
       {"attention_mask", aotbuild::dtype_v<std::int64_t>, 2, {{{1, 64, "batch"}, {1, 512, "seq"}}}},
   }};
-  static constexpr std::array<aotbuild::TensorMetadata<2>, 1> output_metadata = {{
+  AOTBUILD_HIDDEN static constexpr std::array<aotbuild::TensorMetadata<2>, 1> output_metadata = {{
       {"output", aotbuild::dtype_v<float>, 2, {{{1, 64, "batch"}, {2, 2, nullptr}}}},
   }};
-  static constexpr std::size_t weight_count = 3;
+  AOTBUILD_HIDDEN static constexpr std::size_t weight_count = 3;
 
 #if AOTBUILD_EXCEPTIONS
   // What throws aotbuild::Error. Code that is compiled without exceptions has the functions after these.

@@ -44,14 +44,14 @@ class OnGpu {
   };
 
   // Name, element type, rank, and the smallest and largest size of each dimension.
-  static constexpr std::array<aotbuild::TensorMetadata<2>, 2> input_metadata = {{
+  AOTBUILD_HIDDEN static constexpr std::array<aotbuild::TensorMetadata<2>, 2> input_metadata = {{
       {"x", aotbuild::dtype_v<float>, 2, {{{1, 64, "batch"}, {3, 3, nullptr}}}},
       {"s", aotbuild::dtype_v<float>, 0, {}},
   }};
-  static constexpr std::array<aotbuild::TensorMetadata<2>, 1> output_metadata = {{
+  AOTBUILD_HIDDEN static constexpr std::array<aotbuild::TensorMetadata<2>, 1> output_metadata = {{
       {"y", aotbuild::dtype_v<float>, 2, {{{1, 64, "batch"}, {3, 3, nullptr}}}},
   }};
-  static constexpr std::size_t weight_count = 0;
+  AOTBUILD_HIDDEN static constexpr std::size_t weight_count = 0;
 
 #if AOTBUILD_EXCEPTIONS
   // What throws aotbuild::Error. Code that is compiled without exceptions has the functions after these.
