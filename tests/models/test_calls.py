@@ -163,7 +163,10 @@ def test_an_index_outside_its_range_is_an_error(load: Load, threads: int, index:
 def test_every_division_of_integers_checks_its_divisor(load: Load) -> None:
     x, y = model_zoo.truncating_division().example_inputs
     y[-1] = 0
-    with pytest.raises(aotbuild.Error, match=r"truncating_division: .*ZeroDivisionError"):
+    with pytest.raises(
+        aotbuild.Error,
+        match=r"^truncating_division: ZeroDivisionError: an integer is divided by zero \(in cpp_fused_\w+\)$",
+    ):
         load("truncating_division")(x, y)
 
 
@@ -183,7 +186,10 @@ def test_a_division_by_zero_is_an_error_of_its_own_call(load: Load, threads: int
                     library(x, divisor)
                     failures.append("no error" if not good else "wrong values")
             except aotbuild.Error as error:
-                if good or "ZeroDivisionError" not in str(error):
+                named = re.search(
+                    r": ZeroDivisionError: an integer is divided by zero \(in cpp_fused_\w+\)$", str(error)
+                )
+                if good or not named:
                     failures.append(str(error))
 
     workers = [threading.Thread(target=divide, args=(y if good else zero, good)) for good in (True, False) * 2]

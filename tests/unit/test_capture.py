@@ -11,7 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aotbuild.capture import Captured, DynamicDim, Source, capture, load_source, parse_dynamic_shapes
+from aotbuild.capture import (
+    Captured,
+    DynamicDim,
+    Source,
+    capture,
+    load_source,
+    model_frame,
+    parse_dynamic_shapes,
+    user_frame,
+)
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 from aotbuild.program import GoldenCase, TensorData
@@ -246,3 +255,22 @@ def test_project_files_include_packages_relative_imports_and_what_the_export_imp
         (tmp_path / name).write_text(text)
     captured = capture(load_source("lazy_model.py:build", {}, tmp_path))
     assert {str(file.relative_to(tmp_path)) for file in captured.files} == set(files) - {"unused.py"}
+
+
+@pytest.mark.parametrize(
+    ("trace", "place"),
+    [
+        ('File "<string>", line 3, in forward', "<string>:3 in forward"),
+        ('File "/a/net.py", line 3, in forward\n    return x', "/a/net.py:3 in forward: return x"),
+        ('File "/a/net.py", line 3, in forward\n  File "/a/part.py", line 5, in forward', "/a/part.py:5 in forward"),
+        (
+            'File "/a/net.py", line 3, in forward\n    return self.linear(x)\n'
+            '  File "/b/lib/python3.12/site-packages/torch/nn/modules/linear.py", line 134, in forward\n    return F',
+            "/a/net.py:3 in forward: return self.linear(x)",
+        ),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_line_of_a_node_is_found_in_programs_of_another_machine(trace: str | None, place: str | None) -> None:
+    assert user_frame(trace) == model_frame(trace) == place

@@ -48,19 +48,25 @@ def user_line(trace: Any) -> str | None:
 
 def user_frame(stack_trace: str | None) -> str | None:
     """The last line of the user's own code in the text of a traceback, in the same form."""
-    return _last_frame(stack_trace, is_project_file)
+    return _last_frame(stack_trace, lambda file: is_project_file(file) and not _PACKAGES.search(file))
 
 
 def model_frame(stack_trace: str | None) -> str | None:
     """The last line of the model's code, which may be another library's, in the text of a traceback."""
     torch_folder = str(Path(torch.__file__).parent)
-    return _last_frame(stack_trace, lambda file: not file.startswith(torch_folder))
+    return _last_frame(stack_trace, lambda file: not file.startswith(torch_folder) and not _TORCH.search(file))
+
+
+# Of whichever environment a program was exported in.
+_PACKAGES = re.compile(r"/(?:site|dist)-packages/")
+_TORCH = re.compile(r"/(?:site|dist)-packages/torch/")
 
 
 def _last_frame(stack_trace: str | None, counts: Callable[[str], bool]) -> str | None:
-    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', stack_trace or "")
+    # A frame without its code is from a notebook, a shell or a file that was not there.
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)(?:\n(?!\s*File ")\s*(.+))?', stack_trace or "")
     own = [frame for frame in frames if counts(frame[0])] or frames
-    return "{}:{} in {}: {}".format(*own[-1]) if own else None
+    return "{}:{} in {}: {}".format(*own[-1]).removesuffix(": ") if own else None
 
 
 def node_places(program: torch.export.ExportedProgram) -> list[str | None]:

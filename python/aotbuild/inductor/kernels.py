@@ -73,6 +73,7 @@ _DIVISION_FLAG = re.compile(
     r"^\s*inductor_cpu_integer_div_error_flag = [^\n]*\n",
     re.MULTILINE,
 )
+_DIVIDES = re.compile(r"\b(?:floor_divide|remainder_integral|mod|truncate_divide)\(")
 _MAY_THROW = re.compile(r"\bAOTI_TORCH_CHECK\b|\b(?:floor_divide|remainder_integral|mod|truncate_divide)\(")
 
 
@@ -83,7 +84,15 @@ def _definition(kernel: Kernel) -> str:
     text = _DIVISION_FLAG.sub("", text)
     if _MAY_THROW.search(text):
         text = _contain_errors(_readable_checks(text, kernel.name))
-    return text
+    return _name_division(text, kernel.name) if _DIVIDES.search(text) else text
+
+
+def _name_division(text: str, kernel_name: str) -> str:
+    """Lets an error of a division say which kernel it is in, and so which operators of the model."""
+    opening, closing = text.index("\n{") + 2, text.rindex("}")
+    named = f'aotbuild::detail::rethrow_named(error, "{kernel_name}")'
+    caught = f"    }} catch (const std::exception& error) {{ {named}; }}\n"
+    return f"{text[:opening]}\n    try {{{text[opening:closing]}{caught}{text[closing:]}"
 
 
 def _readable_checks(text: str, kernel_name: str) -> str:

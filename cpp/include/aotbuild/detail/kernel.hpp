@@ -6,8 +6,10 @@
 #include <torch/csrc/inductor/cpp_prefix.h>
 
 #include <atomic>
+#include <cstring>
 #include <exception>
 #include <stdexcept>
+#include <string>
 
 #include "aotbuild/detail/eager_math.hpp"
 #include "aotbuild/detail/shim.h"
@@ -36,6 +38,13 @@ class KernelError {
   std::atomic<bool> taken_{false};
   std::exception_ptr error_;
 };
+
+// Within a handler: throws anew what a kernel threw. A division by zero, which in torch's headers names one of them,
+// says which kernel it is in.
+[[noreturn]] inline void rethrow_named(const std::exception& error, const char* kernel) {
+  if (std::strstr(error.what(), "ZeroDivisionError") == nullptr) throw;
+  throw std::runtime_error(std::string("ZeroDivisionError: an integer is divided by zero (in ") + kernel + ")");
+}
 
 }  // namespace aotbuild::detail::inline AOTBUILD_ISA
 
