@@ -63,6 +63,13 @@ def test_torch_tensors_give_torch_tensors(echo: Any) -> None:
     assert isinstance(outputs.stats.size, torch.Tensor)
 
 
+def test_lazily_negated_tensors_have_their_values(echo: Any) -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.complex(torch.zeros(3), torch.arange(3.0)).conj().imag
+    assert x.is_neg()
+    assert torch.equal(echo(x, {"scale": torch.tensor(2.0)}).scaled, torch.tensor([-0.0, -2.0, -4.0]))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

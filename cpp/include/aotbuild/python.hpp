@@ -341,6 +341,10 @@ class Runner {
     if (info.is_written != 0) {
       const bool is_constant = py::isinstance<py::array>(value) && !value.cast<py::array>().writeable();
       if (number || is_constant) throw py::type_error(what + " is written to; pass an array that can be");
+      if (has_lazy_signs(value)) {
+        throw py::type_error(what + " is written to, and is a view with other signs than its memory; pass " +
+                             "tensor.resolve_conj().resolve_neg()");
+      }
     }
     if (info.ndim == 0 && number) {
       return from_numpy(py::module_::import("numpy").attr("asarray")(value, to_numpy_dtype(info.dtype, what)), what);

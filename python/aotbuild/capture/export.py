@@ -43,6 +43,7 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
         except Exception as error:
             raise _export_error(error, target) from error
     sys.stderr.write(printed.getvalue())
+    _resolve_lazy_signs(program)
     _apply_declared_minimums(program, module, shapes, (args, kwargs))
     return program
 
@@ -76,6 +77,24 @@ def _export(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
         strict = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=True)
         return program if strays(strict, module) else strict
     return program
+
+
+def _resolve_lazy_signs(program: ExportedProgram) -> None:
+    """Tensors whose values are the negatives or conjugates of what their memory holds, as of ``z.conj().imag``.
+
+    DLPack and ``torch.export.save`` hand on the memory alone, and complex numbers cannot be seen as pairs.
+    """
+
+    def resolved(value: Any) -> Any:
+        is_lazy = isinstance(value, torch.Tensor) and (value.is_conj() or value.is_neg())
+        return value.detach().resolve_conj().resolve_neg() if is_lazy else value
+
+    with torch.no_grad():
+        for values in (program.state_dict, program.constants):
+            values.update({name: resolved(value) for name, value in values.items()})
+        program.example_inputs = pytree.tree_map(resolved, program.example_inputs)
+        for node in program.graph.find_nodes(op="placeholder"):
+            node.meta["val"] = resolved(node.meta.get("val"))
 
 
 @contextlib.contextmanager

@@ -121,10 +121,17 @@ inline void* current_stream(py::handle tensor) {
   return stream_of(stream.attr("cuda_stream").cast<std::uintptr_t>());
 }
 
+// Whether a tensor's values are the negatives or conjugates of what its memory holds, as those of `z.conj().imag`.
+inline bool has_lazy_signs(py::handle object) {
+  return is_torch_tensor(object) && (object.attr("is_neg")().cast<bool>() || object.attr("is_conj")().cast<bool>());
+}
+
 // `stream`: where a tensor on a CUDA device will be read; its owner makes that wait for what it has queued elsewhere.
 inline Array from_dlpack_object(py::object object, void* stream) {
   // A tensor that requires gradients refuses to be exported.
   if (is_torch_tensor(object)) object = object.attr("detach")();
+  // DLPack hands on the memory alone.
+  if (has_lazy_signs(object)) object = object.attr("resolve_conj")().attr("resolve_neg")();
   Array result;
   // The capsule owns the tensor, because nobody renames it.
   if (stream != nullptr && is_on_cuda(object)) {
