@@ -9,7 +9,7 @@
       [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone|torch]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
       [TUNE CACHED|OFF] [TUNING_DATABASE file]
-      [PRESET default|debug|max-performance|min-size] [CONFIG file.toml] [OPTIONS key=value ...]
+      [PRESET default|debug|min-size] [CONFIG file.toml] [OPTIONS key=value ...]
       [DEPENDS file ...] [OUTPUT_DIR dir] [JOB_POOL pool] [EXCLUDE_FROM_ALL] [VERBOSE]
       [OUTPUT_TARGETS var] [HEADER_VAR var] [MANIFEST_VAR var]
       [NO_TEST] [RTOL x] [ATOL x] [TEST_LABELS label ...] [BENCHMARK] [PYTHON_MODULE name])
@@ -62,7 +62,7 @@ Weights and compiler settings:
 | `WEIGHTS FILE` | | in a safetensors file, which the build keeps beside the library; static models look beside the program | |
 | `WEIGHTS EXTERNAL` | | given at run time by name | |
 | `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` | a path with folders; without `WEIGHTS FILE` |
-| `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `max-performance`: longer compilation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
+| `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
 | `CONFIG file.toml` | none | a TOML file of TorchInductor's settings, as in `[cpp]` with `simdlen = 8`; they win over `PRESET`, and `OPTIONS` over them. A change of the file runs the generator | a file that does not exist and that `DEPENDS` does not name; what is no TOML (while building) |
 | `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG`. With `DEVICE cuda` also `cuda_libraries=cublaslt`: [CUDA libraries](cuda.md#cuda-libraries), and `benchmark_epilogue_fusion=False`: [Bundles](tuning.md#bundles) | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have, a value of another type than the setting's, `cuda_libraries` with another library (while building) |
 

@@ -116,9 +116,12 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("WEIGHTS_FILE a.safetensors", "WEIGHTS_FILE needs WEIGHTS FILE"),
         ("WEIGHTS FILE WEIGHTS_FILE a/b", 'WEIGHTS_FILE "a/b" is not a file name: the file lies beside the library'),
         (
-            "PRESET max-perfomance",
-            'PRESET "max-perfomance" is none of default, debug, max-performance, min-size; '
-            "did you mean max-performance?",
+            "PRESET min-sise",
+            'PRESET "min-sise" is none of default, debug, min-size; did you mean min-size?',
+        ),
+        (
+            "PRESET max-performance",
+            "PRESET max-performance is gone, as it changed nothing; leave it out",
         ),
         (
             "CPU_ISA avx512f",

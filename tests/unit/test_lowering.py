@@ -147,7 +147,7 @@ def test_unknown_options_and_presets_name_those_that_exist() -> None:
     (line,) = refusal(Network(), torch.ones(3, 8), options={"cpp.simdlenn": 8})
     assert line == "OPTIONS cpp.simdlenn: torch._inductor.config has no such option; did you mean 'cpp.simdlen'?"
     (line,) = refusal(Network(), torch.ones(3, 8), preset="fast")
-    assert line == "PRESET 'fast' is unknown; use one of: default, debug, max-performance, min-size"
+    assert line == "PRESET 'fast' is unknown; use one of: default, debug, min-size"
 
 
 def test_an_unknown_instruction_set_names_those_that_exist() -> None:

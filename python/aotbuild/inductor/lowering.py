@@ -73,7 +73,6 @@ _BASE_OPTIONS: dict[str, Any] = {
 _PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "debug": {"debug_index_asserts": True, "epilogue_fusion": False},
-    "max-performance": {"coordinate_descent_tuning": False},
     "min-size": {"cpp.max_horizontal_fusion_size": 16},
 }
 
