@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -122,6 +123,15 @@ def test_one_folder_takes_another_model_and_a_static_cache(tmp_path: Path) -> No
         for position, token in enumerate((5, 9, 2)):
             assert_same(step(compiled, token, position), step(module, token, position))
     assert_same(linear(torch.ones(4, 3)), program.module()(torch.ones(4, 3)))
+
+
+def test_the_page_about_python_runs_as_it_is_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    assert code.count("aotbuild.compile(") == 1
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "model(x: float32[s0=1..64, 3]) -> (scaled: float32[s0, 2], rows: int64[])\n"
 
 
 class StoppedError(Exception):
