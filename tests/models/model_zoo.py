@@ -322,6 +322,19 @@ def numbers() -> Model:
 
 
 @model
+def selected() -> Model:
+    """A row whose number is a tensor, counted from the end where it is negative."""
+
+    def f(_: Any, x: Tensor, n: Tensor) -> Any:
+        row: Any = n.item()
+        return x[row] * 2
+
+    cases = ((randn(1, 3), torch.tensor(0)), (randn(7, 3), torch.tensor(-7)))
+    sizes = ({0: torch.export.Dim("rows", min=1, max=16)}, None)
+    return Model(Compute(f), (randn(5, 3), torch.tensor(3)), dynamic_shapes=(sizes,), golden_inputs=calls(*cases))
+
+
+@model
 def strided_inputs() -> Model:
     """The example's layout is the promise: a transposed matrix, and every second column of one."""
 

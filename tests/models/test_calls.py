@@ -160,6 +160,12 @@ def test_an_index_outside_its_range_is_an_error(load: Load, threads: int, index:
     assert library(ids[:5]).shape == (5, 64)
 
 
+@pytest.mark.parametrize("row", [5, -6, 2**40])
+def test_a_row_outside_a_tensor_is_an_error(load: Load, row: int) -> None:
+    with pytest.raises(aotbuild.Error, match=f"selected: an index is outside 0 <= index < 5: {row + 5 * (row < 0)}"):
+        load("selected")(torch.ones(5, 3), torch.tensor(row))
+
+
 def test_every_division_of_integers_checks_its_divisor(load: Load) -> None:
     x, y = model_zoo.truncating_division().example_inputs
     y[-1] = 0

@@ -296,6 +296,14 @@ class StandaloneCppWrapper(CppWrapperCpu):
             return str(cexpr(x.xreplace(V.graph.sizevars.replacements)))
         return str(super().codegen_sizevar(x))
 
+    def codegen_dynamic_select_index(self, node: ir.DynamicSelectStorageOffset, clamp: bool) -> None:
+        """Upstream takes ``x[n.item()]`` on trust: an index out of bounds would read what is no tensor's."""
+        super().codegen_dynamic_select_index(node, clamp)
+        if clamp:
+            return
+        index, size = f"{node.unbacked_offset_symbol}_index", self.codegen_sizevar(sympy.sympify(node.size))
+        self.writeline(f"check_index({index}, {size});")
+
     def codegen_dynamic_slice_size(self, node: ir.DynamicSliceSize) -> None:
         """Upstream writes the bound that ``x[:n]`` leaves out as None."""
         node.start = 0 if node.start is None else node.start

@@ -164,6 +164,12 @@ inline RAIIAtenTensorHandle scalar_to_tensor_handle(T value) {
   return handle;
 }
 
+// Of x[n.item()], with what is negative counted from the end.
+inline void check_index(std::int64_t index, std::int64_t size) {
+  if (index >= 0 && index < size) return;
+  throw std::out_of_range("an index is outside 0 <= index < " + std::to_string(size) + ": " + std::to_string(index));
+}
+
 // Export does not always tie the sizes of attention's operands to one another, so a call may bring any.
 inline void check_attention(bool fits, const char* what, std::int64_t actual, std::int64_t expected) {
   if (fits) return;
