@@ -83,7 +83,7 @@ Checks and extras:
 | keyword | default | meaning | refused |
 |---|---|---|---|
 | `NO_TEST` | | no golden data and no test. Without it the ctest `<target>` compares the library with eager PyTorch, when the project has called `enable_testing()` or `include(CTest)` and `BUILD_TESTING` is not off | with `RTOL`, `ATOL` or `TEST_LABELS`; a value. Without it, a machine that has no GoogleTest |
-| `RTOL x`, `ATOL x` | what the model file says, else 1e-4 and 1e-5 | tolerances of the test | what is no number; with `NO_TEST` |
+| `RTOL x`, `ATOL x` | what the model file says, else [by output](#tolerances) | tolerances of the test, for every output of every method | what is no number; with `NO_TEST` |
 | `TEST_LABELS label ...` | none | labels of the ctest besides `aotbuild` | with `NO_TEST` |
 | `BENCHMARK` | | the executable `<target>_benchmark` | a machine that has no Google Benchmark; a value |
 | `PYTHON_MODULE name` | | the extension module `name`, a target of that name | no Python identifier; the name of a target; a Python without pybind11 |

@@ -99,6 +99,22 @@ have to lie where CMake finds them; `AOTBUILD_ONEDNN=OFF` does without the first
     set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
     set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64;-L;/usr/aarch64-linux-gnu)
 
+## Tolerances
+
+The test allows `atol + rtol * |expected|` at each element, as `torch.testing.assert_close` does, and NaN for NaN alone.
+Integers and booleans have to be equal. Each output of each case has tolerances of its own, recorded with it:
+
+- They follow the coarsest type that an operator rounded to on the way to the output. Inputs and weights are exact, whatever
+  type they have, so a float32 output beside a bfloat16 one is compared as float32.
+- The call is run once more in float64, and eager PyTorch's greatest error is measured: `atol` is 8 times that error for
+  float32 and 3 times for half types. `rtol` is 16 machine epsilons of float32 or 2 of half types, and `atol` no less than
+  that part of the output's greatest value; 4 times as much for outputs of fewer than 64 elements.
+- Where float64 cannot be run or gives something else (random numbers, types written into the model, more than 2^27
+  elements), `rtol` is 1e-4 for float32, 1e-2 for float16, 2e-2 for bfloat16 and 1e-7 for float64, and `atol` 1e-5, 2e-3,
+  2e-2 and 1e-7 of the output's greatest value.
+
+`RTOL` and `ATOL`, or `rtol` and `atol` of the model file, take the place of one of the two for all outputs.
+
 ## What runs again
 
 | touched | generator | compiled |

@@ -36,8 +36,8 @@ class Model:
             capture traces and that the generated test replays.
         example_kwargs: keyword arguments of the same call.
         dynamic_shapes: as for ``torch.export.export``: which sizes vary, with their ranges.
-        rtol, atol: tolerances of the generated test against eager PyTorch; None takes the defaults of
-            ``torch.testing.assert_close`` for the widest error-prone dtype in the outputs.
+        rtol, atol: tolerances of the generated test against eager PyTorch, for every output of every method. None: each
+            output has its own, which follow from eager's rounding error (docs/cmake.md, "Tolerances").
         golden_inputs: further calls ``(args, kwargs)`` to record for the generated test.
         methods: for METHODS of ``add_aot_model``: methods of the module by their names, in the place of the example
             inputs, dynamic shapes and golden inputs of the model. They share weights, and the buffers that they write.

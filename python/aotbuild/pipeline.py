@@ -167,8 +167,8 @@ def generate(
         **_joined(request, methods, lowered),
         custom_sources=_custom_sources(list(lowered.values()), request, base),
         session=captured.session,
-        rtol=_widest(request.rtol, [captured.rtol for captured in methods.values()]),
-        atol=_widest(request.atol, [captured.atol for captured in methods.values()]),
+        rtol=_given(request.rtol, [captured.rtol for captured in methods.values()]),
+        atol=_given(request.atol, [captured.atol for captured in methods.values()]),
         metadata={
             "versions": {"aotbuild": _version("aotbuild"), "torch": torch.__version__.partition("+")[0]},
             "device": request.device,
@@ -273,8 +273,9 @@ def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: 
     return {"methods": (method,), **layers}
 
 
-def _widest(given: float | None, tolerances: Sequence[float]) -> float:
-    return max(tolerances) if given is None else given
+def _given(of_target: float | None, of_model: Sequence[float | None]) -> float | None:
+    """A tolerance by the keyword, else by the model file, which has one for all its methods."""
+    return of_model[0] if of_target is None else of_target
 
 
 def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured, str], Any], list[type]]:

@@ -227,17 +227,27 @@ class GpuVariant(Variant):
     images: bytes
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """A result may be ``atol + rtol * |expected|`` from what eager PyTorch gave."""
+
+    rtol: float
+    atol: float
+
+
 @dataclass(frozen=True, eq=False)
 class GoldenCase:
     """One set of inputs with eager PyTorch's outputs, compared by the model's test.
 
-    ``written``: what the inputs that the call writes to hold after it, in their order.
+    ``written``: what the inputs that the call writes to hold after it, in their order. ``tolerances``: of the outputs,
+    and then of what is written; those that are missing are zero.
     """
 
     name: str
     inputs: tuple[TensorData, ...]
     outputs: tuple[TensorData, ...]
     written: tuple[TensorData, ...] = ()
+    tolerances: tuple[Tolerance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -283,8 +293,8 @@ class CompiledModel:
     quantized: tuple[QuantizedLinear, ...] = ()
     custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
     session: tuple[tuple[str, GoldenCase], ...] = ()
-    rtol: float = 1e-4
-    atol: float = 1e-5
+    rtol: float | None = None  # what the user gave, in the place of each recorded tolerance
+    atol: float | None = None
     # Versions, options and counters for the manifest: JSON values only, no path, no time.
     metadata: dict[str, Any] = field(default_factory=dict)
     # Of a GPU's kernels and the epilogues of its templates, what `aotbuild report` shows: JSON values only.

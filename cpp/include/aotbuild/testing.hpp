@@ -45,6 +45,12 @@ struct is_complex<complex32> : std::true_type {};
 
 }  // namespace detail
 
+// A result may be atol + rtol * |expected| from what is expected.
+struct Tolerance {
+  double rtol;
+  double atol;
+};
+
 // A safetensors file in memory, 64-byte aligned. Complex tensors are pairs of reals, one trailing dimension more.
 class GoldenFile {
  public:
@@ -95,6 +101,12 @@ class GoldenFile {
   AnyTensorView get(const std::string& name, aotbuild_dtype dtype) const {
     const Entry entry = find(name);
     return {entry.data, dtype, entry.shape, {}};
+  }
+
+  // How far a result may be from the tensor of that name.
+  Tolerance tolerance(const std::string& name) const {
+    const TensorView<const double, 1> pair = get<const double, 1>("tolerance/" + name);
+    return {pair(0), pair(1)};
   }
 
   // The weights that `info` names, stored as "weights/<name>".

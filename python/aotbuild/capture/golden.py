@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from aotbuild.capture.guards import Guard
 from aotbuild.capture.modules import buffers_kept
 from aotbuild.capture.signature import NUMBER_DTYPES, UNBOUNDED
 from aotbuild.capture.sizes import Point, Size, Sizes
+from aotbuild.capture.tolerances import exact_results, tolerance
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Method
 from aotbuild.program import GoldenCase, Signature, TensorData
@@ -38,8 +40,21 @@ def tensor_data(tensor: torch.Tensor) -> TensorData:
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Eager:
+    """What golden cases are recorded of.
+
+    ``roundings``: the coarsest type on the way to each output, and to each input that the call writes to.
+    """
+
+    module: Any
+    signature: Signature
+    roundings: Sequence[torch.dtype | None]
+    target: str
+
+
 def record(
-    module: Any, signature: Signature, calls: Sequence[Call], sizes: Sizes | None, guards: Sequence[Guard], target: str
+    eager: Eager, calls: Sequence[Call], sizes: Sizes | None, guards: Sequence[Guard]
 ) -> tuple[tuple[GoldenCase, ...], tuple[str, ...]]:
     """Runs the model eagerly on the example, on the further calls, and with each dynamic size at its extremes.
 
@@ -52,34 +67,29 @@ def record(
     """
     cases = []
     for call in calls:
-        with buffers_kept(module):
-            cases.append(_run(module, signature, call, target))
+        with buffers_kept(eager.module):
+            cases.append(_run(eager, call))
     notes: list[str] = []
     if sizes is not None:
-        cases += _extremes(module, signature, sizes, guards, target, notes)
+        cases += _extremes(eager, sizes, guards, notes)
     return tuple(cases), tuple(notes)
 
 
-def record_session(
-    modules: Mapping[str, torch.nn.Module],
-    methods: Mapping[str, Method],
-    signatures: Mapping[str, Signature],
-    target: str,
-) -> tuple[tuple[str, GoldenCase], ...]:
+def record_session(eager: Mapping[str, Eager], methods: Mapping[str, Method]) -> tuple[tuple[str, GoldenCase], ...]:
     """Every method's example one after the other, and all once more, over the state that the calls leave behind."""
     cases = []
-    with buffers_kept(next(iter(modules.values()))):
-        for number, name in enumerate([*modules, *modules]):
+    with buffers_kept(next(iter(eager.values())).module):
+        for number, name in enumerate([*eager, *eager]):
             method = methods[name]
             call = (f"session{number}", tuple(method.example_inputs), dict(method.example_kwargs))
-            cases.append((name, _run(modules[name], signatures[name], call, f"{target}.{name}")))
+            cases.append((name, _run(eager[name], call)))
     return tuple(cases)
 
 
-def _run(
-    module: Any, signature: Signature, call: tuple[str, tuple[Any, ...], dict[str, Any]], target: str
-) -> GoldenCase:
+def _run(eager: Eager, call: Call) -> GoldenCase:
+    module, signature = eager.module, eager.signature
     name, args, kwargs = call
+    exact = exact_results(module, args, kwargs)
     with torch.no_grad(), triton_kernels.interpreted():
         given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         inputs = [tensor.clone() for tensor in given]
@@ -87,7 +97,7 @@ def _run(
         try:
             outputs = module(*args, **kwargs)
         except Exception as error:
-            raise _eager_error(error, name, signature, inputs, target) from error
+            raise _eager_error(error, name, signature, inputs, eager.target) from error
     leaves = [
         leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf, dtype=NUMBER_DTYPES[type(leaf)])
         for leaf in pytree.tree_leaves(outputs)
@@ -97,10 +107,19 @@ def _run(
     outputs_data = tuple(map(tensor_data, leaves))
     written = [(tensor, before) for spec, tensor, before in zip(signature.inputs, given, inputs) if spec.written]
     written_data = tuple(tensor_data(tensor) for tensor, _ in written)
+    results = [*leaves, *(tensor for tensor, _ in written)]
+    outputs_exact, inputs_exact = exact or ([], [])
+    exacts = dict(enumerate(outputs_exact)) if len(outputs_exact) == len(leaves) else {}
+    of_written = (value for spec, value in zip(signature.inputs, inputs_exact) if spec.written)
+    exacts |= {len(leaves) + index: value for index, value in enumerate(of_written)}
+    tolerances = [
+        tolerance(value, rounding, exacts.get(index))
+        for index, (value, rounding) in enumerate(zip(results, eager.roundings, strict=True))
+    ]
     with torch.no_grad():
         for tensor, before in written:
             tensor.copy_(before)
-    return GoldenCase(name, tuple(map(tensor_data, inputs)), outputs_data, written_data)
+    return GoldenCase(name, tuple(map(tensor_data, inputs)), outputs_data, written_data, tuple(tolerances))
 
 
 def _eager_error(
@@ -125,9 +144,7 @@ def _eager_error(
     )
 
 
-def _extremes(
-    module: Any, signature: Signature, sizes: Sizes, guards: Sequence[Guard], target: str, notes: list[str]
-) -> Iterator[GoldenCase]:
+def _extremes(eager: Eager, sizes: Sizes, guards: Sequence[Guard], notes: list[str]) -> Iterator[GoldenCase]:
     """A case with each dynamic size at its least and at its greatest, the other sizes as in the example.
 
     Where the model's own guards refuse such sizes, the nearest ones that they let through stand for them.
@@ -147,8 +164,7 @@ def _extremes(
                 )
             if point is None or point[size.symbol] == size.example or sizes.elements(point) > _MAX_GOLDEN_ELEMENTS:
                 continue
-            case = _run_extreme(module, signature, sizes, point, size, f"{size.name}_{label}", target, notes)
-            yield case
+            yield _run_extreme(eager, sizes, point, size, f"{size.name}_{label}", notes)
 
 
 def _nearest(
@@ -162,16 +178,7 @@ def _nearest(
     return None
 
 
-def _run_extreme(
-    module: Any,
-    signature: Signature,
-    sizes: Sizes,
-    point: Point,
-    size: Size,
-    name: str,
-    target: str,
-    notes: list[str],
-) -> GoldenCase:
+def _run_extreme(eager: Eager, sizes: Sizes, point: Point, size: Size, name: str, notes: list[str]) -> GoldenCase:
     """A case at these sizes. The model may refuse one size alone that fits together with others."""
     first: AotbuildError | None = None
     extreme = point[size.symbol]
@@ -184,8 +191,8 @@ def _run_extreme(
         for zero_integers in (False, True):
             args, kwargs = sizes.call(tried, zero_integers=zero_integers)
             try:
-                with buffers_kept(module), contextlib.redirect_stderr(io.StringIO()):  # the next one may do
-                    case = _run(module, signature, (name, args, kwargs), target)
+                with buffers_kept(eager.module), contextlib.redirect_stderr(io.StringIO()):  # the next one may do
+                    case = _run(eager, (name, args, kwargs))
             except AotbuildError as error:
                 first = first or error
                 continue
@@ -195,10 +202,3 @@ def _run_extreme(
             return case
     assert first is not None
     raise first
-
-
-def default_tolerance(signature: Signature) -> tuple[float, float]:
-    """``torch.testing.assert_close``'s defaults, loosened for float32 because sums are ordered differently."""
-    table = {"float16": (1e-2, 1e-3), "bfloat16": (2e-2, 2e-2), "float32": (1e-4, 1e-5), "complex64": (1e-4, 1e-5)}
-    kinds = [table[spec.dtype] for spec in signature.outputs + signature.inputs if spec.dtype in table]
-    return max((kind[0] for kind in kinds), default=1e-7), max((kind[1] for kind in kinds), default=1e-7)

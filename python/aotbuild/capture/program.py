@@ -17,12 +17,13 @@ from aotbuild.capture.call import NodeClass
 from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.export import declared_minimums, declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
-from aotbuild.capture.golden import default_tolerance, record, record_session
+from aotbuild.capture.golden import Eager, record, record_session
 from aotbuild.capture.load import Source
 from aotbuild.capture.modules import as_module, method_module
 from aotbuild.capture.signature import describe
 from aotbuild.capture.sizes import Sizes
 from aotbuild.capture.small_sizes import settle
+from aotbuild.capture.tolerances import roundings
 from aotbuild.capture.writes import written_buffers
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
@@ -36,8 +37,8 @@ class Captured:
     program: ExportedProgram
     signature: Signature
     golden: tuple[GoldenCase, ...]
-    rtol: float
-    atol: float
+    rtol: float | None  # given by the model file, in the place of those of the golden cases
+    atol: float | None
     files: tuple[Path, ...]
     state: frozenset[str] = frozenset()  # the buffers that some method of the model writes to
     classes: tuple[NodeClass, ...] = ()  # of the containers of the signature's call
@@ -94,14 +95,14 @@ def capture(
     conditions = tuple(guard.condition(sizes.sizes) for guard in held.guards)
     signature = dataclasses.replace(describe(program, module.forward, names)[0], conditions=conditions)
     refuse_shared_writes(signature, args, kwargs, target)
-    golden, notes = record(module, signature, calls, sizes if extremes else None, held.guards, target)
-    default_rtol, default_atol = default_tolerance(signature)
+    eager = Eager(module, signature, roundings(program), target)
+    golden, notes = record(eager, calls, sizes if extremes else None, held.guards)
     return Captured(
         program,
         signature,
         golden,
-        default_rtol if rtol is None else rtol,
-        default_atol if atol is None else atol,
+        rtol,
+        atol,
         tuple(sorted({*source.files, *project_files(set(sys.modules) - source.modules_before)})),
         classes=classes,
         notes=notes,
@@ -148,8 +149,13 @@ def capture_methods(
         )
     state = frozenset(name for method in captured.values() for name in written_buffers(method.program))
     captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
-    signatures = {name: method.signature for name, method in captured.items()}
-    return captured, record_session(modules, model.methods, signatures, target) if state else ()
+    if not state:
+        return captured, ()
+    eager = {
+        name: Eager(modules[name], method.signature, roundings(method.program, state), f"{target}.{name}")
+        for name, method in captured.items()
+    }
+    return captured, record_session(eager, model.methods)
 
 
 def _model_with_methods(source: Source, names: Sequence[str]) -> Model:

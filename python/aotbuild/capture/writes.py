@@ -29,10 +29,10 @@ def written_inputs(program: ExportedProgram) -> set[str]:
 def written_nodes(program: ExportedProgram) -> Iterator[tuple[torch.fx.Node, torch.fx.Node]]:
     """The tensors in whose memory the program writes, each with the call that does."""
     for node in program.graph.nodes:
-        yield from ((base, node) for base in _written(node))
+        yield from ((base, node) for base in written_by(node))
 
 
-def _written(node: torch.fx.Node) -> Iterator[torch.fx.Node]:
+def written_by(node: torch.fx.Node) -> Iterator[torch.fx.Node]:
     """The tensors in whose memory a call writes."""
     if isinstance(node.target, torch._ops.OpOverload):
         for index, argument in enumerate(node.target._schema.arguments):

@@ -1,16 +1,20 @@
 """Golden data: recorded inputs and eager outputs as one safetensors file, read by the model's test and benchmark.
 
 Tensors are named ``<case>/input/<name>`` and ``<case>/output/<name>``, where a case of a method is ``<method>/<name>``;
-``<case>/written/<name>`` is what an input holds after the call; with WEIGHTS EXTERNAL also
-``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one trailing dimension more.
+``<case>/written/<name>`` is what an input holds after the call; ``tolerance/<name>`` of each of the last two is rtol
+and atol; with WEIGHTS EXTERNAL also ``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one
+trailing dimension more.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
+import numpy as np
+
 from aotbuild.emit import safetensors
-from aotbuild.program import CompiledModel, GoldenCase, Signature, TensorData
+from aotbuild.program import CompiledModel, GoldenCase, Signature, TensorData, Tolerance
 
 _REAL = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 
@@ -33,6 +37,7 @@ def cases(model: CompiledModel) -> Iterator[tuple[str, tuple[Signature, GoldenCa
 
 def _tensors(model: CompiledModel, with_weights: bool) -> Iterator[tuple[str, TensorData]]:
     for name, (signature, case) in cases(model):
+        yield from _tolerances(model, name, signature, case)
         for spec, tensor in zip(signature.inputs, case.inputs, strict=True):
             yield f"{name}/input/{spec.name}", _as_real(tensor)
         for spec, tensor in zip(signature.outputs, case.outputs, strict=True):
@@ -42,6 +47,18 @@ def _tensors(model: CompiledModel, with_weights: bool) -> Iterator[tuple[str, Te
     if with_weights:
         for weight in model.weights:
             yield f"weights/{weight.name}", _as_real(weight.tensor)
+
+
+def _tolerances(
+    model: CompiledModel, name: str, signature: Signature, case: GoldenCase
+) -> Iterator[tuple[str, TensorData]]:
+    written = [spec for spec in signature.inputs if spec.written]
+    names = [*(f"output/{spec.name}" for spec in signature.outputs), *(f"written/{spec.name}" for spec in written)]
+    for part, recorded in itertools.zip_longest(names, case.tolerances, fillvalue=Tolerance(0.0, 0.0)):
+        rtol = recorded.rtol if model.rtol is None else model.rtol
+        atol = recorded.atol if model.atol is None else model.atol
+        pair = np.asarray([rtol, atol], np.float64)
+        yield f"tolerance/{name}/{part}", TensorData("float64", (2,), pair.view(np.uint8))
 
 
 def _as_real(tensor: TensorData) -> TensorData:
