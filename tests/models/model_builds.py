@@ -82,6 +82,9 @@ GOLDEN_TESTED = (
 TARGETS = [
     *(Target(name, name, test=name in GOLDEN_TESTED) for name in MODELS),
     Target("several_isas", "causal_attention", cpu_isa=("x86-64-v2", "x86-64-v3", "avx512")),
+    # Tolerances hold for the least instruction set and for the best that the machine has.
+    Target("least_isa", "transformer", cpu_isa=("x86-64-v2",), test=True),
+    Target("best_isa", "transformer", cpu_isa=("x86-64-v3", "avx512"), test=True),
     Target("weights_in_file", "transformer", weights="FILE", test=True),
     Target("weights_external", "tied_weights", weights="EXTERNAL", test=True),
     Target("external_constants", "constants", weights="EXTERNAL"),
