@@ -11,11 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch.export import ExportedProgram
 
 from aotbuild import values
 from aotbuild.capture.frames import project_files, user_line
+from aotbuild.capture.programs import load_program
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 
@@ -51,12 +51,7 @@ def load_source(model: str, params: Mapping[str, str], directory: Path | None = 
             raise AotbuildError(f"MODEL {model}: no such file (looked for {path})")
         if params:
             raise AotbuildError(f"MODEL {model}: PARAMS go to a callable; a .pt2 file takes none")
-        try:
-            return Source(None, torch.export.load(path), (path,))
-        except Exception as error:
-            raise AotbuildError(
-                f"MODEL {model}: cannot be read as a program written by torch.export.save: {error}"
-            ) from error
+        return Source(None, load_program(path, model), (path,))
     function, files, before = load_named("MODEL", model, base, "file.py:callable, package.module:callable or file.pt2")
     name = model.rpartition(":")[2]
     if not callable(function):
