@@ -652,6 +652,23 @@ def grouped_linears() -> Model:
 
 
 @model
+def groups() -> Model:
+    """Products of groups in all their forms, one group empty, and with int8 weights that are packed for it."""
+
+    def f(self: Any, x: Tensor, experts: Tensor, ends: Tensor, columns: Tensor) -> Any:
+        rows = torch._grouped_mm(x, experts, offs=ends)
+        wide = torch._grouped_mm(experts.mT, columns, offs=ends)
+        summed = torch._grouped_mm(x.t(), x, offs=ends)
+        each = torch._grouped_mm(experts, experts.mT)
+        return rows, wide, summed, each, torch.ops.aten._weight_int8pack_mm(x, self.weight, self.scale)
+
+    parts = {"weight": torch.randint(-128, 128, (32, 16), dtype=torch.int8), "scale": torch.rand(32).bfloat16()}
+    ends = torch.tensor([2, 5, 5, 8], dtype=torch.int32)
+    inputs = (randn(8, 16).bfloat16(), randn(4, 16, 32).bfloat16(), ends, randn(16, 8).bfloat16())
+    return Model(Compute(f, **parts), inputs)
+
+
+@model
 def packed_layers() -> Model:
     """Layers that lie packed in the library, of sizes that fill no whole blocks: joined, halved, in pairs."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._decomp.decompositions import _to_copy as upstream_to_copy
 from torch._inductor.decomposition import cat as upstreams_cat
 
-from aotbuild.inductor import eager_values
+from aotbuild.inductor import eager_values, grouped
 
 aten = torch.ops.aten
 
@@ -205,6 +205,7 @@ def _integer_product(self: Tensor, mat2: Tensor) -> Tensor:
 
 TABLE: dict[Any, Callable[..., Any]] = {
     **eager_values.TABLE,
+    **grouped.TABLE,
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
     aten.complex.default: _complex,

@@ -31,6 +31,7 @@ from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.branches import copy_shifted_results
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
+from aotbuild.inductor.grouped import use_grouped_kernel
 from aotbuild.inductor.linear import join_mlps, pack_linears
 from aotbuild.inductor.options import refuse_unknown
 from aotbuild.inductor.quantized import pack_quantized
@@ -128,6 +129,8 @@ def lower(
     with _named_errors(unit):
         prepared = prepare(captured.program, list(registered), captured.state)
     counters.decompositions += 1
+    if runtime == "standalone":
+        use_grouped_kernel(prepared.module)
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
     quantized = pack_quantized(prepared.module, prepared.weight_index, mutated)
