@@ -1,5 +1,7 @@
 """Capture: from a model file to one ``torch.export`` program, the signature of its C++ surface, and golden cases."""
 
+from aotbuild.capture.checks import forms as check_forms
+from aotbuild.capture.checks import texts_of as check_texts
 from aotbuild.capture.dynamic import DynamicDim, parse_dynamic_shapes
 from aotbuild.capture.export import export_program
 from aotbuild.capture.frames import is_project_file, model_frame, node_numbers, node_places, user_frame
@@ -18,6 +20,8 @@ __all__ = [
     "as_module",
     "capture",
     "capture_methods",
+    "check_forms",
+    "check_texts",
     "export_program",
     "is_project_file",
     "load_named",

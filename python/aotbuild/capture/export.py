@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from aotbuild import triton_kernels
+from aotbuild.capture import checks
 from aotbuild.capture.aliases import refuse_merged_inputs, strays
 from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.frames import is_project_file, user_line
@@ -37,12 +38,14 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
         torch.no_grad(),
         contextlib.redirect_stderr(printed),
         triton_kernels.recorded(),
+        checks.recorded() as texts,
     ):
         try:
             program = _export_with_results(module, args, kwargs, shapes)
         except Exception as error:
             raise _export_error(error, target) from error
     sys.stderr.write(printed.getvalue())
+    checks.keep(program, texts)
     _resolve_lazy_signs(program)
     _apply_declared_minimums(program, module, shapes, (args, kwargs))
     return program

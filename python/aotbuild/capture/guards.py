@@ -14,15 +14,17 @@ from torch.export import ExportedProgram
 from torch.utils._sympy.printers import CppPrinter, PythonPrinter
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
+from aotbuild.capture import checks
 from aotbuild.capture.sizes import Point, Size
 from aotbuild.program import SizeCondition
 
 
 class Guard:
-    """One condition: ``expression`` of the symbols of ``sizes``."""
+    """One condition: ``expression`` of the symbols of ``sizes``. ``reason``: the text of the model's own check."""
 
-    def __init__(self, expression: Any, sizes: Sequence[Size]) -> None:
+    def __init__(self, expression: Any, sizes: Sequence[Size], reason: str = "") -> None:
         self.expression = expression
+        self.reason = reason
         self.symbols = tuple(size.symbol for size in sizes if size.symbol in expression.free_symbols)
         self._code = compile(PythonPrinter().doprint(expression), "<guard>", "eval")
 
@@ -53,7 +55,8 @@ class Guard:
 
     def text(self, sizes: Sequence[Size]) -> str:
         """As the user would write it."""
-        return str(PythonPrinter().doprint(self.expression.xreplace({s.symbol: _named(s.label) for s in sizes})))
+        text = str(PythonPrinter().doprint(self.expression.xreplace({s.symbol: _named(s.label) for s in sizes})))
+        return f"{text} ({self.reason})" if self.reason else text
 
     def condition(self, sizes: Sequence[Size]) -> SizeCondition:
         """For the generated library, which gets the sizes in this order."""
@@ -68,7 +71,8 @@ def guards(program: ExportedProgram, sizes: Sequence[Size]) -> list[Guard]:
     found = [*_written_guards(program), *(guard.expr for guard in recorded)]
     parts = [part for guard in found for part in (guard.args if isinstance(guard, sympy.And) else (guard,))]
     relevant = (part for part in dict.fromkeys(parts) if part.free_symbols and part.free_symbols <= known)
-    return [Guard(part, sizes) for part in relevant]
+    texts = checks.texts_of(program)
+    return [Guard(part, sizes, next((texts[f] for f in checks.forms(part) if f in texts), "")) for part in relevant]
 
 
 def _named(text: str) -> sympy.Symbol:

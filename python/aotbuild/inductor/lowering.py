@@ -29,6 +29,7 @@ from aotbuild.identifiers import distinct, symbol
 from aotbuild.inductor import custom_kernels, eager_values, functions, kernels, torch_wrapper
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.branches import copy_shifted_results
+from aotbuild.inductor.checks import name_checks
 from aotbuild.inductor.convolution import pack_convolutions
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.inductor.grouped import use_grouped_kernel
@@ -156,6 +157,7 @@ def lower(
         stack.enter_context(torch.no_grad())
         stack.enter_context(_vector_isa(isas[0]))
         graph = _lower_graph(prepared, fake_mode)
+        name_checks(graph, capture.check_texts(captured.program))
         counters.lowerings += 1
         if runtime == "standalone":
             _refuse_short_complex(graph, unit)
