@@ -43,6 +43,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     shim_cpu_select.cpp
     shim_cpu_sort.cpp
     shim_cpu_views.cpp
+    shim_cpu_window.cpp
     shim_scalar.cpp
     shim_tensor.cpp
     signature.cpp

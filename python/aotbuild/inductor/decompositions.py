@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._decomp.decompositions import _to_copy as upstream_to_copy
 from torch._inductor.decomposition import cat as upstreams_cat
 
-from aotbuild.inductor import eager_values, grouped
+from aotbuild.inductor import eager_values, grouped, resizing
 
 aten = torch.ops.aten
 
@@ -110,39 +110,6 @@ def _normal_numbers(
     return torch.randn(shape, dtype=dtype, device=device) * std + mean
 
 
-def _resized(size: Any, out: Any, align_corners: bool, scale: float | None, like: Tensor) -> Tensor:
-    """The matrix [out, size] that resizes one dimension linearly, with the filter widened where it shrinks."""
-    if align_corners:
-        step = (size - 1) / (out - 1) if out > 1 else 0.0
-    else:
-        step = 1 / scale if scale is not None and scale > 0 else size / out
-    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    width = max(step, 1.0)
-    centers = (step * (torch.arange(out, dtype=dtype, device=like.device) + 0.5)).unsqueeze(1)
-    places = torch.arange(size, dtype=dtype, device=like.device)
-    first = (centers - width + 0.5).trunc().clamp(min=0)
-    last = (centers + width + 0.5).trunc()
-    weights = (1 - ((places - centers + 0.5) / width).abs()).clamp(min=0)
-    weights = torch.where((places >= first) & (places < last), weights, 0)
-    return weights / weights.sum(1, keepdim=True)
-
-
-def _bilinear_with_antialiasing(
-    self: Tensor,
-    output_size: Sequence[Any],
-    align_corners: bool,
-    scales_h: float | None = None,
-    scales_w: float | None = None,
-) -> Any:
-    """Resized in each of the two last dimensions by a product with a matrix."""
-    if not self.dtype.is_floating_point:
-        return NotImplemented
-    rows = _resized(self.shape[-2], output_size[0], align_corners, scales_h, self)
-    columns = _resized(self.shape[-1], output_size[1], align_corners, scales_w, self)
-    resized = self.to(rows.dtype) @ columns.mT
-    return (rows @ resized).to(self.dtype)
-
-
 def _pseudo_inverse(
     self: Tensor, *, atol: Tensor | None = None, rtol: Tensor | None = None, hermitian: bool = False
 ) -> Any:
@@ -214,7 +181,8 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten._conj.default: _conjugate,
     aten._conj_physical.default: _conjugate,
     aten._to_copy.default: _converted,
-    aten._upsample_bilinear2d_aa.default: _bilinear_with_antialiasing,
+    aten._upsample_bicubic2d_aa.default: resizing.bicubic,
+    aten._upsample_bilinear2d_aa.default: resizing.bilinear,
     aten.linalg_pinv.atol_rtol_tensor: _pseudo_inverse,
     torch.ops.prims.normal.default: _normal_numbers,
     aten._int_mm.default: _integer_product,

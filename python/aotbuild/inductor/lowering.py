@@ -26,7 +26,7 @@ from aotbuild.capture import Captured, tensor_data
 from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
 from aotbuild.identifiers import distinct, symbol
-from aotbuild.inductor import custom_kernels, eager_values, functions, kernels, torch_wrapper
+from aotbuild.inductor import custom_kernels, eager_values, functions, kernels, pooling, torch_wrapper
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.branches import copy_shifted_results
 from aotbuild.inductor.checks import name_checks
@@ -127,8 +127,9 @@ def lower(
     if runtime == "standalone":
         capture.refuse_types_of_torch(captured.signature, unit)
     registered = custom_kernels.registered_operators()
+    whole = [*registered, *pooling.pools_with_places(captured.program)]
     with _named_errors(unit):
-        prepared = prepare(captured.program, list(registered), captured.state)
+        prepared = prepare(captured.program, whole, captured.state)
     counters.decompositions += 1
     if runtime == "standalone":
         use_grouped_kernel(prepared.module)
@@ -147,6 +148,7 @@ def lower(
         stack.enter_context(_backend(runtime, registered))
         stack.enter_context(_custom_shims(prepared, registered, runtime))
         stack.enter_context(custom_kernels.as_library_calls(registered))
+        stack.enter_context(pooling.as_library_calls())
         if runtime == "torch":
             stack.enter_context(torch_wrapper.unserialized_arguments())
         stack.enter_context(functions.eager_functions())

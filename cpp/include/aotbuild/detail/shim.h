@@ -275,6 +275,22 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_adaptive_max_pool3d(AtenT
                                                                            std::int64_t output_size_len,
                                                                            AtenTensorHandle* values,
                                                                            AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_avg_pool2d(
+    AtenTensorHandle self, const std::int64_t* kernel_size, std::int64_t kernel_size_len, const std::int64_t* stride,
+    std::int64_t stride_len, const std::int64_t* padding, std::int64_t padding_len, std::int32_t ceil_mode,
+    std::int32_t count_include_pad, std::int64_t* divisor_override, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_avg_pool3d(
+    AtenTensorHandle self, const std::int64_t* kernel_size, std::int64_t kernel_size_len, const std::int64_t* stride,
+    std::int64_t stride_len, const std::int64_t* padding, std::int64_t padding_len, std::int32_t ceil_mode,
+    std::int32_t count_include_pad, std::int64_t* divisor_override, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_max_pool2d_with_indices(
+    AtenTensorHandle self, const std::int64_t* kernel_size, std::int64_t kernel_size_len, const std::int64_t* stride,
+    std::int64_t stride_len, const std::int64_t* padding, std::int64_t padding_len, const std::int64_t* dilation,
+    std::int64_t dilation_len, std::int32_t ceil_mode, AtenTensorHandle* values, AtenTensorHandle* indices);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_max_pool3d_with_indices(
+    AtenTensorHandle self, const std::int64_t* kernel_size, std::int64_t kernel_size_len, const std::int64_t* stride,
+    std::int64_t stride_len, const std::int64_t* padding, std::int64_t padding_len, const std::int64_t* dilation,
+    std::int64_t dilation_len, std::int32_t ceil_mode, AtenTensorHandle* values, AtenTensorHandle* indices);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_fractional_max_pool2d(
     AtenTensorHandle self, const std::int64_t* kernel_size, std::int64_t kernel_size_len,
     const std::int64_t* output_size, std::int64_t output_size_len, AtenTensorHandle random_samples,
@@ -518,6 +534,10 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu__adaptive_avg_pool3d aotbuild_torch_cpu__adaptive_avg_pool3d
 #define aoti_torch_cpu_adaptive_max_pool2d aotbuild_torch_cpu_adaptive_max_pool2d
 #define aoti_torch_cpu_adaptive_max_pool3d aotbuild_torch_cpu_adaptive_max_pool3d
+#define aoti_torch_cpu_avg_pool2d aotbuild_torch_cpu_avg_pool2d
+#define aoti_torch_cpu_avg_pool3d aotbuild_torch_cpu_avg_pool3d
+#define aoti_torch_cpu_max_pool2d_with_indices aotbuild_torch_cpu_max_pool2d_with_indices
+#define aoti_torch_cpu_max_pool3d_with_indices aotbuild_torch_cpu_max_pool3d_with_indices
 #define aoti_torch_cpu_fractional_max_pool2d aotbuild_torch_cpu_fractional_max_pool2d
 #define aoti_torch_cpu_fractional_max_pool3d aotbuild_torch_cpu_fractional_max_pool3d
 #define aoti_torch_cpu_grid_sampler_3d aotbuild_torch_cpu_grid_sampler_3d
