@@ -232,7 +232,9 @@ def main() -> None:
         )
         write(output / "python" / f"{args.python_module}.pyi", "def run() -> int: ...\n")
     recorded = {
-        key: entry for key, entry in vars(args).items() if key not in ("output_dir", "stamp", "depfile", "model")
+        key: entry
+        for key, entry in vars(args).items()
+        if key not in ("output_dir", "project_dir", "stamp", "depfile", "model")
     }
     write(manifest, json.dumps(recorded, indent=2) + "\n")
     write(Path(args.depfile), f"{escape(Path(args.stamp))}: {' '.join(escape(file.resolve()) for file in files)}\n")
