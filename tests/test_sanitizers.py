@@ -10,11 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# What the models below call: attention, packed layers, convolutions, reads and writes through indices.
+# What the models below call: attention, packed layers, convolutions, reads and writes through indices, small sizes.
 MODELS = {
-    "asan": ("transformer", "conv2d", "masked_attention", "indexing"),
+    "asan": ("transformer", "conv2d", "masked_attention", "indexing", "related_sizes", "small_sizes"),
     "tsan": ("transformer",),
 }
+# Those that are called with random sizes; `python tests/models/random_shapes.py` does so with all whose sizes vary.
+RANDOM = ("transformer", "conv2d", "masked_attention", "related_sizes", "small_sizes")
 # The runtime's tests, and the threads of tests/sanitizers over the model `transformer`.
 LISTS = f"""
 set(AOTBUILD_BUILD_TESTS ON)
@@ -36,13 +38,14 @@ def preset(kind: str, name: str) -> dict[str, dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", MODELS)
 def test_runtime_and_models_are_clean_under(sanitizer: str) -> None:
+    import random_shapes
     from model_builds import Target, build_targets, run
 
     flags = preset("configurePresets", sanitizer)["environment"]["SANITIZER_FLAGS"]
     build = build_targets(
         ROOT / "build" / "sanitizers" / sanitizer,
         [Target(name, name, kind="STATIC", weights="FILE", test=True) for name in MODELS[sanitizer]],
-        f"find_package(GTest REQUIRED)\n{LISTS}",
+        f"find_package(GTest REQUIRED)\n{LISTS}" + (random_shapes.lists(RANDOM) if sanitizer == "asan" else ""),
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
         "-DAOTBUILD_EIGEN=OFF",  # Eigen's templates take minutes, and the models call none
         "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",  # compiles in half the time of -O2 -g
@@ -52,6 +55,8 @@ def test_runtime_and_models_are_clean_under(sanitizer: str) -> None:
     threads = {"OMP_NUM_THREADS": "1"} if sanitizer == "tsan" else {}
     environment = preset("testPresets", sanitizer)["environment"] | threads
     run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error", "--parallel", "2", **environment)
+    for name in RANDOM if sanitizer == "asan" else ():
+        random_shapes.check(build, name, count=40)
 
 
 def test_a_sanitizer_build_is_one(tmp_path: Path) -> None:

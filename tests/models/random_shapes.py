@@ -101,7 +101,9 @@ def check(build: Path, name: str, count: int, seed: int = 0) -> str:
     calls = list(random_calls(manifest, example, count, seed))
     cases, results = build / f"{name}.cases", build / f"{name}.results"
     cases.write_bytes(b"".join(map(_encoded, (tensor for call in calls for tensor in call))))
-    done = subprocess.run([build / "random_shapes", name, cases, results], capture_output=True, text=True, check=False)
+    weights = (build / f"{name}.aotbuild").glob("*.safetensors")  # with WEIGHTS FILE
+    command: list[str | Path] = [build / "random_shapes", name, cases, results, *weights]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{name}: exit status {done.returncode}\n{done.stderr[-6000:]}"
     through, data = 0, memoryview(results.read_bytes())
     for call in calls:

@@ -1,8 +1,8 @@
 // Calls one of the linked models with the inputs of a file, each in memory of exactly its size, and writes what comes.
 //
-// Usage: random_shapes MODEL CASES RESULTS. CASES: for each call its inputs; RESULTS: for each call its status, the
-// last error's length and text, and, with status 0, the outputs. A tensor is its rank, its sizes and its contiguous
-// bytes; all numbers are int64. tests/models/random_shapes.py writes the one and reads the other.
+// Usage: random_shapes MODEL CASES RESULTS [WEIGHTS]. CASES: for each call its inputs; RESULTS: for each call its
+// status, the last error's length and text, and, with status 0, the outputs. A tensor is its rank, its sizes and its
+// contiguous bytes; all numbers are int64. tests/models/random_shapes.py writes the one and reads the other.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -103,13 +103,14 @@ bool call(const aotbuild_api& api, aotbuild_model* model, std::istream& in, std:
 }  // namespace
 
 int main(int argc, char** argv) {
-  const aotbuild_api* const api = argc == 4 ? find(argv[1]) : nullptr;
+  const aotbuild_api* const api = argc == 4 || argc == 5 ? find(argv[1]) : nullptr;
   if (api == nullptr) {
-    std::cerr << "usage: random_shapes MODEL CASES RESULTS\n";
+    std::cerr << "usage: random_shapes MODEL CASES RESULTS [WEIGHTS]\n";
     return 2;
   }
   aotbuild_options options{};
   options.struct_size = sizeof options;
+  options.weights_file = argc == 5 ? argv[4] : nullptr;
   aotbuild_model* model = nullptr;
   if (api->create(&options, &model) != AOTBUILD_OK) {
     std::cerr << api->last_error() << "\n";
