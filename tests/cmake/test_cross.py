@@ -105,7 +105,9 @@ def test_runtime_without_onednn_is_installed_without_it(make_project: MakeProjec
     project.configure("-DCMAKE_INSTALL_LIBDIR=lib", "-DAOTBUILD_ONEDNN=OFF", "-DAOTBUILD_EIGEN=OFF")
     project.build()
     project.run("cmake", "--install", project.build_dir, "--prefix", tmp_path / "prefix")
-    names = {path.name for path in (tmp_path / "prefix/lib").iterdir()}
-    assert names == {"cmake", "libaotbuild_runtime.a", "libencoder.a", "libsleef.so.3", "pkgconfig"}
+    libraries = {path.name for path in (tmp_path / "prefix/lib").iterdir()}
+    assert libraries == {"cmake", "libencoder.a", "models", "pkgconfig"}
+    bundled = {path.name for path in (tmp_path / "prefix/lib/models").iterdir()}
+    assert bundled == {"libaotbuild_runtime.a", "libsleef.so.3"}
     installed = (tmp_path / "prefix/lib/cmake/models/modelsConfig.cmake").read_text()
     assert "dnnl" not in installed
