@@ -444,7 +444,7 @@ TEST(IndexPut, MasksStandForTheIndicesOfTheirElements) {
   const AtenTensorHandle second[] = {nullptr, rows_h.value};
   EXPECT_EQ(aoti_torch_index_put_out(out_h.value, self_h.value, second, 2, one.value, false), 1);
   EXPECT_STREQ(aotbuild_last_error(),
-               "aoti_torch_index_put_out: a mask of sizes [2] at dimension 1 does not fit a tensor of sizes [2, 3]");
+               "aoti_torch_index_put_out: a mask of sizes (2,) at dimension 1 does not fit a tensor of sizes (2, 3)");
 }
 
 TEST(IndexPut, NeighbouringAndSeparatedIndices) {
