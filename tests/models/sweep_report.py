@@ -181,7 +181,7 @@ def _reasons(results: list[Result], title: str) -> str:
 def first_reason(detail: str) -> str:
     """One line, without paths and the sample's own name."""
     lines = [line.strip() for line in detail.splitlines() if line.strip() and not line.strip().startswith("at /")]
-    text = " ".join(lines[:2])
+    text = " ".join(lines[:2]).partition(" While executing %")[0]
     text = re.sub(r"\S*/\S*", "", text)
     text = re.sub(r"\b(?:op|module|example)_\w+: ", "", text)
     text = re.sub(r"\[[\d, ]*\]", "[...]", text)
