@@ -209,7 +209,7 @@ def test_edit_of_the_kernel_file_runs_the_generator(example: CMakeProject) -> No
 def test_installed_kernel_is_a_package(example: CMakeProject, tmp_path: Path) -> None:
     example.run("cmake", "--install", example.build_dir, "--prefix", tmp_path)
     installed = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert installed >= {"include/rms_norm.hpp", "include/rms_norm.h", "include/aotbuild/kernel.hpp"}
+    assert installed >= {"include/rms_norm.hpp", "include/rms_norm.h", "include/normalize/aotbuild/kernel.hpp"}
     assert any(name.endswith("librms_norm.a") for name in installed)
     assert any(name.endswith("normalizeConfig.cmake") for name in installed)
 

@@ -243,9 +243,9 @@ def test_wrong_inputs_are_named(load: Load, name: str, inputs: Any, message: str
 
 
 def test_sizes_that_export_does_not_tie_are_checked_by_attention(load: Load) -> None:
-    q, k, v = torch.ones(1, 2, 8, 20), torch.ones(1, 2, 8, 20), torch.ones(1, 2, 7, 20)
+    q, k, v = torch.ones(2, 8, 8, 128), torch.ones(2, 2, 8, 128), torch.ones(2, 2, 7, 64)
     with pytest.raises(aotbuild.Error, match="scaled_dot_product_attention: the length of value is 7, expected 8"):
-        load("causal_attention")(q, k, v)
+        load("grouped_query_attention")(q, k, v)
 
 
 def test_the_best_instruction_set_of_the_machine_is_chosen(load: Load) -> None:
