@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
 import shutil
 import subprocess
 import sys
@@ -12,9 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-import aotbuild.inductor.lowering  # noqa: F401 (imported once, for all processes)
-from aotbuild.cli import main
 
 MODEL = """\
 from pathlib import Path
@@ -42,19 +37,34 @@ def python(*arguments: str | Path, folder: Path) -> None:
     subprocess.run([sys.executable, *map(str, arguments)], cwd=folder, check=True, capture_output=True)
 
 
+# In a process that a server forks: forked from this one it would hang where a test before has started threads of
+# OpenMP. The server imports torch once.
+GENERATE = """\
+import contextlib, os, sys
+os.chdir(folder)
+os.environ["AOTBUILD_CACHE_DIR"] = cache
+from aotbuild.cli import main
+with open(printed, "w") as log, contextlib.redirect_stdout(log):
+    status = main(command)
+sys.exit(status)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_import_of_torch() -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["aotbuild.inductor.lowering"])
+
+
 def generate(model: str, output: Path, *, folder: Path, cache: str) -> tuple[list[str], dict[str, bytes]]:
-    """The stages that the generator of a model went through, and the files that it wrote; in a process of its own."""
-    command = ["generate", "--target", "net", "--model", model, "--output-dir", str(output)]
+    """The stages that the generator of a model went through, and the files that it wrote."""
     printed = output.with_suffix(".log")
-
-    def child() -> None:
-        os.chdir(folder)
-        os.environ["AOTBUILD_CACHE_DIR"] = cache
-        with printed.open("w") as log, contextlib.redirect_stdout(log):
-            status = main(command)
-        sys.exit(status)
-
-    process = multiprocessing.get_context("fork").Process(target=child)
+    names = {
+        "command": ["generate", "--target", "net", "--model", model, "--output-dir", str(output)],
+        "printed": str(printed),
+        "folder": str(folder),
+        "cache": cache,
+    }
+    process = multiprocessing.get_context("forkserver").Process(target=exec, args=(GENERATE, names))
     process.start()
     process.join()
     assert process.exitcode == 0
