@@ -303,7 +303,7 @@ def test_result_is_the_same_with_an_epilogue_in_a_kernel_of_its_own() -> None:
     program = capture.capture(capture.Source(Model(Multiply(), (x, y)), None, ()), [], "product")
     _, fused, (alone,) = kernels_to_tune(program, "90", target="product", with_alternatives=True)
     assert (len(fused), len(alone.kernels)) == (1, 2)
-    results = [interpreted(kernels, {"x": x, "y": y}) for kernels in (fused, alone.kernels)]
+    results = [interpreted(kernels, {"input0_x": x, "input1_y": y}) for kernels in (fused, alone.kernels)]
     assert torch.equal(*results)
     torch.testing.assert_close(results[0].view(64, 80), torch.relu(x @ y), rtol=1e-4, atol=1e-4)
 
