@@ -105,8 +105,10 @@ class Builder:
 
     def _library(self, groups: Sequence[Built], folder: Path) -> Path:
         objects = []
-        for stem, pattern in (("kernels", "*_kernels_*.cpp"), ("run", "*_run_*.cpp")):
-            files = [file for group in groups for file in sorted((group.folder / "src").glob(pattern))]
+        for stem in ("kernels", "run"):
+            files = [
+                file for group in groups for file in sorted((group.folder / "src").glob(f"{group.target}_{stem}_*.cpp"))
+            ]
             source = folder / f"{stem}.cpp"
             source.write_text("".join(f'#include "{file}"\n' for file in files))
             objects.append(self._object("kernels", source))
