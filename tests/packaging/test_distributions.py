@@ -239,7 +239,7 @@ def test_wheel_with_a_model(environment: Path, tmp_path: Path) -> None:
     use.write_text(
         "import numpy as np\nfrom numpy.typing import NDArray\nfrom sentiment._classifier import Classifier\n"
         "ids: NDArray[np.int64] = np.ones((1, 2), np.int64)\n"
-        "good: NDArray[np.float32] = Classifier(num_threads=1)(ids).logits\n"
+        'good: NDArray[np.float32] = Classifier(num_threads=1)(ids)["logits"]\n'
         "Classifier()(words=ids)\n"
     )
     checked = run(

@@ -12,4 +12,4 @@ _classifier = Classifier()
 
 def probabilities(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """The probability of each class for each row of ``ids``."""
-    return _classifier(ids).probabilities
+    return _classifier(ids)["probabilities"]
