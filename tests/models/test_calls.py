@@ -243,8 +243,14 @@ def test_wrong_inputs_are_named(load: Load, name: str, inputs: Any, message: str
 
 
 def test_sizes_that_export_does_not_tie_are_checked_by_attention(load: Load) -> None:
-    q, k, v = torch.ones(2, 8, 8, 128), torch.ones(2, 2, 8, 128), torch.ones(2, 2, 7, 64)
+    q, k, v = torch.ones(1, 2, 8, 20), torch.ones(1, 2, 8, 20), torch.ones(1, 2, 7, 20)
     with pytest.raises(aotbuild.Error, match="scaled_dot_product_attention: the length of value is 7, expected 8"):
+        load("causal_attention")(q, k, v)
+
+
+def test_sizes_that_export_ties_are_checked_before_the_call_runs(load: Load) -> None:
+    q, k, v = torch.ones(2, 8, 8, 128), torch.ones(2, 2, 8, 128), torch.ones(2, 2, 7, 64)
+    with pytest.raises(aotbuild.Error, match="input 'args_2' dimension 2 is 7, expected 8 to agree with"):
         load("grouped_query_attention")(q, k, v)
 
 

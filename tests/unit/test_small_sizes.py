@@ -167,6 +167,19 @@ def test_extremes_that_the_guards_refuse_are_skipped_and_said() -> None:
     )
 
 
+@pytest.mark.parametrize("by_position", [True, False])
+def test_lengths_that_attention_needs_equal_vary_together(by_position: bool) -> None:
+    """Eager reads behind the shorter of keys and values, so no result of it at such sizes says anything."""
+
+    def f(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        attention = functional.scaled_dot_product_attention
+        return attention(q, k, v) if by_position else attention(query=q, key=k, value=v)
+
+    length = {2: DYNAMIC(min=1, max=64)}
+    model = captured(f, (length, length, length), *(torch.rand(1, 2, 8, 16) for _ in range(3)))
+    assert ranges(model) == [(1, 64)] * 3
+
+
 def test_sizes_that_must_fit_together_are_tested_together() -> None:
     """An index ties them, which export does not see: one alone at its minimum is out of bounds."""
 

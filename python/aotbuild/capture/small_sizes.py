@@ -24,6 +24,7 @@ from aotbuild import triton_kernels
 from aotbuild.capture.frames import user_line
 from aotbuild.capture.guards import Guard, guards
 from aotbuild.capture.modules import buffers_kept
+from aotbuild.capture.operands import CheckedOperands
 from aotbuild.capture.replay import Fault, replay, sizes_fault
 from aotbuild.capture.sizes import Point, Size, Sizes
 from aotbuild.errors import AotbuildError
@@ -237,7 +238,8 @@ def _eager(module: Any, args: Any, kwargs: Any) -> tuple[list[Any], Fault | None
     with torch.no_grad(), triton_kernels.interpreted(), buffers_kept(module), contextlib.redirect_stderr(io.StringIO()):
         torch.manual_seed(0)
         try:
-            outputs = pytree.tree_leaves(module(*args, **kwargs))
+            with CheckedOperands():
+                outputs = pytree.tree_leaves(module(*args, **kwargs))
         except Exception as error:
             text = f"{type(error).__name__}: {error}".strip().removesuffix(".")
             return [], Fault(text, user_line(error.__traceback__), raised=True)
