@@ -15,6 +15,7 @@ from torch._inductor.graph import GraphLowering
 
 from aotbuild.capture import Source, capture
 from aotbuild.errors import AotbuildError
+from aotbuild.inductor import lowering
 from aotbuild.inductor.lowering import Lowered, lower
 from aotbuild.model import Model
 from aotbuild.target import cpu_isa
@@ -112,6 +113,20 @@ def test_what_needs_eigen_is_refused_where_there_is_none() -> None:
     assert "  aten.linalg_inv_ex.default (1 call)" in lines
     assert "  aten._fft_r2c.default (1 call)" in lines
     assert any("need the headers of Eigen" in line and "libeigen3-dev" in line for line in lines)
+
+
+def test_no_call_that_the_runtime_lacks_gets_into_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what upstream writes past the generator's methods, as it does with functions that work in place."""
+
+    def put(x: Tensor, mask: Tensor, values: Tensor) -> Tensor:
+        return torch.index_put(x, (mask,), values, accumulate=True)
+
+    without = lowering.supported_shim_functions() - {"aoti_torch_index_put_out"}
+    monkeypatch.setattr(lowering, "supported_shim_functions", lambda: without)
+    x, mask = torch.ones(4, dtype=torch.int64), torch.ones(4, dtype=torch.bool)
+    lines = refusal(put, x, mask, x * 2)
+    assert lines[0] == "encoder: the standalone runtime has no kernel for 1 operator(s) that this model calls:"
+    assert lines[1].startswith("  aten.index_put_")
 
 
 @pytest.mark.parametrize(

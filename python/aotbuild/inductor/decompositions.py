@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp.decompositions import _index_add as upstreams_index_add
 from torch._decomp.decompositions import _to_copy as upstream_to_copy
 from torch._inductor.decomposition import cat as upstreams_cat
 
-from aotbuild.inductor import eager_values, grouped, resizing
+from aotbuild.inductor import eager_values, grouped, quantization, resizing
 
 aten = torch.ops.aten
 
@@ -110,6 +111,18 @@ def _normal_numbers(
     return torch.randn(shape, dtype=dtype, device=device) * std + mean
 
 
+def _bernoulli(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Any:
+    """Ones with the probability ``p``, a number or a tensor with one for each element, and zeros."""
+    if generator is not None:
+        return NotImplemented
+    return (torch.rand(self.shape, dtype=torch.float32, device=self.device) < p).to(self.dtype)
+
+
+def _index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Any:
+    """Of every type; TorchInductor leaves bfloat16 to a library."""
+    return upstreams_index_add(self, dim, index, source, inplace=False, alpha=alpha)
+
+
 def _pseudo_inverse(
     self: Tensor, *, atol: Tensor | None = None, rtol: Tensor | None = None, hermitian: bool = False
 ) -> Any:
@@ -173,6 +186,7 @@ def _integer_product(self: Tensor, mat2: Tensor) -> Tensor:
 TABLE: dict[Any, Callable[..., Any]] = {
     **eager_values.TABLE,
     **grouped.TABLE,
+    **quantization.TABLE,
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
     aten.complex.default: _complex,
@@ -186,6 +200,9 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.linalg_pinv.atol_rtol_tensor: _pseudo_inverse,
     torch.ops.prims.normal.default: _normal_numbers,
     aten._int_mm.default: _integer_product,
+    aten.bernoulli.p: _bernoulli,
+    aten.bernoulli.Tensor: _bernoulli,
+    aten.index_add.default: _index_add,
     aten.index.Tensor: _index,
     aten.cat.default: _concatenated,
     aten.var_mean.correction: _variance_and_mean,

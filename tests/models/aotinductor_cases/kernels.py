@@ -137,6 +137,19 @@ case(
 )
 case("clone_and_copy", lambda x, y: _copied(x, y), rand(3, 4), rand(4))
 case("uniform", lambda x: torch.rand_like(x) + 1, rand(10), random=True)
+case(
+    "bernoulli_of_probabilities",
+    lambda x, p: (
+        (torch.bernoulli(x, 0.3).mean() - 0.3).abs() < 0.05,
+        x.clone().bernoulli_(0.3).unique(),
+        torch.empty_like(p).bernoulli_(p),
+        torch.bernoulli(x, 1.0).min(),
+        torch.nn.functional.feature_alpha_dropout(x, 0.5, True).unique(),
+        torch.nn.functional.dropout2d(x.view(100, 100, 1), 0.5, True).unique(),
+    ),
+    torch.ones(100, 100),
+    torch.tensor([0.0, 1.0, 1.0, 0.0]),
+)
 case("bernoulli1", lambda x: torch.bernoulli(x.sigmoid()), rand(10), random=True)
 case("randint", lambda: torch.randint(0, 10, (5,)), random=True)
 case("multinomial", lambda x: torch.multinomial(x.softmax(-1), 3), rand(2, 8), random=True)

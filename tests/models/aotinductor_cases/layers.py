@@ -190,6 +190,18 @@ class WrappedQuantized(nn.Module):
         )
 
 
+case(
+    "wide_int8_linear",  # sums that float32 does not hold
+    lambda x, w, b: torch.ops._quantized.wrapped_quantized_linear(
+        x, torch.tensor(0.01), torch.tensor(7), w, torch.tensor(0.002), torch.tensor(0), b, torch.tensor(0.5),
+        torch.tensor(120), 9
+    ),
+    rand(5, 3000),
+    rand(9, 3000),
+    rand(9),
+)  # fmt: skip
+
+
 @model("weight_int8pack_mm", rand(4, 64, dtype=torch.bfloat16))
 class Int8Packed(nn.Module):
     def __init__(self) -> None:
@@ -198,6 +210,9 @@ class Int8Packed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> Any:
         return torch._weight_int8pack_mm(x, self.weight, self.scale)
+
+
+_packed = torch._convert_weight_to_int4pack_for_cpu(ints(80, 64, high=16, dtype=torch.int32), 2)
 
 
 @model("weight_int4pack_mm", rand(32, 64))
@@ -212,6 +227,12 @@ class Int4Packed(nn.Module):
 
 
 case(
+    "weight_int4pack_mm_rest_bfloat16",  # 80 rows: a whole block of every processor's, and less
+    lambda x, s: torch._weight_int4pack_mm_for_cpu(x, _packed, 32, s),
+    rand(3, 64, dtype=torch.bfloat16),
+    rand(2, 80, 2, dtype=torch.bfloat16),
+)
+case(
     "grouped_mm",
     lambda x, w, o: torch._grouped_mm(x, w, offs=o),
     rand(16, 16, dtype=torch.bfloat16),
@@ -219,6 +240,24 @@ case(
     torch.tensor([4, 9, 16], dtype=torch.int32),
 )
 case("fake_quantize", lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 3, -128, 127), rand(20))
+_specials = torch.cat([rand(300) * 20, torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 0.35])])
+for _dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+    case(
+        f"fake_quantize_{str(_dtype).removeprefix('torch.')}",
+        lambda x, scale, zero, place, on: (
+            torch.fake_quantize_per_tensor_affine(x, 0.1, 3, -128, 127),
+            torch.fake_quantize_per_tensor_affine(x, scale[0], zero[0], -8, 7),
+            torch.fake_quantize_per_channel_affine(x.view(102, 3), scale, zero, 1, -8, 20),
+            torch.fake_quantize_per_channel_affine(x.view(102, 3), scale, place, 1, -8, 20),
+            torch._fake_quantize_per_tensor_affine_cachemask_tensor_qparams(x, scale[:1], zero[:1], on, -8, 7),
+        ),
+        _specials.to(_dtype),
+        torch.tensor([0.13, 0.02, 0.5]),
+        torch.tensor([1, 0, -3], dtype=torch.int32),
+        torch.tensor([1.25, 0.0, -3.5]),
+        torch.tensor([1]),
+        more=[(_specials.to(_dtype), torch.ones(3), ints(3).int(), torch.ones(3), torch.tensor([0]))],
+    )
 case("quantize_decomposed", lambda x: (x / 0.05).round().clamp(-128, 127).to(torch.int8), rand(20))
 case(
     "scatter_fallback",
