@@ -274,3 +274,31 @@ def test_project_files_include_packages_relative_imports_and_what_the_export_imp
 )
 def test_the_line_of_a_node_is_found_in_programs_of_another_machine(trace: str | None, place: str | None) -> None:
     assert user_frame(trace) == model_frame(trace) == place
+
+
+# --- strict export
+
+
+def test_what_strict_export_alone_takes_is_exported_so_and_said() -> None:
+    def count(x: Tensor) -> Tensor:
+        number = (x > 0).sum().item()
+        return torch.cond(x.sum() > 0, lambda x: x + number, lambda x: x - number, (x,))  # type: ignore[no-any-return]
+
+    (note,) = captured(count, (torch.ones(3),)).notes
+    assert note.startswith("exported with strict=True, which alone takes it: a branch or a loop reads a number")
+    assert captured(lambda x: x + 1, (torch.ones(3),)).notes == ()
+
+
+def test_where_strict_export_fails_as_well_the_first_error_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def export(*_: Any, strict: bool, **__: Any) -> Any:
+        calls.append(strict)
+        raise RuntimeError("of strict" if strict else message)
+
+    monkeypatch.setattr(torch.export, "export", export)
+    for message, tried in (("Attempted to wrap unbacked SymInt", [False, True]), ("another", [False])):
+        calls.clear()
+        with pytest.raises(AotbuildError, match=message):
+            captured(lambda x: x + 1, (torch.ones(3),))
+        assert calls == tried

@@ -196,6 +196,19 @@ def test_sizes_that_must_fit_together_are_tested_together() -> None:
     assert ranges(model) == [(1, 32), (1, 32)]
 
 
+def test_sizes_that_no_values_of_the_example_fit_are_not_tested_and_said() -> None:
+    def f(x: Tensor, more: Tensor, repeats: Tensor) -> Tensor:
+        count: Any = more.item()
+        torch._check(count >= 0)  # type: ignore[no-untyped-call]
+        return torch.cat([x.new_zeros(x.shape[0] + count, 1), torch.repeat_interleave(repeats).unsqueeze(1)], 1)
+
+    dynamic = ({0: DYNAMIC(min=4, max=8)}, None, None)
+    model = captured(f, dynamic, X, torch.tensor(2), torch.tensor([7, 3]))
+    assert [golden.name for golden in model.golden] == ["example"]
+    (note,) = model.notes
+    assert note.startswith("input 'x' dimension 0 is not tested at 4: other sizes come from the values of inputs, and ")
+
+
 def test_without_a_test_only_the_example_is_run() -> None:
     model = captured(lambda x: x + 1, ({0: DYNAMIC(min=2, max=64)},), extremes=False)
     assert [golden.name for golden in model.golden] == ["example"]

@@ -20,6 +20,7 @@ from aotbuild.capture.aliases import refuse_merged_inputs, strays
 from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.frames import is_project_file, user_line
 from aotbuild.capture.modules import as_module
+from aotbuild.capture.other_exports import export_otherwise
 from aotbuild.capture.registration import register_dataclasses, register_results
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
@@ -71,7 +72,10 @@ def _export(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     no modules. Tracing then writes to the module's own tensors.
     """
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
-    program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+    try:
+        program = torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        return export_otherwise(error, module, args, kwargs, shapes)
     if not strays(program, module):
         return program
     for buffer, value in buffers:

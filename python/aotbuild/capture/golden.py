@@ -164,7 +164,9 @@ def _extremes(eager: Eager, sizes: Sizes, guards: Sequence[Guard], notes: list[s
                 )
             if point is None or point[size.symbol] == size.example or sizes.elements(point) > _MAX_GOLDEN_ELEMENTS:
                 continue
-            yield _run_extreme(eager, sizes, point, size, f"{size.name}_{label}", notes)
+            case = _run_extreme(eager, sizes, point, size, f"{size.name}_{label}", notes)
+            if case is not None:
+                yield case
 
 
 def _nearest(
@@ -178,8 +180,13 @@ def _nearest(
     return None
 
 
-def _run_extreme(eager: Eager, sizes: Sizes, point: Point, size: Size, name: str, notes: list[str]) -> GoldenCase:
-    """A case at these sizes. The model may refuse one size alone that fits together with others."""
+def _run_extreme(
+    eager: Eager, sizes: Sizes, point: Point, size: Size, name: str, notes: list[str]
+) -> GoldenCase | None:
+    """A case at these sizes. The model may refuse one size alone that fits together with others.
+
+    None where sizes come from the values of inputs too: those of the example are none that fit.
+    """
     first: AotbuildError | None = None
     extreme = point[size.symbol]
     together = {**point, **{other.symbol: extreme for other in sizes.sizes if other.example == size.example}}
@@ -201,4 +208,10 @@ def _run_extreme(eager: Eager, sizes: Sizes, point: Point, size: Size, name: str
                 notes.append(f"{size.place} is tested at {extreme} together with {', '.join(others)}")
             return case
     assert first is not None
-    raise first
+    if not sizes.of_values():
+        raise first
+    notes.append(
+        f"{size.place} is not tested at {extreme}: other sizes come from the values of inputs, and eager PyTorch takes "
+        f"none of the example's there: {str(first.__cause__).splitlines()[0]}"
+    )
+    return None

@@ -20,6 +20,7 @@ from aotbuild.capture.frames import project_files
 from aotbuild.capture.golden import Eager, record, record_session
 from aotbuild.capture.load import Source
 from aotbuild.capture.modules import as_module, method_module
+from aotbuild.capture.other_exports import export_notes
 from aotbuild.capture.signature import describe
 from aotbuild.capture.sizes import Sizes
 from aotbuild.capture.small_sizes import settle
@@ -42,7 +43,7 @@ class Captured:
     files: tuple[Path, ...]
     state: frozenset[str] = frozenset()  # the buffers that some method of the model writes to
     classes: tuple[NodeClass, ...] = ()  # of the containers of the signature's call
-    notes: tuple[str, ...] = ()  # what the user should know of the golden cases
+    notes: tuple[str, ...] = ()  # what the user should know of the export and of the golden cases
 
 
 def capture(
@@ -105,7 +106,7 @@ def capture(
         atol,
         tuple(sorted({*source.files, *project_files(set(sys.modules) - source.modules_before)})),
         classes=classes,
-        notes=notes,
+        notes=(*export_notes(program), *notes),
     )
 
 

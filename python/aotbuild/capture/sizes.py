@@ -10,6 +10,7 @@ import sympy
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, TensorArgument
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
@@ -86,6 +87,15 @@ class Sizes:
             return 0, UNBOUNDED
         low, high = sympy.sympify(limits.lower), sympy.sympify(limits.upper)
         return (int(low) if low.is_Integer else 0, int(high) if high.is_Integer else UNBOUNDED)
+
+    def of_values(self) -> bool:
+        """Whether a tensor of the model has a size that the values of its inputs say."""
+        values = [(node.meta.get("val"), node.meta.get("unbacked_bindings")) for node in self.program.graph.nodes]
+        return any(
+            bool(bindings) or any(map(free_unbacked_symbols, value.shape))
+            for value, bindings in values
+            if isinstance(value, torch.Tensor)
+        )
 
     def raise_minimum(self, symbol: sympy.Symbol, minimum: int) -> None:
         """Writes a greater minimum into the program's ranges, those of derived sizes among them."""

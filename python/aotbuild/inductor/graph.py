@@ -393,10 +393,10 @@ class _LinearWriter:
     def __init__(self, graph: torch.fx.Graph) -> None:
         self._graph = graph
 
-    def _call(self, target: Any, *args: Any) -> Node:
-        node = self._graph.call_function(target, args)
+    def _call(self, target: Any, *args: Any, **kwargs: Any) -> Node:
+        node = self._graph.call_function(target, args, kwargs)
         values = torch.fx.node.map_arg(args, lambda n: n.meta["val"])
-        node.meta["val"] = target(*values)
+        node.meta["val"] = target(*values, **kwargs)
         return node
 
     def write(self, node: Node) -> Node:
@@ -408,6 +408,12 @@ class _LinearWriter:
             for dim, size in enumerate(source.meta["val"].shape)
         ]
         matrix = weight.meta["val"].dim() == 2
+        out = [weight.meta["val"].shape[0]] if matrix else []
+        if sizes[-1] == 0:  # sums of no products
+            like = source.meta["val"]
+            with like.fake_mode:
+                zeros = self._call(aten.full.default, [*sizes[:-1], *out], 0, dtype=like.dtype, device=like.device)
+            return zeros if bias is None else self._call(aten.add.Tensor, zeros, bias)
         transposed = self._call(aten.permute.default, weight, [1, 0] if matrix else [0])
         if not matrix:
             transposed = self._call(aten.unsqueeze.default, transposed, 1)
@@ -415,5 +421,4 @@ class _LinearWriter:
         product = self._call(aten.mm.default, rows, transposed)
         if bias is not None:
             product = self._call(aten.add.Tensor, product, bias)
-        out = [weight.meta["val"].shape[0]] if matrix else []
         return self._call(aten.reshape.default, product, [*sizes[:-1], *out])

@@ -151,7 +151,7 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
     bias = node.args[2] if len(node.args) > 2 else node.kwargs.get("bias")
     assert isinstance(source, Node) and isinstance(weight, Node)
     value = source.meta["val"]
-    if value.dtype != torch.float32 or weight.meta["val"].dim() != 2 or value.dim() < 1:
+    if value.dtype != torch.float32 or weight.meta["val"].dim() != 2 or value.dim() < 1 or value.shape[-1] == 0:
         return None
     operands = [weight] if bias is None else [weight, bias]
     indices = [weight_index.get(operand.name) for operand in operands if isinstance(operand, Node)]

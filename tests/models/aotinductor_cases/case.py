@@ -55,25 +55,15 @@ def model(name: str, *args: Any, **fields: Any) -> Callable[[type[torch.nn.Modul
 
 # Cases that did not pass when they last ran, with the reason; none of them crashes.
 OPEN: dict[str, tuple[str, ...]] = {
-    "strict export takes them": (
-        "nested_tensor_from_jagged",
-        "cond_unbacked_symint_closure_static",
-        "cond_unbacked_symint_closure_dynamic",
-        "while_loop_with_unbacked_symint_closure_static",
-        "while_loop_with_unbacked_symint_closure_dynamic",
-    ),
-    "sizes that have to fit together": ("size_with_unbacked_add_expr",),
     "the runtime has no kernel": ("unique_dim",),
     "a conversion to float16 and back is left out": ("quantized_linear",),
     "float8 is no type of inputs": ("runtime_checks_fp8",),
-    "TorchInductor's error": ("zero_point_linear",),
     "other values than eager's": (
         "grid_sample_of_nan",
         "upsample_uint8",
         "special_values_activations",
         "half_round_trip",
     ),
-    "torch.export refuses the case's model": ("floor_of_a_size",),
 }
 
 

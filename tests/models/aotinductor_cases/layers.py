@@ -159,6 +159,19 @@ case(
 )
 case("int_mm", torch._int_mm, ints(64, 32, low=-10, dtype=torch.int8), ints(32, 64, low=-10, dtype=torch.int8))
 case("zero_point_linear", nn.Linear(0, 3), rand(2, 0))
+case(
+    "linear_of_no_features",
+    lambda x, w: (
+        functional.linear(x, w),
+        functional.linear(x.half(), w.half(), torch.ones(3).half()),
+        torch.mm(x[:, 0], w.t()),
+        torch.bmm(x, x.mT),
+    ),
+    rand(2, 4, 0),
+    rand(3, 0),
+    dynamic={"x": {0: torch.export.Dim("rows", min=1, max=9)}, "w": {}},
+    more=[(rand(5, 4, 0), rand(3, 0))],
+)
 case("weight_norm", nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), rand(2, 4))
 case("spectral_norm", nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)), rand(2, 4))
 

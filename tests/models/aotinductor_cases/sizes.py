@@ -262,7 +262,15 @@ case(
         "z": (Dim.DYNAMIC, Dim.STATIC),
         "scalar": (),
     },
-)
+    more=[
+        (torch.ones(70, dtype=torch.int64) * 3, torch.arange(70), rand(77, 8), rand(1, 16), torch.ones(2404, 7),
+         torch.scalar_tensor(11, dtype=torch.int32)),
+    ],
+    refused=[
+        ((torch.ones(64, dtype=torch.int64), torch.ones(64, dtype=torch.int64) * 12, rand(401, 8), rand(1, 16),
+         torch.ones(758, 7), torch.scalar_tensor(9, dtype=torch.int32)), "Expected Eq(u0, "),
+    ],
+)  # fmt: skip
 case("repeat_interleave", lambda x: torch.repeat_interleave(x, output_size=12), torch.ones(1, dtype=torch.int32) * 12)
 case(
     "repeat_interleave_unbacked",
