@@ -14,6 +14,12 @@ from torch.nn import functional
 
 import aotbuild
 
+
+def _numbers(*sizes: int) -> Tensor:
+    """Numbers between 0 and 1 that look random."""
+    return (torch.arange(1, 1 + math.prod(sizes)) * 0.618034).frac().view(sizes)
+
+
 POOLS: dict[str, Callable[[Tensor], Any]] = {
     "average_11_1": lambda x: functional.avg_pool2d(x, 11, 1),
     "average_7_1_3": lambda x: functional.avg_pool2d(x, 7, 1, 3),
@@ -35,6 +41,11 @@ POOLS: dict[str, Callable[[Tensor], Any]] = {
     "greatest_small": lambda x: functional.max_pool2d(x, 3, 2, 1, return_indices=True),
     "greatest_small_dilated": lambda x: functional.max_pool2d(x, 2, 1, 1, dilation=2, return_indices=True),
     "greatest_places_1d": lambda x: functional.max_pool1d(x.flatten(2), 3, 2, 1, return_indices=True),
+    # Eager takes the windows of planes and of volumes from the numbers in different orders.
+    "fractional": lambda x: functional.fractional_max_pool2d(x, (2, 3), (7, 4), _random_samples=_numbers(2, 3, 2)),
+    "fractional_3d": lambda x: functional.fractional_max_pool3d(
+        x.transpose(0, 1), (1, 3, 2), (1, 5, 6), _random_samples=_numbers(1, 3, 3)
+    ),
     "power": lambda x: functional.lp_pool2d(x.abs(), 2, 9, 2),
     "adaptive_average": lambda x: functional.adaptive_avg_pool2d(x, (2, 3)),
     "adaptive_greatest": lambda x: functional.adaptive_max_pool2d(x, (2, 3), return_indices=True),

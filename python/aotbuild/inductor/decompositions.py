@@ -145,6 +145,13 @@ def _pseudo_inverse(
     return (right * inverse.unsqueeze(-2)) @ left.mH
 
 
+def _matrix_exponential(self: Tensor) -> Any:
+    """The runtime's is of float32 or float64."""
+    if self.dtype not in (torch.float16, torch.bfloat16):
+        return NotImplemented
+    return aten.linalg_matrix_exp(self.float()).to(self.dtype)
+
+
 def _concatenated(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     """TorchInductor writes no loop over bytes, but calls a library."""
     if tensors[0].device.type == "cpu" and all(tensor.dtype in (torch.int8, torch.uint8) for tensor in tensors):
@@ -198,6 +205,7 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten._upsample_bicubic2d_aa.default: resizing.bicubic,
     aten._upsample_bilinear2d_aa.default: resizing.bilinear,
     aten.linalg_pinv.atol_rtol_tensor: _pseudo_inverse,
+    aten.linalg_matrix_exp.default: _matrix_exponential,
     torch.ops.prims.normal.default: _normal_numbers,
     aten._int_mm.default: _integer_product,
     aten.bernoulli.p: _bernoulli,

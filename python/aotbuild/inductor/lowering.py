@@ -149,6 +149,7 @@ def lower(
         stack.enter_context(_custom_shims(prepared, registered, runtime))
         stack.enter_context(custom_kernels.as_library_calls(registered))
         stack.enter_context(pooling.as_library_calls())
+        stack.enter_context(pooling.eager_windows())
         if runtime == "torch":
             stack.enter_context(torch_wrapper.unserialized_arguments())
         stack.enter_context(functions.eager_functions())

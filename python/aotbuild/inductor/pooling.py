@@ -1,15 +1,17 @@
-"""Max pools whose places are read are the runtime's: eager gives the last of NaNs, loops of TorchInductor the first."""
+"""Pools with eager PyTorch's places, where those of TorchInductor's loops are others."""
 
 from __future__ import annotations
 
 import contextlib
 import operator
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import sympy
 import torch
 from torch._inductor import lowering
+from torch._inductor.virtualized import ops
 from torch.export import ExportedProgram
 
 aten = torch.ops.aten
@@ -18,7 +20,10 @@ _POOLS = (aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.def
 
 
 def pools_with_places(program: ExportedProgram) -> list[Any]:
-    """The operators that stay whole: none, where no place is read, so that the loops are TorchInductor's."""
+    """Max pools that stay whole and are the runtime's: eager gives the last of NaNs, TorchInductor's loops the first.
+
+    None, where no place is read.
+    """
     is_read = any(
         user.target is operator.getitem and user.args[1] == 1
         for node in program.graph.nodes
@@ -34,3 +39,42 @@ def as_library_calls() -> Iterator[None]:
     handlers = {pool: lowering.fallback_handler(pool, add_to_fallback_set=False) for pool in _POOLS}
     with unittest.mock.patch.dict(lowering.lowerings, handlers):
         yield
+
+
+@contextlib.contextmanager
+def eager_windows() -> Iterator[None]:
+    """Fractional pools take their windows from the random numbers as eager does, and in the same precision."""
+    with unittest.mock.patch.object(lowering, "_fractional_pooling_offsets", _window_begins):
+        yield
+
+
+def _window_begins(
+    samples: Any, in_sz: Sequence[Any], out_sz: Sequence[Any], kernel_sz: Sequence[Any], dim: int, ndims: int
+) -> Callable[[Sequence[Any], Any], Any]:
+    """Of dimension ``dim``, the place where each window begins, from ``samples`` [N, C, ``ndims``].
+
+    Planes have the numbers of their width first, volumes those of their depth.
+    """
+    load, dtype = samples.make_loader(), samples.get_dtype()
+    number = dim if ndims == 3 else ndims - 1 - dim
+    computed = torch.float64 if dtype == torch.float64 else torch.float32
+    room, steps = in_sz[dim] - kernel_sz[dim], out_sz[dim] - 1
+
+    def rounded(value: Any) -> Any:
+        return value if dtype == computed else ops.to_dtype(ops.to_dtype(value, dtype), computed)
+
+    def size(value: Any) -> Any:
+        return rounded(ops.to_dtype(ops.index_expr(value, torch.int64), computed))
+
+    def begin(prefix: Sequence[Any], i: Any) -> Any:
+        last = ops.index_expr(room, torch.int64)
+        if steps == 0:
+            return ops.indirect_indexing(last, sympy.sympify(in_sz[dim]))
+        sample = ops.to_dtype(load([*[0, *prefix][-2:], number]), computed)
+        step = rounded(ops.truediv(size(room), size(steps)))
+        moved = ops.trunc(rounded(ops.mul(rounded(ops.add(size(i), sample)), step)))
+        found = ops.to_dtype(ops.sub(moved, ops.trunc(rounded(ops.mul(sample, step)))), torch.int64)
+        is_inner = ops.lt(ops.index_expr(i, torch.int64), ops.index_expr(steps, torch.int64))
+        return ops.indirect_indexing(ops.where(is_inner, found, last), sympy.sympify(in_sz[dim]))
+
+    return begin

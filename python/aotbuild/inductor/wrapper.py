@@ -332,7 +332,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
         if node.op_overload in self.custom_kernels:
             node.cpp_kernel_name = self.custom_kernels[node.op_overload]
-        if self.real_only and self._is_complex_call(node):
+        if self.real_only and self._is_of_other_types(node):
             self.code.unreachable.add(str(node.op_overload))
         if isinstance(node.op_overload, torch._ops.OpOverload) and not node.op_overload._schema.returns:
             # Upstream passes a null pointer for a result, which such a function does not have.
@@ -341,14 +341,15 @@ class StandaloneCppWrapper(CppWrapperCpu):
             return
         super().generate_fallback_kernel(node)
 
-    def _is_complex_call(self, node: ir.FallbackKernel) -> bool:
-        """Whether a kernel of the runtime's that is for real numbers alone gets or gives complex ones."""
+    def _is_of_other_types(self, node: ir.FallbackKernel) -> bool:
+        """Whether a kernel of the runtime's gets or gives types that it is not for: complex or 16 bits."""
         if node.op_overload in self.real_only:
             return any(output.get_dtype().is_complex for output in node.outputs)
         name = str(node.op_overload).removeprefix("aten.")
         if node.op_overload in self.custom_kernels or not name.startswith(_LINEAR_ALGEBRA):
             return False
-        return any(value.get_dtype().is_complex for value in node.inputs if isinstance(value, ir.IRNode))
+        dtypes = {value.get_dtype() for value in node.inputs if isinstance(value, ir.IRNode)}
+        return any(dtype.is_complex or dtype in (torch.float16, torch.bfloat16) for dtype in dtypes)
 
     def generate_fallback_kernel_with_runtime_lookup(
         self,

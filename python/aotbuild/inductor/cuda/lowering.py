@@ -19,7 +19,7 @@ from torch._inductor.virtualized import V
 from aotbuild.capture import Captured, node_numbers, refuse_types_of_torch
 from aotbuild.errors import AotbuildError
 from aotbuild.identifiers import symbol
-from aotbuild.inductor import adapters, eager_values
+from aotbuild.inductor import adapters, eager_values, pooling
 from aotbuild.inductor import lowering as cpu_lowering
 from aotbuild.inductor.cuda import decompositions, epilogues, products
 from aotbuild.inductor.cuda.attention import recognised_attention
@@ -217,6 +217,7 @@ def _code(
         stack.enter_context(_standalone_backend())
         stack.enter_context(one_choice(gpu.architecture))
         stack.enter_context(decompositions.triton_scatters())
+        stack.enter_context(pooling.eager_windows())
         found = stack.enter_context(epilogues.scheduled(is_alone))
         code = _generate(prepared, target)
         code.epilogues.update(found)
