@@ -153,14 +153,6 @@ class ShortWeight(nn.Module):
         return x * cast(Tensor, self.scale).float()
 
 
-def test_a_call_that_upstream_writes_in_its_own_way_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    supported = frozenset(name for name in lowering.supported_shim_functions() if "bernoulli" not in name)
-    monkeypatch.setattr(lowering, "supported_shim_functions", lambda: supported)
-    lines = refusal(lambda x: x * torch.empty_like(x).bernoulli_(0.5), torch.ones(3))
-    assert "has no kernel for 1 operator(s)" in lines[0]
-    assert lines[1] == "  aten.bernoulli_.float (1 call)"
-
-
 def test_weights_of_types_that_no_library_has_are_refused_by_name() -> None:
     (line,) = refusal(ShortWeight(), torch.ones(2))
     assert line.startswith("weight 'scale' has the element type float8_e4m3fn; a compiled model has weights of float")

@@ -165,8 +165,6 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def generate(self, is_inference: bool) -> Any:
         result = super().generate(is_inference)
         self.code.body = _format(self.prefix.getvalue() + self.wrapper_call.getvalue())
-        # Upstream writes the calls of some operators, such as bernoulli_, without a method to override.
-        self.code.shim_functions |= set(_OPERATOR_CALL.findall(self.code.body)) - self.code.custom_functions
         return result
 
     def make_buffer_free(self, buffer: Any) -> str:
@@ -389,7 +387,6 @@ def _is_contiguous(sizes: Sequence[Any], strides: Sequence[Any]) -> bool:
     return True
 
 
-_OPERATOR_CALL = re.compile(r"\b(aoti_torch_cpu_\w+)\(")
 # Upstream writes scatters without a look at what they return.
 _UNCHECKED_CALL = re.compile(r"^(aoti_torch_\w+\(.*\));$")
 
