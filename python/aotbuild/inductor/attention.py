@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import torch
@@ -13,7 +14,10 @@ from torch.fx import GraphModule, Node
 aten = torch.ops.aten
 
 _library = torch.library.Library("aotbuild", "FRAGMENT")
-_library.define("attention(Tensor query, Tensor key, Tensor value, Tensor? mask, bool causal, float scale) -> Tensor")
+_library.define(
+    "attention(Tensor query, Tensor key, Tensor value, Tensor? mask, bool causal, bool unseen_is_zero, "
+    "float scale) -> Tensor"
+)
 
 KERNEL_NAME = "scaled_dot_product_attention"
 _PARAMETERS = (
@@ -29,7 +33,13 @@ KERNEL = (
 
 @torch.library.register_fake("aotbuild::attention", lib=_library)  # type: ignore[untyped-decorator]
 def _attention_meta(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, causal: bool, scale: float
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
+    unseen_is_zero: bool,
+    scale: float,
 ) -> torch.Tensor:
     batch, heads, rows, _ = query.shape
     return query.new_empty((batch, rows, heads, value.shape[3])).permute(0, 2, 1, 3)
@@ -38,8 +48,9 @@ def _attention_meta(
 class Attention(ir.ExternKernelOut):
     """A call of the attention kernel; inputs are query, key, value and, if there is one, the mask."""
 
-    def __init__(self, layout: ir.Layout, inputs: list[Any], causal: bool, scale: float) -> None:
+    def __init__(self, layout: ir.Layout, inputs: list[Any], causal: bool, unseen_is_zero: bool, scale: float) -> None:
         self.causal = causal
+        self.unseen_is_zero = unseen_is_zero
         self.scale = scale
         super().__init__(layout, inputs, python_kernel_name="aotbuild.attention", cpp_kernel_name=KERNEL_NAME)
 
@@ -48,7 +59,9 @@ class Attention(ir.ExternKernelOut):
 
 
 @register_lowering(torch.ops.aotbuild.attention.default, type_promotion_kind=None)
-def _lower_attention(query: Any, key: Any, value: Any, mask: Any, causal: bool, scale: float) -> Any:
+def _lower_attention(
+    query: Any, key: Any, value: Any, mask: Any, causal: bool, unseen_is_zero: bool, scale: float
+) -> Any:
     operands = [_unit_last_stride(operand) for operand in (query, key, value)]
     if mask is not None:
         operands.append(_realized(mask))
@@ -60,7 +73,7 @@ def _lower_attention(query: Any, key: Any, value: Any, mask: Any, causal: bool, 
         [batch, heads, rows, width],
         [rows * heads * width, width, heads * width, 1],
     )
-    return ir.TensorBox.create(Attention(layout, operands, causal, scale))
+    return ir.TensorBox.create(Attention(layout, operands, causal, unseen_is_zero, scale))
 
 
 def _realized(operand: Any) -> Any:
@@ -74,13 +87,56 @@ def _unit_last_stride(operand: Any) -> Any:
     return result if result.get_stride()[-1] == 1 else _realized(ir.ExternKernel.copy_input(result))
 
 
+def written_out(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: torch.Tensor | None = None,
+    scale: float | None = None,
+) -> Any:
+    """``_scaled_dot_product_flash_attention_for_cpu`` where the kernel cannot be, as for float64.
+
+    What a causal query does not see is no part of its maximum, and a query that sees nothing gives 0. The second result
+    is the logarithm of the sums.
+    """
+    groups = query.shape[1] // key.shape[1] if key.shape[1] != query.shape[1] else 1
+    if groups != 1:
+        key, value = (operand.repeat_interleave(groups, 1) for operand in (key, value))
+    scores = (query @ key.mT) * (1.0 / math.sqrt(query.shape[3]) if scale is None else scale)
+    if is_causal:
+        ones = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
+        scores = torch.where(ones.tril(), scores, -math.inf)
+    if attn_mask is not None:
+        is_bool = attn_mask.dtype == torch.bool
+        scores = scores + (torch.where(attn_mask, 0.0, -math.inf) if is_bool else attn_mask)
+    most = scores.amax(-1, keepdim=True)
+    most = torch.where(most == -math.inf, 0, most)
+    weights = (scores - most).exp()
+    sums = weights.sum(-1, keepdim=True)
+    sums = torch.where(sums == 0, 1, sums)
+    result = ((weights @ value) / sums).to(query.dtype)
+    return result.transpose(1, 2).contiguous().transpose(1, 2), (most + sums.log()).squeeze(-1)
+
+
+# With these types the kernel sums in float32, as eager PyTorch's does.
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+OPERATORS = (aten.scaled_dot_product_attention.default, aten._scaled_dot_product_flash_attention_for_cpu.default)
+
+
 def is_supported(node: Node) -> bool:
-    """Whether an ``aten.scaled_dot_product_attention`` call is one for the kernel: float32, 4-d, no dropout."""
-    tensors = [node.args[i] for i in range(3)]
+    """Whether a call of one of ``OPERATORS`` is one for the kernel: of four dimensions, without dropout."""
+    values = [tensor.meta["val"] for tensor in node.args[:3] if isinstance(tensor, Node)]
     arguments = _arguments(node)
+    results = node.users if node.target is OPERATORS[1] else ()
     return (
-        all(isinstance(t, Node) and t.meta["val"].dim() == 4 and t.meta["val"].dtype == torch.float32 for t in tensors)
+        len(values) == 3
+        and all(value.dim() == 4 and value.dtype in _DTYPES for value in values)
+        and len({value.dtype for value in values}) == 1
         and arguments["dropout_p"] == 0.0
+        and all(user.target is operator.getitem and user.args[1] == 0 for user in results)
     )
 
 
@@ -92,23 +148,35 @@ def _arguments(node: Node) -> dict[str, Any]:
     return values
 
 
-def use_attention_kernel(gm: GraphModule) -> None:
-    """Replaces attention calls, written by the user or found by Inductor's patterns, by the kernel."""
+def use_attention_kernel(gm: GraphModule, unseen_is_zero: bool) -> None:
+    """Replaces attention calls by the kernel.
+
+    ``unseen_is_zero``: what a query gives that sees no key: 0 where the user called the operator, but NaN, as of a
+    softmax, where Inductor's patterns made the call of what the user wrote out.
+    """
     masks: dict[Node, Node] = {}
     for node in list(gm.graph.nodes):
-        if node.target is aten.scaled_dot_product_attention.default:
-            _replace(gm, node, node, masks)
-        elif node.target is aten._scaled_dot_product_flash_attention_for_cpu.default and is_supported(node):
-            users = list(node.users)
-            if all(user.target.__name__ == "getitem" and user.args[1] == 0 for user in users):
-                for user in users:
-                    _replace(gm, node, user, masks)
-                gm.graph.erase_node(node)
+        if node.target not in OPERATORS or not is_supported(node):
+            continue
+        users = list(node.users) if node.target is OPERATORS[1] else [node]
+        for user in users:
+            _replace(gm, node, user, masks, unseen_is_zero)
+        if node.target is OPERATORS[1]:
+            gm.graph.erase_node(node)
     gm.graph.lint()
     gm.recompile()
 
 
-def _replace(gm: GraphModule, call: Node, result: Node, masks: dict[Node, Node]) -> None:
+def _converted(gm: GraphModule, node: Node, dtype: torch.dtype) -> Node:
+    value = node.meta["val"]
+    if value.dtype == dtype:
+        return node
+    result = gm.graph.call_function(torch.ops.prims.convert_element_type.default, (node, dtype))
+    result.meta["val"] = torch.ops.prims.convert_element_type.default(value, dtype)
+    return result
+
+
+def _replace(gm: GraphModule, call: Node, result: Node, masks: dict[Node, Node], unseen_is_zero: bool) -> None:
     arguments = _arguments(call)
     query = arguments["query"]
     scale = arguments["scale"]
@@ -118,10 +186,12 @@ def _replace(gm: GraphModule, call: Node, result: Node, masks: dict[Node, Node])
     with gm.graph.inserting_before(call):
         if mask is not None:
             mask = _additive_mask(gm, mask, masks)
-        inputs = (query, arguments["key"], arguments["value"], mask, bool(arguments["is_causal"]), float(scale))
-        replacement = gm.graph.call_function(torch.ops.aotbuild.attention.default, inputs)
-    values = [None if operand is None else operand.meta["val"] for operand in inputs[:4]]
-    replacement.meta = {**result.meta, "val": torch.ops.aotbuild.attention.default(*values, *inputs[4:])}
+        operands = [_converted(gm, arguments[name], torch.float32) for name in ("query", "key", "value")]
+        inputs = (*operands, mask, bool(arguments["is_causal"]), unseen_is_zero, float(scale))
+        attended = gm.graph.call_function(torch.ops.aotbuild.attention.default, inputs)
+        values = [None if operand is None else operand.meta["val"] for operand in inputs[:4]]
+        attended.meta = {**result.meta, "val": torch.ops.aotbuild.attention.default(*values, *inputs[4:])}
+        replacement = _converted(gm, attended, query.meta["val"].dtype)
     result.replace_all_uses_with(replacement)
     gm.graph.erase_node(result)
 
@@ -129,7 +199,7 @@ def _replace(gm: GraphModule, call: Node, result: Node, masks: dict[Node, Node])
 def _additive_mask(gm: GraphModule, mask: Node, masks: dict[Node, Node]) -> Node:
     """A boolean mask as 0 where it is true and -inf elsewhere; written once for all layers that share the mask."""
     if mask.meta["val"].dtype != torch.bool:
-        return mask
+        return _converted(gm, mask, torch.float32)
     if mask in masks:
         return masks[mask]
     # Masks are often expanded over heads; what is broadcast is not worth writing out.

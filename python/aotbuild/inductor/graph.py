@@ -20,8 +20,7 @@ from torch.fx import GraphModule, Node
 from aotbuild import capture, identifiers
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import activation, complex_numbers, decompositions
-from aotbuild.inductor.attention import is_supported
+from aotbuild.inductor import activation, attention, complex_numbers, decompositions
 from aotbuild.program import DTYPE_SIZES, Weight
 
 aten = torch.ops.aten
@@ -46,22 +45,13 @@ class PreparedGraph:
 BATCH_NORM = aten._native_batch_norm_legit_no_training.default
 
 
-def _preserved(program: ExportedProgram) -> list[Any]:
+def _preserved() -> list[Any]:
     """Operators that stay whole through decomposition, because a stage behind it handles them.
 
     aten.linear becomes a packed oneDNN call when its weight is constant; attention and products with quantized weights
     have kernels of their own.
     """
-    attention = aten.scaled_dot_product_attention.default
-    calls = [node for node in program.graph.nodes if node.target is attention]
-    keep_attention = bool(calls) and all(is_supported(node) for node in calls)
-    return [
-        aten.linear.default,
-        *activation.PRESERVED,
-        *([attention] if keep_attention else []),
-        BATCH_NORM,
-        *_quantized_products(),
-    ]
+    return [aten.linear.default, *activation.PRESERVED, *attention.OPERATORS, BATCH_NORM, *_quantized_products()]
 
 
 def _quantized_products() -> list[Any]:
@@ -78,15 +68,13 @@ def dequantize_operator() -> Any:
 
 def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
     """Inductor's table together with those composite operators that export leaves whole, less the preserved ones."""
-    from torch._decomp import decomposition_table as full_table
     from torch._export.utils import _collect_all_valid_cia_ops, _get_decomp_for_cia
     from torch._inductor.decomposition import select_decomp_table
 
     table: dict[Any, Any] = {op: _get_decomp_for_cia(op) for op in _collect_all_valid_cia_ops()}
     table.update(select_decomp_table())
     table.update(decompositions.TABLE)
-    attention = aten._scaled_dot_product_flash_attention_for_cpu.default
-    table[attention] = full_table[attention]
+    table[aten._scaled_dot_product_flash_attention_for_cpu.default] = attention.written_out
     for op in preserved:
         table.pop(op, None)
     return table
@@ -102,7 +90,7 @@ def prepare(
     """
     refuse_wrong_bounds(program)
     with torch.no_grad():
-        table = decomposition_table([*_preserved(program), *whole])
+        table = decomposition_table([*_preserved(), *whole])
         if complex_numbers.has_complex(program.graph_module):
             table = complex_numbers.with_complex(table)
         program = program.run_decompositions(table)
@@ -336,18 +324,24 @@ def decompose_preserved(gm: GraphModule) -> None:
 
     preserved = (*activation.PRESERVED, BATCH_NORM, *_quantized_products())
     _write_out(gm, preserved, {**select_decomp_table(), **decompositions.TABLE})
+    _write_out(gm, attention.OPERATORS, decomposition_table(()), attention.is_supported)
     bodies = [module for module in gm.modules() if isinstance(module, GraphModule) and module is not gm]
-    everything = (*preserved, aten.linear.default, aten.scaled_dot_product_attention.default)
+    everything = (*preserved, aten.linear.default, *attention.OPERATORS)
     for body in bodies:
         _write_out(body, everything, decomposition_table(()))
 
 
-def _write_out(gm: GraphModule, operators: Sequence[Any], table: dict[Any, Any]) -> None:
+def _write_out(
+    gm: GraphModule,
+    operators: Sequence[Any],
+    table: dict[Any, Any],
+    is_kept: Callable[[Node], bool] = lambda node: False,
+) -> None:
     from torch._dispatch.python import enable_python_dispatcher
     from torch.fx.experimental.proxy_tensor import make_fx
 
     for node in list(gm.graph.nodes):
-        if node.target not in operators:
+        if node.target not in operators or is_kept(node):
             continue
         operands = [argument for argument in node.args if isinstance(argument, Node)]
         with enable_python_dispatcher(), torch.no_grad():

@@ -288,8 +288,9 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
 
     gm = prepared.module
     eager_values.keep_products_with_zero(gm)
+    use_attention_kernel(gm, unseen_is_zero=True)
     joint_graph_passes(gm)
-    use_attention_kernel(gm)
+    use_attention_kernel(gm, unseen_is_zero=False)
     view_to_reshape(gm)
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     compile_fx.fake_tensor_prop(gm, fake_inputs, True)

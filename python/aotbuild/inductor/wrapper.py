@@ -369,10 +369,10 @@ class StandaloneCppWrapper(CppWrapperCpu):
         operands = [value.codegen_reference() for value in node.inputs]  # type: ignore[union-attr]
         query, key, value = operands[:3]
         mask = operands[3] if len(operands) > 3 else "nullptr"
-        causal = "true" if node.causal else "false"
+        flags = ["true" if flag else "false" for flag in (node.causal, node.unseen_is_zero)]
         if all(kernel.name != ATTENTION_NAME for kernel in self.code.kernels):
             self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL))
-        arguments = [ATTENTION_NAME, query, key, value, mask, causal, repr(node.scale), node.get_name()]
+        arguments = [ATTENTION_NAME, query, key, value, mask, *flags, repr(node.scale), node.get_name()]
         self.writeline(f"attention({', '.join(arguments)});")
 
 

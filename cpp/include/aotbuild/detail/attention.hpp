@@ -201,6 +201,24 @@ inline void score(const AttentionShape& shape, Scratch& scratch, const float* qu
   }
 }
 
+// Eager PyTorch multiplies the values of the whole block of keys, also those that no query of these rows sees, with
+// weights of 0: what is no finite number there makes its column NaN.
+inline void add_unseen(const AttentionShape& shape, const float* value, float* output, std::int64_t rows,
+                       std::int64_t count) {
+  for (std::int64_t column = 0; column < shape.value_dim; column += Vector::size()) {
+    const std::int64_t width = std::min<std::int64_t>(Vector::size(), shape.value_dim - column);
+    Vector sum(0.0f);
+    for (std::int64_t key = 0; key < count; ++key) {
+      sum = sum + load(value + key * shape.value_strides[2] + column, width) * Vector(0.0f);
+    }
+    if ((sum == Vector(0.0f)).zero_mask() == 0) continue;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* out = output + row * shape.output_strides[2] + column;
+      store(load(out, width) + sum, out, width);
+    }
+  }
+}
+
 inline void query_block(const AttentionShape& shape, Scratch& scratch, const float* query, const float* key,
                         const float* value, const float* mask, float* output, std::int64_t first, std::int64_t rows) {
   const float infinity = std::numeric_limits<float>::infinity();
@@ -223,7 +241,6 @@ inline void query_block(const AttentionShape& shape, Scratch& scratch, const flo
       }
       const float before = scratch.most[row];
       const float most = std::max(before, row_max(scores, count));
-      // A row with nothing to attend to has only -inf, and its output is 0 as in PyTorch's safe softmax.
       const float shift = most == -infinity ? 0.0f : most;
       const float sum = exp_row(scores, shift, count);
       const float correction = start == 0 ? 0.0f : std::exp(before - shift);
@@ -234,11 +251,15 @@ inline void query_block(const AttentionShape& shape, Scratch& scratch, const flo
     }
     product(rows, shape.value_dim, count, scratch.scores, padded, value + start * shape.value_strides[2],
             shape.value_strides[2], output, shape.output_strides[2], start != 0);
+    const std::int64_t unseen = std::min(kKeyBlock, shape.keys - start) - count;
+    add_unseen(shape, value + (start + count) * shape.value_strides[2], output, rows, unseen);
   }
   for (std::int64_t row = 0; row < rows; ++row) {
     float* out = output + row * shape.output_strides[2];
     if (visible == 0) {
       std::fill_n(out, shape.value_dim, 0.0f);
+    } else if (scratch.most[row] == -infinity && !shape.unseen_is_zero) {
+      std::fill_n(out, shape.value_dim, std::numeric_limits<float>::quiet_NaN());
     } else {
       scale_row(out, scratch.sum[row] == 0.0f ? 0.0f : 1.0f / scratch.sum[row], shape.value_dim);
     }

@@ -14,7 +14,8 @@ struct AttentionShape {
   std::int64_t batch, heads, kv_heads, queries, keys, head_dim, value_dim;
   std::int64_t query_strides[4], key_strides[4], value_strides[4], mask_strides[4], output_strides[4];
   float scale;
-  bool causal;  // query i sees keys up to i
+  bool causal;          // query i sees keys up to i
+  bool unseen_is_zero;  // a row whose scores are all -inf is 0, as of PyTorch's operator; else NaN, as of a softmax
 };
 
 using AttentionKernel = void (*)(const AttentionShape& shape, const float* query, const float* key, const float* value,

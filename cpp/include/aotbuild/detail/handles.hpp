@@ -179,8 +179,8 @@ inline void check_attention(bool fits, const char* what, std::int64_t actual, st
 
 // Scaled dot product attention over [batch, heads, rows, head_dim] tensors; `mask` may be null and broadcasts.
 inline void attention(AttentionKernel kernel, const BorrowedTensor& query, const BorrowedTensor& key,
-                      const BorrowedTensor& value, const BorrowedTensor& mask, bool causal, double scale,
-                      const BorrowedTensor& output) {
+                      const BorrowedTensor& value, const BorrowedTensor& mask, bool causal, bool unseen_is_zero,
+                      double scale, const BorrowedTensor& output) {
   AttentionShape shape{};
   const std::int64_t* sizes = query.sizes();
   shape.batch = sizes[0];
@@ -200,6 +200,7 @@ inline void attention(AttentionKernel kernel, const BorrowedTensor& query, const
   match(key, 3, "the last size of key", shape.head_dim);
   shape.scale = static_cast<float>(scale);
   shape.causal = causal;
+  shape.unseen_is_zero = unseen_is_zero;
   const auto copy_strides = [](const BorrowedTensor& tensor, std::int64_t* strides) {
     for (int dim = 0; dim < 4; ++dim) strides[dim] = tensor.strides()[dim];
   };
