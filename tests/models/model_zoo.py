@@ -886,6 +886,45 @@ def eager_values() -> Model:
 
 
 @model
+def half_types() -> Model:
+    """Conversions, and operators of half types with a number: test_eager_values.py compares all with eager."""
+
+    def numbers(x: Tensor, y: Tensor, number: float) -> list[Tensor]:
+        """x and y in a half type; the number is none of it."""
+        results = [x + number, x - number, number - x, x * number, x / number, x % number, x // number, number // y]
+        results += [torch.fmod(x, number), number % y, torch.div(x, number, rounding_mode="trunc"), x // y, x % y]
+        results += [getattr(torch, name)(x, number) for name in ("eq", "ne", "lt", "le", "gt", "ge", "isin")]
+        results += [torch.where(x > 0, x, number).float(), x.masked_fill(x > 0, number).float()]
+        results += [torch.full_like(x, number).float(), x.clamp(-number, number).float()]
+        results += [nn.functional.hardshrink(x, number), nn.functional.threshold(x, number, 5.0)]
+        results += [torch.lerp(x, y, number), torch.nextafter(x, y), torch.div(x, y, rounding_mode="trunc")]
+        other = torch.tensor(number)
+        return [*results, x + other, x * other, x == other, torch.maximum(x, other).float(), x // other, x.pow(number)]
+
+    def f(model: Any, x: Tensor, h: Tensor, b: Tensor) -> Any:
+        rounded = x.half()
+        results = [rounded, rounded.float() * 2, x.bfloat16().float(), h.bfloat16().half().float(), x.type_as(h) * 3.0]
+        results += [x.double().half().float(), x.long().half().float(), x.int().bfloat16().float(), b.half().bfloat16()]
+        results += [h.clone().copy_(x).float(), x.half().float().t().contiguous(), h.clone().add_(x).float()]
+        with torch.autocast("cpu", torch.bfloat16):
+            results += [torch.mm(x.reshape(-1, 1), x[:1].reshape(1, 1)).float() * 1.5]
+        index = torch.arange(3000)
+        results += [index.half().float(), index.bfloat16().float(), torch.arange(3000, dtype=torch.bfloat16).float()]
+        results += [index.to(torch.int8).long(), index.to(torch.uint8).float(), index.bool().long()]
+        results += [index.to(torch.int16).to(torch.uint8).int(), (torch.arange(100, dtype=torch.int8) * 2).long()]
+        model.narrow.copy_(index[:3])
+        results += [model.narrow + 1, model.narrow.float()]
+        for half, number in ((h, 1 / 3), (b, 0.1), (b, 257.0)):
+            results += numbers(half, half.flip(0), number)
+        return results
+
+    size = torch.export.Dim("size", min=1, max=4096)
+    module = Compute(f)
+    module.register_buffer("narrow", torch.zeros(3, dtype=torch.float16))
+    return Model(module, (randn(67), randn(67).half(), randn(67).bfloat16()), dynamic_shapes=(({0: size},) * 3,))
+
+
+@model
 def reductions() -> Model:
     def f(_: Any, x: Tensor) -> Any:
         variance, mean = torch.var_mean(x, 1)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+HALF_TYPES = (torch.float16, torch.bfloat16)
 _VALUES = (
     *(0.0, -0.0, 1.0, -1.0, 0.1, -0.3, 0.5, 1.5, -2.5, 3.0, 9.0, -7.0, 100.0, 1e6, 999999.5, 1e10, 12345678912.0),
     *(-3e10, 1e-3, -1e-5, 1e-10, 1e-20, 1e-38, 1e-40, -1e-45, 88.7, -104.0, 1e30, 1e38, 3.4e38, -3.4e38),
@@ -49,3 +50,29 @@ def test_special_values_are_eager_pytorchs(load: Callable[..., Any], size: int) 
         for index, (actual, expected) in enumerate(zip(library(*call), function(*call), strict=True)):
             off = difference(actual, expected)
             assert off.max() <= 6, f"output {index}: {actual[off.argmax()]}, not {expected[off.argmax()]}"
+
+
+def _around(number: float, dtype: torch.dtype) -> Tensor:
+    """What a half type rounds the number to, and its neighbours, of both signs."""
+    bits = torch.tensor(number).to(dtype).view(torch.int16)
+    values = torch.stack([bits - 1, bits, bits + 1]).view(dtype)
+    return torch.cat([values, -values])
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 33, 64, 500])
+def test_half_types_are_rounded_where_eager_pytorch_rounds(load: Callable[..., Any], size: int) -> None:
+    function: Any = model_zoo.MODELS["half_types"]().module
+    library = load("half_types", num_threads=1, outputs="torch")
+    generator = torch.Generator().manual_seed(size)
+    numbers = torch.cat([_around(number, dtype).double() for number in (0.1, 1 / 3, 257.0) for dtype in HALF_TYPES])
+    numbers = torch.cat([numbers, torch.randn(len(numbers), generator=generator, dtype=torch.float64) * 100])
+    places = torch.randint(len(numbers), (3, size), generator=generator)
+    x, h, b = numbers[places]
+    call = x.float(), h.half(), b.bfloat16()
+    wrong = {}
+    for index, (actual, expected) in enumerate(zip(library(*call), function(*call), strict=True)):
+        assert actual.dtype == expected.dtype
+        if not torch.equal(actual.double().nan_to_num(1e99), expected.double().nan_to_num(1e99)):
+            at = (actual.double() - expected.double()).abs().argmax()
+            wrong[index] = f"{actual.flatten()[at]}, not {expected.flatten()[at]}"
+    assert wrong == {}

@@ -94,6 +94,16 @@ def _converted(self: Tensor, *, dtype: torch.dtype | None = None, **options: Any
     return torch.view_as_complex(parts.to(_PARTS[dtype]))
 
 
+def _copied(self: Tensor, src: Any, non_blocking: bool = False) -> Any:
+    """Sources of another type or other sizes are made like the target first: torch.export takes out copies to buffers.
+
+    It goes on with the source, whatever that is.
+    """
+    if not isinstance(src, Tensor) or (src.dtype == self.dtype and src.shape == self.shape):
+        return NotImplemented
+    return aten.copy(self, src.to(self.dtype).expand(self.shape).clone(), non_blocking)
+
+
 def _normal(mean: Any, std: Any, *, generator: Any = None) -> Any:
     """Normally distributed numbers with a mean and a deviation for each."""
     if generator is not None:
@@ -202,6 +212,7 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten._conj.default: _conjugate,
     aten._conj_physical.default: _conjugate,
     aten._to_copy.default: _converted,
+    aten.copy.default: _copied,
     aten._upsample_bicubic2d_aa.default: resizing.bicubic,
     aten._upsample_bilinear2d_aa.default: resizing.bilinear,
     aten.linalg_pinv.atol_rtol_tensor: _pseudo_inverse,

@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._inductor import lowering
+from torch._inductor.index_propagation import SymPyOps, TypedExpr
 from torch.fx import GraphModule
 
 aten = torch.ops.aten
+
+HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 def _operands(self: Any, other: Any) -> tuple[Any, Any, torch.dtype]:
@@ -39,18 +42,39 @@ def _remainder(self: Any, other: Any) -> Any:
 def _rounded_quotient(self: Any, other: Any, *, rounding_mode: str | None) -> Any:
     """``x // y`` of floating-point numbers by what the division leaves: 1.0 // 0.1 is 9, and 1.0 / 0.1 rounds to 10."""
     dividend, divisor, dtype = _operands(self, other)
+    if dtype in HALF_TYPES and rounding_mode is not None:
+        return _rounded_half_quotient(dividend, other, rounding_mode)
     if rounding_mode != "floor" or not dtype.is_floating_point:
         return NotImplemented
+    return _floored_quotient(dividend, divisor)
+
+
+def _floored_quotient(dividend: Tensor, divisor: Any, rounded: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
     quotient = dividend / divisor
     rest = torch.fmod(dividend, divisor)
-    whole = (dividend - rest) / divisor
-    whole = torch.where((rest != 0) & ((rest < 0) != (divisor < 0)), whole - 1, whole)
+    whole = rounded(rounded(dividend - rest) / divisor)
+    whole = torch.where((rest != 0) & ((rest < 0) != (divisor < 0)), rounded(whole - 1), whole)
     floor = whole.floor()
     floor = torch.where(whole - floor > 0.5, floor + 1, floor)
     floor = torch.where(whole != 0, floor, torch.copysign(torch.zeros_like(quotient), quotient))
     if not isinstance(divisor, Tensor):
         return quotient if divisor == 0 else floor
     return torch.where(divisor == 0, quotient, floor)
+
+
+def _rounded_half_quotient(dividend: Tensor, divisor: Any, rounding_mode: str) -> Tensor:
+    """Eager rounds each step to the half type where both are tensors, and none where the divisor is one number."""
+    dtype, wide = dividend.dtype, dividend.float()
+    is_number = not isinstance(divisor, Tensor) or all(isinstance(size, int) and size == 1 for size in divisor.shape)
+    if isinstance(divisor, Tensor):
+        divisor = divisor.float()
+
+    def rounded(x: Tensor) -> Tensor:
+        return x if is_number else x.to(dtype).float()
+
+    if rounding_mode == "trunc":
+        return rounded(wide / divisor).trunc().to(dtype)
+    return _floored_quotient(wide, divisor, rounded).to(dtype)
 
 
 def _round_to_decimals(self: Tensor, *, decimals: int) -> Any:
@@ -63,7 +87,8 @@ def _round_to_decimals(self: Tensor, *, decimals: int) -> Any:
 def _threshold(self: Tensor, threshold: float, value: float) -> Any:
     """Upstream's converts whole numbers to float32 and back."""
     if self.dtype.is_floating_point:
-        return torch.where(self <= threshold, value, self)
+        compared = self.float() if self.dtype in HALF_TYPES else self  # eager rounds no threshold
+        return torch.where(compared <= threshold, value, self)
     return torch.where(self <= int(threshold), int(value), self)
 
 
@@ -74,6 +99,20 @@ def _power(self: Tensor, exponent: Any) -> Any:
             return aten.pow.Tensor_Tensor(self, torch.full_like(self, exponent))
         return self.sqrt() if exponent > 0 else self.rsqrt()
     return NotImplemented
+
+
+def _next_after(self: Tensor, other: Tensor) -> Any:
+    """The next number of a half type: upstream's kernels look for it in float32."""
+    dtype = torch.result_type(self, other)
+    if dtype not in HALF_TYPES:
+        return NotImplemented
+    x, y = torch.broadcast_tensors(self.to(dtype), other.to(dtype))
+    bits = x.view(torch.int16)
+    away = (y > x) == (x > 0)
+    least = torch.where(y > 0, 1, 1 - 2**15).to(torch.int16)
+    bits = torch.where(x == 0, least, torch.where(away, bits + 1, bits - 1))
+    found = torch.where(x == y, y, bits.view(dtype))
+    return torch.where(x.isnan() | y.isnan(), x + y, found)
 
 
 def _along_no_dimension(original: Any) -> Callable[..., Any]:
@@ -97,6 +136,7 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.round.decimals: _round_to_decimals,
     aten.threshold.default: _threshold,
     aten.pow.Tensor_Scalar: _power,
+    aten.nextafter.default: _next_after,
     aten.cumsum.default: _along_no_dimension(aten.cumsum),
     aten.cumprod.default: _along_no_dimension(aten.cumprod),
 }
@@ -128,3 +168,30 @@ def bounds_after_zeros() -> Iterator[None]:
     }
     with unittest.mock.patch.dict(lowering.lowerings, {**replaced, **entries}):
         yield
+
+
+# Types that hold every index; float32 those that a float32 can count.
+_INDEX_TYPES = (torch.int32, torch.int64, torch.float32, torch.float64)
+
+
+@contextlib.contextmanager
+def converted_indices() -> Iterator[None]:
+    """Conversions of indices and numbers to types that do not hold them: upstream changes the type, not the value."""
+    upstreams = SymPyOps.to_dtype
+
+    def to_dtype(
+        value: TypedExpr, dtype: torch.dtype, src_dtype: torch.dtype | None = None, use_compute_types: bool = True
+    ) -> Any:
+        if value.is_constant():
+            if use_compute_types or dtype not in HALF_TYPES:
+                return upstreams(value, dtype)
+            return TypedExpr(rounded_number(float(value.expr), dtype), dtype)
+        return upstreams(value, dtype) if value.dtype in _INDEX_TYPES and dtype in _INDEX_TYPES else NotImplemented
+
+    with unittest.mock.patch.object(SymPyOps, "to_dtype", staticmethod(to_dtype)):
+        yield
+
+
+def rounded_number(number: float, dtype: torch.dtype) -> float:
+    with torch.utils._python_dispatch._disable_current_modes():
+        return torch.tensor(number, dtype=torch.float64).to(dtype).item()

@@ -20,7 +20,7 @@ from torch.fx import GraphModule, Node
 from aotbuild import capture, identifiers
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import activation, attention, complex_numbers, decompositions
+from aotbuild.inductor import activation, attention, complex_numbers, decompositions, half_types
 from aotbuild.program import DTYPE_SIZES, Weight
 
 aten = torch.ops.aten
@@ -90,7 +90,7 @@ def prepare(
     """
     refuse_wrong_bounds(program)
     with torch.no_grad():
-        table = decomposition_table([*_preserved(), *whole])
+        table = half_types.with_rounded_numbers(decomposition_table([*_preserved(), *whole]))
         if complex_numbers.has_complex(program.graph_module):
             table = complex_numbers.with_complex(table)
         program = program.run_decompositions(table)

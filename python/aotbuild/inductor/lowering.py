@@ -26,7 +26,15 @@ from aotbuild.capture import Captured, tensor_data
 from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
 from aotbuild.identifiers import distinct, symbol
-from aotbuild.inductor import custom_kernels, eager_values, functions, kernels, pooling, torch_wrapper
+from aotbuild.inductor import (
+    custom_kernels,
+    eager_values,
+    functions,
+    half_types,
+    kernels,
+    pooling,
+    torch_wrapper,
+)
 from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.branches import copy_shifted_results
 from aotbuild.inductor.checks import name_checks
@@ -154,6 +162,8 @@ def lower(
             stack.enter_context(torch_wrapper.unserialized_arguments())
         stack.enter_context(functions.eager_functions())
         stack.enter_context(eager_values.bounds_after_zeros())
+        stack.enter_context(eager_values.converted_indices())
+        stack.enter_context(half_types.rounded_casts())
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
         stack.enter_context(DebugContext())
@@ -289,7 +299,8 @@ def _lower_graph(prepared: PreparedGraph, fake_mode: Any) -> GraphLowering:
     gm = prepared.module
     eager_values.keep_products_with_zero(gm)
     use_attention_kernel(gm, unseen_is_zero=True)
-    joint_graph_passes(gm)
+    with inductor_config.patch(emulate_precision_casts=True):  # keeps float16 -> bfloat16 -> float16
+        joint_graph_passes(gm)
     use_attention_kernel(gm, unseen_is_zero=False)
     view_to_reshape(gm)
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]

@@ -62,7 +62,6 @@ OPEN: dict[str, tuple[str, ...]] = {
         "grid_sample_of_nan",
         "upsample_uint8",
         "special_values_activations",
-        "half_round_trip",
     ),
 }
 
