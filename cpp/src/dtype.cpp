@@ -84,15 +84,24 @@ struct Pair {
   aotbuild_dtype dtype;
   ScalarType scalar;
 };
-constexpr Pair kTypes[] = {
-    {{AOTBUILD_FLOAT, 32, 1}, ScalarType::kFloat32},     {{AOTBUILD_INT, 64, 1}, ScalarType::kInt64},
-    {{AOTBUILD_BOOL, 8, 1}, ScalarType::kBool},          {{AOTBUILD_FLOAT, 64, 1}, ScalarType::kFloat64},
-    {{AOTBUILD_FLOAT, 16, 1}, ScalarType::kFloat16},     {{AOTBUILD_BFLOAT, 16, 1}, ScalarType::kBFloat16},
-    {{AOTBUILD_INT, 32, 1}, ScalarType::kInt32},         {{AOTBUILD_INT, 16, 1}, ScalarType::kInt16},
-    {{AOTBUILD_INT, 8, 1}, ScalarType::kInt8},           {{AOTBUILD_UINT, 8, 1}, ScalarType::kUInt8},
-    {{AOTBUILD_UINT, 16, 1}, ScalarType::kUInt16},       {{AOTBUILD_UINT, 32, 1}, ScalarType::kUInt32},
-    {{AOTBUILD_UINT, 64, 1}, ScalarType::kUInt64},       {{AOTBUILD_COMPLEX, 32, 1}, ScalarType::kComplex32},
-    {{AOTBUILD_COMPLEX, 64, 1}, ScalarType::kComplex64}, {{AOTBUILD_COMPLEX, 128, 1}, ScalarType::kComplex128}};
+constexpr Pair kTypes[] = {{{AOTBUILD_FLOAT, 32, 1}, ScalarType::kFloat32},
+                           {{AOTBUILD_INT, 64, 1}, ScalarType::kInt64},
+                           {{AOTBUILD_BOOL, 8, 1}, ScalarType::kBool},
+                           {{AOTBUILD_FLOAT, 64, 1}, ScalarType::kFloat64},
+                           {{AOTBUILD_FLOAT, 16, 1}, ScalarType::kFloat16},
+                           {{AOTBUILD_BFLOAT, 16, 1}, ScalarType::kBFloat16},
+                           {{AOTBUILD_INT, 32, 1}, ScalarType::kInt32},
+                           {{AOTBUILD_INT, 16, 1}, ScalarType::kInt16},
+                           {{AOTBUILD_INT, 8, 1}, ScalarType::kInt8},
+                           {{AOTBUILD_UINT, 8, 1}, ScalarType::kUInt8},
+                           {{AOTBUILD_UINT, 16, 1}, ScalarType::kUInt16},
+                           {{AOTBUILD_UINT, 32, 1}, ScalarType::kUInt32},
+                           {{AOTBUILD_FLOAT8_E4M3FN, 8, 1}, ScalarType::kFloat8E4M3FN},
+                           {{AOTBUILD_FLOAT8_E5M2, 8, 1}, ScalarType::kFloat8E5M2},
+                           {{AOTBUILD_UINT, 64, 1}, ScalarType::kUInt64},
+                           {{AOTBUILD_COMPLEX, 32, 1}, ScalarType::kComplex32},
+                           {{AOTBUILD_COMPLEX, 64, 1}, ScalarType::kComplex64},
+                           {{AOTBUILD_COMPLEX, 128, 1}, ScalarType::kComplex128}};
 }  // namespace
 
 bool scalar_type_of(aotbuild_dtype dtype, ScalarType* out) noexcept {

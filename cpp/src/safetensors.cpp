@@ -23,14 +23,22 @@ struct NamedType {
   unsigned bits;
 };
 constexpr NamedType kTypes[] = {
-    {"F64", {AOTBUILD_FLOAT, 64, 1}, 64},   {"F32", {AOTBUILD_FLOAT, 32, 1}, 32},
-    {"F16", {AOTBUILD_FLOAT, 16, 1}, 16},   {"BF16", {AOTBUILD_BFLOAT, 16, 1}, 16},
-    {"I64", {AOTBUILD_INT, 64, 1}, 64},     {"I32", {AOTBUILD_INT, 32, 1}, 32},
-    {"I16", {AOTBUILD_INT, 16, 1}, 16},     {"I8", {AOTBUILD_INT, 8, 1}, 8},
-    {"U64", {AOTBUILD_UINT, 64, 1}, 64},    {"U32", {AOTBUILD_UINT, 32, 1}, 32},
-    {"U16", {AOTBUILD_UINT, 16, 1}, 16},    {"U8", {AOTBUILD_UINT, 8, 1}, 8},
-    {"BOOL", {AOTBUILD_BOOL, 8, 1}, 8},     {"C64", {AOTBUILD_COMPLEX, 64, 1}, 64},
-    {"F8_E4M3", {AOTBUILD_FLOAT, 0, 1}, 8}, {"F8_E5M2", {AOTBUILD_FLOAT, 0, 1}, 8},
+    {"F64", {AOTBUILD_FLOAT, 64, 1}, 64},
+    {"F32", {AOTBUILD_FLOAT, 32, 1}, 32},
+    {"F16", {AOTBUILD_FLOAT, 16, 1}, 16},
+    {"BF16", {AOTBUILD_BFLOAT, 16, 1}, 16},
+    {"I64", {AOTBUILD_INT, 64, 1}, 64},
+    {"I32", {AOTBUILD_INT, 32, 1}, 32},
+    {"I16", {AOTBUILD_INT, 16, 1}, 16},
+    {"I8", {AOTBUILD_INT, 8, 1}, 8},
+    {"U64", {AOTBUILD_UINT, 64, 1}, 64},
+    {"U32", {AOTBUILD_UINT, 32, 1}, 32},
+    {"U16", {AOTBUILD_UINT, 16, 1}, 16},
+    {"U8", {AOTBUILD_UINT, 8, 1}, 8},
+    {"BOOL", {AOTBUILD_BOOL, 8, 1}, 8},
+    {"C64", {AOTBUILD_COMPLEX, 64, 1}, 64},
+    {"F8_E4M3", {AOTBUILD_FLOAT8_E4M3FN, 8, 1}, 8},
+    {"F8_E5M2", {AOTBUILD_FLOAT8_E5M2, 8, 1}, 8},
     {"F8_E8M0", {AOTBUILD_FLOAT, 0, 1}, 8},
 };
 

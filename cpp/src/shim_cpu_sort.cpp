@@ -136,58 +136,6 @@ AOTITorchError median_along(AtenTensorHandle self, std::int64_t dim, bool keeps_
   });
 }
 
-// Results of unique: the elements, for each input element the place of its equal, and how often each occurs. The
-// latter two are empty unless asked for.
-struct Unique {
-  AtenTensorHandle* values;
-  AtenTensorHandle* inverse;
-  AtenTensorHandle* counts;
-  bool wants_inverse;
-  bool wants_counts;
-};
-
-// Of each run of equal elements one, of the elements in row-major order or sorted.
-void unique(const Tensor& self, bool sorts, const Unique& results, const char* function) {
-  const TensorPtr dense = clone_contiguous(self, function);
-  const std::int64_t count = self.numel();
-  const std::int64_t none = 0;
-  TensorPtr inverse = results.wants_inverse ? make_contiguous(self, ScalarType::kInt64)
-                                            : make_tensor(ScalarType::kInt64, 1, &none, nullptr);
-  std::vector<std::int64_t> places;  // of each result in the input
-  std::vector<std::int64_t> counts;
-  dispatch_ordered(self.dtype, function, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    std::vector<Ranked<T>> elements(static_cast<std::size_t>(count));
-    read_line(Line<T>(dense->data_as<char>(), 1), elements);
-    if (sorts) {
-      std::stable_sort(elements.begin(), elements.end(),
-                       [](const auto& a, const auto& b) { return comes_before(a.first, b.first); });
-    }
-    for (std::size_t i = 0; i < elements.size(); ++i) {
-      if (i == 0 || elements[i].first != elements[i - 1].first) {
-        places.push_back(elements[i].second);
-        counts.push_back(0);
-      }
-      ++counts.back();
-      if (results.wants_inverse) {
-        inverse->data_as<std::int64_t>()[elements[i].second] = static_cast<std::int64_t>(places.size()) - 1;
-      }
-    }
-  });
-  const auto found = static_cast<std::int64_t>(places.size());
-  TensorPtr values = make_tensor(self.dtype, 1, &found, nullptr);
-  const std::size_t width = self.element_size();
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    std::memcpy(values->data_as<char>() + i * width,
-                dense->data_as<char>() + static_cast<std::size_t>(places[i]) * width, width);
-  }
-  TensorPtr how_often = make_tensor(ScalarType::kInt64, 1, results.wants_counts ? &found : &none, nullptr);
-  if (results.wants_counts) std::copy(counts.begin(), counts.end(), how_often->data_as<std::int64_t>());
-  checked_result(results.values, function) = values.release();
-  if (results.inverse != nullptr) *results.inverse = inverse.release();
-  if (results.counts != nullptr) *results.counts = how_often.release();
-}
-
 // The median of all elements: the lower one of two.
 AOTITorchError median_of_all(AtenTensorHandle self, bool ignores_nan, AtenTensorHandle* ret, const char* function) {
   return guarded([&] {
@@ -369,29 +317,6 @@ AOTITorchError aotbuild_torch_cpu_median_dim(AtenTensorHandle self, std::int64_t
 AOTITorchError aotbuild_torch_cpu_nanmedian_dim(AtenTensorHandle self, std::int64_t dim, std::int32_t keepdim,
                                                 AtenTensorHandle* values, AtenTensorHandle* indices) {
   return median_along(self, dim, keepdim != 0, true, values, indices, "aoti_torch_cpu_nanmedian_dim");
-}
-
-AOTITorchError aotbuild_torch_cpu__unique2(AtenTensorHandle self, std::int32_t, std::int32_t return_inverse,
-                                           std::int32_t return_counts, AtenTensorHandle* values,
-                                           AtenTensorHandle* inverse, AtenTensorHandle* counts) {
-  constexpr const char* function = "aoti_torch_cpu__unique2";
-  return guarded([&] {
-    const Unique results{values, inverse, counts, return_inverse != 0, return_counts != 0};
-    unique(checked(self, function, "self"), true, results, function);
-  });
-}
-
-AOTITorchError aotbuild_torch_cpu_unique_consecutive(AtenTensorHandle self, std::int32_t return_inverse,
-                                                     std::int32_t return_counts, std::int64_t* dim,
-                                                     AtenTensorHandle* values, AtenTensorHandle* inverse,
-                                                     AtenTensorHandle* counts) {
-  constexpr const char* function = "aoti_torch_cpu_unique_consecutive";
-  return guarded([&] {
-    const Tensor& given = checked(self, function, "self");
-    if (dim != nullptr && given.ndim != 1) fail(function, "a dimension of a tensor with several is not supported");
-    const Unique results{values, inverse, counts, return_inverse != 0, return_counts != 0};
-    unique(given, false, results, function);
-  });
 }
 
 AOTITorchError aotbuild_torch_cpu_searchsorted_Tensor(AtenTensorHandle sorted_sequence, AtenTensorHandle self,

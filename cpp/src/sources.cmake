@@ -42,6 +42,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     shim_cpu_scan.cpp
     shim_cpu_select.cpp
     shim_cpu_sort.cpp
+    shim_cpu_unique.cpp
     shim_cpu_views.cpp
     shim_cpu_window.cpp
     shim_scalar.cpp
@@ -58,6 +59,7 @@ set(AOTBUILD_EIGEN_SOURCES
     shim_cpu_fourier.cpp
     shim_cpu_linalg_eigen.cpp
     shim_cpu_linalg_factor.cpp
+    shim_cpu_linalg_ldl.cpp
     shim_cpu_linalg_qr.cpp
     shim_cpu_linalg_svd.cpp
 )

@@ -32,6 +32,8 @@ DTYPE_SIZES: dict[str, int] = {
     "uint32": 4,
     "uint64": 8,
     "complex32": 4,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
 }
 # Those of them that need RUNTIME torch.
 DTYPES_OF_TORCH = frozenset({"uint16", "uint32", "uint64", "complex32"})

@@ -122,6 +122,31 @@ TEST(BFloat16, RoundsToNearestEven) {
   EXPECT_TRUE(std::isnan(static_cast<float>(aotbuild::bfloat16(std::numeric_limits<float>::quiet_NaN()))));
 }
 
+TEST(Float8, RoundsToNearestEven) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  using Narrow = aotbuild::float8_e4m3fn;
+  EXPECT_EQ(static_cast<float>(Narrow(17.0F)), 16.0F);
+  EXPECT_EQ(static_cast<float>(Narrow(19.0F)), 20.0F);
+  EXPECT_EQ(static_cast<float>(Narrow(-500.0F)), -448.0F);
+  EXPECT_EQ(static_cast<float>(Narrow(infinity)), 448.0F);
+  EXPECT_EQ(static_cast<float>(Narrow(0x1.8p-9F)), 0x1p-8F);
+  EXPECT_EQ(Narrow(-0.0F).bits, 0x80);
+  EXPECT_TRUE(std::isnan(static_cast<float>(Narrow::from_bits(0xFF))));
+  using Wide = aotbuild::float8_e5m2;
+  EXPECT_EQ(static_cast<float>(Wide(9.0F)), 8.0F);
+  EXPECT_EQ(static_cast<float>(Wide(11.0F)), 12.0F);
+  EXPECT_EQ(static_cast<float>(Wide(61440.0F)), infinity);
+  EXPECT_EQ(static_cast<float>(Wide(0x1p-17F)), 0.0F);
+  EXPECT_TRUE(std::isnan(static_cast<float>(Wide(std::numeric_limits<float>::quiet_NaN()))));
+  for (int bits = 0; bits < 256; ++bits) {
+    const auto byte = static_cast<std::uint8_t>(bits);
+    const auto narrow = static_cast<float>(Narrow::from_bits(byte));
+    const auto wide = static_cast<float>(Wide::from_bits(byte));
+    EXPECT_TRUE(std::isnan(narrow) || Narrow(narrow).bits == byte) << bits;
+    EXPECT_TRUE(std::isnan(wide) || Wide(wide).bits == byte) << bits;
+  }
+}
+
 // The types of dlpack.h 1.0, as a program that uses it has them.
 enum DLDeviceType { kDLCPU = 1 };
 struct DLDevice {

@@ -204,3 +204,27 @@ def test_the_project_says_that_it_cannot_generate_for_other_arguments(tmp_path: 
     assert run().returncode == 0
     assert stamp.exists()
     assert "call aotbuild.compile again" in run("--cpu-isa", "avx512").stderr
+
+
+class Bytes(nn.Module):
+    """Weights, inputs and results of 8 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weight = torch.linspace(-2, 2, 15).view(5, 3).to(torch.float8_e4m3fn)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = x.float() @ self.weight.float().t() * scale.float()
+        return y, y.to(torch.float8_e4m3fn), y.to(torch.float8_e5m2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["embed", "file"])
+def test_float8_goes_in_and_out_and_is_in_files(weights: str, tmp_path: Path) -> None:
+    x = torch.tensor([[1, -2, 0.5], [0.0, -0.0, 448], [float("nan"), 3, 2**-9], [1e3, 1, 1]]).to(torch.float8_e4m3fn)
+    scale = torch.tensor([1.0, 0.5, 2.0, 2.0**-14, float("inf")]).to(torch.float8_e5m2)
+    compiled = aotbuild.compile(Bytes(), (x, scale), output_dir=tmp_path, weights=weights, test=True)
+    for actual, expected in zip(compiled.runner(x, scale), Bytes()(x, scale), strict=True):
+        assert actual.dtype == expected.dtype
+        torch.testing.assert_close(actual.float(), expected.float(), rtol=1e-6, atol=0, equal_nan=True)

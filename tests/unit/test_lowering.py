@@ -136,7 +136,10 @@ def test_no_call_that_the_runtime_lacks_gets_into_the_code(monkeypatch: pytest.M
         (lambda x: x[0].masked_select(x > 0), ["sizes [2] with a mask of sizes [2, 2]", "x.expand_as(mask)"]),
         (lambda x: x.to(torch.uint32), ["output 'output' has the element type uint32", "RUNTIME torch"]),
         (lambda x: x.chalf().sin().cfloat(), ["the model computes tensors of complex32", "use complex64"]),
-        (lambda x: x.to(torch.float8_e5m2), ["output 'output' has the element type float8_e5m2", "convert it in the"]),
+        (
+            lambda x: x.to(torch.float8_e5m2fnuz),
+            ["output 'output' has the element type float8_e5m2fnuz", "convert it in the"],
+        ),
     ],
 )
 def test_what_would_not_run_is_refused(function: Callable[[Tensor], Tensor], phrases: list[str]) -> None:
@@ -147,7 +150,7 @@ def test_what_would_not_run_is_refused(function: Callable[[Tensor], Tensor], phr
 class ShortWeight(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("scale", torch.ones(2, dtype=torch.float8_e4m3fn))
+        self.register_buffer("scale", torch.ones(2, dtype=torch.float8_e4m3fnuz))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * cast(Tensor, self.scale).float()
@@ -155,7 +158,7 @@ class ShortWeight(nn.Module):
 
 def test_weights_of_types_that_no_library_has_are_refused_by_name() -> None:
     (line,) = refusal(ShortWeight(), torch.ones(2))
-    assert line.startswith("weight 'scale' has the element type float8_e4m3fn; a compiled model has weights of float")
+    assert line.startswith("weight 'scale' has the element type float8_e4m3fnuz; a compiled model has weights of float")
 
 
 def test_unknown_options_and_presets_name_those_that_exist() -> None:

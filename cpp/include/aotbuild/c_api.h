@@ -85,6 +85,8 @@ enum aotbuild_dtype_code {
   AOTBUILD_BFLOAT = 4,
   AOTBUILD_COMPLEX = 5,
   AOTBUILD_BOOL = 6,
+  AOTBUILD_FLOAT8_E4M3FN = 10,
+  AOTBUILD_FLOAT8_E5M2 = 12,
 };
 
 typedef struct aotbuild_tensor {

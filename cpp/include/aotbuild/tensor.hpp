@@ -49,6 +49,25 @@ struct bfloat16 {
   }
 };
 
+// A floating-point number of 8 bits as it is stored, of the OCP's formats: 4 bits of exponent without infinities
+// (float8_e4m3fn), or 5 bits with them (float8_e5m2). Convert to float to compute with it.
+template <int ExponentBits>
+struct float8 {
+  std::uint8_t bits = 0;
+
+  float8() = default;
+  // Rounds to nearest, ties to even; what is beyond becomes the greatest number or, with 5 bits, infinity.
+  explicit float8(float value);
+  explicit operator float() const;
+  static float8 from_bits(std::uint8_t bits) {
+    float8 result;
+    result.bits = bits;
+    return result;
+  }
+};
+using float8_e4m3fn = float8<4>;
+using float8_e5m2 = float8<5>;
+
 namespace detail {
 
 inline std::uint32_t float_bits(float value) {
@@ -105,6 +124,48 @@ inline bfloat16::bfloat16(float value) {
   bits = static_cast<std::uint16_t>(rounded >> 16);
 }
 
+template <int ExponentBits>
+inline float8<ExponentBits>::operator float() const {
+  constexpr std::uint32_t kFractionBits = 7 - ExponentBits;
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80U) << 24;
+  const std::uint32_t magnitude = bits & 0x7FU;
+  constexpr std::uint32_t kBias = (1U << (ExponentBits - 1)) - 1;
+  if (magnitude > (ExponentBits == 4 ? 0x7EU : 0x7CU)) return detail::bits_float(sign | 0x7FC00000U);
+  if (ExponentBits == 5 && magnitude == 0x7CU) return detail::bits_float(sign | 0x7F800000U);
+  const std::uint32_t exponent = magnitude >> kFractionBits;
+  if (exponent == 0) {  // zero or subnormal
+    const float scale = detail::bits_float((128 - kBias - kFractionBits) << 23);
+    const float value = static_cast<float>(magnitude) * scale;
+    return sign != 0 ? -value : value;
+  }
+  return detail::bits_float(sign | ((magnitude << (23 - kFractionBits)) + ((127 - kBias) << 23)));
+}
+
+template <int ExponentBits>
+inline float8<ExponentBits>::float8(float value) {
+  constexpr std::uint32_t kFractionBits = 7 - ExponentBits;
+  constexpr std::uint32_t kBias = (1U << (ExponentBits - 1)) - 1;
+  constexpr std::uint32_t kGreatest = ExponentBits == 4 ? 0x7EU : 0x7BU;
+  constexpr std::uint32_t kBeyond = ExponentBits == 4 ? kGreatest : 0x7CU;
+  const std::uint32_t source = detail::float_bits(value);
+  const std::uint32_t magnitude = source & 0x7FFFFFFFU;
+  const std::uint32_t smallest_normal = (128 - kBias) << 23;
+  std::uint32_t result = 0;
+  if (magnitude > 0x7F800000U) {
+    result = 0x7FU;  // NaN
+  } else if (magnitude < smallest_normal) {
+    // Subnormal: the addition of a number whose last bit is worth the smallest one rounds to it.
+    const float shifter = detail::bits_float((128 - kBias + 23 - kFractionBits) << 23);
+    result = detail::float_bits(detail::bits_float(magnitude) + shifter) - detail::float_bits(shifter);
+  } else {
+    constexpr std::uint32_t kDropped = 23 - kFractionBits;
+    const std::uint32_t odd = (magnitude >> kDropped) & 1U;
+    result = (magnitude - ((127 - kBias) << 23) + ((1U << (kDropped - 1)) - 1) + odd) >> kDropped;
+    if (result > kGreatest) result = kBeyond;
+  }
+  bits = static_cast<std::uint8_t>((source >> 24 & 0x80U) | result);
+}
+
 // A complex number of two float16, as it is stored. Convert to std::complex<float> to compute with it.
 struct complex32 {
   float16 real;
@@ -124,6 +185,8 @@ template <> struct dtype_of<double> { static constexpr aotbuild_dtype value{AOTB
 template <> struct dtype_of<float> { static constexpr aotbuild_dtype value{AOTBUILD_FLOAT, 32, 1}; };
 template <> struct dtype_of<float16> { static constexpr aotbuild_dtype value{AOTBUILD_FLOAT, 16, 1}; };
 template <> struct dtype_of<bfloat16> { static constexpr aotbuild_dtype value{AOTBUILD_BFLOAT, 16, 1}; };
+template <> struct dtype_of<float8_e4m3fn> { static constexpr aotbuild_dtype value{AOTBUILD_FLOAT8_E4M3FN, 8, 1}; };
+template <> struct dtype_of<float8_e5m2> { static constexpr aotbuild_dtype value{AOTBUILD_FLOAT8_E5M2, 8, 1}; };
 template <> struct dtype_of<std::int64_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 64, 1}; };
 template <> struct dtype_of<std::int32_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 32, 1}; };
 template <> struct dtype_of<std::int16_t> { static constexpr aotbuild_dtype value{AOTBUILD_INT, 16, 1}; };
@@ -149,6 +212,8 @@ inline constexpr bool operator!=(const aotbuild_dtype& a, const aotbuild_dtype& 
 // "float32", "int64", "bool": the names that PyTorch and NumPy use.
 inline std::string dtype_name(aotbuild_dtype dtype) {
   if (dtype.code == AOTBUILD_BOOL) return "bool";
+  if (dtype.code == AOTBUILD_FLOAT8_E4M3FN) return "float8_e4m3fn";
+  if (dtype.code == AOTBUILD_FLOAT8_E5M2) return "float8_e5m2";
   const char* kind = "unknown";
   switch (dtype.code) {
     case AOTBUILD_INT:

@@ -46,6 +46,11 @@ _RULES = {
     torch.float64: _Rule(1e-7, 1e-7, 0, 0),
 }
 _FEW = 64
+# Of types of 8 bits: a number beside the one that eager rounded to.
+_STEPS = {
+    torch.float8_e4m3fn: Tolerance(2.0**-3, 2.0**-9),
+    torch.float8_e5m2: Tolerance(2.0**-2, 2.0**-16),
+}
 
 
 def _real(dtype: torch.dtype) -> torch.dtype | None:
@@ -144,6 +149,8 @@ def tolerance(value: torch.Tensor, rounding: torch.dtype | None, exact: Any) -> 
         rounding: the coarsest type on the way to it.
         exact: the same in float64, where it could be had.
     """
+    if value.dtype in _STEPS:
+        return _STEPS[value.dtype]
     dtype = _coarser(_real(value.dtype), rounding if _real(value.dtype) is not None else None)
     if dtype is None:
         return Tolerance(0.0, 0.0)  # integers are equal or wrong

@@ -36,6 +36,8 @@ _CPP_TYPES = {
     "uint32": "std::uint32_t",
     "uint64": "std::uint64_t",
     "complex32": "aotbuild::complex32",
+    "float8_e4m3fn": "aotbuild::float8_e4m3fn",
+    "float8_e5m2": "aotbuild::float8_e5m2",
 }
 
 _C_DTYPES = {
@@ -55,6 +57,8 @@ _C_DTYPES = {
     "uint32": "{AOTBUILD_UINT, 32, 1}",
     "uint64": "{AOTBUILD_UINT, 64, 1}",
     "complex32": "{AOTBUILD_COMPLEX, 32, 1}",
+    "float8_e4m3fn": "{AOTBUILD_FLOAT8_E4M3FN, 8, 1}",
+    "float8_e5m2": "{AOTBUILD_FLOAT8_E5M2, 8, 1}",
 }
 
 _WEIGHTS_MODES = {"embed": "kEmbed", "file": "kFile", "external": "kExternal"}

@@ -28,6 +28,8 @@ _DTYPES = {
     "uint16": "U16",
     "uint32": "U32",
     "uint64": "U64",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
 }
 
 

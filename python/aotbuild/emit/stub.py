@@ -9,7 +9,8 @@ from typing import Any
 
 from aotbuild.identifiers import identifier
 
-_DTYPES = {"bool": "np.bool_", "bfloat16": "Any", "complex32": "Any"}  # NumPy has neither of the last two
+_NOT_OF_NUMPY = ("bfloat16", "complex32", "float8_e4m3fn", "float8_e5m2")
+_DTYPES = {"bool": "np.bool_", **dict.fromkeys(_NOT_OF_NUMPY, "Any")}
 
 
 @dataclass

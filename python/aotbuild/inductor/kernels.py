@@ -44,6 +44,8 @@ _HALF_TYPES = """\
 namespace c10 {
 struct BFloat16;
 struct Half;
+struct Float8_e4m3fn;
+struct Float8_e5m2;
 }  // namespace c10
 namespace at {
 using namespace c10;
@@ -73,8 +75,10 @@ _DIVISION_FLAG = re.compile(
     r"^\s*inductor_cpu_integer_div_error_flag = [^\n]*\n",
     re.MULTILINE,
 )
-_DIVIDES = re.compile(r"\b(?:floor_divide|remainder_integral|mod|truncate_divide)\(")
-_MAY_THROW = re.compile(r"\bAOTI_TORCH_CHECK\b|\b(?:floor_divide|remainder_integral|mod|truncate_divide)\(")
+_DIVIDES = re.compile(r"\b(?:floor_divide|remainder_integral|mod|floor_remainder|truncate_divide)\(")
+_MAY_THROW = re.compile(
+    r"\bAOTI_TORCH_CHECK\b|\b(?:floor_divide|remainder_integral|mod|floor_remainder|truncate_divide)\("
+)
 
 
 def _definition(kernel: Kernel) -> str:
@@ -82,9 +86,21 @@ def _definition(kernel: Kernel) -> str:
     text = re.sub(r'^extern "C"\s+', "", text)
     text = re.sub(r"^void\s+", "void ", text)
     text = _DIVISION_FLAG.sub("", text)
+    text = _QUOTIENT_OF_NUMBERS.sub(lambda line: _checked_division(line[0]), text)
     if _MAY_THROW.search(text):
         text = _contain_errors(_readable_checks(text, kernel.name))
     return _name_division(text, kernel.name) if _DIVIDES.search(text) else text
+
+
+# Values that the model computes of its sizes and numbers. Indices and bounds of loops are divided by sizes that the run
+# function has divided by before.
+_QUOTIENT_OF_NUMBERS = re.compile(r"^\s*auto \w+ = .*\bc10::div_(?:floor_integer|mod)\(.*$", re.MULTILINE)
+
+
+def _checked_division(line: str) -> str:
+    """Upstream's functions leave a divisor of zero to the processor, which ends the process."""
+    line = line.replace("c10::div_floor_integer(", "aotbuild::detail::floor_divide(")
+    return line.replace("c10::div_mod(", "aotbuild::detail::floor_remainder(")
 
 
 def _name_division(text: str, kernel_name: str) -> str:

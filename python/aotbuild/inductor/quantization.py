@@ -146,11 +146,40 @@ def _unpacked_int4(packed: Tensor) -> Tensor:
     return torch.cat(parts, 1).t()
 
 
+# --- floating-point numbers of 8 bits
+
+
+def _scaled_product(
+    self: Tensor,
+    mat2: Tensor,
+    scale_a: Tensor,
+    scale_b: Tensor,
+    bias: Tensor | None = None,
+    scale_result: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+    use_fast_accum: bool = False,
+) -> Any:
+    """[M, K] @ [K, N] of float8, each with one scale or one for each row or column, summed in float32."""
+    if self.device.type != "cpu" or scale_result is not None:
+        return NotImplemented
+    result = torch.mm(self.float() * scale_a, mat2.float() * scale_b)
+    return (result if bias is None else result + bias).to(out_dtype or self.dtype)
+
+
+def _chosen(condition: Tensor, self: Tensor, other: Tensor) -> Any:
+    """Of float8 the bytes: TorchInductor's own has no type for both of them."""
+    if self.dtype != other.dtype or self.dtype not in (torch.float8_e4m3fn, torch.float8_e5m2):
+        return NotImplemented
+    return torch.where(condition, self.view(torch.uint8), other.view(torch.uint8)).view(self.dtype)
+
+
 TABLE: dict[Any, Callable[..., Any]] = {
     aten.fake_quantize_per_tensor_affine_cachemask.default: _fake_quantized,
     aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default: _with_tensors,
     aten.fake_quantize_per_channel_affine_cachemask.default: _with_channels,
     aten._weight_int4pack_mm_for_cpu.default: _int4_linear,
+    aten._scaled_mm.default: _scaled_product,
+    aten.where.self: _chosen,
     quantized.wrapped_fbgemm_pack_gemm_matrix_fp16.default: _packed_short,
     quantized.wrapped_fbgemm_linear_fp16_weight.default: _short_linear,
     quantized._wrapped_linear_prepack.default: _packed_bytes,

@@ -36,6 +36,8 @@ DTYPE_CONSTANTS = {
     torch.complex128: "kComplex128",
     torch.bool: "kBool",
     torch.bfloat16: "kBFloat16",
+    torch.float8_e5m2: "kFloat8E5M2",
+    torch.float8_e4m3fn: "kFloat8E4M3FN",
 }
 
 

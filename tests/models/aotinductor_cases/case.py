@@ -55,9 +55,7 @@ def model(name: str, *args: Any, **fields: Any) -> Callable[[type[torch.nn.Modul
 
 # Cases that did not pass when they last ran, with the reason; none of them crashes.
 OPEN: dict[str, tuple[str, ...]] = {
-    "the runtime has no kernel": ("unique_dim",),
     "a conversion to float16 and back is left out": ("quantized_linear",),
-    "float8 is no type of inputs": ("runtime_checks_fp8",),
     "other values than eager's": (
         "grid_sample_of_nan",
         "upsample_uint8",

@@ -310,3 +310,31 @@ case(
 case(
     "buffer_reuse", lambda x, y: torch.sigmoid(torch.relu(torch.sin(x) @ torch.cos(y))) + x @ y, rand(4, 4), rand(4, 4)
 )
+
+
+def _symmetric(x: torch.Tensor) -> Any:
+    factors, pivots, info = torch.linalg.ldl_factor_ex(x + x.mT)
+    return factors, pivots, info, torch.linalg.ldl_solve(factors, pivots, x)
+
+
+_zero_first = rand(3, 9, 9, dtype=torch.float64)
+_zero_first[1, 0] = _zero_first[1, :, 0] = 0
+case("ldl", _symmetric, rand(2, 6, 6), more=[(torch.eye(6).flip(0).repeat(2, 1, 1),)])
+case("ldl_of_singular_matrices", lambda x: torch.linalg.ldl_factor_ex(x + x.mT), _zero_first)
+case("ldl_of_no_rows", _symmetric, rand(2, 0, 0))
+case(
+    "cholesky_family",
+    lambda x, b, e: (
+        torch.cholesky(x @ x.mT + torch.eye(5)),
+        torch.cholesky_solve(b, torch.linalg.cholesky(x @ x.mT + torch.eye(5))),
+        torch.cholesky_inverse(torch.linalg.cholesky(x @ x.mT + torch.eye(5))),
+        torch.linalg.cholesky(e),
+        torch.cholesky(e),
+        torch.cholesky_inverse(e),
+        torch.cholesky_solve(e, e),
+        *torch.geqrf(x.double()),
+    ),
+    rand(2, 5, 5),
+    rand(2, 5, 3),
+    rand(2, 0, 0),
+)

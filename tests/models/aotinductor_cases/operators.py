@@ -98,6 +98,21 @@ case(
     "unique_consecutive", lambda x: torch.unique_consecutive(x, return_counts=True), torch.tensor([1, 1, 2, 2, 3, 1, 1])
 )
 case("unique_dim", lambda x: torch.unique(x, dim=0), torch.tensor([[1, 2], [1, 2], [0, 5]]))
+_parts = ints(4, 30, 2, high=2).float()
+_parts[0, 3, 1] = _parts[1, 5, 0] = float("nan")
+case(
+    "unique_parts",
+    lambda x, y, z: (
+        *torch.unique(x, dim=1, return_inverse=True, return_counts=True),
+        *torch.unique(y, dim=-1, return_inverse=True),
+        *torch.unique_consecutive(y, dim=0, return_inverse=True, return_counts=True),
+        torch.unique(z, dim=0),
+    ),
+    ints(2, 40, 2, high=2).bfloat16(),
+    ints(6, 5, high=2),
+    torch.zeros(0, 3),
+)
+case("unique_parts_with_nan", lambda x: torch.unique(x, dim=1, return_counts=True)[1].sum(), _parts)
 case("histc", lambda x: torch.histc(x, 5, -2, 2), rand(50))
 case("bincount", lambda x: torch.bincount(x, minlength=6), ints(20, high=4))
 case("cross", lambda x, y: torch.linalg.cross(x, y), rand(4, 3), rand(4, 3))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional
 
-from aotinductor_cases.case import case, ints, rand
+from aotinductor_cases.case import case, ints, model, rand
 
 INF, NAN = float("inf"), float("nan")
 _special = torch.tensor([0.0, -0.0, 1.5, -1.5, INF, -INF, NAN, 1e30, -1e-30, 1e-45])
@@ -145,11 +147,71 @@ case(
     rand(8, 8).to(torch.float8_e4m3fn),
     rand(8, 8).to(torch.float8_e5m2),
 )
+_floats8 = torch.arange(256, dtype=torch.uint8)
+
+
+@model("float8_everywhere", rand(6, 33) * 100, _floats8.view(torch.float8_e4m3fn), _floats8.view(torch.float8_e5m2))
+class Float8(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(rand(9, 33).to(torch.float8_e4m3fn), requires_grad=False)
+        self.register_buffer("scale", torch.ones(9, 1).to(torch.float8_e5m2))
+
+    def forward(self, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> Any:
+        y = x @ (self.weight.float() * self.scale.float()).t()
+        strided = a.view(16, 16).t()
+        rounded = x.to(torch.float8_e4m3fn)
+        return (
+            *(
+                y,
+                rounded,
+                x.to(torch.float8_e5m2),
+                rounded.float(),
+                a.bfloat16(),
+                b.half(),
+                strided,
+                strided.contiguous(),
+            ),
+            *(a.clone(), torch.cat([a, rounded.view(-1)]), a.float().to(torch.float8_e5m2), b.view(torch.uint8)),
+            *(
+                a.double(),
+                self.weight.t(),
+                torch.where(a.float() > 1, a, rounded.view(-1)[:1]),
+                b[3:40:5],
+                a[b.float() > 9],
+            ),
+        )
+
+
+_scaled = [_floats8[:96].view(torch.float8_e4m3fn).view(6, 16), _floats8[100:228].view(torch.float8_e4m3fn)]
+_scaled[1] = _scaled[1].float().nan_to_num(1).to(torch.float8_e4m3fn).view(8, 16)
+case(
+    "scaled_mm",
+    lambda a, b, s, t, bias: (
+        torch._scaled_mm(a, b.t(), s, t, out_dtype=torch.bfloat16),
+        torch._scaled_mm(a, b.t(), s, t, bias=bias, out_dtype=torch.float32),
+    ),
+    *_scaled,
+    torch.tensor(0.5),
+    torch.tensor(0.125),
+    rand(8),
+)
 case(
     "logical",
     lambda x, y: (torch.logical_and(x, y), torch.logical_not(x), torch.logical_xor(x, y)),
     rand(8) > 0,
     ints(8, high=2),
+)
+_divided = [torch.ones(40), torch.tensor(2), torch.tensor(3)]
+case(
+    "division_by_numbers",
+    lambda x, n, m: (x + 7 // n.item(), x * (-7 % n.item()), torch.full((9 // m.item(),), 1.0)),
+    *_divided,
+    more=[(torch.ones(40), torch.tensor(number), torch.tensor(2)) for number in (-3, -1, 1, 9)],
+    refused=[
+        ((torch.ones(40), torch.tensor(0), torch.tensor(2)), "ZeroDivisionError"),
+        ((torch.ones(40), torch.tensor(2), torch.tensor(0)), "division by zero"),
+    ],
 )
 case("pow_of_integers", lambda x: (x**0, x**1, x**3), ints(8, low=-5, high=5))
 case("pow_of_floats", lambda x, y: (x**y, x**0.5, 2.0**x, x**-1), rand(8).abs() + 0.1, rand(8))

@@ -47,6 +47,16 @@ std::common_type_t<T, U> floor_divide(T a, U b) {
   return rest != 0 && (rest < 0) != (static_cast<Common>(b) < 0) ? quotient - 1 : quotient;
 }
 
+// What is left then, with the sign of the divisor.
+template <typename T, typename U, std::enable_if_t<std::is_integral_v<T> && std::is_integral_v<U>, int> = 0>
+std::common_type_t<T, U> floor_remainder(T a, U b) {
+  using Common = std::common_type_t<T, U>;
+  check_divisor(b);
+  if (std::is_signed_v<Common> && static_cast<Common>(b) == static_cast<Common>(-1)) return 0;
+  const auto rest = static_cast<Common>(static_cast<Common>(a) % static_cast<Common>(b));
+  return rest != 0 && (rest < 0) != (static_cast<Common>(b) < 0) ? rest + static_cast<Common>(b) : rest;
+}
+
 template <typename T, std::enable_if_t<std::is_floating_point_v<T>, int> = 0>
 T fmod(T a, T b) {
   return std::fmod(a, b);

@@ -23,11 +23,16 @@
 namespace c10 {
 
 inline std::int64_t div_mod(std::int64_t a, std::int64_t b) {
+  if (b == 0) throw std::domain_error("ZeroDivisionError: a size or number of the model is divided by zero");
+  if (b == -1) return 0;  // of the least number, the machine's division has no quotient
   const std::int64_t remainder = a % b;
   return remainder != 0 && (remainder < 0) != (b < 0) ? remainder + b : remainder;
 }
 
-inline std::int64_t div_floor_integer(std::int64_t a, std::int64_t b) { return (a - div_mod(a, b)) / b; }
+inline std::int64_t div_floor_integer(std::int64_t a, std::int64_t b) {
+  const std::int64_t whole = a - div_mod(a, b);
+  return b == -1 ? static_cast<std::int64_t>(0 - static_cast<std::uint64_t>(whole)) : whole / b;
+}
 
 inline double div_floor_floating(double a, double b) { return std::floor(a / b); }
 
@@ -44,7 +49,8 @@ inline namespace AOTBUILD_SHIM {
 
 // c10::ScalarType, c10::DeviceType and c10::Layout, as the shim numbers them.
 inline constexpr std::int32_t kUInt8 = 0, kInt8 = 1, kInt16 = 2, kInt32 = 3, kInt64 = 4, kFloat16 = 5, kFloat32 = 6,
-                              kFloat64 = 7, kComplex64 = 9, kComplex128 = 10, kBool = 11, kBFloat16 = 15;
+                              kFloat64 = 7, kComplex64 = 9, kComplex128 = 10, kBool = 11, kBFloat16 = 15,
+                              kFloat8E5M2 = 23, kFloat8E4M3FN = 24;
 inline constexpr std::int32_t kCpu = 0;
 inline constexpr std::int32_t kStrided = 0;
 

@@ -368,6 +368,10 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__unique2(AtenTensorHandle
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_unique_consecutive(
     AtenTensorHandle self, std::int32_t return_inverse, std::int32_t return_counts, std::int64_t* dim,
     AtenTensorHandle* values, AtenTensorHandle* inverse, AtenTensorHandle* counts);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_unique_dim(AtenTensorHandle self, std::int64_t dim, std::int32_t,
+                                                                  std::int32_t return_inverse,
+                                                                  std::int32_t return_counts, AtenTensorHandle* values,
+                                                                  AtenTensorHandle* inverse, AtenTensorHandle* counts);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_multinomial(AtenTensorHandle self, std::int64_t num_samples,
                                                                    std::int32_t replacement, void**,
                                                                    AtenTensorHandle* ret);
@@ -559,6 +563,7 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu_nanmedian_dim aotbuild_torch_cpu_nanmedian_dim
 #define aoti_torch_cpu__unique2 aotbuild_torch_cpu__unique2
 #define aoti_torch_cpu_unique_consecutive aotbuild_torch_cpu_unique_consecutive
+#define aoti_torch_cpu_unique_dim aotbuild_torch_cpu_unique_dim
 #define aoti_torch_cpu_multinomial aotbuild_torch_cpu_multinomial
 #define aoti_torch_cpu_slice_Tensor aotbuild_torch_cpu_slice_Tensor
 #define aoti_torch_cpu_permute aotbuild_torch_cpu_permute

@@ -45,6 +45,11 @@ AOTITorchError aotbuild_torch_cpu_triangular_solve(AtenTensorHandle self, AtenTe
                                                    std::int32_t transpose, std::int32_t unitriangular,
                                                    AtenTensorHandle* solution, AtenTensorHandle* cloned_coefficient);
 AOTITorchError aotbuild_torch_cpu_linalg_matrix_exp(AtenTensorHandle self, AtenTensorHandle* ret);
+AOTITorchError aotbuild_torch_cpu_linalg_ldl_factor_ex(AtenTensorHandle self, std::int32_t hermitian,
+                                                       std::int32_t check_errors, AtenTensorHandle* ld,
+                                                       AtenTensorHandle* pivots, AtenTensorHandle* info);
+AOTITorchError aotbuild_torch_cpu_linalg_ldl_solve(AtenTensorHandle ld, AtenTensorHandle pivots, AtenTensorHandle b,
+                                                   std::int32_t hermitian, AtenTensorHandle* ret);
 AOTITorchError aotbuild_torch_cpu_geqrf(AtenTensorHandle self, AtenTensorHandle* a, AtenTensorHandle* tau);
 AOTITorchError aotbuild_torch_cpu_linalg_qr(AtenTensorHandle a, const char* mode, AtenTensorHandle* q,
                                             AtenTensorHandle* r);
@@ -86,6 +91,8 @@ AOTITorchError aotbuild_torch_cpu__fft_c2r(AtenTensorHandle self, const std::int
 #define aoti_torch_cpu_linalg_solve_triangular aotbuild_torch_cpu_linalg_solve_triangular
 #define aoti_torch_cpu_triangular_solve aotbuild_torch_cpu_triangular_solve
 #define aoti_torch_cpu_linalg_matrix_exp aotbuild_torch_cpu_linalg_matrix_exp
+#define aoti_torch_cpu_linalg_ldl_factor_ex aotbuild_torch_cpu_linalg_ldl_factor_ex
+#define aoti_torch_cpu_linalg_ldl_solve aotbuild_torch_cpu_linalg_ldl_solve
 #define aoti_torch_cpu_geqrf aotbuild_torch_cpu_geqrf
 #define aoti_torch_cpu_linalg_qr aotbuild_torch_cpu_linalg_qr
 #define aoti_torch_cpu_linalg_householder_product aotbuild_torch_cpu_linalg_householder_product

@@ -70,7 +70,10 @@ inline aotbuild_dtype from_numpy_dtype(const py::dtype& dtype, const std::string
       break;
   }
   const std::string name = py::str(dtype.attr("name"));
-  if (name == "bfloat16") return {AOTBUILD_BFLOAT, 16, 1};  // of the package ml_dtypes
+  // Of the package ml_dtypes.
+  if (name == "bfloat16") return {AOTBUILD_BFLOAT, 16, 1};
+  if (name == "float8_e4m3fn") return {AOTBUILD_FLOAT8_E4M3FN, 8, 1};
+  if (name == "float8_e5m2") return {AOTBUILD_FLOAT8_E5M2, 8, 1};
   throw py::type_error(what + " has the NumPy dtype " + name + ", which no model takes");
 }
 
@@ -78,12 +81,13 @@ inline py::dtype to_numpy_dtype(aotbuild_dtype dtype, const std::string& what) {
   if (dtype == dtype_v<complex32>) {
     throw py::type_error(what + " is complex32, which NumPy does not have: pass torch tensors to get torch tensors");
   }
-  if (dtype.code != AOTBUILD_BFLOAT) return py::dtype(dtype_name(dtype));
+  const std::string name = dtype_name(dtype);
+  if (dtype.code <= AOTBUILD_BOOL && dtype.code != AOTBUILD_BFLOAT) return py::dtype(name);
   try {
-    return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
+    return py::dtype::from_args(py::module_::import("ml_dtypes").attr(name.c_str()));
   } catch (py::error_already_set&) {
-    throw py::type_error(what + " is bfloat16, which NumPy has only with the package ml_dtypes: install it, or pass " +
-                         "torch tensors to get torch tensors");
+    throw py::type_error(what + " is " + name + ", which NumPy has only with the package ml_dtypes: install it, or " +
+                         "pass torch tensors to get torch tensors");
   }
 }
 
