@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from aotbuild.inductor import complex_functions
+
 aten = torch.ops.aten
 
 Rule = Callable[..., Any]
@@ -168,6 +170,17 @@ def _index_put(
     return pairs.index_put(list(indices), torch.view_as_real(values), accumulate)
 
 
+def _diagonal_scatter(pairs: Tensor, ndim: int, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    parts = torch.view_as_real(src).movedim(-1, -2)
+    return torch.diagonal_scatter(pairs, parts, offset, _wrapped(dim1, ndim), _wrapped(dim2, ndim))
+
+
+def _copy(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    if not self.is_complex():
+        return _parts(src)[0].to(self.dtype).expand(self.shape).clone()  # type: ignore[no-any-return]
+    return torch.view_as_complex(_pairs(src, self.dtype).expand(*self.shape, 2).contiguous())
+
+
 def _structural_parts(change: Callable[..., Sequence[Tensor]]) -> Rule:
     """The same for operators with several results."""
 
@@ -246,12 +259,6 @@ def _quotient(self: Any, other: Any) -> Tensor:
     return _pair(real / below, imag / below)
 
 
-def _exp(self: Tensor) -> Tensor:
-    real, imag = _parts(self)
-    size = real.exp()
-    return _pair(size * imag.cos(), size * imag.sin())
-
-
 def _abs(self: Tensor) -> Tensor:
     return torch.hypot(*_parts(self))
 
@@ -261,30 +268,11 @@ def _angle(self: Tensor) -> Tensor:
     return torch.atan2(imag, real)
 
 
-def _log(self: Tensor) -> Tensor:
-    return _pair(_abs(self).log(), _angle(self))
+def _elementary(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Rule:
+    return lambda self: _pair(*function(*_parts(self)))
 
 
-def _sqrt(self: Tensor) -> Tensor:
-    real, imag = _parts(self)
-    size = torch.hypot(real, imag)
-    return _pair(((size + real).clamp(min=0) / 2).sqrt(), torch.copysign(((size - real).clamp(min=0) / 2).sqrt(), imag))
-
-
-def _sin(self: Tensor) -> Tensor:
-    real, imag = _parts(self)
-    return _pair(real.sin() * imag.cosh(), real.cos() * imag.sinh())
-
-
-def _cos(self: Tensor) -> Tensor:
-    real, imag = _parts(self)
-    return _pair(real.cos() * imag.cosh(), -real.sin() * imag.sinh())
-
-
-def _tanh(self: Tensor) -> Tensor:
-    real, imag = _parts(self)
-    below = (2 * real).cosh() + (2 * imag).cos()
-    return _pair((2 * real).sinh() / below, (2 * imag).sin() / below)
+_exp, _log, _sqrt = map(_elementary, (complex_functions.exp, complex_functions.log, complex_functions.sqrt))
 
 
 def _power(self: Any, exponent: Any) -> Tensor:
@@ -298,7 +286,7 @@ def _power(self: Any, exponent: Any) -> Tensor:
         self = torch.full((), self, dtype=dtype)
     power = _exp(_product(_log(torch.view_as_complex(_pairs(self, dtype))), exponent))
     if isinstance(exponent, Tensor):
-        return power
+        return power  # type: ignore[no-any-return]
     at_zero = 1.0 if exponent == 0 else 0.0 if _parts(exponent)[0] > 0 else math.inf
     return _where(_abs(self) == 0, torch.full_like(power, at_zero), power)
 
@@ -370,6 +358,16 @@ _RULES: dict[Any, Rule] = {
             n - 2, -1
         )
     ),
+    aten.diagonal_scatter.default: _structural(_diagonal_scatter),
+    aten.select_scatter.default: _structural(
+        lambda pairs, n, src, dim, index: torch.select_scatter(pairs, torch.view_as_real(src), _wrapped(dim, n), index)
+    ),
+    aten.slice_scatter.default: _structural(
+        lambda pairs, n, src, dim=0, *bounds: torch.slice_scatter(
+            pairs, torch.view_as_real(src), _wrapped(dim, n), *bounds
+        )
+    ),
+    aten.copy.default: _copy,
     aten.repeat.default: _structural(lambda pairs, _, repeats: pairs.repeat(*repeats, 1)),
     aten.split.Tensor: _structural_parts(lambda pairs, n, size, dim=0: pairs.split(size, _wrapped(dim, n))),
     aten.split_with_sizes.default: _structural_parts(
@@ -395,6 +393,7 @@ _RULES: dict[Any, Rule] = {
     aten.add.Scalar: lambda self, other, alpha=1: _sum_of(self, other, alpha=alpha),
     aten.sub.Scalar: lambda self, other, alpha=1: _sum_of(self, other, alpha=alpha, sign=-1),
     aten.addcmul.default: lambda self, a, b, *, value=1: _sum_of(self, _product(a, b), alpha=value),
+    aten.addcdiv.default: lambda self, a, b, *, value=1: _sum_of(self, _quotient(a, b), alpha=value),
     aten.rsub.Scalar: lambda self, other, alpha=1: _sum_of(other, self, alpha=alpha, sign=-1),
     aten.mul.Tensor: _product,
     aten.mul.Scalar: _product,
@@ -405,13 +404,8 @@ _RULES: dict[Any, Rule] = {
     aten.abs.default: _abs,
     aten.angle.default: _angle,
     aten.sgn.default: lambda self: _where(_abs(self) == 0, torch.zeros_like(self), _quotient(self, _abs(self))),
-    aten.exp.default: _exp,
-    aten.log.default: _log,
-    aten.sqrt.default: _sqrt,
     aten.rsqrt.default: lambda self: _quotient(torch.ones((), dtype=self.dtype), _sqrt(self)),
-    aten.sin.default: _sin,
-    aten.cos.default: _cos,
-    aten.tanh.default: _tanh,
+    **{getattr(aten, function.__name__).default: _elementary(function) for function in complex_functions.FUNCTIONS},
     aten.sigmoid.default: lambda self: _quotient(torch.ones((), dtype=self.dtype), _exp(-self) + 1),
     aten.pow.Tensor_Scalar: _power,
     aten.pow.Tensor_Tensor: _power,

@@ -228,3 +228,30 @@ case("large_sum", lambda x: x.sum(), rand(100_000))
 case(
     "arange_types", lambda x: (torch.arange(5), torch.arange(0, 1, 0.1), torch.arange(5, dtype=torch.float16)), rand(1)
 )
+
+
+_complex = torch.complex(rand(60) * 3, rand(60) * 3)
+_complex[:20] *= 1e-3
+for _type in (torch.complex64, torch.complex128):
+    case(
+        f"functions_of_{str(_type).removeprefix('torch.')}",
+        lambda z, w: (
+            *(z.acos(), z.acosh(), z.asin(), z.asinh(), z.atan(), z.atanh(), z.cosh(), z.sinh(), z.tan(), z.tanh()),
+            *(z.log1p(), z.log2(), z.log10(), z.expm1(), z.rsqrt(), z.sigmoid(), z.log(), z.sqrt(), (z * 30).tanh()),
+            *(torch.addcdiv(z, z, w, value=2), torch.addcmul(z, z, w, value=0.5), z.diff(), z.neg().sqrt()),
+            *(torch.diagonal_scatter(z.view(6, 10), w[:6]), z.view(6, 10).diagonal(), w.clone().copy_(z)),
+            *(torch.select_scatter(z.view(6, 10), w[:6], 1, -2), torch.slice_scatter(z, w[:3], 0, 4, 10, 2)),
+        ),
+        _complex.to(_type),
+        torch.complex(rand(60), rand(60)).to(_type),
+    )
+case(
+    "diff_and_diagonals",
+    lambda x, b, i: (
+        *(x.diff(), b.diff(), i.diff(), torch.diagonal_scatter(x.view(4, 5), x[:4]), b.view(4, 5).diagonal()),
+        *(torch.diagonal_scatter(b.view(4, 5), b[:4]), x.clone().copy_(i), torch.diff(x.view(4, 5), 2, 0)),
+    ),
+    rand(20, dtype=torch.bfloat16),
+    rand(20) > 0,
+    ints(20),
+)
