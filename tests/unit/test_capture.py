@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops import while_loop
 
 from aotbuild.capture import (
     Captured,
@@ -302,3 +303,21 @@ def test_where_strict_export_fails_as_well_the_first_error_counts(monkeypatch: p
         with pytest.raises(AotbuildError, match=message):
             captured(lambda x: x + 1, (torch.ones(3),))
         assert calls == tried
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (lambda x: torch.cond(x.sum() > 0, lambda x: x.double(), lambda x: x, (x,)), "torch.float64 and torch.float32"),
+        (lambda x: torch.cond(x.sum() > 0, lambda _: 3.0, lambda _: 4.0, (x,)), "must consist of tensors"),
+        (lambda x: while_loop(lambda x: x < 9, lambda x: (x + 1,), (x,)), "Expected cond_fn to return a scalar tensor"),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_refusals_of_branches_and_loops_are_a_few_lines(model: Any, said: str) -> None:
+    with pytest.raises(AotbuildError) as error:
+        captured(model, (torch.ones(3),))
+    call, place, reason, remedy = str(error.value).splitlines()
+    assert "torch.export cannot capture a call of torch." in call
+    assert "test_capture.py" in place
+    assert said in reason
+    assert remedy.startswith("  Its functions take and return tensors alone")

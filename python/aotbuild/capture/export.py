@@ -198,6 +198,20 @@ def _leaf_shapes(value: Any, shapes: Any) -> list[Any]:
     return [leaf for child, part in zip(children, parts, strict=True) for leaf in _leaf_shapes(child, part)]
 
 
+# In errors of torch.cond, while_loop and their like.
+_CALL_OF_FUNCTIONS = re.compile(r"Higher Order Operator: torch\.(\w+)|fake tensors: call_function (cond|while_loop)\(")
+
+
+def _reason(text: str) -> str:
+    """What an error of a higher-order operator says itself, without Dynamo's hints and frames."""
+    explained = re.search(r"^\s*Explanation: (.*)$", text, re.MULTILINE)
+    if explained is not None:
+        inner = re.search(r"got \w+\([\"'](.*?)(?:\\n|[\"']\)$)", explained[1])
+        return inner[1] if inner is not None else explained[1]
+    said = [line.strip() for line in text.partition("Higher Order")[0].splitlines() if line.strip()]
+    return " ".join(said)
+
+
 def _export_error(error: Exception, target: str) -> AotbuildError:
     where = user_line(error.__traceback__)
     text = str(error).strip()
@@ -205,6 +219,15 @@ def _export_error(error: Exception, target: str) -> AotbuildError:
         match = re.search(r'File "([^"]+)", line (\d+), in (\w+)\n\s+(.*)', text)
         if match and is_project_file(match[1]):
             where = f"{match[1]}:{match[2]} in {match[3]}: {match[4]}"
+    called = _CALL_OF_FUNCTIONS.search(text)
+    if called is not None:
+        return AotbuildError(
+            f"{target}: torch.export cannot capture a call of torch.{called[1] or called[2]}:\n"
+            + (f"  at {where}\n" if where else "")
+            + f"  {_reason(text)}\n"
+            "  Its functions take and return tensors alone, of the same sizes and types whichever runs and however "
+            "often, and change nothing else."
+        )
     lines = "\n".join("  " + line for line in text.splitlines()[:24])
     return AotbuildError(
         f"{target}: the model cannot be exported by torch.export: {type(error).__name__}\n"

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.fx import GraphModule
 
 aten = torch.ops.aten
+
+
+def copy_results(gm: GraphModule) -> None:
+    """Results of conditionals and loops become tensors of their own: operands and views of them may be none."""
+    for module in gm.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            if node.target in (torch.ops.higher_order.cond, torch.ops.higher_order.while_loop):
+                bodies = [argument for argument in node.args if getattr(argument, "op", "") == "get_attr"]
+                for body in bodies[-2:] if node.target is torch.ops.higher_order.cond else bodies[1:2]:
+                    _copy_all(getattr(module, str(body.target)))
+
+
+def _copy_all(body: GraphModule) -> None:
+    output = body.graph.find_nodes(op="output")[0]
+
+    def copied(value: Any) -> Any:
+        if not isinstance(value.meta.get("val"), torch.Tensor):
+            return value
+        with body.graph.inserting_before(output):
+            copy = body.graph.call_function(aten.clone.default, (value,))
+        copy.meta["val"] = value.meta["val"].clone()
+        return copy
+
+    output.args = torch.fx.node.map_arg(output.args, copied)
+    body.recompile()
 
 
 def copy_shifted_results(gm: GraphModule) -> None:

@@ -20,7 +20,7 @@ from torch.fx import GraphModule, Node
 from aotbuild import capture, identifiers
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
-from aotbuild.inductor import activation, attention, complex_numbers, decompositions, half_types
+from aotbuild.inductor import activation, attention, branches, complex_numbers, decompositions, half_types
 from aotbuild.program import DTYPE_SIZES, Weight
 
 aten = torch.ops.aten
@@ -93,7 +93,7 @@ def prepare(
         table = half_types.with_rounded_numbers(decomposition_table([*_preserved(), *whole]))
         if complex_numbers.has_complex(program.graph_module):
             table = complex_numbers.with_complex(table)
-        program = program.run_decompositions(table)
+        program = _decomposed(program, table)
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
     weights, weight_index = lift_weights(program, gm, state)
@@ -105,6 +105,17 @@ def prepare(
             gm.graph.erase_node(node)
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     return with_own_names(PreparedGraph(gm, fake_inputs, weights, weight_index, input_names))
+
+
+def _decomposed(program: ExportedProgram, table: dict[Any, Any]) -> ExportedProgram:
+    """Once more where branches return what they were given, which eager PyTorch allows."""
+    try:
+        return program.run_decompositions(table)  # type: ignore[no-any-return]
+    except Exception as error:
+        if "might be aliasing the input" not in str(error):
+            raise
+    branches.copy_results(program.graph_module)
+    return program.run_decompositions(table)  # type: ignore[no-any-return]
 
 
 def with_own_names(prepared: PreparedGraph) -> PreparedGraph:

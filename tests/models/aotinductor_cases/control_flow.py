@@ -306,3 +306,10 @@ class LoopConvolution(nn.Module):
 _image = rand(2, 4, 4, 4, dtype=torch.float64)
 _loop("while_loop_with_conv_static", LoopConvolution(), (_image,))
 _loop("while_loop_with_conv_dynamic", LoopConvolution(), (_image,), {"x": {0: Dim("n", min=2, max=16)}})
+case(
+    "cond_returns_operands",
+    lambda x, y: torch.cond(x.sum() > 0, lambda x, y: (x, y[:2]), lambda x, y: (x + 1, y[:2] * 2), (x, y)),
+    rand(4),
+    rand(5, 2),
+    more=[(torch.ones(4), rand(5, 2)), (-torch.ones(4), rand(5, 2))],
+)
