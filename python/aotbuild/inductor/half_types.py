@@ -136,7 +136,7 @@ def _rounded_number(argument: Any, dtype: torch.dtype) -> Any:
 # Of the operators that a model calls, those whose conversions stand for themselves, or for steps that eager rounds.
 _CONVERSIONS = {
     *("_to_copy", "copy", "arange", "linspace", "div", "floor_divide"),
-    "wrapped_fbgemm_pack_gemm_matrix_fp16",
+    *("linear_dynamic_fp16_unpacked_weight", "wrapped_fbgemm_pack_gemm_matrix_fp16"),
 }
 
 

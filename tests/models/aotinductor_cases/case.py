@@ -55,7 +55,6 @@ def model(name: str, *args: Any, **fields: Any) -> Callable[[type[torch.nn.Modul
 
 # Cases that did not pass when they last ran, with the reason; none of them crashes.
 OPEN: dict[str, tuple[str, ...]] = {
-    "a conversion to float16 and back is left out": ("quantized_linear",),
     "other values than eager's": (
         "grid_sample_of_nan",
         "upsample_uint8",
