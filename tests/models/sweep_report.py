@@ -19,8 +19,8 @@ modules (`module_db`), in every element type that an operator declares, and the 
 generated, compiled, called, and compared with eager PyTorch. Samples that differ in values alone count once. Variants:
 inputs with gaps between their elements, inputs without rows, and a dynamic first dimension, called with twice as many
 rows too. Tolerances are those of `torch.testing` for each type, but 1e-4 and 1e-5 for float32; where eager's own error
-against float64 is the larger one, ours may be twice that. What is random is compared by sizes and types; of
-decompositions that are not unique, such as eigenvectors, what is.
+against float64 is the larger one, ours may be twice that. What is random is compared by sizes and types, as is what
+eager reads from memory never written; of decompositions that are not unique, such as eigenvectors, what is.
 
 This page is written by `python tests/models/sweep.py --report docs` and lists what does not pass.
 
