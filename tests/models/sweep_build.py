@@ -148,7 +148,7 @@ class Builder:
 def _with_own_names(group: Built, index: int) -> str:
     """A model's source with the names of its anonymous namespace changed, so that many fit in one file."""
     text = (group.folder / "src" / f"{group.target}.cpp").read_text()
-    return re.sub(r"(?<![:.\w])(k[A-Z]\w*|supports_\w+)\b", rf"\1_{index}", text)
+    return re.sub(r"(?<![:.\w])(k[A-Z]\w*|supports_\w+|broken_condition)\b", rf"\1_{index}", text)
 
 
 def _run(*command: str | Path, cwd: Path | None = None) -> str:
