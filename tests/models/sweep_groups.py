@@ -212,8 +212,10 @@ def _larger(samples: Sequence[Sample], signature: Signature, case: Case) -> list
         assert sample.call is not None
         given = list(sample.call.inputs())
         specs = signature.inputs[len(inputs) : len(inputs) + len(given)]
-        grown = [torch.cat([tensor, tensor]) if spec.dims and not spec.dims[0].is_static else tensor
+        grown = [_twice(tensor) if spec.dims and tensor.shape[0] < spec.dims[0].max else tensor
                  for tensor, spec in zip(given, specs)]  # fmt: skip
+        if any(tensor.shape[0] > spec.dims[0].max for tensor, spec in zip(grown, specs) if spec.dims):
+            grown = given
         try:
             results = leaves(sample.call(*copy.deepcopy(grown)))
         except Exception:
@@ -223,6 +225,14 @@ def _larger(samples: Sequence[Sample], signature: Signature, case: Case) -> list
     if not inputs:
         return []
     return [Case(inputs, [leaf.detach().clone() for leaf in outputs], "of twice as many rows")]
+
+
+def _twice(tensor: torch.Tensor) -> torch.Tensor:
+    """The rows, and once more in another order of their elements, where they have such; in the same order in memory."""
+    again = tensor.roll(1, -1) if tensor.dim() > 1 and tensor.is_floating_point() else tensor
+    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    rows = torch.cat([tensor, again]).permute(order).contiguous()
+    return rows.permute([order.index(dim) for dim in range(tensor.dim())])
 
 
 def in_float64(sample: Sample) -> list[torch.Tensor]:

@@ -68,6 +68,10 @@ def _decomposed(result: Any) -> tuple[torch.Tensor, torch.Tensor]:
 _WITHOUT_ORDER: dict[str, Callable[[Any], Any]] = {"linalg.eig": _decomposed, "linalg.eigvals": _eigenvalues}
 
 
+# Operators with indices that have to lie within the rows, or offsets that have to rise, however many there are.
+_TRUSTED = ("_unsafe_masked_index", "_segment_reduce_offsets", "nn_functional_embedding_bag")
+
+
 class Call(torch.nn.Module):
     """A call of an operator or a module, as a module of the tensors of a sample; all else in it is part of the module.
 
@@ -209,6 +213,8 @@ def _samples_of(
             except RuntimeError:
                 continue
             key = changed.key(getattr(torch, dtype)) + ("dynamic" if variant == "dynamic" else "")
+            if variant == "dynamic" and name in _TRUSTED:
+                continue
             if key not in found and index >= first and _is_sample(changed, variant):
                 yield Sample(kind, name, dtype, index, _Made(changed, variant == "dynamic"), variant)
             found.add(key)

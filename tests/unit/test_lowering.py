@@ -156,6 +156,14 @@ class ShortWeight(nn.Module):
         return x * cast(Tensor, self.scale).float()
 
 
+@pytest.mark.parametrize("offset", [0, -2, 1])
+def test_a_size_that_is_the_smaller_of_two_is_computed_in_each_call(offset: int) -> None:
+    shapes = ({0: torch.export.Dim.AUTO},)
+    model = Model(lambda x: torch.diagonal(x, offset), (torch.ones(5, 5),), dynamic_shapes=shapes)
+    code = lower(capture(Source(model, None, ())), [cpu_isa("x86-64-v3")], target="encoder").variants[0].run_source
+    assert "std::min" in code
+
+
 def test_weights_of_types_that_no_library_has_are_refused_by_name() -> None:
     (line,) = refusal(ShortWeight(), torch.ones(2))
     assert line.startswith("weight 'scale' has the element type float8_e4m3fnuz; a compiled model has weights of float")

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch._inductor import lowering
 from torch._inductor.index_propagation import SymPyOps, TypedExpr
+from torch._inductor.sizevars import SizeVarAllocator
 from torch.fx import GraphModule
+from torch.utils._sympy.functions import Max, Min
 
 aten = torch.ops.aten
 
@@ -125,6 +127,27 @@ def _along_no_dimension(original: Any) -> Callable[..., Any]:
         return self.to(dtype or (torch.int64 if is_whole else self.dtype), copy=True)
 
     return decompose
+
+
+@contextlib.contextmanager
+def sizes_of_every_call() -> Iterator[None]:
+    """The smaller of two sizes that vary is one that varies: upstream takes the one that is smaller in the example."""
+
+    def evaluate_min(sizes: SizeVarAllocator, left: Any, right: Any) -> Any:
+        if sizes.statically_known_leq(left, right):
+            return left
+        return right if sizes.statically_known_leq(right, left) else Min(left, right)
+
+    def evaluate_max(sizes: SizeVarAllocator, left: Any, right: Any) -> Any:
+        if sizes.statically_known_leq(left, right):
+            return right
+        return left if sizes.statically_known_leq(right, left) else Max(left, right)
+
+    with (
+        unittest.mock.patch.object(SizeVarAllocator, "evaluate_min", evaluate_min),
+        unittest.mock.patch.object(SizeVarAllocator, "evaluate_max", evaluate_max),
+    ):
+        yield
 
 
 TABLE: dict[Any, Callable[..., Any]] = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import operator
 import re
+import unittest.mock
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -93,7 +96,8 @@ def prepare(
         table = half_types.with_rounded_numbers(decomposition_table([*_preserved(), *whole]))
         if complex_numbers.has_complex(program.graph_module):
             table = complex_numbers.with_complex(table)
-        program = _decomposed(program, table)
+        with without_guards(program):
+            program = _decomposed(program, table)
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
     weights, weight_index = lift_weights(program, gm, state)
@@ -116,6 +120,14 @@ def _decomposed(program: ExportedProgram, table: dict[Any, Any]) -> ExportedProg
             raise
     branches.copy_results(program.graph_module)
     return program.run_decompositions(table)  # type: ignore[no-any-return]
+
+
+def without_guards(program: ExportedProgram) -> contextlib.AbstractContextManager[Any]:
+    """Upstream would call the program's guards, which are Python and choose between sizes by the example's.
+
+    Each call of the model checks them.
+    """
+    return unittest.mock.patch.object(program, "module", functools.partial(program.module, check_guards=False))
 
 
 def with_own_names(prepared: PreparedGraph) -> PreparedGraph:

@@ -164,6 +164,7 @@ def lower(
         stack.enter_context(eager_values.bounds_after_zeros())
         stack.enter_context(eager_values.converted_indices())
         stack.enter_context(half_types.rounded_casts())
+        stack.enter_context(eager_values.sizes_of_every_call())
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
         stack.enter_context(DebugContext())

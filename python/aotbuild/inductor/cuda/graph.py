@@ -45,7 +45,7 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
     decompositions.extend(table)
     if complex_numbers.has_complex(moved.graph_module):
         table = complex_numbers.with_complex(table)
-    with torch.no_grad():
+    with torch.no_grad(), cpu_graph.without_guards(moved):
         try:
             decomposed = moved.run_decompositions(table, decompose_custom_triton_ops=True)
         except AotbuildError:

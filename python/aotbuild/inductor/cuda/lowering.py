@@ -218,6 +218,7 @@ def _code(
         stack.enter_context(one_choice(gpu.architecture))
         stack.enter_context(decompositions.triton_scatters())
         stack.enter_context(pooling.eager_windows())
+        stack.enter_context(eager_values.sizes_of_every_call())
         found = stack.enter_context(epilogues.scheduled(is_alone))
         code = _generate(prepared, target)
         code.epilogues.update(found)
