@@ -892,12 +892,19 @@ def half_types() -> Model:
     def numbers(x: Tensor, y: Tensor, number: float) -> list[Tensor]:
         """x and y in a half type; the number is none of it."""
         results = [x + number, x - number, number - x, x * number, x / number, x % number, x // number, number // y]
-        results += [torch.fmod(x, number), number % y, torch.div(x, number, rounding_mode="trunc"), x // y, x % y]
+        results += [
+            torch.fmod(x, number),
+            number % y,
+            torch.div(x, number, rounding_mode="trunc"),
+            x // y,
+            x % y,
+            x / y,
+        ]
         results += [getattr(torch, name)(x, number) for name in ("eq", "ne", "lt", "le", "gt", "ge", "isin")]
         results += [torch.where(x > 0, x, number).float(), x.masked_fill(x > 0, number).float()]
         results += [torch.full_like(x, number).float(), x.clamp(-number, number).float()]
         results += [nn.functional.hardshrink(x, number), nn.functional.threshold(x, number, 5.0)]
-        results += [torch.lerp(x, y, number), torch.nextafter(x, y), torch.div(x, y, rounding_mode="trunc")]
+        results += [x / y, torch.lerp(x, y, number), torch.nextafter(x, y), torch.div(x, y, rounding_mode="trunc")]
         other = torch.tensor(number)
         return [*results, x + other, x * other, x == other, torch.maximum(x, other).float(), x // other, x.pow(number)]
 
@@ -922,6 +929,30 @@ def half_types() -> Model:
     module = Compute(f)
     module.register_buffer("narrow", torch.zeros(3, dtype=torch.float16))
     return Model(module, (randn(67), randn(67).half(), randn(67).bfloat16()), dynamic_shapes=(({0: size},) * 3,))
+
+
+@model
+def wrapping_integers() -> Model:
+    """Integers of each type where their results wrap: test_eager_values.py compares all with eager."""
+
+    def results(x: Tensor, y: Tensor) -> list[Tensor]:
+        divisor = torch.where((y == 0) | (y == -1), 1, y)  # the least integer by -1 ends eager's process
+        bits = torch.iinfo(x.dtype).bits
+        found = [x + y, x - y, x * y, -x, x.abs(), x * 3, 5 - x, ~x, x & y, x ^ y, x.sign(), x.square(), x**3]
+        found += [x // divisor, x % divisor, torch.fmod(x, divisor), torch.div(x, divisor, rounding_mode="trunc")]
+        found += [x // 7, x % 7, x / 2.5, x ** y.abs(), torch.pow(x, y) if x.dtype.is_signed else x // 3]
+        found += [shift for count in (1, bits - 1, bits, bits + 1, -1) for shift in (x << count, x >> count)]
+        found += [x << y, x >> y, x < y, x == y, torch.maximum(x, y), x.clamp(-3 if x.dtype.is_signed else 3, 50)]
+        found += [x.bool(), x.float(), x.half().float(), x.to(torch.uint8), x.to(torch.int16), x.int().long()]
+        found += [x.any().to(x.dtype), (x > 3).all(), torch.stack([x, y]).any(0), x.all()]
+        return [*found, torch.stack([x, y]).sum(0), torch.stack([x, y], 1).amax(1), torch.stack([x, y, x]).argmin(0)]
+
+    def f(_: Any, x: Tensor, y: Tensor) -> list[Tensor]:
+        dtypes = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+        return [result for dtype in dtypes for result in results(x.to(dtype), y.to(dtype))]
+
+    size = torch.export.Dim("size", min=1, max=4096)
+    return Model(Compute(f), (torch.arange(-3, 64), torch.arange(-9, 58)), dynamic_shapes=(({0: size},) * 2,))
 
 
 @model

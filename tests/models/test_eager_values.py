@@ -76,3 +76,15 @@ def test_half_types_are_rounded_where_eager_pytorch_rounds(load: Callable[..., A
             at = (actual.double() - expected.double()).abs().argmax()
             wrong[index] = f"{actual.flatten()[at]}, not {expected.flatten()[at]}"
     assert wrong == {}
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 33, 64, 500])
+def test_integers_wrap_as_in_eager_pytorch(load: Callable[..., Any], size: int) -> None:
+    function: Any = model_zoo.MODELS["wrapping_integers"]().module
+    library = load("wrapping_integers", num_threads=1, outputs="torch")
+    edges = [edge for bits in (7, 8, 15, 16, 31, 32, 63) for edge in (2**bits - 1, -(2**bits), 2**bits - 2)]
+    values = torch.tensor([*range(-9, 10), 63, 64, 65, 100, -100, *edges])
+    x, y = values[torch.randint(len(values), (2, size), generator=torch.Generator().manual_seed(size))]
+    for index, (actual, expected) in enumerate(zip(library(x, y), function(x, y), strict=True)):
+        assert actual.dtype == expected.dtype
+        assert torch.equal(actual, expected), f"output {index}"

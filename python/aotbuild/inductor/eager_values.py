@@ -117,6 +117,16 @@ def _next_after(self: Tensor, other: Tensor) -> Any:
     return torch.where(x.isnan() | y.isnan(), x + y, found)
 
 
+def _any(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Of uint8 it is uint8."""
+    return torch.any(self != 0, *args, **kwargs).to(torch.uint8) if self.dtype == torch.uint8 else NotImplemented
+
+
+def _all(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    found = torch.logical_not(torch.any(torch.logical_not(self), *args, **kwargs))
+    return found.to(torch.uint8) if self.dtype == torch.uint8 else found
+
+
 def _along_no_dimension(original: Any) -> Callable[..., Any]:
     """Sums and products along a tensor that has no dimension: upstream's shortcut for constants fails on these."""
 
@@ -160,6 +170,10 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.threshold.default: _threshold,
     aten.pow.Tensor_Scalar: _power,
     aten.nextafter.default: _next_after,
+    aten.any.default: _any,
+    aten.any.dim: _any,
+    aten.all.default: _all,
+    aten.all.dim: _all,
     aten.cumsum.default: _along_no_dimension(aten.cumsum),
     aten.cumprod.default: _along_no_dimension(aten.cumprod),
 }

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._inductor import lowering
+from torch._inductor.codegen.cpp import CppOverrides, CppVecOverrides
 from torch._inductor.virtualized import V, ops
 
 from aotbuild.inductor.eager_values import HALF_TYPES, rounded_number
@@ -153,8 +154,28 @@ def rounded_casts() -> Iterator[None]:
             return _rounded(x, dtype)
         return upstreams(x, dtype)
 
-    with unittest.mock.patch.dict(lowering.lowerings, {packet: convert, packet.default: convert}):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(unittest.mock.patch.dict(lowering.lowerings, {packet: convert, packet.default: convert}))
+        for overrides in (CppOverrides, CppVecOverrides):
+            conversion = staticmethod(_own_conversion(overrides.to_dtype))
+            stack.enter_context(unittest.mock.patch.object(overrides, "to_dtype", conversion))
         yield
+
+
+def _own_conversion(upstreams: Callable[..., Any]) -> Callable[..., Any]:
+    """Kernels take what they convert to store it for the value before: conversions that round share no variable."""
+
+    def to_dtype(
+        x: Any, dtype: torch.dtype, src_dtype: torch.dtype | None = None, use_compute_types: bool = True
+    ) -> Any:
+        if use_compute_types or dtype not in HALF_TYPES:
+            return upstreams(x, dtype, src_dtype, use_compute_types)
+        expression = f"({V.kernel.get_to_dtype_expr(x, dtype, x.dtype)})"
+        variable = V.kernel.cse.generate(V.kernel.compute, expression)
+        variable.update_on_args("to_dtype", (x, dtype), {"src_dtype": x.dtype})
+        return variable
+
+    return to_dtype
 
 
 def _rounds(x: Any, dtype: torch.dtype) -> bool:
@@ -166,8 +187,8 @@ def _rounded(x: Any, dtype: torch.dtype) -> Any:
     source = x.get_dtype()
 
     def there_and_back(value: Any) -> Any:
-        # Of two, the first stays as it is, and the second becomes one to float32 where that is what goes on. Without
-        # `use_compute_types`, kernels remember nothing of the value before.
+        # Of two, the first stays as it is, and the second becomes one to float32 where that is what goes on. That it is
+        # one that rounds is told by `use_compute_types`.
         value = ops.to_dtype(value, dtype, src_dtype=source, use_compute_types=False)
         return ops.to_dtype(value, dtype, use_compute_types=False)
 
