@@ -1,8 +1,9 @@
-"""Resizing of images with antialiasing: NaN and infinities reach only what they have a weight for, as in eager."""
+"""Resizing of images: NaN and infinities reach only what they have a weight for, as in eager; bytes are eager's."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -26,6 +27,46 @@ def resized(image: Tensor) -> dict[str, Tensor]:
         for height, width in SIZES
         for corners in (False, True)[: 1 + (height == 4)]
     }
+
+
+def interpolated(image: Tensor) -> dict[str, Tensor]:
+    """Without antialiasing; ``image``: [1, 2, 7, 9]."""
+    results: dict[str, Tensor] = {}
+    for corners in (False, True):
+        results |= {
+            f"bilinear_{size[0]}_{size[1]}_{corners}": interpolate(image, size, mode="bilinear", align_corners=corners)
+            for size in (*SIZES, (7, 9))
+        }
+        results[f"bicubic_{corners}"] = interpolate(image, (14, 12), mode="bicubic", align_corners=corners)
+        results[f"linear_{corners}"] = interpolate(image[0], 13, mode="linear", align_corners=corners)
+        results[f"trilinear_{corners}"] = interpolate(
+            image.unsqueeze(0), (3, 9, 5), mode="trilinear", align_corners=corners
+        )
+    results["factors"] = interpolate(image, scale_factor=(2, 1.7), mode="bilinear")
+    results["factors_kept"] = interpolate(image, scale_factor=(2, 1.7), mode="bilinear", recompute_scale_factor=True)
+    results["linear_factor"] = interpolate(image[0], scale_factor=2.3, mode="linear")
+    results["bfloat16"] = interpolate(image.bfloat16(), scale_factor=2, mode="bilinear").float()
+    results["nearest_exact"] = interpolate(image, scale_factor=(1.7, 0.6), mode="nearest-exact")
+    return results
+
+
+def bytes_resized(image: Tensor) -> dict[str, Tensor]:
+    """``image``: [batch, channels, 7, 9] in uint8."""
+    results = {}
+    for mode, antialias, corners in itertools.product(("bilinear", "bicubic"), (False, True), (False, True)):
+        for size in ((14, 12), (4, 17), (7, 5)):
+            results[f"{mode}_{antialias}_{corners}_{size}"] = interpolate(
+                image, size, mode=mode, align_corners=corners, antialias=antialias
+            )
+    results["factors"] = interpolate(image, scale_factor=(2, 1.7), mode="bilinear")
+    last = image.to(memory_format=torch.channels_last)
+    results["channels_last"] = interpolate(last, (14, 12), mode="bilinear")
+    return results
+
+
+def both(image: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    names = interpolated(image), {f"bytes_{name}": value for name, value in bytes_resized(pixels).items()}
+    return names[0] | names[1]
 
 
 def of_any_size(image: Tensor) -> Tensor:
@@ -58,6 +99,28 @@ def test_antialiasing_spreads_no_nan_over_the_image(library: Any, value: float) 
     ]
     for name in names:
         assert_same(actual[name], expected[name], name)
+
+
+@pytest.fixture(scope="module")
+def interpolating(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    example = torch.randn(1, 2, 7, 9), torch.zeros(2, 3, 7, 9, dtype=torch.uint8)
+    return aotbuild.compile(both, example, output_dir=tmp_path_factory.mktemp("interpolated")).runner
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf, -math.inf])
+def test_interpolation_gives_eagers_values(interpolating: Any, value: float) -> None:
+    torch.manual_seed(1)
+    pixels = torch.randint(0, 256, (2, 3, 7, 9), dtype=torch.uint8)
+    for place in ((3, 4), (0, 0), (6, 8), (0, 8)):
+        image = torch.randn(1, 2, 7, 9)
+        image[0, 1, place[0], place[1]] = value
+        actual, expected = interpolating(image, pixels), both(image, pixels)
+        for name, want in expected.items():
+            if want.dtype == torch.uint8:
+                assert torch.equal(torch.as_tensor(actual[name]), want), name
+            else:
+                assert_same(actual[name], want, name)
 
 
 @pytest.mark.slow

@@ -187,7 +187,7 @@ def _replace(gm: GraphModule, call: Node, result: Node, masks: dict[Node, Node],
         if mask is not None:
             mask = _additive_mask(gm, mask, masks)
         operands = [_converted(gm, arguments[name], torch.float32) for name in ("query", "key", "value")]
-        inputs = (*operands, mask, bool(arguments["is_causal"]), unseen_is_zero, float(scale))
+        inputs: tuple[Any, ...] = (*operands, mask, bool(arguments["is_causal"]), unseen_is_zero, float(scale))
         attended = gm.graph.call_function(torch.ops.aotbuild.attention.default, inputs)
         values = [None if operand is None else operand.meta["val"] for operand in inputs[:4]]
         attended.meta = {**result.meta, "val": torch.ops.aotbuild.attention.default(*values, *inputs[4:])}

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch._decomp.decompositions import _index_add as upstreams_index_add
 from torch._decomp.decompositions import _to_copy as upstream_to_copy
 from torch._inductor.decomposition import cat as upstreams_cat
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from aotbuild.inductor import eager_values, grouped, quantization, resizing
+from aotbuild.inductor import eager_values, grouped, interpolation, quantization, resizing, sampling
 
 aten = torch.ops.aten
 
@@ -175,10 +176,13 @@ def _variance_and_mean(
     self: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False
 ) -> Any:
     """Of no elements both are NaN; TorchInductor's running mean begins at 0."""
-    reduced = dim or range(self.dim())
-    if not any(isinstance(self.shape[d], int) and self.shape[d] == 0 for d in reduced):
+    reduced = list(dim or range(self.dim()))
+    sizes = [self.shape[d] for d in reduced]
+    if all(statically_known_true(size > 0) for size in sizes) or self.is_complex():
         return NotImplemented
-    mean = torch.mean(self, list(reduced), keepdim)
+    mean = torch.mean(self, reduced, keepdim)
+    if not any(isinstance(size, int) and size == 0 for size in sizes):  # calls may bring none
+        return torch.var(self, reduced, correction=correction, keepdim=keepdim), mean
     return torch.full_like(mean, float("nan")), mean
 
 
@@ -203,6 +207,7 @@ def _integer_product(self: Tensor, mat2: Tensor) -> Tensor:
 TABLE: dict[Any, Callable[..., Any]] = {
     **eager_values.TABLE,
     **grouped.TABLE,
+    **interpolation.TABLE,
     **quantization.TABLE,
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
@@ -215,6 +220,7 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.copy.default: _copied,
     aten._upsample_bicubic2d_aa.default: resizing.bicubic,
     aten._upsample_bilinear2d_aa.default: resizing.bilinear,
+    aten.grid_sampler_2d.default: sampling.grid_sample,
     aten.linalg_pinv.atol_rtol_tensor: _pseudo_inverse,
     aten.linalg_matrix_exp.default: _matrix_exponential,
     torch.ops.prims.normal.default: _normal_numbers,
