@@ -37,7 +37,7 @@ def calls() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
             grid.view(-1)[::every] = value
             yield f"{value} in the grid, {every}", (image, grid)
     rows, columns = torch.meshgrid(torch.linspace(-1, 1, 4), torch.linspace(-1, 1, 9), indexing="ij")
-    whole = torch.stack((columns, rows), -1).expand(2, -1, -1, -1)
+    whole = torch.stack((columns, rows), -1).expand(2, -1, -1, -1).contiguous()
     for value in (math.nan, math.inf, -math.inf):
         for place in (0, 17, 34):
             image, grid = example()
