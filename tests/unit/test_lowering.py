@@ -164,6 +164,16 @@ def test_a_size_that_is_the_smaller_of_two_is_computed_in_each_call(offset: int)
     assert "std::min" in code
 
 
+def test_a_varying_size_that_upstream_fixes_to_the_examples_is_refused() -> None:
+    def convolved(x: Tensor, weight: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, weight)
+
+    shapes = ({}, {0: torch.export.Dim("channels", min=2, max=9)})
+    model = Model(convolved, (torch.ones(1, 3, 4, 4), torch.ones(5, 3, 3, 3)), dynamic_shapes=shapes)
+    with pytest.raises(AotbuildError, match="compiles dimension 0 of 'weight' for the example's size of 5 alone"):
+        lower(capture(Source(model, None, ())), [cpu_isa("x86-64-v3")], target="encoder")
+
+
 def test_weights_of_types_that_no_library_has_are_refused_by_name() -> None:
     (line,) = refusal(ShortWeight(), torch.ones(2))
     assert line.startswith("weight 'scale' has the element type float8_e4m3fnuz; a compiled model has weights of float")

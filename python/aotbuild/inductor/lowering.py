@@ -39,6 +39,7 @@ from aotbuild.inductor.attention import use_attention_kernel
 from aotbuild.inductor.branches import copy_shifted_results
 from aotbuild.inductor.checks import name_checks
 from aotbuild.inductor.convolution import pack_convolutions
+from aotbuild.inductor.fixed_sizes import refuse_fixed_sizes
 from aotbuild.inductor.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.inductor.grouped import use_grouped_kernel
 from aotbuild.inductor.linear import join_mlps, pack_linears
@@ -170,7 +171,10 @@ def lower(
         stack.enter_context(DebugContext())
         stack.enter_context(torch.no_grad())
         stack.enter_context(_vector_isa(isas[0]))
+        guards = len(fake_mode.shape_env.guards) if fake_mode.shape_env else 0
         graph = _lower_graph(prepared, fake_mode)
+        if fake_mode.shape_env:
+            refuse_fixed_sizes(prepared, fake_mode.shape_env, guards, unit)
         name_checks(graph, capture.check_texts(captured.program))
         counters.lowerings += 1
         if runtime == "standalone":
