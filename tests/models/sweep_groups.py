@@ -133,6 +133,7 @@ def generate(group: Group, is_known: Callable[[str], bool]) -> tuple[str, str, l
     inputs = [[tensor_of(data) for data in case.inputs] for case in captured.golden]
     if group.samples[0].call is not None:
         inputs[0] = [tensor.detach().resolve_conj().resolve_neg() for tensor in model.example_inputs]
+        inputs[1:] = [list(map(_laid_out, given, inputs[0])) for given in inputs[1:]]
     sizes = [str([list(tensor.shape) for tensor in given]) if number else "" for number, given in enumerate(inputs)]
     cases = [Case(*parts) for parts in zip(inputs, golden, sizes, written)]
     cases += _larger(group.samples, captured.signature, cases[0])
@@ -233,11 +234,15 @@ def _larger(samples: Sequence[Sample], signature: Signature, case: Case) -> list
 
 
 def _twice(tensor: torch.Tensor) -> torch.Tensor:
-    """The rows, and once more in another order of their elements, where they have such; in the same order in memory."""
+    """The rows, and once more with their elements in another order, where they have such."""
     again = tensor.roll(1, -1) if tensor.dim() > 1 and tensor.is_floating_point() else tensor
-    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
-    rows = torch.cat([tensor, again]).permute(order).contiguous()
-    return rows.permute([order.index(dim) for dim in range(tensor.dim())])
+    return _laid_out(torch.cat([tensor, again]), tensor)
+
+
+def _laid_out(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """With its dimensions in the order that another's have in memory."""
+    order = sorted(range(like.dim()), key=like.stride, reverse=True)
+    return tensor.permute(order).contiguous().permute([order.index(dim) for dim in range(like.dim())])
 
 
 def in_float64(sample: Sample) -> list[torch.Tensor]:

@@ -168,7 +168,7 @@ def test_a_varying_size_that_upstream_fixes_to_the_examples_is_refused() -> None
     def convolved(x: Tensor, weight: Tensor) -> Tensor:
         return nn.functional.conv2d(x, weight)
 
-    shapes = ({}, {0: torch.export.Dim("channels", min=2, max=9)})
+    shapes: Any = ({}, {0: torch.export.Dim("channels", min=2, max=9)})
     model = Model(convolved, (torch.ones(1, 3, 4, 4), torch.ones(5, 3, 3, 3)), dynamic_shapes=shapes)
     with pytest.raises(AotbuildError, match="compiles dimension 0 of 'weight' for the example's size of 5 alone"):
         lower(capture(Source(model, None, ())), [cpu_isa("x86-64-v3")], target="encoder")

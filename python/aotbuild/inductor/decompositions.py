@@ -150,7 +150,7 @@ def _pseudo_inverse(
     if atol is None:
         atol = torch.zeros((), dtype=sizes.dtype)
     if rtol is None:
-        rtol = torch.where(atol > 0, 0.0, max(self.shape[-2:]) * torch.finfo(self.dtype).eps)
+        rtol = torch.where(atol > 0, 0.0, torch.sym_max(rows, columns) * torch.finfo(self.dtype).eps)
     bound = torch.maximum(atol.unsqueeze(-1), rtol.unsqueeze(-1) * sizes.amax(-1, keepdim=True))
     inverse = torch.where(sizes > bound, values.reciprocal(), 0).to(self.dtype)
     return (right * inverse.unsqueeze(-2)) @ left.mH
