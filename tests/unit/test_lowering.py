@@ -164,6 +164,10 @@ def test_a_size_that_is_the_smaller_of_two_is_computed_in_each_call(offset: int)
     assert "std::min" in code
 
 
+def test_the_cholesky_factor_of_no_elements_needs_no_kernel() -> None:
+    assert "cholesky" not in lowered(torch.cholesky, torch.empty(0, 5)).variants[0].run_source
+
+
 def test_a_varying_size_that_upstream_fixes_to_the_examples_is_refused() -> None:
     def convolved(x: Tensor, weight: Tensor) -> Tensor:
         return nn.functional.conv2d(x, weight)
