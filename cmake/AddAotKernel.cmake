@@ -40,138 +40,22 @@ Targets besides the library: `<target>.generate`, `<target>.explain` and, with `
 `aotbuild_install` installs kernels as it does models.
 #]=]
 function(add_aot_kernel)
-  set(options STATIC SHARED OBJECT EXCLUDE_FROM_ALL VERBOSE)
-  set(one
-    KERNEL NAMESPACE CLASS_NAME HEADER SYMBOL_PREFIX TUNE TUNING_DATABASE OUTPUT_DIR JOB_POOL OUTPUT_TARGETS HEADER_VAR
-    MANIFEST_VAR)
-  set(multi SIGNATURE GRID CONFIGS EXAMPLES CUDA_ARCHITECTURES DEPENDS)
-  set(arguments "${ARGV}")
-  set(problems "")
-  _aotbuild_take_target(options one multi)
-  _aotbuild_parse(arg options one multi arguments)
-  _aotbuild_check_kernel(arg kernel_file kernel)
-  _aotbuild_check_target_name("${target}")
-  set(arg_DEVICE cuda)
-  _aotbuild_check_cuda(arg)
-  _aotbuild_check_tune("${target}" arg)
-  _aotbuild_check_cpp_names("${target}" arg)
-  _aotbuild_check_output_dir(arg)
-  _aotbuild_library_kind(arg kind)
-  if(TARGET "${target}")
-    _aotbuild_problem("a target named \"${target}\" already exists; choose another name")
-  endif()
-  _aotbuild_report_problems("add_aot_kernel(${target})" "${options};${one};${multi}")
-
-  _aotbuild_require_compiler()
   _aotbuild_python()
-  _aotbuild_choose_outputs(arg "${target}" dir)
-  _aotbuild_cuda_architectures(arg architectures)
+  _aotbuild_plan(add_aot_kernel "${ARGV}" plan)
+  _aotbuild_require_compiler()
+  _aotbuild_read_plan("${plan}"
+    target kind output_dir header header_dir manifest cuda_architectures sources)
+  _aotbuild_set_group_properties("${plan}")
+  _aotbuild_add_generator("${plan}")
+  set_target_properties(${plan_target}.generate PROPERTIES
+    AOTBUILD_OUTPUT_DIR "${plan_output_dir}"
+    AOTBUILD_HEADER "${plan_header}"
+    AOTBUILD_HEADER_DIR "${plan_header_dir}"
+    AOTBUILD_MANIFEST "${plan_manifest}"
+    AOTBUILD_CUDA_ARCHITECTURES "${plan_cuda_architectures}")
 
-  # The generator's command line.
-  set(command ${aotbuild_generator} kernel
-    --target "${target}" --kernel "${kernel}" --output-dir "${dir}" --stamp "${dir}/${target}.stamp"
-    --depfile "${dir}/${target}.d")
-  _aotbuild_append_names(arg command)
-  foreach(flag IN ITEMS SIGNATURE=signature GRID=grid CONFIGS=configuration EXAMPLES=example)
-    string(REGEX MATCH "^[A-Z]+" keyword "${flag}")
-    string(REGEX MATCH "[a-z]+$" option "${flag}")
-    foreach(entry IN LISTS arg_${keyword})
-      list(APPEND command "--${option}=${entry}")  # an expression may begin with -
-    endforeach()
-  endforeach()
-  foreach(architecture IN LISTS architectures)
-    list(APPEND command --cuda-architecture "${architecture}")
-  endforeach()
-  _aotbuild_tuning_database("${target}" arg "${kernel_file}" database database_depends)
-  if(NOT database STREQUAL "")
-    list(APPEND command --tuning-database "${database}")
-  endif()
-  if(arg_VERBOSE)
-    list(APPEND command --verbose)
-  endif()
-
-  # What it writes.
-  set(header "${dir}/include/${arg_HEADER}")
-  set(manifest "${dir}/${target}.manifest.json")
-  set(sources "${dir}/src/${target}.cpp")
-  set(image_sources "")
-  set(images "")
-  foreach(architecture IN LISTS architectures)
-    _aotbuild_cuda_suffix("${architecture}" suffix)
-    set(image_source "${dir}/src/${target}_images_${suffix}.cpp")
-    set(image "${dir}/${target}.images_${suffix}.bin")
-    list(APPEND sources "${dir}/src/${target}_${suffix}.cpp")
-    list(APPEND image_sources "${image_source}")
-    list(APPEND images "${image}")
-    _aotbuild_set_binary_properties("${image_source}" "${image}")
-  endforeach()
-  _aotbuild_set_plain_properties(${sources})
-  set(generated
-    "${header}" "${dir}/include/${target}.h" ${sources} ${image_sources} ${images} "${dir}/${target}.kernels.json"
-    "${manifest}")
-  set(depends ${kernel_file} ${database_depends} ${arg_DEPENDS})
-  _aotbuild_add_generator("${target}" "${arg_KERNEL}" "${dir}" "${arg_JOB_POOL}" command depends generated)
-  if(NOT database STREQUAL "" AND NOT "${arg_EXAMPLES}" STREQUAL "")
-    _aotbuild_add_tune("${target}" bundle-kernel "target|kernel|(signature|grid|configuration|example)=.*" "${database}"
-                       "${dir}" command "${architectures}")
-  endif()
-  set_target_properties(${target}.generate PROPERTIES
-    AOTBUILD_OUTPUT_DIR "${dir}"
-    AOTBUILD_HEADER "${header}"
-    AOTBUILD_HEADER_DIR "${dir}/include"
-    AOTBUILD_MANIFEST "${manifest}"
-    AOTBUILD_CUDA_ARCHITECTURES "${architectures}")
-
-  # The library.
-  _aotbuild_runtime(${kind} runtime)
-  list(APPEND sources ${image_sources})
-  _aotbuild_add_library(${target} ${kind} "${arg_EXCLUDE_FROM_ALL}" sources ${runtime} "")
-
-  set(targets ${target} ${runtime})
-  _aotbuild_set_results()
-endfunction()
-
-# Splits KERNEL into <out_file> ("" for a module) and <out_argument>, what the generator gets, and checks what describes
-# the kernel. Problems go to the caller.
-function(_aotbuild_check_kernel prefix out_file out_argument)
-  set(kernel "${${prefix}_KERNEL}")
-  set(file "")
-  set(argument "${kernel}")
-  if(kernel MATCHES "^(.+\\.py):([A-Za-z_][A-Za-z0-9_.]*)$")
-    set(path "${CMAKE_MATCH_1}")
-    set(function "${CMAKE_MATCH_2}")
-    cmake_path(ABSOLUTE_PATH path BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE OUTPUT_VARIABLE file)
-    set(argument "${file}:${function}")
-    _aotbuild_check_exists(${prefix} KERNEL "${kernel}" "${file}")
-  elseif(kernel MATCHES "\\.py$")
-    _aotbuild_problem("KERNEL \"${kernel}\" names no function; write ${kernel}:function")
-  elseif(NOT kernel STREQUAL "" AND NOT kernel MATCHES "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$")
-    _aotbuild_problem("KERNEL \"${kernel}\" is not file.py:function or package.module:function")
-  endif()
-  foreach(form IN ITEMS "KERNEL file.py:function" "SIGNATURE x=*fp32 count=i32" "GRID \"cdiv(count, block)\"")
-    string(REGEX MATCH "^[A-Z]+" keyword "${form}")
-    if(NOT keyword IN_LIST ${prefix}_KEYWORDS)
-      _aotbuild_problem("${keyword} is missing; write it as in ${form}")
-    endif()
-  endforeach()
-
-  _aotbuild_check_pairs(${prefix} SIGNATURE)
-  list(LENGTH ${prefix}_GRID sizes)
-  if("(" IN_LIST ${prefix}_GRID OR ")" IN_LIST ${prefix}_GRID)
-    _aotbuild_problem("GRID has a parenthesis outside quotation marks, which CMake takes apart; write each size in "
-                      "quotation marks, as in GRID \"cdiv(count, block)\"")
-  elseif(sizes GREATER 3)
-    _aotbuild_problem("GRID has ${sizes} sizes, and CUDA has x, y and z; write an expression with blanks in quotation marks")
-  endif()
-  set(setting "[A-Za-z_][A-Za-z0-9_]*=[^ =]+")
-  foreach(keyword IN ITEMS CONFIGS EXAMPLES)
-    foreach(entry IN LISTS ${prefix}_${keyword})
-      if(NOT entry MATCHES "^ *${setting}( +${setting})* *$")
-        _aotbuild_problem("${keyword} \"${entry}\" is not \"name=value name=value ...\", without blanks in a value")
-      endif()
-    endforeach()
-  endforeach()
-  set(${out_file} "${file}" PARENT_SCOPE)
-  set(${out_argument} "${argument}" PARENT_SCOPE)
-  set(problems "${problems}" PARENT_SCOPE)
+  _aotbuild_runtime(${plan_kind} runtime)
+  _aotbuild_add_library("${plan}" "${plan_sources}" ${runtime} "")
+  set(plan_output_targets ${plan_target} ${runtime})
+  _aotbuild_set_results("${plan}")
 endfunction()

@@ -1,7 +1,7 @@
 # Finds the Python interpreter that runs the generator, and what its environment offers.
 
-# Sets in the caller: AOTBUILD_PYTHON, aotbuild_generator (command line prefix), aotbuild_generator_depends,
-# aotbuild_prefix, aotbuild_prebuilt, aotbuild_torch_include, aotbuild_torch_version, aotbuild_pybind11_dir.
+# Sets in the caller: AOTBUILD_PYTHON, aotbuild_package_path (the folder that the package lies in), aotbuild_generator
+# (command line prefix), aotbuild_generator_depends, aotbuild_prefix, aotbuild_prebuilt, aotbuild_torch_include, aotbuild_torch_version, aotbuild_pybind11_dir.
 function(_aotbuild_python)
   _aotbuild_find_interpreter(python)
 
@@ -13,8 +13,10 @@ function(_aotbuild_python)
   if(DEFINED AOTBUILD_CACHE_DIR)
     list(APPEND environment "AOTBUILD_CACHE_DIR=${AOTBUILD_CACHE_DIR}")
   endif()
+  cmake_path(GET root PARENT_PATH package_path)
   set(python_path "")
   if(EXISTS "${root}/python/aotbuild/__init__.py")
+    set(package_path "${root}/python")
     set(python_path "${root}/python")
     if(NOT "$ENV{PYTHONPATH}" STREQUAL "")
       string(APPEND python_path ":$ENV{PYTHONPATH}")
@@ -22,15 +24,7 @@ function(_aotbuild_python)
     list(APPEND environment "PYTHONPATH=${python_path}")
   endif()
 
-  set(probe "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/probe.py")
-  execute_process(
-    COMMAND "${CMAKE_COMMAND}" -E env ${environment} "${python}" "${probe}"
-    RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE error)
-  if(NOT result EQUAL 0)
-    message(FATAL_ERROR
-      "aotbuild: the Python interpreter ${python} does not work:\n${error}\n"
-      "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
-  endif()
+  _aotbuild_probe("${python}" "${environment}" output)
   foreach(key IN ITEMS version prefix prebuilt torch_include torch_version pybind11_dir aotbuild)
     string(JSON ${key} GET "${output}" ${key})
   endforeach()
@@ -82,6 +76,7 @@ function(_aotbuild_python)
     set(depends "${generator}")
   endif()
   set(AOTBUILD_PYTHON "${python}" PARENT_SCOPE)
+  set(aotbuild_package_path "${package_path}" PARENT_SCOPE)
   set(aotbuild_generator "${CMAKE_COMMAND}" -E env ${environment} ${command} PARENT_SCOPE)
   set(aotbuild_generator_depends "${depends}" PARENT_SCOPE)
   set(aotbuild_prefix "${prefix}" PARENT_SCOPE)
@@ -89,6 +84,24 @@ function(_aotbuild_python)
   set(aotbuild_torch_include "${torch_include}" PARENT_SCOPE)
   set(aotbuild_torch_version "${torch_version}" PARENT_SCOPE)
   set(aotbuild_pybind11_dir "${pybind11_dir}" PARENT_SCOPE)
+endfunction()
+
+# Sets <out> to what probe.py prints, once for each interpreter and environment of a configuration.
+function(_aotbuild_probe python environment out)
+  string(SHA256 key "${python};${environment}")
+  get_property(output GLOBAL PROPERTY _AOTBUILD_PROBE_${key})
+  if("${output}" STREQUAL "")
+    execute_process(
+      COMMAND "${CMAKE_COMMAND}" -E env ${environment} "${python}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/probe.py"
+      RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE error)
+    if(NOT result EQUAL 0)
+      message(FATAL_ERROR
+        "aotbuild: the Python interpreter ${python} does not work:\n${error}\n"
+        "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
+    endif()
+    set_property(GLOBAL PROPERTY _AOTBUILD_PROBE_${key} "${output}")
+  endif()
+  set(${out} "${output}" PARENT_SCOPE)
 endfunction()
 
 # In this order: AOTBUILD_PYTHON; Python3_EXECUTABLE; the interpreter whose site-packages or checkout hold this file;

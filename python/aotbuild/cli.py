@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from aotbuild.errors import AotbuildError
 from aotbuild.paths import cmake_directory
 from aotbuild.program import EmitOptions
+from aotbuild.spec.files import Files
+from aotbuild.spec.plan import FUNCTIONS
+from aotbuild.spec.plan import main as print_plan
 from aotbuild.tuning.commands import add_commands
 
 if TYPE_CHECKING:
@@ -58,9 +61,19 @@ def _parser() -> argparse.ArgumentParser:
     tune = commands.add_parser("tune", help="find the fastest configurations of a CUDA model's kernels")
     add_commands(tune, _add_model, _add_kernel_source, _pairs, _quieten)
     _add_report(commands.add_parser("report", help="show what each kernel of a CUDA model costs"))
+    plan = commands.add_parser("plan", help="print as JSON what a call in CMake makes (what CMake runs)")
+    plan.add_argument("arguments", nargs=argparse.REMAINDER, metavar="FUNCTION [FACT=VALUE ...] -- WORD ...")
+    plan.set_defaults(function=_plan)
     doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
     doctor.set_defaults(function=_doctor)
     return parser
+
+
+def _plan(args: argparse.Namespace) -> int:
+    if args.arguments[:1] == [] or args.arguments[0] not in FUNCTIONS or "--" not in args.arguments:
+        raise AotbuildError(f"plan: write one of {', '.join(FUNCTIONS)}, facts as key=value, -- and the call's words")
+    print_plan(args.arguments)
+    return 0
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -165,8 +178,6 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     add("--weights-file", default="")
     add("--rtol", type=float)
     add("--atol", type=float)
-    add("--shards", type=int, default=4, help="number of kernel sources, fixed so that CMake knows their names")
-    add("--custom-sources", type=int, default=4, help="number of C++ files for the sources of registered kernels")
     add("--c-enabled", action="store_true", help="the project compiles C, so registered kernels may be written in it")
     add("--no-eigen", action="store_true", help="the build found no Eigen")
     add("--project-dir", type=Path, help="folder of the whole project, for the compile cache; default: this one")
@@ -201,7 +212,7 @@ def _emit_options(args: argparse.Namespace, **more: Any) -> EmitOptions:
 
 def _stamp(args: argparse.Namespace) -> Path:
     stamp: Path | None = args.stamp
-    return stamp or args.output_dir / f"{args.target}.stamp"
+    return stamp or args.output_dir / Files(args.target).stamp
 
 
 def _kernel(args: argparse.Namespace) -> int:
@@ -268,8 +279,6 @@ def _generate_request(args: argparse.Namespace) -> GenerateRequest:
         tuning_database=args.tuning_database,
         rtol=args.rtol,
         atol=args.atol,
-        shards=args.shards,
-        custom_sources=args.custom_sources,
         c_enabled=args.c_enabled,
         has_eigen=not args.no_eigen,
         verbose=args.verbose,

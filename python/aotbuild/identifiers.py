@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 import unicodedata
@@ -121,4 +120,6 @@ def include_guard(header: str) -> str:
 
 
 def _digest(text: str) -> str:
+    import hashlib  # takes longer to load than all else that a plan needs
+
     return hashlib.sha256(text.encode()).hexdigest()[:8]

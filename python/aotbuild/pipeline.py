@@ -19,6 +19,7 @@ from aotbuild.config import read_config
 from aotbuild.errors import AotbuildError
 from aotbuild.methods import LoweredMethod, join
 from aotbuild.program import CompiledModel, EmitOptions, GoldenCase, Method, Signature, TensorSpec
+from aotbuild.spec.files import CUSTOM_SOURCES, SHARDS
 from aotbuild.tuning.replay import Replay, Tuned, TunedEpilogue
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ class GenerateRequest:
     tuning_database: Path | None = None
     rtol: float | None = None
     atol: float | None = None
-    shards: int = 4
-    custom_sources: int = 4  # files of C++ for registered kernels; beside them is one of C
     c_enabled: bool = False  # the project compiles C
     has_eigen: bool = True  # the build has Eigen
     verbose: bool = False
@@ -310,7 +309,7 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
             method=method,
             preset=preset,
             options=options,
-            shard_count=request.shards,
+            shard_count=SHARDS,
             runtime=request.runtime,
             has_eigen=request.has_eigen,
         )
@@ -328,8 +327,8 @@ def _custom_sources(lowered: Sequence[Any], request: GenerateRequest, base: Path
     if request.device != "cpu":
         return ()
     functions = list(dict.fromkeys(function for part in lowered for function in part.custom_functions))
-    count, target = request.custom_sources, request.emit.target
-    return tuple(custom_kernels.source_files(functions, base, count, request.c_enabled, target))
+    target = request.emit.target
+    return tuple(custom_kernels.source_files(functions, base, CUSTOM_SOURCES, request.c_enabled, target))
 
 
 def on_device(signature: Signature, device: str) -> Signature:
@@ -360,7 +359,7 @@ def _settings(request: GenerateRequest) -> dict[str, Any]:
 def _lowering_settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
     """The part of the settings that lowering depends on."""
     kernels = custom_kernels.settings(base)
-    parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "shards", "has_eigen")
+    parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "has_eigen")
     return {"target": request.emit.target, "kernels": kernels, **{name: getattr(request, name) for name in parts}}
 
 

@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
-import platform
-from dataclasses import dataclass
+import re
+from typing import NamedTuple
 
 from aotbuild.errors import AotbuildError
 from aotbuild.identifiers import ascii_identifier
 
 
-@dataclass(frozen=True)
-class CpuIsa:
+class CpuIsa(NamedTuple):
     """A CPU instruction set that kernels are generated for.
 
     ``name`` is the value of ``CPU_ISA``. ``vector_isa`` names Inductor's vector instruction set (None: scalar code),
-    ``macro`` the CPU_CAPABILITY that ``at::vec`` is compiled with. ``rank`` orders variants, best last.
+    ``macro`` the CPU_CAPABILITY that ``at::vec`` is compiled with. ``rank`` orders variants, best last. ``family`` is
+    the processor that has it, and ``flag`` what compilers call it, if it is not their default.
     """
 
     name: str
     vector_isa: str | None
     macro: str
     rank: int
+    family: str = ""
+    flag: str = ""
 
     @property
     def identifier(self) -> str:
         return ascii_identifier(self.name)
 
 
+# Of each processor family the first is the default: every x86 server and desktop since 2013 to 2015 has x86-64-v3.
 CPU_ISAS: dict[str, CpuIsa] = {
     isa.name: isa
     for isa in (
-        CpuIsa("x86-64-v2", None, "DEFAULT", 0),
-        CpuIsa("x86-64-v3", "avx2", "AVX2", 1),
-        CpuIsa("avx2", "avx2", "AVX2", 1),
-        CpuIsa("avx512", "avx512", "AVX512", 2),
-        CpuIsa("aarch64", "asimd", "NEON", 1),
+        CpuIsa("x86-64-v3", "avx2", "AVX2", 1, "x86-64", "-march=x86-64-v3"),
+        CpuIsa("x86-64-v2", None, "DEFAULT", 0, "x86-64", "-march=x86-64-v2"),
+        CpuIsa("avx2", "avx2", "AVX2", 1, "x86-64", "-march=x86-64-v3"),
+        CpuIsa("avx512", "avx512", "AVX512", 2, "x86-64", "-march=x86-64-v4"),
+        CpuIsa("aarch64", "asimd", "NEON", 1, "aarch64"),
     )
 }
+_FAMILIES = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+def processor_family(processor: str) -> str:
+    """``x86-64``, ``aarch64`` or nothing, for a value of CMAKE_SYSTEM_PROCESSOR."""
+    return _FAMILIES.get(processor.lower(), "")
+
+
+def cpu_isas(processor: str) -> list[str]:
+    """The values of CPU_ISA that a processor has, the default first; none for a family that is not supported."""
+    family = processor_family(processor)
+    names = [isa.name for isa in CPU_ISAS.values() if isa.family == family]
+    return [*names, "native"] if names else []
+
+
+def isa_flags(name: str, processor: str) -> list[str]:
+    """The compiler's flags for a value of CPU_ISA."""
+    if name == "native":
+        return ["-mcpu=native" if processor_family(processor) == "aarch64" else "-march=native"]
+    flag = CPU_ISAS[name].flag
+    return [flag] if flag else []
 
 
 def cpu_isa(name: str) -> CpuIsa:
@@ -55,6 +79,8 @@ def cpu_isa(name: str) -> CpuIsa:
 
 
 def _native_vector_isa() -> tuple[str | None, str]:
+    import platform
+
     if platform.machine() in ("aarch64", "arm64"):
         return "asimd", "NEON"
     import torch
@@ -66,8 +92,7 @@ def _native_vector_isa() -> tuple[str | None, str]:
     return None, "DEFAULT"
 
 
-@dataclass(frozen=True)
-class CudaArchitecture:
+class CudaArchitecture(NamedTuple):
     """A GPU architecture that kernels are generated for, with the figures that code generation asks a device for.
 
     ``capability`` is 10 * major + minor of the compute capability. ``name`` is the GPU whose number of processors and
@@ -118,8 +143,7 @@ CUDA_ARCHITECTURES: dict[int, CudaArchitecture] = {
 }
 
 
-@dataclass(frozen=True)
-class CudaTarget:
+class CudaTarget(NamedTuple):
     """One value of CUDA_ARCHITECTURES: machine code, or PTX that the driver compiles for later architectures."""
 
     architecture: CudaArchitecture
@@ -132,7 +156,7 @@ class CudaTarget:
 
 
 # Triton compiles for sm_90a and the like from here on, and no later GPU accepts PTX for one of those.
-_FIRST_ARCHITECTURE_SPECIFIC = 90
+FIRST_ARCHITECTURE_SPECIFIC = 90
 
 
 def cuda_target(text: str) -> CudaTarget:
@@ -150,7 +174,7 @@ def cuda_target(text: str) -> CudaTarget:
         raise AotbuildError(
             f"CUDA_ARCHITECTURES {text!r} is unknown; use one of: {known}, or one below 90 with -virtual"
         )
-    if kind == "virtual" and architecture.capability >= _FIRST_ARCHITECTURE_SPECIFIC:
+    if kind == "virtual" and architecture.capability >= FIRST_ARCHITECTURE_SPECIFIC:
         raise AotbuildError(
             f"CUDA_ARCHITECTURES {text!r}: Triton's PTX for capability 9.0 and later (sm_{number}a) loads on no later "
             f"GPU; use {number} for machine code, and 80-virtual for PTX that every later GPU compiles"
@@ -158,6 +182,12 @@ def cuda_target(text: str) -> CudaTarget:
     return CudaTarget(architecture, kind == "virtual")
 
 
+def cuda_suffix(text: str) -> str:
+    """What names of files say of a value of CUDA_ARCHITECTURES: ``sm_90``, or ``compute_80`` for PTX."""
+    number = re.match("[0-9]*", text)
+    return f"{'compute' if text.endswith('-virtual') else 'sm'}_{number[0] if number else ''}"
+
+
 def is_architecture_specific(architecture: CudaArchitecture) -> bool:
     """Whether machine code for it loads on devices of exactly its capability only."""
-    return architecture.capability >= _FIRST_ARCHITECTURE_SPECIFIC
+    return architecture.capability >= FIRST_ARCHITECTURE_SPECIFIC

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aotbuild.spec.files import CUSTOM_SOURCES, SHARDS, Files
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -49,8 +51,6 @@ def parse_arguments() -> argparse.Namespace:
     ):
         generate.add_argument(f"--{optional}", default="")
     generate.add_argument("--header", default="")
-    for count in ("shards", "custom-sources"):
-        generate.add_argument(f"--{count}", type=int, required=True)
     for repeated in ("cpu-isa", "cuda-architecture", "dynamic-shapes", "param", "option"):
         generate.add_argument(f"--{repeated}", action="append", default=[])
     for flag in ("c-enabled", "no-eigen", "no-test", "benchmark", "verbose"):
@@ -130,16 +130,17 @@ def main() -> None:
     params = {entry.split("=", 1)[0]: entry.split("=", 1)[1] for entry in args.param}
     value += int(params.get("add", 0))
 
-    manifest = output / f"{target}.manifest.json"
+    files_of = Files(target)
+    manifest = output / files_of.manifest
     manifest.unlink(missing_ok=True)
     export = '__attribute__((visibility("default")))'
     header = f'#pragma once\n#include "{target}.h"\n'
     body = f"struct {class_name} {{\n  int operator()() const {{ return {identifier}_run(); }}\n}};\n"
     if args.namespace:
         body = f"namespace {args.namespace} {{\n{body}}}  // namespace {args.namespace}\n"
-    write(output / "include" / (args.header or f"{target}.hpp"), header + body)
+    write(output / files_of.header(args.header), header + body)
     write(
-        output / "include" / f"{target}.h",
+        output / files_of.c_header,
         f'#pragma once\n#ifdef __cplusplus\nextern "C"\n#endif\n{export} int {identifier}_run(void);\n',
     )
     namespace = f"{identifier}_detail"
@@ -149,88 +150,86 @@ def main() -> None:
         blob = f'extern "C" __attribute__((visibility("hidden"))) const unsigned char {identifier}_blob[];\n'
         weight = f" + {identifier}_blob[0]"
     write(
-        output / "src" / f"{target}.cpp",
+        output / files_of.library,
         f'#include "{target}.h"\n{blob}namespace {namespace} {{\nint run_{variant}();\n}}\n'
         f"int {identifier}_run(void) {{ return {namespace}::run_{variant}(){weight}; }}\n",
     )
     write(
-        output / "src" / f"{target}_api.cpp",
+        output / files_of.api,
         f'#include "{target}.h"\nextern "C" {export} int aotbuild_model_api(void);\n'
         f"int aotbuild_model_api(void) {{ return {identifier}_run(); }}\n",
     )
     for isa in args.cpu_isa:
         suffix = isa_suffix(isa)
-        kernels = "".join(f"int kernel_{suffix}_{k}();\n" for k in range(args.shards))
-        prefix = output / "src" / f"{target}_kernels_{suffix}"
-        write(prefix.with_suffix(".hpp"), f"#pragma once\nnamespace {namespace} {{\n{kernels}}}\n")
+        kernels = "".join(f"int kernel_{suffix}_{k}();\n" for k in range(SHARDS))
+        write(output / files_of.kernels_header("", suffix), f"#pragma once\nnamespace {namespace} {{\n{kernels}}}\n")
         include = f'#include "{target}_kernels_{suffix}.hpp"\n'
-        calls = " + ".join(f"kernel_{suffix}_{k}()" for k in range(args.shards))
+        calls = " + ".join(f"kernel_{suffix}_{k}()" for k in range(SHARDS))
         write(
-            output / "src" / f"{target}_run_{suffix}.cpp",
+            output / files_of.run("", suffix),
             f"{include}namespace {namespace} {{\nint run_{suffix}() {{ return {calls}; }}\n}}\n",
         )
-        for k in range(args.shards):
+        for k in range(SHARDS):
             write(
-                Path(f"{prefix}_{k}.cpp"),
+                output / files_of.shard("", suffix, k),
                 f"{include}namespace {namespace} {{\n"
                 f"int kernel_{suffix}_{k}() {{ return {value if k == 0 else 0}; }}\n}}\n",
             )
-    for k in range(args.custom_sources + 1 if args.cpu_isa else 0):
-        suffix = "c" if k == args.custom_sources else "cpp"
-        write(output / "src" / f"{target}_custom_{k}.{suffix}", "typedef int aotbuild_no_kernel;\n")
+    for k in range(CUSTOM_SOURCES + 1 if args.cpu_isa else 0):
+        write(output / files_of.custom(k), "typedef int aotbuild_no_kernel;\n")
     database = Path(args.tuning_database) if args.tuning_database else None
     for architecture in args.cuda_architecture:
         suffix = cuda_suffix(architecture)
-        write(output / "src" / f"{target}_kernels_{suffix}.hpp", "#pragma once\n")
+        write(output / files_of.kernels_header("", suffix), "#pragma once\n")
         write(
-            output / "src" / f"{target}_run_{suffix}.cpp",
+            output / files_of.run("", suffix),
             f"namespace {namespace} {{\nint run_{suffix}();\nint run_{suffix}() {{ return {value}; }}\n}}\n",
         )
         write(
-            output / "src" / f"{target}_images_{suffix}.cpp",
-            f'__asm__(".section .rodata\\n.incbin \\"{target}.images_{suffix}.bin\\"\\n.previous\\n");\n',
+            output / files_of.images_source("", suffix),
+            f'__asm__(".section .rodata\\n.incbin \\"{files_of.images("", suffix)}\\"\\n.previous\\n");\n',
         )
         tuned = suffix.startswith("sm_") and database is not None and database.exists()
-        write(output / f"{target}.images_{suffix}.bin", database.read_bytes() if database and tuned else b"")
+        write(output / files_of.images("", suffix), database.read_bytes() if database and tuned else b"")
         files += [database] if database and tuned else []
     if args.cuda_architecture:
-        write(output / f"{target}.kernels.json", "[]\n")
+        write(output / files_of.kernels, "[]\n")
     weights: bytes = model["weights"]
     if args.weights == "embed":
-        write(output / f"{target}.weights.bin", weights)
+        write(output / files_of.weights_blob, weights)
         load = (
             f'__asm__(".section .rodata\\n.globl {identifier}_blob\\n.hidden {identifier}_blob\\n"\n'
             f'"{identifier}_blob:\\n"\n'
-            f'".incbin \\"{target}.weights.bin\\"\\n.byte 0\\n.previous\\n");\n'
+            f'".incbin \\"{files_of.weights_blob}\\"\\n.byte 0\\n.previous\\n");\n'
         )
     else:
         load = f"// {target} has no embedded weights.\n"
     if args.weights == "external":
-        write(output / f"{target}.weights.bin", b"")
+        write(output / files_of.weights_blob, b"")
     if args.weights == "file":
-        write(output / (args.weights_file or f"{target}.safetensors"), weights)
-    write(output / "src" / f"{target}_weights.cpp", load)
+        write(output / files_of.weights_file(args.weights_file), weights)
+    write(output / files_of.weights_source, load)
     if not args.no_test:
         embedded = weights[0] if args.weights == "embed" and weights else 0
-        write(output / "test" / f"{target}.golden.safetensors", str(value + embedded))
+        write(output / files_of.golden, str(value + embedded))
         write(
-            output / "test" / f"{target}_test.cpp",
+            output / files_of.test,
             f'#include "{target}.h"\n#include <cstdlib>\n#include <fstream>\nint main(int argc, char** argv) {{\n'
             f"  int expected = -1;\n  if (argc == 2) std::ifstream(argv[1]) >> expected;\n"
             f"  return {identifier}_run() == expected ? EXIT_SUCCESS : EXIT_FAILURE;\n}}\n",
         )
     if args.benchmark:
         write(
-            output / "test" / f"{target}_benchmark.cpp",
+            output / files_of.benchmark,
             f'#include "{target}.h"\nint main() {{ return {identifier}_run() < 0; }}\n',
         )
     if args.python_module:
         write(
-            output / "python" / f"{args.python_module}.cpp",
+            output / files_of.python_source(args.python_module),
             f'#include <pybind11/pybind11.h>\n#include "{target}.h"\n'
             f'PYBIND11_MODULE({args.python_module}, m) {{ m.def("run", &{identifier}_run); }}\n',
         )
-        write(output / "python" / f"{args.python_module}.pyi", "def run() -> int: ...\n")
+        write(output / files_of.python_stub(args.python_module), "def run() -> int: ...\n")
     recorded = {
         key: entry
         for key, entry in vars(args).items()

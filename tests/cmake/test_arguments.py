@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable
 
 import pytest
-from cmake_project import REPOSITORY, CMakeProject
+from cmake_project import CMakeProject
 
 from aotbuild.capture import parse_dynamic_shapes
-from aotbuild.capture.dynamic import PATTERN
 from aotbuild.errors import AotbuildError
 
 pytestmark = pytest.mark.quick
@@ -296,14 +295,13 @@ def entries(text: str) -> list[str]:
 
 
 def test_cmake_and_the_generator_take_the_same_dynamic_shapes(problems: Callable[[str], list[str]]) -> None:
-    assert f'entry MATCHES "{PATTERN}"' in (REPOSITORY / "cmake/private/Arguments.cmake").read_text()
     quoted = " ".join(f'"{entry}"' for entry in entries(f"{TAKEN}\n{REFUSED}"))
     found = "\n".join(problems(f"DYNAMIC_SHAPES {quoted}"))
     for entry in entries(TAKEN):
         assert len(parse_dynamic_shapes([entry])) == 1, entry
         assert f'DYNAMIC_SHAPES entry "{entry}"' not in found
     for entry in entries(REFUSED):
-        with pytest.raises(AotbuildError, match=re.escape(f"DYNAMIC_SHAPES {entry!r}: ")):
+        with pytest.raises(AotbuildError, match=re.escape(f'DYNAMIC_SHAPES entry "{entry}"')):
             parse_dynamic_shapes([entry])
         assert f'DYNAMIC_SHAPES entry "{entry}"' in found
 
@@ -312,7 +310,8 @@ def test_the_generator_names_all_wrong_dynamic_shapes_at_once() -> None:
     with pytest.raises(AotbuildError) as raised:
         parse_dynamic_shapes(["x:0=1..", "y", "x:0=1..4", "x:1=2..2"])
     assert str(raised.value).splitlines() == [
-        "DYNAMIC_SHAPES 'y': write input:dim=min..max, for example ids:1=1..512",
-        "DYNAMIC_SHAPES sets x:0 more than once; keep one of them",
-        "DYNAMIC_SHAPES 'x:1=2..2': the minimum 2 is not below the maximum 2; leave it out where the size is fixed",
+        'DYNAMIC_SHAPES entry "y" is not input:dim=min..max, as in ids:1=1..512',
+        'DYNAMIC_SHAPES sets "x:0" more than once; keep one of them',
+        'DYNAMIC_SHAPES entry "x:1=2..2": the minimum 2 is not below the maximum 2; leave it out where the size is '
+        "fixed",
     ]

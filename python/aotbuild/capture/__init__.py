@@ -2,7 +2,6 @@
 
 from aotbuild.capture.checks import forms as check_forms
 from aotbuild.capture.checks import texts_of as check_texts
-from aotbuild.capture.dynamic import DynamicDim, parse_dynamic_shapes
 from aotbuild.capture.export import export_program
 from aotbuild.capture.frames import is_project_file, model_frame, node_numbers, node_places, user_frame
 from aotbuild.capture.golden import tensor_data
@@ -11,6 +10,7 @@ from aotbuild.capture.modules import as_module
 from aotbuild.capture.program import Captured, capture, capture_methods
 from aotbuild.capture.signature import NUMBER_DTYPES, refuse_types_of_torch
 from aotbuild.capture.writes import written_buffers
+from aotbuild.spec.dynamic import DynamicDim, parse_dynamic_shapes
 
 __all__ = [
     "NUMBER_DTYPES",

@@ -14,7 +14,6 @@ from torch.export import ExportedProgram
 
 from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
 from aotbuild.capture.call import NodeClass
-from aotbuild.capture.dynamic import DynamicDim
 from aotbuild.capture.export import declared_minimums, declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
 from aotbuild.capture.golden import Eager, record, record_session
@@ -29,6 +28,7 @@ from aotbuild.capture.writes import written_buffers
 from aotbuild.errors import AotbuildError
 from aotbuild.model import Model
 from aotbuild.program import GoldenCase, Signature
+from aotbuild.spec.dynamic import DynamicDim
 
 
 @dataclass
@@ -130,7 +130,7 @@ def capture_methods(
                 f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: with METHODS write method.input:dim=min..max; the methods "
                 f"are {', '.join(names)}"
             )
-        dims[method].append(dataclasses.replace(entry, input=name))
+        dims[method].append(entry._replace(input=name))
     captured = {}
     modules = {}
     for name in names:

@@ -12,6 +12,7 @@ from aotbuild.errors import AotbuildError
 from aotbuild.identifiers import ascii_identifier, cpp_identifier, include_guard, unique_names
 from aotbuild.launcher import CompiledLauncher, LauncherVariant, Parameter
 from aotbuild.program import EmitOptions
+from aotbuild.spec.files import Files
 
 # C types of Triton's types; C has none for elements of half precision.
 _C_TYPES = {
@@ -58,20 +59,21 @@ def render(kernel: CompiledLauncher, options: EmitOptions) -> dict[str, bytes]:
         "addresses": [*(f"&{fields[p.name]}" for p in kernel.parameters), "&scratch", "&scratch"],
     }
     target = options.target
+    paths = Files(target)
     files = {
-        f"include/{names.header}": _render("kernel.hpp.j2", context),
-        f"include/{target}.h": _render("kernel.h.j2", context),
-        f"src/{target}.cpp": _render("kernel.cpp.j2", context),
+        paths.header(names.header): _render("kernel.hpp.j2", context),
+        paths.c_header: _render("kernel.h.j2", context),
+        paths.library: _render("kernel.cpp.j2", context),
     }
     for variant in kernel.variants:
-        files[f"{target}.images_{variant.isa}.bin"] = variant.images
-        files[f"src/{target}_images_{variant.isa}.cpp"] = _render("images.cpp.j2", {**context, "variant": variant})
-        files[f"src/{target}_{variant.isa}.cpp"] = _render(
+        files[paths.images("", variant.isa)] = variant.images
+        files[paths.images_source("", variant.isa)] = _render("images.cpp.j2", {**context, "variant": variant})
+        files[paths.launcher(variant.isa)] = _render(
             "kernel_variant.cpp.j2", {**context, **_grid(kernel, variant), "variant": variant}
         )
     content = {"kernels_version": 2, "target": target, "kernels": kernel.kernels, "epilogues": []}
-    files[f"{target}.kernels.json"] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
-    files[f"{target}.manifest.json"] = _manifest(kernel, options, names, files).encode()
+    files[paths.kernels] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+    files[paths.manifest] = _manifest(kernel, options, names, files).encode()
     return dict(sorted(files.items()))
 
 
@@ -134,7 +136,7 @@ def _manifest(kernel: CompiledLauncher, options: EmitOptions, names: TargetNames
         "grid": [size.text for size in kernel.grid],
         "cuda_architectures": [variant.isa for variant in kernel.variants],
         "metadata": kernel.metadata,
-        "files": sorted([*files, f"{target}.manifest.json"]),
+        "files": sorted([*files, Files(target).manifest]),
     }
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
 

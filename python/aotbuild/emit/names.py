@@ -16,6 +16,7 @@ from aotbuild.identifiers import (
     unique_names,
 )
 from aotbuild.program import EmitOptions, TensorSpec
+from aotbuild.spec.files import Files
 
 _STRUCTURES = ("Inputs", "Outputs", "DeviceOutputs", "OutputViews")
 # What the class, and with a prefix the C library, of every model has beside its methods.
@@ -131,9 +132,9 @@ class TargetNames:
             target=options.target,
             namespace=options.namespace,
             class_name=options.class_name or cpp_identifier(camel_case(options.target), taken),
-            header=options.header or f"{options.target}.hpp",
+            header=options.header or Files(options.target).default_header,
             prefix=options.symbol_prefix or _prefix(options.target),
-            weights_file=options.weights_file or f"{options.target}.safetensors",
+            weights_file=Files(options.target).weights_file(options.weights_file),
         )
         parts = [("NAMESPACE", part, names.namespace) for part in names.namespace.split("::") if names.namespace]
         for keyword, part, whole in [*parts, ("CLASS_NAME", names.class_name, names.class_name)]:

@@ -16,6 +16,7 @@ from aotbuild.emit.names import Leaf, MethodNames, Struct, TargetNames, method_n
 from aotbuild.errors import AotbuildError
 from aotbuild.identifiers import ascii_identifier, camel_case, include_guard
 from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
+from aotbuild.spec.files import Files
 
 WIDTH = 120
 
@@ -94,20 +95,18 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     context = _context(model, options, names)
     for path, template in _templates(options, names).items():
         files[path] = _render(template, context)
+    paths = Files(options.target)
     for method in model.methods:
-        stem = options.target if method.numbering is None else f"{options.target}.{method.name}"
         for variant in method.variants:
-            files |= _variant_files(stem, variant)
+            files |= _variant_files(paths, "" if method.numbering is None else method.name, variant)
     for index, source in enumerate(model.custom_sources):
-        suffix = "c" if index == len(model.custom_sources) - 1 else "cpp"
-        files[f"src/{options.target}_custom_{index}.{suffix}"] = source.encode()
+        files[paths.custom(index)] = source.encode()
     if options.weights != "file":
-        files[f"{options.target}.weights.bin"] = weights.blob(model, options)
+        files[paths.weights_blob] = weights.blob(model, options)
     else:
         files[names.weights_file] = weights.file(model)
     if options.test or options.benchmark:
-        with_weights = options.weights == "external"
-        files[f"test/{options.target}.golden.safetensors"] = golden.encode(model, with_weights)
+        files[paths.golden] = golden.encode(model, with_weights=options.weights == "external")
     if _is_for_gpu(model):
         content = {
             "kernels_version": 2,
@@ -115,45 +114,46 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
             "kernels": model.kernels,
             "epilogues": model.epilogues,
         }
-        files[f"{options.target}.kernels.json"] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
-    stubs = [f"python/{options.python_module}.pyi"] if options.python_module else []
+        files[paths.kernels] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+    stubs = [paths.python_stub(options.python_module)] if options.python_module else []
     manifest = _manifest(model, options, names, [*files, *stubs])
     for path in stubs:
         files[path] = _render("python.pyi.j2", stub.context(json.loads(manifest)))
-    files[f"src/{options.target}.cpp"] = _render("model.cpp.j2", {**context, "manifest": manifest})
-    files[f"{options.target}.manifest.json"] = manifest.encode()
+    files[paths.library] = _render("model.cpp.j2", {**context, "manifest": manifest})
+    files[paths.manifest] = manifest.encode()
     return dict(sorted(files.items()))
 
 
 def _templates(options: EmitOptions, names: TargetNames) -> dict[str, str]:
-    target = options.target
+    paths = Files(options.target)
     templates = {
-        f"include/{names.header}": "model.hpp.j2",
-        f"include/{target}.h": "model.h.j2",
-        f"src/{target}_api.cpp": "api.cpp.j2",
-        f"src/{target}_weights.cpp": "weights.cpp.j2",
+        paths.header(names.header): "model.hpp.j2",
+        paths.c_header: "model.h.j2",
+        paths.api: "api.cpp.j2",
+        paths.weights_source: "weights.cpp.j2",
     }
     if options.test:
-        templates[f"test/{target}_test.cpp"] = "test.cpp.j2"
+        templates[paths.test] = "test.cpp.j2"
     if options.benchmark:
-        templates[f"test/{target}_benchmark.cpp"] = "benchmark.cpp.j2"
+        templates[paths.benchmark] = "benchmark.cpp.j2"
     if options.python_module:
-        templates[f"python/{options.python_module}.cpp"] = "python.cpp.j2"
+        templates[paths.python_source(options.python_module)] = "python.cpp.j2"
     return templates
 
 
-def _variant_files(target: str, variant: Variant) -> dict[str, bytes]:
-    isa = ascii_identifier(variant.isa)
+def _variant_files(paths: Files, method: str, variant: Variant) -> dict[str, bytes]:
+    name = ascii_identifier(variant.isa)
     files = {
-        f"src/{target}_run_{isa}.cpp": variant.run_source,
-        f"src/{target}_kernels_{isa}.hpp": variant.kernels_header,
+        paths.run(method, name): variant.run_source,
+        paths.kernels_header(method, name): variant.kernels_header,
     }
     for index, shard in enumerate(variant.kernel_shards):
-        files[f"src/{target}_kernels_{isa}_{index}.cpp"] = shard
+        files[paths.shard(method, name, index)] = shard
     encoded = {path: text.encode() for path, text in files.items()}
     if isinstance(variant, GpuVariant):
-        encoded[f"{target}.images_{isa}.bin"] = variant.images
-        encoded[f"src/{target}_images_{isa}.cpp"] = _render("images.cpp.j2", {"target": target, "variant": variant})
+        stem = paths.stem(method)
+        encoded[paths.images(method, name)] = variant.images
+        encoded[paths.images_source(method, name)] = _render("images.cpp.j2", {"target": stem, "variant": variant})
     return encoded
 
 
@@ -184,7 +184,7 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
         "golden": [name for name, _ in golden.cases(model)],
         "tolerances": {"rtol": model.rtol, "atol": model.atol},
         "metadata": model.metadata,
-        "files": sorted([*files, f"src/{target}.cpp", f"{target}.manifest.json"]),
+        "files": sorted([*files, Files(target).library, Files(target).manifest]),
     }
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
 

@@ -1,0 +1,254 @@
+"""What the values of keywords have to be. Each check adds the problems that it finds to the call."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from aotbuild.spec.dynamic import dynamic_shape_problems
+from aotbuild.spec.place import Place
+from aotbuild.spec.words import Call, nearest
+from aotbuild.target import CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
+
+IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
+_DOTTED = r"[A-Za-z_][A-Za-z0-9_.]*"
+_SETTING = r"[A-Za-z_][A-Za-z0-9_]*=[^ =]+"
+
+
+def check_target(call: Call, place: Place) -> None:
+    if call.target and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.+-]*", call.target):
+        call.problem(
+            f'"{call.target}" is no target name that files can be named after; use letters, digits and _ . + -'
+        )
+    elif place.is_generated:
+        call.problem(f'a model named "{call.target}" already exists in this build; choose another name')
+
+
+def check_library(call: Call, place: Place) -> str:
+    """Returns the kind of library that the call asks for."""
+    kinds = [kind for kind in ("STATIC", "SHARED", "OBJECT") if call.has(kind)]
+    if len(kinds) > 1:
+        call.problem(f"{' and '.join(kinds)} exclude each other; keep one of them")
+    if place.is_target:
+        call.problem(f'a target named "{call.target}" already exists; choose another name')
+    return kinds[0] if kinds else place.kind
+
+
+def check_model(call: Call, place: Place) -> tuple[str, str]:
+    """Returns MODEL's file, none for a module, and what the generator gets."""
+    model = call.one("MODEL")
+    in_file = re.fullmatch(rf"(.+\.py):({_DOTTED})", model)
+    path = ""
+    if not model:
+        if not call.has("MODEL"):
+            call.problem("MODEL is missing; write MODEL file.py:callable, package.module:callable or file.pt2")
+    elif in_file:
+        path = in_file[1]
+    elif re.fullmatch(r".+\.pt2", model):
+        path = model
+        for keyword in ("PARAMS", "DYNAMIC_SHAPES", "METHODS"):
+            if call.has(keyword):
+                call.problem(f'{keyword} needs a callable, and "{model}" is exported already; leave it out')
+    elif model.endswith(".py"):
+        call.problem(f'MODEL "{model}" names no callable; write {model}:callable')
+    elif not re.fullmatch(f"{_DOTTED}:{_DOTTED}", model):
+        call.problem(f'MODEL "{model}" is not file.py:callable, package.module:callable or file.pt2')
+    return _found(call, place, "MODEL", path, f":{in_file[2]}" if in_file else "")
+
+
+def check_kernel(call: Call, place: Place) -> tuple[str, str]:
+    """Returns KERNEL's file, none for a module, and what the generator gets."""
+    kernel = call.one("KERNEL")
+    in_file = re.fullmatch(rf"(.+\.py):({_DOTTED})", kernel)
+    file, argument = "", kernel
+    if in_file:
+        file, argument = _found(call, place, "KERNEL", in_file[1], f":{in_file[2]}")
+    elif kernel.endswith(".py"):
+        call.problem(f'KERNEL "{kernel}" names no function; write {kernel}:function')
+    elif kernel and not re.fullmatch(f"{_DOTTED}:{_DOTTED}", kernel):
+        call.problem(f'KERNEL "{kernel}" is not file.py:function or package.module:function')
+    for form in ("KERNEL file.py:function", "SIGNATURE x=*fp32 count=i32", 'GRID "cdiv(count, block)"'):
+        keyword = form.partition(" ")[0]
+        if not call.has(keyword):
+            call.problem(f"{keyword} is missing; write it as in {form}")
+    check_pairs(call, "SIGNATURE")
+    grid = call.many("GRID")
+    if "(" in grid or ")" in grid:
+        call.problem(
+            "GRID has a parenthesis outside quotation marks, which CMake takes apart; write each size in "
+            'quotation marks, as in GRID "cdiv(count, block)"'
+        )
+    elif len(grid) > 3:
+        call.problem(
+            f"GRID has {len(grid)} sizes, and CUDA has x, y and z; write an expression with blanks in quotation marks"
+        )
+    for keyword in ("CONFIGS", "EXAMPLES"):
+        for entry in call.many(keyword):
+            if not re.fullmatch(f" *{_SETTING}( +{_SETTING})* *", entry):
+                call.problem(f'{keyword} "{entry}" is not "name=value name=value ...", without blanks in a value')
+    return file, argument
+
+
+def _found(call: Call, place: Place, keyword: str, path: str, rest: str) -> tuple[str, str]:
+    if not path:
+        return "", call.one(keyword)
+    file = place.source(path)
+    check_exists(call, place, keyword, call.one(keyword), file)
+    return file, file + rest
+
+
+def check_exists(call: Call, place: Place, keyword: str, value: str, path: str) -> None:
+    """That the file of a keyword exists, or that the build makes it."""
+    made = map(place.source, call.many("DEPENDS"))
+    if os.path.isdir(path):
+        call.problem(f'{keyword} "{value}": {path} is a folder; name a file')
+    elif not os.path.exists(path) and path not in made:
+        call.problem(f'{keyword} "{value}": the file {path} does not exist; if the build makes it, name it in DEPENDS')
+
+
+def check_methods(call: Call) -> None:
+    """Names that Python can have, each once; letters of other scripts are Python's to judge."""
+    seen: set[str] = set()
+    for method in call.many("METHODS"):
+        if not re.fullmatch(IDENTIFIER, re.sub("[^ -~]", "a", method)):
+            call.problem(f'METHODS "{method}" is no name of a method; write letters, digits and underscores')
+        elif method in seen:
+            call.problem(f'METHODS names "{method}" more than once; keep one of them')
+        seen.add(method)
+
+
+def check_choice(call: Call, keyword: str, choices: Sequence[str]) -> None:
+    value = call.one(keyword)
+    if value and value not in choices:
+        meant = next((case for case in (value.upper(), value.lower()) if case in choices), "")
+        suggestion = _suggestion(meant or nearest(value, choices))
+        call.problem(f'{keyword} "{value}" is none of {", ".join(choices)}{suggestion}')
+
+
+def _suggestion(word: str) -> str:
+    return f"; did you mean {word}?" if word else ""
+
+
+def check_match(call: Call, keyword: str, pattern: str, expected: str) -> None:
+    value = call.one(keyword)
+    if value and not re.fullmatch(pattern, value):
+        call.problem(f'{keyword} "{value}" is not {expected}')
+
+
+def check_isas(call: Call, place: Place) -> list[str]:
+    """Returns the instruction sets of CPU_ISA, or the processor's first."""
+    accepted = cpu_isas(place.processor)
+    if not accepted:
+        call.problem(f'the processor "{place.processor}" is not supported; x86-64 and aarch64 are')
+        return []
+    given = call.many("CPU_ISA")
+    for index, isa in enumerate(given):
+        if isa not in accepted:
+            choices = ", ".join(accepted)
+            call.problem(f'CPU_ISA "{isa}" is none of {choices}{_suggestion(nearest(isa, accepted))}')
+        elif isa in given[:index]:
+            call.problem(f'CPU_ISA names "{isa}" more than once; keep one of them')
+    if "avx2" in given and "x86-64-v3" in given:
+        call.problem("CPU_ISA avx2 and x86-64-v3 are the same; keep one of them")
+    if "native" in given and len(given) > 1:
+        call.problem(
+            "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't "
+            "choose between it and others at load; leave out the others"
+        )
+    return given or [accepted[0]]
+
+
+def check_architectures(call: Call, place: Place) -> list[str]:
+    """Returns the GPUs of CUDA_ARCHITECTURES, or the project's."""
+    given = call.many("CUDA_ARCHITECTURES")
+    keyword = "CUDA_ARCHITECTURES" if given else "CMAKE_CUDA_ARCHITECTURES"
+    architectures = given or list(place.cuda_architectures)
+    if not architectures:
+        call.problem(
+            "CUDA_ARCHITECTURES is missing, as in CUDA_ARCHITECTURES 80 90, and so is CMAKE_CUDA_ARCHITECTURES: "
+            "they are declared, because the machine that builds need not have the GPU"
+        )
+    known = list(map(str, CUDA_ARCHITECTURES))
+    virtual = [str(number) for number in CUDA_ARCHITECTURES if number < FIRST_ARCHITECTURE_SPECIFIC]
+    seen: set[str] = set()
+    for architecture in architectures:
+        number = re.sub("-(real|virtual)$", "", architecture)
+        if number not in known:
+            call.problem(
+                f'{keyword} "{architecture}" is none of {", ".join(known)}, with or without -real, or one of '
+                f"{', '.join(virtual)} with -virtual"
+            )
+        elif architecture.endswith("-virtual") and number not in virtual:
+            call.problem(
+                f'{keyword} "{architecture}": PTX from {FIRST_ARCHITECTURE_SPECIFIC} on loads on no later GPU; write '
+                f"{number}, and 80-virtual for later ones"
+            )
+        elif cuda_suffix(architecture) in seen:
+            call.problem(f"{keyword} names {cuda_suffix(architecture)} more than once; keep one of them")
+        seen.add(cuda_suffix(architecture))
+    return architectures
+
+
+def check_tune(call: Call, on_gpu: bool) -> None:
+    if not on_gpu:
+        for keyword in ("TUNE", "TUNING_DATABASE"):
+            if call.has(keyword):
+                call.problem(f"{keyword} needs DEVICE cuda")
+    elif call.one("TUNE") == "SEARCH":
+        call.problem(
+            "TUNE SEARCH: a build never searches, so that it gives the same bytes everywhere; use TUNE CACHED, "
+            f"and build the target {call.target}.tune to search"
+        )
+    else:
+        check_choice(call, "TUNE", ("OFF", "CACHED"))
+        if call.one("TUNE") == "OFF" and call.has("TUNING_DATABASE"):
+            call.problem("TUNING_DATABASE is not read with TUNE OFF; leave one of them out")
+
+
+def check_cpp_names(call: Call) -> None:
+    check_match(call, "NAMESPACE", f"{IDENTIFIER}(::{IDENTIFIER})*", "a C++ namespace such as a::b")
+    check_match(call, "CLASS_NAME", IDENTIFIER, "a C++ identifier (the namespace goes into NAMESPACE)")
+    check_match(call, "SYMBOL_PREFIX", IDENTIFIER, "a C identifier")
+    header = call.one("HEADER")
+    check_match(call, "HEADER", r"[^/].*\.(h|hh|hpp|hxx)", "a relative path that ends in .h, .hh, .hpp or .hxx")
+    if {".", ".."} & set(header.split("/")):
+        call.problem(f'HEADER "{header}" leaves the include folder; write it without . and ..')
+    elif header == f"{call.target}.h":
+        call.problem(f'HEADER "{header}" is the name of the generated C header; use {call.target}.hpp')
+
+
+def check_pairs(call: Call, keyword: str) -> None:
+    """The form of key=value entries, and keys that come twice."""
+    keys: set[str] = set()
+    for entry in call.many(keyword):
+        match = re.match("([A-Za-z_][A-Za-z0-9_.]*)=", entry)
+        if match is None:
+            upper = entry.upper()
+            is_keyword = upper in call.keywords.all()
+            remedy = f"did you mean the keyword {upper}?" if is_keyword else f"as in {keyword} name=value"
+            call.problem(f'{keyword} entry "{entry}" is not key=value; {remedy}')
+        elif match[1] in keys:
+            call.problem(f'{keyword} sets "{match[1]}" more than once; keep one of them')
+        else:
+            keys.add(match[1])
+
+
+def check_dynamic_shapes(call: Call) -> None:
+    for problem in dynamic_shape_problems(call.many("DYNAMIC_SHAPES")):
+        call.problem(problem)
+
+
+def check_output_dir(call: Call, place: Place) -> str:
+    """Returns the folder that the generator writes to, which has to be the target's own."""
+    folder = place.binary(call.one("OUTPUT_DIR") or f"{call.target}.aotbuild")
+    owner = place.owners.get(folder, "")
+    if call.has("OUTPUT_DIR") and owner:
+        call.problem(f'OUTPUT_DIR {folder} is the one of "{owner}"; name another folder')
+    return folder
+
+
+def check_config(call: Call, place: Place) -> None:
+    value = call.one("CONFIG")
+    if value:
+        check_exists(call, place, "CONFIG", value, place.source(value))
