@@ -2,7 +2,7 @@
 
 import sys
 
-sys.path.insert(0, sys.argv[1])
+sys.path.append(sys.argv[1])
 
 from aotbuild.spec.plan import main
 

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from aotbuild import cache, custom_kernels, emit, program, torch_versions
 from aotbuild.config import read_config
 from aotbuild.errors import AotbuildError
+from aotbuild.identifiers import ascii_identifier
 from aotbuild.methods import LoweredMethod, join
 from aotbuild.program import CompiledModel, EmitOptions, GoldenCase, Method, Signature, TensorSpec
-from aotbuild.spec.files import CUSTOM_SOURCES, SHARDS
+from aotbuild.spec.files import CUSTOM_SOURCES, SHARDS, Generated, ModelKeywords, model_files
+from aotbuild.target import cpu_isa, cuda_suffix
 from aotbuild.tuning.replay import Replay, Tuned, TunedEpilogue
 
 if TYPE_CHECKING:
@@ -182,6 +184,7 @@ def generate(
     )
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
+        assert set(files) == set(_planned(request).all()), set(files) ^ set(_planned(request).all())
         model_files = sorted({path for captured in methods.values() for path in captured.files})
         dependencies = [*model_files, *toolchain_and_tuning]
         changed = emit.write(files, request.output_dir, request.stamp, request.depfile, dependencies)
@@ -297,7 +300,6 @@ def _lowering(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captu
         plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning, epilogues.EpilogueTuning]
         return lower_cuda, [*plain, kernels.CompiledKernel, kernels.GridExpressions]
     from aotbuild.inductor import lowering as cpu
-    from aotbuild.target import cpu_isa
 
     isas = [cpu_isa(name) for name in request.cpu_isa]
 
@@ -329,6 +331,25 @@ def _custom_sources(lowered: Sequence[Any], request: GenerateRequest, base: Path
     functions = list(dict.fromkeys(function for part in lowered for function in part.custom_functions))
     target = request.emit.target
     return tuple(custom_kernels.source_files(functions, base, CUSTOM_SOURCES, request.c_enabled, target))
+
+
+def _planned(request: GenerateRequest) -> Generated:
+    """The files that the build expects, as it was configured."""
+    options, on_gpu = request.emit, request.device == "cuda"
+    return model_files(
+        ModelKeywords(
+            options.target,
+            options.header,
+            request.methods,
+            () if on_gpu else tuple((isa, ascii_identifier(isa)) for isa in request.cpu_isa),
+            tuple(map(cuda_suffix, request.cuda_architectures)) if on_gpu else (),
+            options.weights,
+            options.weights_file,
+            options.python_module,
+            options.test,
+            options.benchmark,
+        )
+    )
 
 
 def on_device(signature: Signature, device: str) -> Signature:

@@ -150,3 +150,14 @@ def test_interpreters_and_generators_that_do_not_work(fails: Callable[..., None]
         "AOTBUILD_GENERATOR names the file /nowhere/generator.py, which does not exist; name another, or unset it.",
         standin=False,
     )
+
+
+def test_a_plan_that_fails_is_reported_as_aotbuilds_fault(fails: Callable[..., None], tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ "$1" != -I ] || {{ echo no memory >&2; exit 1; }}\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    fails(
+        f'set(AOTBUILD_PYTHON "{python}")\n' + MODEL.format(""),
+        "aotbuild: planning add_aot_model(encoder) failed, which is a fault of aotbuild: no memory",
+        standin=False,
+    )

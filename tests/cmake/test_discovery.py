@@ -41,6 +41,7 @@ def environment(tmp_path: Path) -> Path:
     """A Python environment with the layout of the wheel: cmake/ and cpp/ beside the modules of the package."""
     environment = tmp_path / "environment"
     package = environment / f"lib/python3.{sys.version_info.minor}/site-packages/aotbuild"
+    shutil.copytree(REPOSITORY / "python/aotbuild", package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(PACKAGE, package / "cmake")
     shutil.copytree(REPOSITORY / "cpp", package / "cpp")
     (environment / "bin").mkdir()
@@ -66,7 +67,6 @@ def test_site_packages_on_the_prefix_path(make_project: MakeProject, environment
 
 
 def test_package_without_torch_says_what_to_do(make_project: MakeProject, environment: Path) -> None:
-    shutil.copy(REPOSITORY / "python/aotbuild/cli.py", environment / "cli.py")
     project = make_project(HEAD + MODEL)
     bare = project.source / "python"
     # An interpreter that sees none of the packages around it.
@@ -80,7 +80,6 @@ def test_package_without_torch_says_what_to_do(make_project: MakeProject, enviro
 
 
 def test_interpreter_with_another_aotbuild_is_refused(make_project: MakeProject, environment: Path) -> None:
-    shutil.copy(REPOSITORY / "python/aotbuild/cli.py", environment / "cli.py")
     output = make_project(HEAD + MODEL).configure(
         f"-Daotbuild_DIR={environment / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}", standin=False, error=True
     )
