@@ -210,8 +210,9 @@ class _Lowerings:
         if self._store is None:
             return None
         from aotbuild.cache import graphs
+        from aotbuild.inductor.process import process_settings
 
-        key = graphs.graph_key(captured, {**self._settings, "method": method}, self._tools)
+        key = graphs.graph_key(captured, {**self._settings, "method": method}, process_settings(), self._tools)
         self._keys[method] = key
         kept = graphs.find(self._store, key, self._classes) if key else None
         return None if kept is None else graphs.join_weights(kept, captured.program)

@@ -192,11 +192,11 @@ def _compile(
 ) -> Compiled:
     import torch
 
-    from aotbuild.cli import generate_request
+    from aotbuild.generate.arguments import parse_generate
     from aotbuild.pipeline import Progress, capture_model, generate
 
     arguments = project.configure()
-    request = generate_request([*arguments, *(f"--dynamic-shapes={entry}" for entry in dynamic_shapes)])
+    request = parse_generate([*arguments, *(f"--dynamic-shapes={entry}" for entry in dynamic_shapes)])
     # Golden cases are recorded from a seed of their own.
     with _silence() if quiet else nullcontext(), torch.random.fork_rng(devices=[]):
         captured = capture_model(source, request)

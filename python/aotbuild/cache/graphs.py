@@ -20,7 +20,6 @@ from torch.utils import _pytree as pytree
 from aotbuild.cache.keys import digest
 from aotbuild.cache.store import Store
 from aotbuild.capture import tensor_data
-from aotbuild.inductor.process import process_settings
 from aotbuild.program import TensorData, Weight
 
 
@@ -55,14 +54,14 @@ class _Unpickler(pickle.Unpickler):
         return self._allowed[module, name]
 
 
-def graph_key(captured: Any, settings: Mapping[str, Any], tools: str) -> str:
+def graph_key(captured: Any, settings: Mapping[str, Any], process: Mapping[str, Any] | None, tools: str) -> str:
     """The key of an exported program without the values of its weights; empty where the program does not say it all.
 
     It calls code of the user's then: what an operator of another library or a Triton kernel does is not in the graph,
-    and neither is a function among TorchInductor's settings. ``tools``: the key of everything that computes.
+    and neither is a function among TorchInductor's settings, for which ``process`` is None: the settings of this
+    process. ``tools``: the key of everything that computes.
     """
     program = captured.program
-    process = process_settings()
     calls = itertools.chain.from_iterable(map(_calls, program.graph_module.modules()))
     if process is None or not all(map(_is_pytorchs, calls)):
         return ""
@@ -89,7 +88,7 @@ def graph_key(captured: Any, settings: Mapping[str, Any], tools: str) -> str:
         sorted(captured.state),
         tensors,
         dict(settings),
-        process,
+        dict(process),
         tools,
     )
 

@@ -11,51 +11,31 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
+from aotbuild.commands.output import quieten
 from aotbuild.errors import AotbuildError
+from aotbuild.generate.arguments import add_kernel_source, add_model, kernel_source, pairs
 from aotbuild.tuning import bundle, database, merge
 from aotbuild.tuning.bundle import Bundle
 
 
-def add_commands(
-    parser: argparse.ArgumentParser,
-    add_model: Callable[[argparse.ArgumentParser], None],
-    add_kernel: Callable[[argparse.ArgumentParser], None],
-    pairs: Callable[[list[str], str], Mapping[str, str]],
-    quieten: Callable[[], None],
-) -> None:
-    """Adds the commands.
-
-    Args:
-        add_model: adds the arguments that say which model is meant, as `aotbuild generate` has them.
-        add_kernel: adds those that say which hand-written kernel is meant, as `aotbuild kernel` has them.
-        pairs: parses KEY=VALUE arguments.
-        quieten: keeps other packages' warnings out of the output.
-    """
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Adds the commands."""
     commands = parser.add_subparsers(dest="tune_command", metavar="command", required=True)
 
     making = commands.add_parser("bundle", help="compile every candidate of a model's kernels; no GPU is needed")
     add_model(making)
     making_kernel = commands.add_parser("bundle-kernel", help="the same of a hand-written kernel")
-    add_kernel(making_kernel)
+    add_kernel_source(making_kernel)
     for each in (making, making_kernel):
         each.add_argument("--bundle", required=True, type=Path, help="the folder to write")
         each.add_argument("--program", type=Path, help="aotbuild-tune, to put into the folder")
         each.add_argument("--candidates", type=int, help="at most so many of each kernel")
 
-    def make(args: argparse.Namespace) -> int:
-        quieten()
-        return _write_bundle(args, _model_bundle(args, pairs))
-
-    def make_kernel(args: argparse.Namespace) -> int:
-        quieten()
-        return _write_bundle(args, _kernel_bundle(args))
-
-    making.set_defaults(function=make)
-    making_kernel.set_defaults(function=make_kernel)
+    making.set_defaults(function=_make)
+    making_kernel.set_defaults(function=_make_of_kernel)
 
     running = commands.add_parser("run", help="time the candidates of a bundle, here or through a runner")
     running.add_argument("bundle", type=Path)
@@ -77,7 +57,17 @@ def add_commands(
     pruning.set_defaults(function=_prune)
 
 
-def _model_bundle(args: argparse.Namespace, pairs: Callable[[list[str], str], Mapping[str, str]]) -> Bundle:
+def _make(args: argparse.Namespace) -> int:
+    quieten()
+    return _write_bundle(args, _model_bundle(args))
+
+
+def _make_of_kernel(args: argparse.Namespace) -> int:
+    quieten()
+    return _write_bundle(args, _kernel_bundle(args))
+
+
+def _model_bundle(args: argparse.Namespace) -> Bundle:
     architecture = _architecture(args)
     from aotbuild import capture
     from aotbuild.config import read_config
@@ -113,7 +103,7 @@ def _kernel_bundle(args: argparse.Namespace) -> Bundle:
     from aotbuild import kernel
 
     return kernel.bundle(
-        kernel.KernelSource(args.kernel, args.signature, args.grid, args.configuration, args.example),
+        kernel_source(args),
         architecture,
         target=args.target,
         versions=_versions(),

@@ -1,0 +1,1 @@
+"""What `python -m aotbuild` does for users: one module a command."""
