@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from aotbuild import cache, emit
 from aotbuild.emit import launcher as emit_launcher
 from aotbuild.errors import AotbuildError
+from aotbuild.generate.compiled import tuning_summary
+from aotbuild.generate.request import Progress
 from aotbuild.identifiers import symbol
 from aotbuild.launcher import CompiledLauncher, LauncherVariant
-from aotbuild.pipeline import Progress, tuning_summary
 from aotbuild.program import EmitOptions
 from aotbuild.target import CudaTarget, cuda_target
 from aotbuild.tuning.bundle import Bundle

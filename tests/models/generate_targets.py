@@ -10,7 +10,8 @@ import sys
 import warnings
 from pathlib import Path
 
-from aotbuild.pipeline import GenerateRequest, Progress, generate
+from aotbuild.generate.request import GenerateRequest, Progress
+from aotbuild.pipeline import generate
 from aotbuild.program import EmitOptions
 
 

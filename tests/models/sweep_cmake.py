@@ -77,9 +77,9 @@ def _reference(sample: Sample) -> list[tuple[str, tuple[int, ...], bytes]] | Non
 
 def lower(captured: Any, target: str, device: str, runtime: str = "standalone") -> Any:
     """The compiled model; a GPU's kernels are compiled in this process, which is one of many anyway."""
+    from aotbuild.generate.compiled import on_device
     from aotbuild.inductor import lowering
     from aotbuild.inductor.cuda import lowering as cuda
-    from aotbuild.pipeline import on_device
     from aotbuild.program import CompiledModel, Method
     from aotbuild.target import cpu_isa
 

@@ -356,7 +356,8 @@ def other_machine(home: Path) -> Any:
 
 
 def test_generator_replays_and_depends_on_the_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from aotbuild.pipeline import GenerateRequest, generate
+    from aotbuild.generate.request import GenerateRequest
+    from aotbuild.pipeline import generate
     from aotbuild.program import EmitOptions
 
     (tmp_path / "net.py").write_text(

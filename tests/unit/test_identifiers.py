@@ -243,8 +243,8 @@ def test_constants_whose_names_differ_in_a_dot_are_kept_apart() -> None:
 
 
 def test_a_cuda_model_with_hostile_names_compiles(tmp_path: Path) -> None:
+    from aotbuild.generate.compiled import on_device
     from aotbuild.inductor.cuda.lowering import lower_cuda
-    from aotbuild.pipeline import on_device
 
     captured = capture(Source(runpy.run_path(str(HOSTILE))["build"](), None, ()), (), "hostile_names")
     lowered = lower_cuda(captured, ["90"], target="hostile_names", processes=0)

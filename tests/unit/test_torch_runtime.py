@@ -12,6 +12,7 @@ from torch import Tensor
 from aotbuild import pipeline
 from aotbuild.capture import Source, capture
 from aotbuild.errors import AotbuildError
+from aotbuild.generate.request import GenerateRequest
 from aotbuild.inductor.lowering import lower
 from aotbuild.model import Model
 from aotbuild.program import EmitOptions
@@ -69,7 +70,7 @@ def test_methods_of_torchscript_objects_are_refused() -> None:
 )
 def test_refused_requests(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
     values = {"runtime": "torch", **fields}
-    request = pipeline.GenerateRequest("net.py:build", EmitOptions("net"), tmp_path, tmp_path / "stamp", **values)
+    request = GenerateRequest("net.py:build", EmitOptions("net"), tmp_path, tmp_path / "stamp", **values)
     with pytest.raises(AotbuildError) as error:
         pipeline.generate(request)
     assert str(error.value) == message

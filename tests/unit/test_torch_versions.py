@@ -10,6 +10,7 @@ import torch
 
 from aotbuild import pipeline, torch_versions
 from aotbuild.errors import AotbuildError
+from aotbuild.generate.request import GenerateRequest
 from aotbuild.program import EmitOptions
 
 pytestmark = pytest.mark.quick
@@ -30,7 +31,7 @@ def test_the_package_asks_for_the_same_range() -> None:
 @pytest.mark.parametrize("version", ["2.10.1", "2.16.0", "3.0.0", "1.13.1", "2.16.0a0+git1234"])
 def test_other_releases_are_refused(version: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch, "__version__", version)
-    request = pipeline.GenerateRequest("net.py:build", EmitOptions("net"), tmp_path, tmp_path / "stamp")
+    request = GenerateRequest("net.py:build", EmitOptions("net"), tmp_path, tmp_path / "stamp")
     with pytest.raises(AotbuildError) as error:
         pipeline.generate(request)
     assert str(error.value) == (

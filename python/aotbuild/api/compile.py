@@ -193,7 +193,8 @@ def _compile(
     import torch
 
     from aotbuild.generate.arguments import parse_generate
-    from aotbuild.pipeline import Progress, capture_model, generate
+    from aotbuild.generate.request import Progress
+    from aotbuild.pipeline import capture_model, generate
 
     arguments = project.configure()
     request = parse_generate([*arguments, *(f"--dynamic-shapes={entry}" for entry in dynamic_shapes)])

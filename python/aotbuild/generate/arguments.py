@@ -12,8 +12,8 @@ from aotbuild.spec.files import Files
 
 # Loaded when they are needed: other commands have parsers too, and take as long to start as what they import.
 if TYPE_CHECKING:
+    from aotbuild.generate.request import GenerateRequest
     from aotbuild.kernel import KernelRequest, KernelSource
-    from aotbuild.pipeline import GenerateRequest
     from aotbuild.program import EmitOptions
 
 
@@ -107,7 +107,7 @@ def parse_generate(argv: Sequence[str]) -> GenerateRequest:
 
 def generate_request(args: argparse.Namespace) -> GenerateRequest:
     """What the arguments of ``add_generate`` ask for."""
-    from aotbuild.pipeline import GenerateRequest
+    from aotbuild.generate.request import GenerateRequest
 
     return GenerateRequest(
         model=args.model,

@@ -1,0 +1,102 @@
+"""Lowering of a model's methods for the request's device, or what an earlier lowering of the same graph gave."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aotbuild import cache, custom_kernels, program
+from aotbuild.cache import graphs
+from aotbuild.config import read_config
+from aotbuild.generate.request import GenerateRequest, Progress
+from aotbuild.inductor.options import option_values
+from aotbuild.inductor.process import process_settings
+from aotbuild.spec.files import SHARDS
+from aotbuild.target import cpu_isa
+from aotbuild.tuning.replay import Replay
+
+if TYPE_CHECKING:
+    from aotbuild.capture import Captured
+
+
+class Lowering:
+    """Lowers methods; results are kept in the cache, if there is one, by the graphs."""
+
+    def __init__(
+        self, request: GenerateRequest, replay: Replay, store: cache.Store | None, asked: cache.Request | None
+    ) -> None:
+        self._lower, plain = _of_device(request, replay)
+        self._store = store if asked else None
+        self._tools = asked.tools if asked else ""
+        base = request.source_dir or Path.cwd()
+        self._settings = {**_settings(request, base), "tuning": replay.settings}
+        self._classes = [*plain, *_plain_classes()]
+
+    def __call__(self, captured: Captured, method: str, progress: Progress) -> Any:
+        """What the device's lowering makes of a method; ``method`` is empty where the model has no METHODS."""
+        if self._store is None:
+            return self._timed(captured, method, progress)
+        settings = {**self._settings, "method": method}
+        key = graphs.graph_key(captured, settings, process_settings(), self._tools)
+        kept = graphs.find(self._store, key, self._classes) if key else None
+        if kept is not None:
+            return graphs.join_weights(kept, captured.program)
+        lowered = self._timed(captured, method, progress)
+        without_weights = graphs.split_weights(lowered, captured.program) if key else None
+        if without_weights is not None:
+            graphs.keep(self._store, key, without_weights)
+        return lowered
+
+    def _timed(self, captured: Captured, method: str, progress: Progress) -> Any:
+        with progress.stage(f"lowered {method or 'it'} in"):
+            return self._lower(captured, method)
+
+
+def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured, str], Any], list[type]]:
+    """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
+    config = read_config(request.config) if request.config is not None else {}
+    target, preset, options = request.emit.target, request.preset, option_values(request.options, config)
+    if request.device == "cuda":
+        from aotbuild.inductor.cuda import epilogues, kernels, tunable
+        from aotbuild.inductor.cuda import lowering as cuda
+
+        def lower_cuda(captured: Captured, method: str) -> cuda.LoweredCuda:
+            architectures = request.cuda_architectures
+            unit = f"{target}.{method}" if method else target
+            return cuda.lower_cuda(
+                captured, architectures, target=unit, preset=preset, options=options, measured=replay.measured
+            )
+
+        plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning, epilogues.EpilogueTuning]
+        return lower_cuda, [*plain, kernels.CompiledKernel, kernels.GridExpressions]
+    from aotbuild.inductor import lowering as cpu
+
+    isas = [cpu_isa(name) for name in request.cpu_isa]
+
+    def lower(captured: Captured, method: str) -> cpu.Lowered:
+        return cpu.lower(
+            captured,
+            isas,
+            target=target,
+            method=method,
+            preset=preset,
+            options=options,
+            shard_count=SHARDS,
+            runtime=request.runtime,
+            has_eigen=request.has_eigen,
+        )
+
+    return lower, [cpu.Lowered]
+
+
+def _settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
+    """The part of the settings that lowering depends on."""
+    kernels = custom_kernels.settings(base)
+    parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "has_eigen")
+    return {"target": request.emit.target, "kernels": kernels, **{name: getattr(request, name) for name in parts}}
+
+
+def _plain_classes() -> list[type]:
+    return [kind for kind in vars(program).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
