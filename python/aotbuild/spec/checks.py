@@ -35,6 +35,13 @@ def check_library(call: Call, place: Place) -> str:
     return kinds[0] if kinds else place.kind
 
 
+def check_test(call: Call) -> None:
+    if call.has("NO_TEST"):
+        for keyword in ("RTOL", "ATOL", "TEST_LABELS"):
+            if call.has(keyword):
+                call.problem(f"{keyword} is for the test that NO_TEST leaves out; keep one of the two")
+
+
 def check_model(call: Call, place: Place) -> tuple[str, str]:
     """Returns MODEL's file, none for a module, and what the generator gets."""
     model = call.one("MODEL")

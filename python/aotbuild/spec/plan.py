@@ -85,10 +85,7 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
     kind = ""
     if function == "add_aot_model":
         kind = checks.check_library(call, place)
-        if call.has("NO_TEST"):
-            for keyword in ("RTOL", "ATOL", "TEST_LABELS"):
-                if call.has(keyword):
-                    call.problem(f"{keyword} is for the test that NO_TEST leaves out; keep one of the two")
+        checks.check_test(call)
     if call.problems:
         return {}
     keywords = ModelKeywords(
@@ -115,28 +112,34 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
         *(["--c-enabled"] if place.has_c else []),
         *(f"--{flag.lower().replace('_', '-')}" for flag in ("NO_TEST", "BENCHMARK") if call.has(flag)),
     ]
-    found = _result(call, place, folder, file, command, model_files(keywords))
-    files = Files(call.target)
     return {
-        **found,
+        **_result(call, place, folder, file, command, model_files(keywords)),
+        **_files_of_properties(keywords, folder),
         "kind": kind,
-        "device": call.one("DEVICE", "cpu"),
         "config": config,
         "cpu_isa": [] if on_gpu else variants,
         "cuda_architectures": variants if on_gpu else [],
         "runtime": call.one("RUNTIME", "standalone"),
         "preset": call.one("PRESET", "default"),
         "weights": call.one("WEIGHTS", "EMBED"),
-        "weights_file": _join(folder, files.weights_file(keywords.weights_file)) if keywords.weights == "file" else "",
-        "test": _join(folder, files.test) if keywords.test else "",
-        "golden": _join(folder, files.golden) if keywords.test else "",
-        "benchmark": _join(folder, files.benchmark) if keywords.benchmark else "",
-        "python_module": keywords.python_module,
-        "python_source": _join(folder, files.python_source(keywords.python_module)) if keywords.python_module else "",
-        "python_stub": _join(folder, files.python_stub(keywords.python_module)) if keywords.python_module else "",
         "test_labels": call.many("TEST_LABELS"),
         "tuning_database": database,
         "tune": ["bundle", *subject] if database else [],
+    }
+
+
+def _files_of_properties(keywords: ModelKeywords, folder: str) -> dict[str, str]:
+    """The files that targets have as properties; empty where the model has none."""
+    files, module = Files(keywords.target), keywords.python_module
+    weights_file = files.weights_file(keywords.weights_file)
+    return {
+        "weights_file": _join(folder, weights_file) if keywords.weights == "file" else "",
+        "test": _join(folder, files.test) if keywords.test else "",
+        "golden": _join(folder, files.golden) if keywords.test else "",
+        "benchmark": _join(folder, files.benchmark) if keywords.benchmark else "",
+        "python_module": module,
+        "python_source": _join(folder, files.python_source(module)) if module else "",
+        "python_stub": _join(folder, files.python_stub(module)) if module else "",
     }
 
 
