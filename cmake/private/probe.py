@@ -41,7 +41,7 @@ def main() -> None:
             "torch_include": child(package_dir("torch"), "include"),
             "torch_version": version("torch"),
             "pybind11_dir": child(package_dir("pybind11"), "share", "cmake", "pybind11"),
-            "aotbuild": child(package_dir("aotbuild"), "cli.py"),
+            "aotbuild": child(package_dir("aotbuild"), "__init__.py"),
         },
         sys.stdout,
     )
