@@ -17,16 +17,13 @@ Cross-compiled tests run through `CMAKE_CROSSCOMPILING_EMULATOR`. The test of a 
 without a driver or a device that loads it; the executable says why and returns 77.
 #]=]
 function(aotbuild_add_model_test)
-  set(options EXCLUDE_FROM_ALL)
-  set(one "")
-  set(multi LABELS)
-  set(arguments "${ARGV}")
-  set(problems "")
-  _aotbuild_take_target(options one multi)
-  _aotbuild_parse(arg options one multi arguments)
+  _aotbuild_parse(aotbuild_add_model_test "${ARGV}")
   _aotbuild_check_model_library("${target}" TEST_SOURCE "the model was made with NO_TEST, which leaves out its test; remove it there")
-  _aotbuild_report_problems("aotbuild_add_model_test(${target})" "${options};${one};${multi}")
+  _aotbuild_report_problems("aotbuild_add_model_test(${target})")
+  _aotbuild_add_test("${target}" "${arg_LABELS}" "${arg_EXCLUDE_FROM_ALL}")
+endfunction()
 
+function(_aotbuild_add_test target labels exclude)
   if(NOT TARGET GTest::gtest)
     find_package(GTest QUIET)
     if(NOT TARGET GTest::gtest)
@@ -36,9 +33,9 @@ function(aotbuild_add_model_test)
     endif()
   endif()
   get_target_property(golden ${target}.generate AOTBUILD_GOLDEN)
-  _aotbuild_add_model_program(${target} ${target}_test TEST_SOURCE GTest::gtest "${arg_EXCLUDE_FROM_ALL}")
+  _aotbuild_add_model_program(${target} ${target}_test TEST_SOURCE GTest::gtest "${exclude}")
   add_test(NAME ${target} COMMAND ${target}_test "${golden}")
-  set_tests_properties(${target} PROPERTIES LABELS "aotbuild;${arg_LABELS}" SKIP_RETURN_CODE 77)
+  set_tests_properties(${target} PROPERTIES LABELS "aotbuild;${labels}" SKIP_RETURN_CODE 77)
 endfunction()
 
 # Checks that <target> is a library of a model with the generated source <property>. Problems go to the caller.

@@ -19,13 +19,7 @@ is made. C and C++ code of the target gets at it by the header `<name>.h`:
 A changed file is embedded and linked again, and nothing else is compiled.
 #]=]
 function(aotbuild_embed_binary)
-  set(options "")
-  set(one FILE SYMBOL ALIGNMENT)
-  set(multi "")
-  set(arguments "${ARGV}")
-  set(problems "")
-  _aotbuild_take_target(options one multi)
-  _aotbuild_parse(arg options one multi arguments)
+  _aotbuild_parse(aotbuild_embed_binary "${ARGV}")
   if(target STREQUAL "")  # a problem of its own
   elseif(NOT TARGET "${target}")
     _aotbuild_problem("there is no target \"${target}\"; make it before this call")
@@ -57,7 +51,7 @@ function(aotbuild_embed_binary)
       _aotbuild_problem("FILE \"${arg_FILE}\": the assembler takes no name with quotes or backslashes; rename it")
     endif()
   endif()
-  _aotbuild_report_problems("aotbuild_embed_binary(${target})" "${options};${one};${multi}")
+  _aotbuild_report_problems("aotbuild_embed_binary(${target})")
 
   _aotbuild_require_compiler()
   if(arg_ALIGNMENT STREQUAL "")

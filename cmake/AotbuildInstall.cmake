@@ -34,12 +34,7 @@ the libraries that those load. `examples/python_wheel` makes a wheel with it. Mo
 of the Python package `torch` in the same environment.
 #]=]
 function(aotbuild_install)
-  set(options "")
-  set(one PACKAGE NAMESPACE VERSION PYTHON_PACKAGE COMPONENT)
-  set(multi TARGETS)
-  set(arguments "${ARGV}")
-  set(problems "")
-  _aotbuild_parse(arg options one multi arguments)
+  _aotbuild_parse(aotbuild_install "${ARGV}")
   if(NOT "TARGETS" IN_LIST arg_KEYWORDS)
     _aotbuild_problem("TARGETS is missing; name the libraries to install")
   endif()
@@ -83,7 +78,7 @@ function(aotbuild_install)
                       "PACKAGE")
   endif()
   list(JOIN arg_TARGETS " " call)
-  _aotbuild_report_problems("aotbuild_install(${call})" "${options};${one};${multi}")
+  _aotbuild_report_problems("aotbuild_install(${call})")
 
   set(component "")
   if(NOT arg_COMPONENT STREQUAL "")

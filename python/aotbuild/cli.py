@@ -12,7 +12,7 @@ from aotbuild.commands.output import quieten
 from aotbuild.errors import AotbuildError
 from aotbuild.generate.arguments import add_generate, add_kernel, generate_request, kernel_request, pairs
 from aotbuild.paths import cmake_directory
-from aotbuild.spec.plan import FUNCTIONS
+from aotbuild.spec.functions import FUNCTIONS
 from aotbuild.spec.plan import main as print_plan
 from aotbuild.tuning.commands import add_commands
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cmake_project import PACKAGE, REPOSITORY
 
-from aotbuild.spec.plan import FUNCTIONS
+from aotbuild.spec.functions import FUNCTIONS
 
 pytestmark = pytest.mark.quick
 

@@ -11,47 +11,11 @@ from typing import Any
 from aotbuild.identifiers import ascii_identifier
 from aotbuild.spec import checks
 from aotbuild.spec.files import Files, Generated, ModelKeywords, kernel_files, model_files
+from aotbuild.spec.functions import FUNCTIONS, PLANNED, WITHOUT_TARGET
 from aotbuild.spec.place import Place
-from aotbuild.spec.words import Call, Keywords, words_of
+from aotbuild.spec.words import Call, words_of
 from aotbuild.target import cuda_suffix, isa_flags
 
-_GENERATE = Keywords(
-    ("VERBOSE", "NO_TEST", "BENCHMARK"),
-    (
-        *("MODEL", "NAMESPACE", "CLASS_NAME", "HEADER", "SYMBOL_PREFIX", "DEVICE", "RUNTIME", "WEIGHTS"),
-        *(
-            "WEIGHTS_FILE",
-            "PRESET",
-            "OUTPUT_DIR",
-            "JOB_POOL",
-            "RTOL",
-            "ATOL",
-            "PYTHON_MODULE",
-            "HEADER_VAR",
-            "MANIFEST_VAR",
-        ),
-        *("CONFIG", "TUNE", "TUNING_DATABASE"),
-    ),
-    ("DYNAMIC_SHAPES", "PARAMS", "CPU_ISA", "OPTIONS", "DEPENDS", "METHODS", "CUDA_ARCHITECTURES"),
-)
-_MODEL = Keywords(
-    (*_GENERATE.flags, "STATIC", "SHARED", "OBJECT", "EXCLUDE_FROM_ALL"),
-    (*_GENERATE.single, "OUTPUT_TARGETS"),
-    (*_GENERATE.multiple, "TEST_LABELS"),
-)
-_KERNEL = Keywords(
-    ("STATIC", "SHARED", "OBJECT", "EXCLUDE_FROM_ALL", "VERBOSE"),
-    (
-        *("KERNEL", "NAMESPACE", "CLASS_NAME", "HEADER", "SYMBOL_PREFIX", "TUNE", "TUNING_DATABASE", "OUTPUT_DIR"),
-        *("JOB_POOL", "OUTPUT_TARGETS", "HEADER_VAR", "MANIFEST_VAR"),
-    ),
-    ("SIGNATURE", "GRID", "CONFIGS", "EXAMPLES", "CUDA_ARCHITECTURES", "DEPENDS"),
-)
-FUNCTIONS = {
-    "add_aot_model": _MODEL,
-    "aotbuild_generate": Keywords(_GENERATE.flags, (*_GENERATE.single, "SOURCES_VAR"), _GENERATE.multiple),
-    "add_aot_kernel": _KERNEL,
-}
 # Options of the generator for what says how a kernel is called.
 _KERNEL_OPTIONS = {"SIGNATURE": "signature", "GRID": "grid", "CONFIGS": "configuration", "EXAMPLES": "example"}
 
@@ -68,9 +32,27 @@ def plan(function: str, words: Sequence[str], place: Place) -> Plan:
     call = Call(words, FUNCTIONS[function])
     found = _plan_kernel(call, place) if function == "add_aot_kernel" else _plan_model(function, call, place)
     if call.problems:
-        lines = [f"{function}({call.target}):", *(f"  - {problem}" for problem in call.problems)]
-        return {"message": "\n".join([*lines, f"Keywords: {' '.join(call.keywords.all())}"])}
+        return {"message": f"{function}({call.target}):{_lines(call)}\nKeywords: {' '.join(call.keywords.all())}"}
     return {"message": "", **found}
+
+
+def parsed(function: str, words: Sequence[str]) -> Plan:
+    """The values of a call's keywords, for functions that CMake checks itself; ``problems`` are lines of a message."""
+    call = Call(words, FUNCTIONS[function], has_target=function not in WITHOUT_TARGET)
+    return {
+        "target": call.target,
+        "given": call.given,
+        "keywords": list(call.keywords.all()),
+        "values": {
+            keyword: ["TRUE"] if keyword in call.keywords.flags and call.has(keyword) else call.many(keyword)
+            for keyword in call.keywords.all()
+        },
+        "problems": _lines(call),
+    }
+
+
+def _lines(call: Call) -> str:
+    return "".join(f"\n  - {problem}" for problem in call.problems)
 
 
 def _plan_model(function: str, call: Call, place: Place) -> Plan:
@@ -322,7 +304,8 @@ def main(argv: Sequence[str]) -> None:
         bool(given.get("is_generated")),
         {folder: target for folder, _, target in owners},
     )
-    found = plan(function, words_of(words[0]) if len(words) == 1 else words, place)
+    listed = words_of(words[0]) if len(words) == 1 else words
+    found = plan(function, listed, place) if function in PLANNED else parsed(function, listed)
     if given.get("lists") == "cmake":
         json.dump(_with_cmake_lists(found), sys.stdout)
     else:

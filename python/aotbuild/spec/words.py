@@ -26,7 +26,7 @@ class Call:
     ``given``: the keywords that were written, misspelt ones as what they stand for.
     """
 
-    def __init__(self, words: Sequence[str], keywords: Keywords) -> None:
+    def __init__(self, words: Sequence[str], keywords: Keywords, *, has_target: bool = True) -> None:
         self.keywords = keywords
         self.given: list[str] = []
         self.problems: list[str] = []
@@ -36,7 +36,7 @@ class Call:
         self._empty: set[str] = set()
         self._corrected: set[str] = set()
         self.target = ""
-        for word in self._after_target(words):
+        for word in self._after_target(words) if has_target else words:
             self._take(word)
         for name in self.given:
             if not self._values[name] and name not in keywords.flags and name not in self._empty | self._corrected:
