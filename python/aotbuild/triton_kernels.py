@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-import unittest.mock
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from aotbuild.spec.upstream import patched
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -32,7 +33,7 @@ def recorded() -> Iterator[None]:
     def record(kernel: Any, grid: Any) -> Any:
         return wrap_triton(kernel)[grid] if is_wrap_triton_enabled() else launcher(kernel, grid)
 
-    with unittest.mock.patch.object(KernelInterface, "__getitem__", record):
+    with patched(KernelInterface, "__getitem__", record):
         yield
 
 
@@ -71,7 +72,7 @@ def interpreted() -> Iterator[None]:
             scopes.append(replace_language(fn))
             return scopes[-1]
 
-        with unittest.mock.patch.object(interpreter, "_patch_lang", replace):
+        with patched(interpreter, "_patch_lang", replace):
             try:
                 return InterpretedFunction(function.fn)(*args, **kwargs)
             finally:
@@ -79,9 +80,9 @@ def interpreted() -> Iterator[None]:
                     scope.restore()
 
     with (
-        unittest.mock.patch.object(JITFunction, "run", run),
-        unittest.mock.patch.object(JITFunction, "__call__", call),
-        unittest.mock.patch.object(Autotuner, "run", run_first),
+        patched(JITFunction, "run", run),
+        patched(JITFunction, "__call__", call),
+        patched(Autotuner, "run", run_first),
     ):
         yield
 

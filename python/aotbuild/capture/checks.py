@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import sympy
 import torch
 from torch.export import ExportedProgram
+
+from aotbuild.spec.upstream import patched
 
 _UNNAMED = "Runtime assertion failed for expression"
 _META = "aotbuild_checks"
@@ -30,7 +31,7 @@ def recorded() -> Iterator[dict[str, str]]:
                     texts.setdefault(form, str(message()))
         check(error_type, condition, message)
 
-    with mock.patch.object(torch, "_check_with", check_with):
+    with patched(torch, "_check_with", check_with):
         yield texts
 
 

@@ -189,7 +189,7 @@ def _replace(gm: GraphModule, call: Node, result: Node, masks: dict[Node, Node],
         operands = [_converted(gm, arguments[name], torch.float32) for name in ("query", "key", "value")]
         inputs: tuple[Any, ...] = (*operands, mask, bool(arguments["is_causal"]), unseen_is_zero, float(scale))
         attended = gm.graph.call_function(torch.ops.aotbuild.attention.default, inputs)
-        values = [None if operand is None else operand.meta["val"] for operand in inputs[:4]]
+        values = [None if operand is None else operand.meta["val"] for operand in (*operands, mask)]
         attended.meta = {**result.meta, "val": torch.ops.aotbuild.attention.default(*values, *inputs[4:])}
         replacement = _converted(gm, attended, query.meta["val"].dtype)
     result.replace_all_uses_with(replacement)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import unittest.mock
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch._inductor import lowering as inductor_lowering
 from aotbuild import custom_kernels
 from aotbuild.custom_kernels import CustomKernel
 from aotbuild.errors import AotbuildError
+from aotbuild.spec.upstream import patched_entries
 
 Operator = torch._ops.OpOverload
 
@@ -130,5 +130,5 @@ def as_library_calls(operators: Iterable[Operator]) -> Iterator[None]:
     handlers = {
         operator: inductor_lowering.fallback_handler(operator, add_to_fallback_set=False) for operator in operators
     }
-    with unittest.mock.patch.dict(inductor_lowering.lowerings, handlers):
+    with patched_entries(inductor_lowering, "lowerings", handlers):
         yield

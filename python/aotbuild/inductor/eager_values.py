@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,8 @@ from torch._inductor.index_propagation import SymPyOps, TypedExpr
 from torch._inductor.sizevars import SizeVarAllocator
 from torch.fx import GraphModule
 from torch.utils._sympy.functions import Max, Min
+
+from aotbuild.spec.upstream import patched, patched_entries
 
 aten = torch.ops.aten
 
@@ -218,7 +219,7 @@ def bounds_after_zeros() -> Iterator[None]:
     entries = {
         getattr(packet, overload): function for packet, function in replaced.items() for overload in packet.overloads()
     }
-    with unittest.mock.patch.dict(lowering.lowerings, {**replaced, **entries}):
+    with patched_entries(lowering, "lowerings", {**replaced, **entries}):
         yield
 
 
@@ -240,7 +241,7 @@ def converted_indices() -> Iterator[None]:
             return TypedExpr(rounded_number(float(value.expr), dtype), dtype)
         return upstreams(value, dtype) if value.dtype in _INDEX_TYPES and dtype in _INDEX_TYPES else NotImplemented
 
-    with unittest.mock.patch.object(SymPyOps, "to_dtype", staticmethod(to_dtype)):
+    with patched(SymPyOps, "to_dtype", staticmethod(to_dtype)):
         yield
 
 

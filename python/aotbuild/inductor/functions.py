@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import unittest.mock
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,8 @@ from torch._inductor.codegen.cpp import CppOverrides, CppVecOverrides
 from torch._inductor.codegen.cpp_utils import cexpr_index
 from torch._inductor.virtualized import V
 from torch._prims_common import is_integer_dtype
+
+from aotbuild.spec.upstream import patched
 
 _NAMESPACE = "aotbuild::detail::"  # detail/eager_math.hpp
 
@@ -22,7 +23,7 @@ def eager_functions() -> Iterator[None]:
         for overrides, functions in ((CppOverrides, _NUMBERS), (CppVecOverrides, _VECTORS)):
             for name, function in functions.items():
                 function.__name__ = name  # by which a vector's function finds that of numbers
-                stack.enter_context(unittest.mock.patch.object(overrides, name, staticmethod(function)))
+                stack.enter_context(patched(overrides, name, staticmethod(function)))
         yield
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import unittest.mock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch._inductor.codegen.cpp import CppOverrides, CppVecOverrides
 from torch._inductor.virtualized import V, ops
 
 from aotbuild.inductor.eager_values import HALF_TYPES, rounded_number
+from aotbuild.spec.upstream import patched, patched_entries
 
 aten = torch.ops.aten
 prims = torch.ops.prims
@@ -155,10 +155,10 @@ def rounded_casts() -> Iterator[None]:
         return upstreams(x, dtype)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(unittest.mock.patch.dict(lowering.lowerings, {packet: convert, packet.default: convert}))
+        stack.enter_context(patched_entries(lowering, "lowerings", {packet: convert, packet.default: convert}))
         for overrides in (CppOverrides, CppVecOverrides):
             conversion = staticmethod(_own_conversion(overrides.to_dtype))
-            stack.enter_context(unittest.mock.patch.object(overrides, "to_dtype", conversion))
+            stack.enter_context(patched(overrides, "to_dtype", conversion))
         yield
 
 

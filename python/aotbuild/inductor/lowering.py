@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-import unittest.mock
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +48,7 @@ from aotbuild.inductor.torch_wrapper import TorchCppWrapper
 from aotbuild.inductor.wrapper import StandaloneCppWrapper, WrapperCode
 from aotbuild.paths import include_directory
 from aotbuild.program import Convolution, Linear, Mlp, QuantizedLinear, Variant, Weight, weight_names
+from aotbuild.spec.upstream import patched
 from aotbuild.target import CpuIsa
 
 _VECTOR_ISAS = {
@@ -268,7 +268,7 @@ def _backend(runtime: str, registered: Iterable[Any]) -> Iterator[None]:
     if runtime == "standalone":
         shims = _ShimOperators(shims)
     try:
-        with unittest.mock.patch.object(fallback_ops, "inductor_fallback_ops", shims):
+        with patched(fallback_ops, "inductor_fallback_ops", shims):
             yield
     finally:
         common.device_codegens["cpu"] = before
@@ -289,9 +289,9 @@ def _vector_isa(isa: CpuIsa) -> Iterator[None]:
     """Kernels for a declared instruction set: upstream compiles and runs test programs on the host to find its own."""
     chosen = _VECTOR_ISAS[isa.vector_isa]() if isa.vector_isa else cpu_vec_isa.invalid_vec_isa
     with (
-        unittest.mock.patch.object(cpu_vec_isa, "pick_vec_isa", return_value=chosen),
-        unittest.mock.patch.object(cpu_vec_isa, "valid_vec_isa_list", return_value=[chosen] if isa.vector_isa else []),
-        unittest.mock.patch.object(type(chosen), "__bool__", return_value=isa.vector_isa is not None, create=True),
+        patched(cpu_vec_isa, "pick_vec_isa", lambda: chosen),
+        patched(cpu_vec_isa, "valid_vec_isa_list", lambda: [chosen] if isa.vector_isa else []),
+        patched(type(chosen), "__bool__", lambda self: isa.vector_isa is not None),
     ):
         yield
 

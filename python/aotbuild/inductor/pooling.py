@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import unittest.mock
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +12,8 @@ import torch
 from torch._inductor import lowering
 from torch._inductor.virtualized import ops
 from torch.export import ExportedProgram
+
+from aotbuild.spec.upstream import patched, patched_entries
 
 aten = torch.ops.aten
 
@@ -37,14 +38,14 @@ def pools_with_places(program: ExportedProgram) -> list[Any]:
 def as_library_calls() -> Iterator[None]:
     """Calls of these operators that are left in the graph become calls of the runtime."""
     handlers = {pool: lowering.fallback_handler(pool, add_to_fallback_set=False) for pool in _POOLS}
-    with unittest.mock.patch.dict(lowering.lowerings, handlers):
+    with patched_entries(lowering, "lowerings", handlers):
         yield
 
 
 @contextlib.contextmanager
 def eager_windows() -> Iterator[None]:
     """Fractional pools take their windows from the random numbers as eager does, and in the same precision."""
-    with unittest.mock.patch.object(lowering, "_fractional_pooling_offsets", _window_begins):
+    with patched(lowering, "_fractional_pooling_offsets", _window_begins):
         yield
 
 

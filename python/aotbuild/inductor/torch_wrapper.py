@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import math
-import unittest.mock
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch._inductor import ir
 
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor.wrapper import DTYPE_CONSTANTS, StandaloneCppWrapper, WrapperCode
+from aotbuild.spec.upstream import patched
 
 # Methods of OperatorCall (detail/torch_runtime.hpp) by what the schema says, for one value and for a list.
 _SCALARS = {"int": "integer", "SymInt": "integer", "float": "number", "bool": "boolean", "SymBool": "boolean"}
@@ -193,7 +193,7 @@ def unserialized_arguments() -> Iterator[None]:
 
     ir.log.addFilter(is_other_message)
     try:
-        with unittest.mock.patch.object(ir.FallbackKernel, "export_extern_kernel_node", arguments):
+        with patched(ir.FallbackKernel, "export_extern_kernel_node", arguments):
             yield
     finally:
         ir.log.removeFilter(is_other_message)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import unittest.mock
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch._inductor.virtualized import V
 from torch.utils._sympy.functions import CeilDiv, FloorDiv
 
 from aotbuild.inductor import adapters
+from aotbuild.spec.upstream import patched
 
 aten = torch.ops.aten
 
@@ -63,7 +63,7 @@ def recognised_attention() -> Iterator[None]:
         result = decompose(*args, **kwargs)
         return aten.scaled_dot_product_attention(*args, **kwargs) if result is NotImplemented else result
 
-    with unittest.mock.patch.object(fuse_attention, "_scaled_dot_product_attention", attend):
+    with patched(fuse_attention, "_scaled_dot_product_attention", attend):
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import unittest.mock
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from aotbuild.spec.upstream import patched
 
 
 class _OnCpu(TorchDispatchMode):
@@ -55,7 +56,7 @@ def constants_on_cpu() -> Iterator[None]:
             original(self)
 
     with (
-        unittest.mock.patch.object(folder, "_deduce_value", deduce_on_cpu),
-        unittest.mock.patch.object(folder, "_add_peephole_patterns", add_peephole_patterns),
+        patched(folder, "_deduce_value", deduce_on_cpu),
+        patched(folder, "_add_peephole_patterns", add_peephole_patterns),
     ):
         yield

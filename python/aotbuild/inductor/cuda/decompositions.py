@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch._inductor.decomposition
 import torch._inductor.lowering
 
 from aotbuild.inductor.cuda import attention, convolution, operators, scatter_reductions, selection, sort
+from aotbuild.spec.upstream import patched
 
 aten = torch.ops.aten
 
@@ -87,10 +87,8 @@ def triton_scatters() -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         for module in (torch._inductor.lowering, torch._inductor.decomposition):
-            stack.enter_context(unittest.mock.patch.object(module, "use_scatter_fallback", needs_library))
-            stack.enter_context(
-                unittest.mock.patch.object(module, "needs_fallback_due_to_atomic_add_limitations", _lacks_atomic_add)
-            )
+            stack.enter_context(patched(module, "use_scatter_fallback", needs_library))
+            stack.enter_context(patched(module, "needs_fallback_due_to_atomic_add_limitations", _lacks_atomic_add))
         yield
 
 

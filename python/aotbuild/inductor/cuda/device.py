@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import unittest.mock
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from torch._subclasses import fake_tensor
 from torch.utils import _pytree as pytree
 from torch.utils._mode_utils import no_dispatch
 
+from aotbuild.spec.upstream import patched, patched_entries
 from aotbuild.target import CudaArchitecture
 
 
@@ -166,14 +166,14 @@ def declared(gpu: CudaArchitecture) -> Iterator[None]:
     _forget_devices()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_device_guard())
-        stack.enter_context(unittest.mock.patch.object(fake_tensor, "run_fallback_kernel", _result_on_cpu))
+        stack.enter_context(patched(fake_tensor, "run_fallback_kernel", _result_on_cpu))
         for name, function in patches.items():
-            stack.enter_context(unittest.mock.patch.object(torch.cuda, name, function))
-        stack.enter_context(unittest.mock.patch.dict(device_interface.device_interfaces, registered))
+            stack.enter_context(patched(torch.cuda, name, function))
+        stack.enter_context(patched_entries(device_interface, "device_interfaces", registered))
         # Templates are right on any GPU; upstream keeps them from those where autotuning would rarely choose them.
-        stack.enter_context(unittest.mock.patch.object(inductor_utils, "is_big_gpu", return_value=True))
-        stack.enter_context(unittest.mock.patch.object(lookup_seed, "prim_meta_impl", _lookup_seed_meta))
-        stack.enter_context(unittest.mock.patch.object(triton_helpers, "set_driver_to_gpu"))
+        stack.enter_context(patched(inductor_utils, "is_big_gpu", lambda index=0: True))
+        stack.enter_context(patched(lookup_seed, "prim_meta_impl", _lookup_seed_meta))
+        stack.enter_context(patched(triton_helpers, "set_driver_to_gpu", lambda: None))
         active = driver._active
         driver.set_active(_triton_driver(gpu))
         stack.callback(setattr, driver, "_active", active)

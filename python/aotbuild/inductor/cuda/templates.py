@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import unittest.mock
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sympy
+
+from aotbuild.spec.upstream import patched
 
 # The parameters of a template that a configuration sets, beside num_warps and num_stages.
 TILES = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M")
@@ -42,8 +43,8 @@ def adaptable() -> Iterator[None]:
             self.meta = meta
 
     with (
-        unittest.mock.patch.object(template, "generate", generate_masked),
-        unittest.mock.patch.object(kernel, "additional_call_args_and_types", symbolic_grid),
+        patched(template, "generate", generate_masked),
+        patched(kernel, "additional_call_args_and_types", symbolic_grid),
     ):
         yield
 
