@@ -156,8 +156,8 @@ def sizes_of_every_call() -> Iterator[None]:
         return left if sizes.statically_known_leq(right, left) else Max(left, right)
 
     with (
-        unittest.mock.patch.object(SizeVarAllocator, "evaluate_min", evaluate_min),
-        unittest.mock.patch.object(SizeVarAllocator, "evaluate_max", evaluate_max),
+        patched(SizeVarAllocator, "evaluate_min", evaluate_min),
+        patched(SizeVarAllocator, "evaluate_max", evaluate_max),
     ):
         yield
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import operator
 import re
-import unittest.mock
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.errors import AotbuildError
 from aotbuild.inductor import activation, attention, branches, complex_numbers, decompositions, half_types
 from aotbuild.program import DTYPE_SIZES, Weight
+from aotbuild.spec.upstream import patched
 
 aten = torch.ops.aten
 
@@ -127,7 +127,7 @@ def without_guards(program: ExportedProgram) -> contextlib.AbstractContextManage
 
     Each call of the model checks them.
     """
-    return unittest.mock.patch.object(program, "module", functools.partial(program.module, check_guards=False))
+    return patched(program, "module", functools.partial(program.module, check_guards=False))
 
 
 def with_own_names(prepared: PreparedGraph) -> PreparedGraph:

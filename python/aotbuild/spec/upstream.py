@@ -28,6 +28,9 @@ REPLACED: dict[str, str] = {
     "torch._inductor.cpu_vec_isa.valid_vec_isa_list": "the same",
     "torch._inductor.cpu_vec_isa.VecISA.__bool__": "upstream compiles and runs a program to find out",
     "torch._inductor.ir.FallbackKernel.export_extern_kernel_node": "arguments of operators are not serialised",
+    "torch._inductor.sizevars.SizeVarAllocator.evaluate_min": "the smaller of two sizes in every call, not the example's",
+    "torch._inductor.sizevars.SizeVarAllocator.evaluate_max": "the same of the larger one",
+    "torch.export.exported_program.ExportedProgram.module": "upstream would call the guards, which choose by the example",
     # Lowering for GPUs
     "torch._inductor.fx_passes.joint_graph.UniformValueConstantFolder._deduce_value": "constants are folded on the CPU",
     "torch._inductor.fx_passes.joint_graph.UniformValueConstantFolder._add_peephole_patterns": "the same",
@@ -94,10 +97,12 @@ def patched_entries(owner: Any, name: str, entries: Mapping[Any, Any]) -> Iterat
 
 
 def names_of(owner: Any) -> list[str]:
-    """A module, class or operator as ``REPLACED`` names it; of a class, its bases too."""
+    """A module, class or operator as ``REPLACED`` names it; of a class or its object, the bases too."""
     if isinstance(owner, type):
         return [f"{base.__module__}.{base.__qualname__}" for base in owner.__mro__]
-    return [owner.__name__ if isinstance(owner, types.ModuleType) else owner.name()]
+    if isinstance(owner, types.ModuleType):
+        return [owner.__name__]
+    return [str(owner.name())] if hasattr(owner, "overloadpacket") else names_of(type(owner))
 
 
 def _require(owner: Any, name: str) -> None:
