@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aotbuild.paths import cmake_directory
+from aotbuild.spec.paths import cmake_directory
 from harness import table
 
 LISTS = """\

@@ -1,4 +1,4 @@
-# The processor that the build is for; python/aotbuild/target.py has its instruction sets.
+# The processor that the build is for; python/aotbuild/spec/target.py has its instruction sets.
 
 # Sets <out> to the processor family that the build is for: x86-64, aarch64, or "" for any other.
 function(_aotbuild_processor out)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aotbuild.api.compile import Compiled, compile
     from aotbuild.api.runner import Error, Runner, load
-    from aotbuild.custom_kernels import register_kernel
-    from aotbuild.errors import AotbuildError
-    from aotbuild.model import Method, Model
+    from aotbuild.capture.custom_kernels import register_kernel
+    from aotbuild.spec.errors import AotbuildError
+    from aotbuild.spec.model import Method, Model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,15 +28,15 @@ __all__ = [
 
 # Loaded when first used, so that a model file needs no compiled module.
 _MODULES = {
-    "AotbuildError": "aotbuild.errors",
+    "AotbuildError": "aotbuild.spec.errors",
     "Compiled": "aotbuild.api.compile",
     "Error": "aotbuild.api.runner",
-    "Method": "aotbuild.model",
-    "Model": "aotbuild.model",
+    "Method": "aotbuild.spec.model",
+    "Model": "aotbuild.spec.model",
     "Runner": "aotbuild.api.runner",
     "compile": "aotbuild.api.compile",
     "load": "aotbuild.api.runner",
-    "register_kernel": "aotbuild.custom_kernels",
+    "register_kernel": "aotbuild.capture.custom_kernels",
 }
 
 

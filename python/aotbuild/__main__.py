@@ -2,6 +2,6 @@
 
 import sys
 
-from aotbuild.cli import main
+from aotbuild.commands.cli import main
 
 sys.exit(main())

@@ -9,7 +9,7 @@ import pytest
 from cmake_project import CMakeProject
 
 from aotbuild.capture import parse_dynamic_shapes
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 pytestmark = pytest.mark.quick
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cmake_project import REPOSITORY
 
-from aotbuild import __version__, doctor
+from aotbuild import __version__
+from aotbuild.commands import doctor
 
 
 def run_doctor(**environment: str) -> tuple[int, dict[str, str]]:

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "../../cpp/src/cuda_kernels.hpp"
-#include "../../cpp/src/cuda_workspace.hpp"
+#include "../../cpp/src/cuda/kernels.hpp"
+#include "../../cpp/src/cuda/workspace.hpp"
 #include "aotbuild/detail/cuda_spec.hpp"
 #include "fake_cuda/fake_cublaslt.hpp"
 #include "fake_cuda/fake_cuda.hpp"

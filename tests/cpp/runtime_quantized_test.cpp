@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "../../cpp/src/quantized_kernels.hpp"
+#include "../../cpp/src/kernels/quantized_kernels.hpp"
 #include "runtime_test_model.hpp"
 
 namespace {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from aotbuild.model import Model
+from aotbuild.spec.model import Model
 
 # Sizes of every text model unless its configuration has other names for them.
 _TEXT = {

@@ -10,9 +10,9 @@ import sys
 import warnings
 from pathlib import Path
 
+from aotbuild.generate.model import generate
 from aotbuild.generate.request import GenerateRequest, Progress
-from aotbuild.pipeline import generate
-from aotbuild.program import EmitOptions
+from aotbuild.spec.program import EmitOptions
 
 
 def main() -> None:

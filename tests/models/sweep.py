@@ -242,8 +242,8 @@ def warm_up(device: str) -> None:
     import sweep_cmake
 
     from aotbuild import capture, emit
-    from aotbuild.model import Model
-    from aotbuild.program import EmitOptions
+    from aotbuild.spec.model import Model
+    from aotbuild.spec.program import EmitOptions
 
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)

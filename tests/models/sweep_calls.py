@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from aotbuild.program import TensorData
+from aotbuild.spec.program import TensorData
 
 # Of torch.testing.assert_close for each type, but float32, whose sums are ordered differently than eager's.
 TOLERANCES: dict[torch.dtype, tuple[float, float]] = {

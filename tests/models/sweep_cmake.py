@@ -29,8 +29,8 @@ def generate(sample: Any, folder: Path, device: str, runtime: str) -> tuple[str,
     import torch
 
     from aotbuild import capture, emit
-    from aotbuild.errors import AotbuildError
-    from aotbuild.program import EmitOptions
+    from aotbuild.spec.errors import AotbuildError
+    from aotbuild.spec.program import EmitOptions
 
     warnings.simplefilter("ignore")
     try:
@@ -78,10 +78,10 @@ def _reference(sample: Sample) -> list[tuple[str, tuple[int, ...], bytes]] | Non
 def lower(captured: Any, target: str, device: str, runtime: str = "standalone") -> Any:
     """The compiled model; a GPU's kernels are compiled in this process, which is one of many anyway."""
     from aotbuild.generate.compiled import on_device
-    from aotbuild.inductor import lowering
-    from aotbuild.inductor.cuda import lowering as cuda
-    from aotbuild.program import CompiledModel, Method
-    from aotbuild.target import cpu_isa
+    from aotbuild.lower.cpu import lowering
+    from aotbuild.lower.cuda.compile import lowering as cuda
+    from aotbuild.spec.program import CompiledModel, Method
+    from aotbuild.spec.target import cpu_isa
 
     if device == "cuda":
         on_gpu = cuda.lower_cuda(captured, ["90"], target=target, processes=0)

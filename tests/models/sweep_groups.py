@@ -22,9 +22,9 @@ from sweep_outcomes import EXPORT, FAILED, NONE, REFUSED
 from sweep_samples import Call, Sample, first_dynamic
 
 from aotbuild import capture, emit
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
-from aotbuild.program import EmitOptions, Signature
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.program import EmitOptions, Signature
 
 
 @dataclass

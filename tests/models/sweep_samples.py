@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from aotbuild.model import Model
+from aotbuild.spec.model import Model
 
 KINDS = ("op", "module", "example", "architecture")
 VARIANTS = ("", "noncontiguous", "empty", "dynamic")

@@ -31,9 +31,9 @@ from sweep_calls import BuiltModel, compare_leaves, signature_inputs
 from torch.utils import _pytree as pytree
 
 from aotbuild import capture, emit
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
-from aotbuild.program import EmitOptions
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.program import EmitOptions
 
 FOLDER = ROOT / "build" / "aotinductor-cases"
 _BATCH = 40

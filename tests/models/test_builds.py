@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import aotbuild
 from aotbuild.api.compile import compile
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 MODEL = """\
 from pathlib import Path

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import aotbuild
 from aotbuild.api.project import Project
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 
 class Pair(NamedTuple):

@@ -81,10 +81,9 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
         names = {name for name in archive.namelist() if not name.endswith("/")}
     version = wheel.name.split("-")[1]
     (runner,) = [name for name in names if name.startswith("aotbuild/_runner.") and name.endswith(".so")]
-    units = ["unity_layers_cxx.cxx", "unity_operators_cxx.cxx", "unity_selections_cxx.cxx"]
-    units += ["error.cpp", "safetensors.cpp", "weights.cpp"]
-    units += [Path(name).name for name in sources("cpp/src/cuda_*.cpp")]
-    on_eigen = sources("cpp/src/linalg.cpp", "cpp/src/shim_cpu_fourier.cpp", "cpp/src/shim_cpu_linalg_*.cpp")
+    units = [f"unity_{group}_cxx.cxx" for group in ("kernels", "model", "operators", "operators_selection", "tensor")]
+    units += [Path(name).name for name in sources("cpp/src/base/*.cpp", "cpp/src/cuda/*.cpp", "cpp/src/weights/*.cpp")]
+    on_eigen = sources("cpp/src/operators/eigen/*.cpp")
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),
         *(f"aotbuild/{name}" for name in sources("cmake", "cpp/include", "cpp/src", "cpp/tools", "cpp/torch")),
@@ -176,7 +175,7 @@ def test_other_sources_than_the_packages_own_are_compiled(environment: Path, pro
     run(["cmake", "-S", project, "-B", build, "-G", "Ninja", *options], PATH=path_without_environments())
     run(["ninja", "-C", build, "aotbuild_runtime"])
     assert "no work to do" in run(["ninja", "-C", build, "aotbuild_runtime"])
-    (source,) = (environment / "lib").glob("python*/site-packages/aotbuild/cpp/src/error.cpp")
+    (source,) = (environment / "lib").glob("python*/site-packages/aotbuild/cpp/src/base/error.cpp")
     text = source.read_text()
     source.write_text(text + "\n")
     try:

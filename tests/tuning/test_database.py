@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aotbuild import cli
+from aotbuild.commands import cli
 from aotbuild.tuning import database
 from aotbuild.tuning.database import Database, Entry
 from aotbuild.tuning.keys import kernel_key

@@ -18,20 +18,22 @@ import pytest
 import torch
 from torch import nn
 
-from aotbuild import capture, triton_kernels
-from aotbuild.model import Model
-from aotbuild.target import cuda_target
+from aotbuild import capture
+from aotbuild.capture import triton_kernels
+from aotbuild.spec.model import Model
+from aotbuild.spec.target import cuda_target
 
 pytest.importorskip("triton")
 
 from triton.runtime.interpreter import InterpretedFunction
 
-from aotbuild.inductor.cuda import bundling, candidates, choices, kernels, lowering, templates
-from aotbuild.inductor.cuda.device import declared
-from aotbuild.inductor.cuda.graph import prepare
-from aotbuild.inductor.cuda.hints import BufferHint
-from aotbuild.inductor.cuda.lowering import LoweredCuda, kernels_to_tune, lower_cuda
-from aotbuild.inductor.cuda.tunable import TunableKernel
+from aotbuild.lower.cuda.compile import choices, kernels, lowering, templates
+from aotbuild.lower.cuda.compile.device import declared
+from aotbuild.lower.cuda.compile.hints import BufferHint
+from aotbuild.lower.cuda.compile.lowering import LoweredCuda, kernels_to_tune, lower_cuda
+from aotbuild.lower.cuda.compile.tunable import TunableKernel
+from aotbuild.lower.cuda.graph.graph import prepare
+from aotbuild.lower.cuda.tune import bundling, candidates
 from aotbuild.tuning.bundle import Buffer
 
 
@@ -356,9 +358,9 @@ def other_machine(home: Path) -> Any:
 
 
 def test_generator_replays_and_depends_on_the_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from aotbuild.generate.model import generate
     from aotbuild.generate.request import GenerateRequest
-    from aotbuild.pipeline import generate
-    from aotbuild.program import EmitOptions
+    from aotbuild.spec.program import EmitOptions
 
     (tmp_path / "net.py").write_text(
         "import torch\nfrom aotbuild import Model\n\n\ndef build():\n"

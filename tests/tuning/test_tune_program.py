@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aotbuild import cli
-from aotbuild.errors import AotbuildError
+from aotbuild.commands import cli
+from aotbuild.spec.errors import AotbuildError
 from aotbuild.tuning import bundle, database
 from aotbuild.tuning.bundle import Buffer, Bundle, Candidate, Comparison, Kernel
 from aotbuild.tuning.merge import merge

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from aotbuild.capture import Captured, Source, capture
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
 
 pytestmark = pytest.mark.quick
 

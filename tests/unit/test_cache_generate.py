@@ -43,7 +43,7 @@ GENERATE = """\
 import contextlib, os, sys
 os.chdir(folder)
 os.environ["AOTBUILD_CACHE_DIR"] = cache
-from aotbuild.cli import main
+from aotbuild.commands.cli import main
 with open(printed, "w") as log, contextlib.redirect_stdout(log):
     status = main(command)
 sys.exit(status)
@@ -52,7 +52,7 @@ sys.exit(status)
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_import_of_torch() -> None:
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["aotbuild.inductor.lowering"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["aotbuild.lower.cpu.lowering"])
 
 
 def generate(model: str, output: Path, *, folder: Path, cache: str) -> tuple[list[str], dict[str, bytes]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aotbuild.cache import Store, enabled
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 pytestmark = pytest.mark.quick
 

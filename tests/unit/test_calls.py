@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import aotbuild
-from aotbuild.calls import Call, Node, Parameter
+from aotbuild.spec.calls import Call, Node, Parameter
 
 pytest.importorskip("aotbuild._runner", reason="aotbuild is not installed: run `make bootstrap`")
 

@@ -22,9 +22,9 @@ from aotbuild.capture import (
     parse_dynamic_shapes,
     user_frame,
 )
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
-from aotbuild.program import GoldenCase, TensorData
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.program import GoldenCase, TensorData
 
 pytestmark = pytest.mark.quick
 

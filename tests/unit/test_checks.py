@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.export import Dim
 
 from aotbuild.capture import Source, capture
-from aotbuild.inductor.lowering import lower
-from aotbuild.model import Model
-from aotbuild.target import cpu_isa
+from aotbuild.lower.cpu.lowering import lower
+from aotbuild.spec.model import Model
+from aotbuild.spec.target import cpu_isa
 
 pytestmark = pytest.mark.quick
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aotbuild import cli
+from aotbuild.commands import cli
 
 pytestmark = pytest.mark.quick
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aotbuild import cli
-from aotbuild.config import read_config
-from aotbuild.errors import AotbuildError
+from aotbuild.commands import cli
+from aotbuild.spec.config import read_config
+from aotbuild.spec.errors import AotbuildError
 
 
 @pytest.mark.quick
@@ -55,13 +55,13 @@ def test_options_win_and_the_file_is_a_dependency(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("text", ["false", "False", "OFF", "off", "0"])
 def test_a_bool_is_a_bool_however_it_is_written(text: str) -> None:
-    from aotbuild.inductor.options import option_values
+    from aotbuild.lower.common.options import option_values
 
     assert option_values({"epilogue_fusion": text}) == {"epilogue_fusion": False}
 
 
 def test_options_have_the_types_that_torchinductor_declares() -> None:
-    from aotbuild.inductor.options import option_values
+    from aotbuild.lower.common.options import option_values
 
     texts = {
         "freezing": "ON",
@@ -96,7 +96,7 @@ def test_options_have_the_types_that_torchinductor_declares() -> None:
 
 
 def test_values_of_other_types_are_refused_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from aotbuild.inductor.options import option_values
+    from aotbuild.lower.common.options import option_values
 
     texts = {
         "epilogue_fusion": "flase",

@@ -12,18 +12,19 @@ import pytest
 import torch
 from torch import nn
 
-from aotbuild import capture, triton_kernels
-from aotbuild.model import Model
+from aotbuild import capture
+from aotbuild.capture import triton_kernels
+from aotbuild.spec.model import Model
 
 pytest.importorskip("triton")
 
 from triton.runtime.interpreter import InterpretedFunction
 
-from aotbuild.inductor.cuda import lowering
-from aotbuild.inductor.cuda.derived import SplitGraph
-from aotbuild.inductor.cuda.device import declared
-from aotbuild.inductor.cuda.graph import prepare
-from aotbuild.target import cuda_target
+from aotbuild.lower.cuda.compile import lowering
+from aotbuild.lower.cuda.compile.device import declared
+from aotbuild.lower.cuda.graph.derived import SplitGraph
+from aotbuild.lower.cuda.graph.graph import prepare
+from aotbuild.spec.target import cuda_target
 
 aten = torch.ops.aten
 

@@ -14,16 +14,17 @@ import torch
 from torch import nn
 
 from aotbuild import capture
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
-from aotbuild.paths import include_directory
-from aotbuild.target import CUDA_ARCHITECTURES, cpu_isa, cuda_target
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.paths import include_directory
+from aotbuild.spec.target import CUDA_ARCHITECTURES, cpu_isa, cuda_target
 
 pytest.importorskip("triton")
 
-from aotbuild.inductor.cuda import cubin, dependent, indexing, products, sort
-from aotbuild.inductor.cuda.lowering import CudaVariant, LoweredCuda, lower_cuda
-from aotbuild.inductor.lowering import lower
+from aotbuild.lower.cpu.lowering import lower
+from aotbuild.lower.cuda.compile import cubin, dependent, indexing, products
+from aotbuild.lower.cuda.compile.lowering import CudaVariant, LoweredCuda, lower_cuda
+from aotbuild.lower.cuda.graph import sort
 
 pytestmark = pytest.mark.usefixtures("kernel_cache")
 

@@ -12,13 +12,13 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aotbuild import capture
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
 
 pytest.importorskip("triton")
 
-from aotbuild.inductor.cuda import operators, scatter_reductions, selection
-from aotbuild.inductor.cuda.lowering import lower_cuda
+from aotbuild.lower.cuda.compile.lowering import lower_cuda
+from aotbuild.lower.cuda.graph import operators, scatter_reductions, selection
 
 pytestmark = pytest.mark.usefixtures("kernel_cache")
 

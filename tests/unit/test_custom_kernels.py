@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import aotbuild
-from aotbuild import custom_kernels
-from aotbuild.capture import Source, capture
-from aotbuild.errors import AotbuildError
-from aotbuild.inductor.lowering import Lowered, lower
-from aotbuild.model import Model
-from aotbuild.target import cpu_isa
+from aotbuild.capture import Source, capture, custom_kernels
+from aotbuild.lower.cpu.lowering import Lowered, lower
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.target import cpu_isa
 
 
 @torch.library.custom_op("unit_kernels::halve", mutates_args=())

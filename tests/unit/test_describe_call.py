@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from aotbuild.capture import Captured, Source, capture
-from aotbuild.model import Model
+from aotbuild.spec.model import Model
 
 pytestmark = pytest.mark.quick
 

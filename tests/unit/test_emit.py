@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pytest
 
 from aotbuild import emit
-from aotbuild.calls import Call, Node, Parameter
 from aotbuild.emit import safetensors
-from aotbuild.errors import AotbuildError
-from aotbuild.program import (
+from aotbuild.spec.calls import Call, Node, Parameter
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.program import (
     CompiledModel,
     Dim,
     EmitOptions,

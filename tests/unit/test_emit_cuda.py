@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from aotbuild import emit
-from aotbuild.paths import include_directory
-from aotbuild.program import (
+from aotbuild.spec.paths import include_directory
+from aotbuild.spec.program import (
     CompiledModel,
     Dim,
     EmitOptions,

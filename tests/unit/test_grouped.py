@@ -10,8 +10,8 @@ from torch import Tensor
 
 from aotbuild import Model
 from aotbuild.capture import Source, capture
-from aotbuild.inductor.cuda.lowering import lower_cuda
-from aotbuild.inductor.grouped import TABLE, masked_rows
+from aotbuild.lower.common.grouped import TABLE, masked_rows
+from aotbuild.lower.cuda.compile.lowering import lower_cuda
 
 aten = torch.ops.aten
 Product = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aotbuild import emit
-from aotbuild.program import CompiledModel, Dim, EmitOptions, Method, Signature, TensorSpec, Variant
+from aotbuild.spec.program import CompiledModel, Dim, EmitOptions, Method, Signature, TensorSpec, Variant
 
 ROOT = Path(__file__).parents[2]
 COMPILERS = [

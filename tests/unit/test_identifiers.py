@@ -17,12 +17,21 @@ from torch import Tensor, nn
 from aotbuild import Model, emit
 from aotbuild.capture import Captured, Source, capture
 from aotbuild.emit.names import TargetNames, method_names
-from aotbuild.errors import AotbuildError
-from aotbuild.identifiers import cpp_identifier, identifier, include_guard, is_reserved, symbol, unique_names
-from aotbuild.inductor.lowering import lower
-from aotbuild.paths import include_directory
-from aotbuild.program import CompiledModel, EmitOptions, GoldenCase, Method, Numbering, Signature, TensorSpec, Variant
-from aotbuild.target import cpu_isa
+from aotbuild.lower.cpu.lowering import lower
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.identifiers import cpp_identifier, identifier, include_guard, is_reserved, symbol, unique_names
+from aotbuild.spec.paths import include_directory
+from aotbuild.spec.program import (
+    CompiledModel,
+    EmitOptions,
+    GoldenCase,
+    Method,
+    Numbering,
+    Signature,
+    TensorSpec,
+    Variant,
+)
+from aotbuild.spec.target import cpu_isa
 
 HOSTILE = Path(__file__).parents[1] / "models" / "hostile_names.py"
 
@@ -244,7 +253,7 @@ def test_constants_whose_names_differ_in_a_dot_are_kept_apart() -> None:
 
 def test_a_cuda_model_with_hostile_names_compiles(tmp_path: Path) -> None:
     from aotbuild.generate.compiled import on_device
-    from aotbuild.inductor.cuda.lowering import lower_cuda
+    from aotbuild.lower.cuda.compile.lowering import lower_cuda
 
     captured = capture(Source(runpy.run_path(str(HOSTILE))["build"](), None, ()), (), "hostile_names")
     lowered = lower_cuda(captured, ["90"], target="hostile_names", processes=0)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from aotbuild import grid
-from aotbuild.errors import AotbuildError
-from aotbuild.launcher import parse_settings, parse_signature
+from aotbuild.spec import grid
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.launcher import parse_settings, parse_signature
 
 KERNEL = """\
 import triton
@@ -126,8 +126,8 @@ def test_signature_and_settings_are_read() -> None:
 
 def load(folder: Path, function: str, signature: str, **keywords: Any) -> Any:
     pytest.importorskip("triton")
-    from aotbuild.inductor.cuda import hand_written
-    from aotbuild.target import cuda_target
+    from aotbuild.lower.cuda.compile import hand_written
+    from aotbuild.spec.target import cuda_target
 
     (folder / "kernels.py").write_text(KERNEL)
     given = {"grid": ["cdiv(count, block)"], "configs": [], "examples": [], **keywords}
@@ -144,9 +144,9 @@ PLAIN = "x=*fp32:16 out=*fp32 count=i32 class_=i64"
 
 
 def test_kernel_is_what_its_keywords_say(tmp_path: Path) -> None:
-    from aotbuild.inductor.cuda import hand_written
-    from aotbuild.inductor.cuda.hints import BufferHint
-    from aotbuild.target import cuda_target
+    from aotbuild.lower.cuda.compile import hand_written
+    from aotbuild.lower.cuda.compile.hints import BufferHint
+    from aotbuild.spec.target import cuda_target
 
     examples = ["x=count out=2*count count=100 class_=-1"]
     kernel = load(tmp_path, "plain", PLAIN, configs=["block=64", "block=128 num_warps=8 wide=True"], examples=examples)
@@ -175,8 +175,8 @@ def test_kernel_is_what_its_keywords_say(tmp_path: Path) -> None:
 def test_compiled_kernels_are_kept_in_the_compile_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its size, permissions and checksums, where it is on; a kernel that is damaged or of another GPU compiles."""
     pytest.importorskip("triton")
-    from aotbuild.inductor.cuda import hand_written, kernels
-    from aotbuild.target import cuda_target
+    from aotbuild.lower.cuda.compile import hand_written, kernels
+    from aotbuild.spec.target import cuda_target
 
     monkeypatch.chdir(tmp_path)
     kernel = load(tmp_path, "fused", "x=*fp32", grid=["1"], configs=["block=32"])
@@ -226,21 +226,21 @@ def test_compiled_kernels_are_kept_in_the_compile_cache(tmp_path: Path, monkeypa
 
 def test_the_keys_of_kernels_hold_all_modules_that_compile_them() -> None:
     pytest.importorskip("triton")
-    from aotbuild.inductor.cuda import kernels
+    from aotbuild.lower.cuda.compile import kernels
 
-    preloaded = "".join(f"import {name}\n" for name in ("aotbuild.inductor.cuda.kernels", *kernels._PRELOADED))
+    preloaded = "".join(f"import {name}\n" for name in ("aotbuild.lower.cuda.compile.kernels", *kernels._PRELOADED))
     code = f"import sys\n{preloaded}print(*(name for name in sys.modules if name.startswith('aotbuild.')))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     parts = {name for name in loaded if not name.startswith("aotbuild.cache")}
     known = {f"aotbuild.{name}" for name in ("errors", "identifiers", "inductor", "inductor.cuda", "macros", "target")}
-    assert parts == known | {f"aotbuild.inductor.cuda.{name}" for name in kernels.PARTS}
+    assert parts == known | {f"aotbuild.lower.cuda.{name}" for name in kernels.PARTS}
 
 
 def test_the_environment_does_not_say_how_kernels_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton")
-    from aotbuild.inductor.cuda import hand_written
-    from aotbuild.inductor.cuda.kernels import compile_kernels
-    from aotbuild.target import cuda_target
+    from aotbuild.lower.cuda.compile import hand_written
+    from aotbuild.lower.cuda.compile.kernels import compile_kernels
+    from aotbuild.spec.target import cuda_target
 
     target = cuda_target("90")
     kernel = load(tmp_path, "fused", "x=*fp32", grid=["1"], configs=["block=32"])
@@ -320,8 +320,8 @@ def test_kernel_that_does_not_fit_its_keywords(
     ],
 )
 def test_example_that_does_not_fit(tmp_path: Path, example: str, problem: str) -> None:
-    from aotbuild.inductor.cuda import hand_written
-    from aotbuild.target import cuda_target
+    from aotbuild.lower.cuda.compile import hand_written
+    from aotbuild.spec.target import cuda_target
 
     kernel = load(tmp_path, "tuned", "x=*i32 count=i32:16", examples=[example])
     with pytest.raises(AotbuildError) as error:
@@ -332,8 +332,8 @@ def test_example_that_does_not_fit(tmp_path: Path, example: str, problem: str) -
 def test_two_builds_of_a_kernel_are_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In two folders, each with kernels compiled anew, from one database."""
     pytest.importorskip("triton")
-    from aotbuild.kernel import KernelRequest, KernelSource, bundle, generate
-    from aotbuild.program import EmitOptions
+    from aotbuild.generate.kernel import KernelRequest, KernelSource, bundle, generate
+    from aotbuild.spec.program import EmitOptions
 
     source = KernelSource(
         "kernels.py:tuned", ("x=*i32:16", "count=i32"), ("cdiv(count, block)",), examples=("x=count count=64",)

@@ -14,11 +14,11 @@ from torch._functorch import aot_autograd
 from torch._inductor.graph import GraphLowering
 
 from aotbuild.capture import Source, capture
-from aotbuild.errors import AotbuildError
-from aotbuild.inductor import lowering
-from aotbuild.inductor.lowering import Lowered, lower
-from aotbuild.model import Model
-from aotbuild.target import cpu_isa
+from aotbuild.lower.cpu import lowering
+from aotbuild.lower.cpu.lowering import Lowered, lower
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.target import cpu_isa
 
 pytestmark = pytest.mark.quick
 

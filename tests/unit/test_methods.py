@@ -11,10 +11,10 @@ import torch
 
 from aotbuild import Method, Model
 from aotbuild.capture import Source, capture, capture_methods, parse_dynamic_shapes
-from aotbuild.cli import main
-from aotbuild.errors import AotbuildError
-from aotbuild.methods import LoweredMethod, join
-from aotbuild.program import Linear, Signature, TensorData, Weight
+from aotbuild.commands.cli import main
+from aotbuild.generate.methods import LoweredMethod, join
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.program import Linear, Signature, TensorData, Weight
 from aotbuild.tuning.bundle import Bundle, Kernel, read_description
 
 
@@ -87,7 +87,7 @@ def test_tuning_takes_the_kernels_of_all_methods(tmp_path: Path, monkeypatch: py
         keys = {"counter.add": ("shared", "add"), "counter.get": ("shared", "get")}[target]
         return Bundle(target, f"sm_{architecture}", "", [Kernel(key, key, (), (), ()) for key in keys])
 
-    monkeypatch.setattr("aotbuild.inductor.cuda.bundling.bundle", kernels_of)
+    monkeypatch.setattr("aotbuild.lower.cuda.tune.bundling.bundle", kernels_of)
     monkeypatch.setattr("aotbuild.capture.load_source", lambda *_: source())
     arguments = ["--target", "counter", "--model", "counter.py:build", "--method", "add", "--method", "get"]
     assert main(["tune", "bundle", *arguments, "--cuda-architecture", "90", "--bundle", str(tmp_path)]) == 0
@@ -161,8 +161,8 @@ class Attention(torch.nn.Module):
 
 
 def test_methods_for_a_gpu_say_what_they_derive_in_the_same_words() -> None:
-    from aotbuild.inductor.cuda.derived import describe_outputs
-    from aotbuild.inductor.cuda.graph import prepare
+    from aotbuild.lower.cuda.graph.derived import describe_outputs
+    from aotbuild.lower.cuda.graph.graph import prepare
 
     methods = {"forward": Method((torch.randn(4, 32),)), "again": Method((torch.randn(7, 32),))}
     captured, _ = capture_methods(Source(Model(Attention(), methods=methods), None, ()), list(methods), (), "attention")

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from aotbuild.capture import Source, capture
-from aotbuild.inductor.lowering import lower
-from aotbuild.model import Model
-from aotbuild.target import cpu_isa
+from aotbuild.lower.cpu.lowering import lower
+from aotbuild.spec.model import Model
+from aotbuild.spec.target import cpu_isa
 
 pytestmark = pytest.mark.quick
 
@@ -67,7 +67,7 @@ def test_numbers_are_tensors_wherever_a_model_for_the_cpu_uses_them() -> None:
 
 def test_numbers_are_tensors_wherever_a_model_for_cuda_uses_them() -> None:
     pytest.importorskip("triton")
-    from aotbuild.inductor.cuda.lowering import kernels_to_tune
+    from aotbuild.lower.cuda.compile.lowering import kernels_to_tune
 
     _, kernels, _ = kernels_to_tune(numbers((torch.float32, torch.int64)), "90", target="numbers")
     assert kernels
@@ -93,7 +93,7 @@ def test_a_loop_counts_from_a_constant() -> None:
 @pytest.mark.parametrize("values", [(0.0, -0.0), (-0.0, 0.0)])
 def test_zeros_of_both_signs_are_not_one_number(values: tuple[float, ...]) -> None:
     pytest.importorskip("triton")
-    from aotbuild.inductor.cuda.graph import prepare
+    from aotbuild.lower.cuda.graph.graph import prepare
 
     function: Callable[[Tensor], Tensor] = lambda x: x * torch.tensor(values * 8)  # noqa: E731
     graph = prepare(capture(Source(Model(function, (torch.ones(16),)), None, ())).program)

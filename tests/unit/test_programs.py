@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from aotbuild.capture import capture, load_source
-from aotbuild.errors import AotbuildError
-from aotbuild.program import TensorData
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.program import TensorData
 
 pytestmark = pytest.mark.quick
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from aotbuild import cli
-from aotbuild.errors import AotbuildError
-from aotbuild.report import text
-from aotbuild.report.data import gather
-from aotbuild.report.page import as_html
-from aotbuild.report.peaks import PEAKS, peak_of
-from aotbuild.target import CUDA_ARCHITECTURES
+from aotbuild.commands import cli
+from aotbuild.commands.report import text
+from aotbuild.commands.report.data import gather
+from aotbuild.commands.report.page import as_html
+from aotbuild.commands.report.peaks import PEAKS, peak_of
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.target import CUDA_ARCHITECTURES
 from aotbuild.tuning import bundle
 from aotbuild.tuning.bundle import Bundle, Candidate, Kernel
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from aotbuild.capture import Captured, Source, capture, export_program, load_source
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
 
 pytestmark = pytest.mark.quick
 

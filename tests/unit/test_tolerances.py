@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aotbuild import Method, Model
 from aotbuild.capture import Source, capture, capture_methods
 from aotbuild.capture.tolerances import tolerance
-from aotbuild.program import Tolerance
+from aotbuild.spec.program import Tolerance
 
 
 def recorded(module: Any, *inputs: Tensor) -> tuple[Tolerance, ...]:

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from aotbuild import pipeline
 from aotbuild.capture import Source, capture
-from aotbuild.errors import AotbuildError
+from aotbuild.generate import model as pipeline
 from aotbuild.generate.request import GenerateRequest
-from aotbuild.inductor.lowering import lower
-from aotbuild.model import Model
-from aotbuild.program import EmitOptions
-from aotbuild.target import cpu_isa
+from aotbuild.lower.cpu.lowering import lower
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.program import EmitOptions
+from aotbuild.spec.target import cpu_isa
 
 pytestmark = pytest.mark.quick
 
@@ -50,7 +50,7 @@ def test_standalones_own_functions_are_not_called() -> None:
 
 
 def test_methods_of_torchscript_objects_are_refused() -> None:
-    from aotbuild.inductor.torch_wrapper import TorchCppWrapper
+    from aotbuild.lower.cpu.torch_wrapper import TorchCppWrapper
 
     with pytest.raises(AotbuildError, match="a method of a TorchScript object, which a compiled model cannot hold"):
         TorchCppWrapper.generate_fallback_kernel_with_runtime_lookup(

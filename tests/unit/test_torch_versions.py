@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from aotbuild import pipeline, torch_versions
-from aotbuild.errors import AotbuildError
+from aotbuild.generate import model as pipeline
 from aotbuild.generate.request import GenerateRequest
-from aotbuild.program import EmitOptions
+from aotbuild.spec import torch_versions
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.program import EmitOptions
 
 pytestmark = pytest.mark.quick
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ pytest.importorskip("triton")
 import triton
 import triton.language as tl
 
-from aotbuild import triton_kernels
+from aotbuild.capture import triton_kernels
 
 pytestmark = pytest.mark.quick
 

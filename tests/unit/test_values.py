@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from aotbuild.capture import load_source
-from aotbuild.config import read_config
-from aotbuild.launcher import parse_signature
-from aotbuild.values import parse
+from aotbuild.spec.config import read_config
+from aotbuild.spec.launcher import parse_signature
+from aotbuild.spec.values import parse
 
 pytestmark = pytest.mark.quick
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bundle.hpp"
-#include "cuda_device.hpp"
+#include "cuda/device.hpp"
 #include "results.hpp"
 
 namespace aotbuild::tune {

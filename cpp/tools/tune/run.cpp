@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "error.hpp"
+#include "base/error.hpp"
 #include "measure.hpp"
 
 namespace aotbuild::tune {

@@ -8,7 +8,7 @@ set(AOTBUILD_TUNE_SOURCES
 )
 # Of the runtime, what opens the driver.
 set(AOTBUILD_TUNE_RUNTIME_SOURCES
-    cuda_device.cpp
-    cuda_driver.cpp
-    error.cpp
+    cuda/device.cpp
+    cuda/driver.cpp
+    base/error.cpp
 )

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aotbuild.api.project import Project
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Method, Model
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Method, Model
 
 if TYPE_CHECKING:
     import torch
@@ -193,8 +193,8 @@ def _compile(
     import torch
 
     from aotbuild.generate.arguments import parse_generate
+    from aotbuild.generate.model import capture_model, generate
     from aotbuild.generate.request import Progress
-    from aotbuild.pipeline import capture_model, generate
 
     arguments = project.configure()
     request = parse_generate([*arguments, *(f"--dynamic-shapes={entry}" for entry in dynamic_shapes)])

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aotbuild.errors import AotbuildError
-from aotbuild.paths import cmake_directory
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.paths import cmake_directory
 
 _STAND_IN = Path(__file__).with_name("stand_in.py")
 _LISTS = """\

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from aotbuild.cache.keys import digest
 from aotbuild.cache.store import Store
 from aotbuild.capture import tensor_data
-from aotbuild.program import TensorData, Weight
+from aotbuild.spec.program import TensorData, Weight
 
 
 def find(store: Store, key: str, allowed: Iterable[type]) -> Any:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 DIRECTORY_VARIABLE = "AOTBUILD_CACHE_DIR"
 SIZE_VARIABLE = "AOTBUILD_CACHE_SIZE"

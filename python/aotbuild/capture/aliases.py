@@ -12,8 +12,8 @@ from torch.utils import _pytree as pytree
 from aotbuild.capture.frames import model_frame
 from aotbuild.capture.labels import labelled_leaves
 from aotbuild.capture.writes import written_buffers, written_nodes
-from aotbuild.errors import AotbuildError
-from aotbuild.program import Signature
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.program import Signature
 
 
 def refuse_merged_inputs(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], target: str) -> None:

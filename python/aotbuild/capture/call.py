@@ -15,8 +15,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.utils import _pytree as pytree
 
-from aotbuild.calls import Call, Node, Parameter
 from aotbuild.capture.labels import child_keys
+from aotbuild.spec.calls import Call, Node, Parameter
 
 _BUILTIN: dict[type, str] = {
     tuple: "tuple",

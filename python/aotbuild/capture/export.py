@@ -14,16 +14,15 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from aotbuild import triton_kernels
-from aotbuild.capture import checks
+from aotbuild.capture import checks, triton_kernels
 from aotbuild.capture.aliases import refuse_merged_inputs, strays
 from aotbuild.capture.frames import is_project_file, user_line
 from aotbuild.capture.modules import as_module
 from aotbuild.capture.other_exports import export_otherwise
 from aotbuild.capture.registration import register_dataclasses, register_results
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
 from aotbuild.spec.dynamic import DynamicDim
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
 
 
 def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> ExportedProgram:

@@ -13,16 +13,16 @@ import sympy
 import torch
 from torch.utils import _pytree as pytree
 
-from aotbuild import triton_kernels
+from aotbuild.capture import triton_kernels
 from aotbuild.capture.frames import user_line
 from aotbuild.capture.guards import Guard
 from aotbuild.capture.modules import buffers_kept
 from aotbuild.capture.signature import NUMBER_DTYPES, UNBOUNDED
 from aotbuild.capture.sizes import Point, Size, Sizes
 from aotbuild.capture.tolerances import exact_results, tolerance
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Method
-from aotbuild.program import GoldenCase, Signature, TensorData
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Method
+from aotbuild.spec.program import GoldenCase, Signature, TensorData
 
 # Largest number of elements of one input in a golden case, so that recording the extremes stays affordable.
 _MAX_GOLDEN_ELEMENTS = 1 << 21

@@ -16,7 +16,7 @@ from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from aotbuild.capture import checks
 from aotbuild.capture.sizes import Point, Size
-from aotbuild.program import SizeCondition
+from aotbuild.spec.program import SizeCondition
 
 
 class Guard:

@@ -13,11 +13,11 @@ from typing import Any
 
 from torch.export import ExportedProgram
 
-from aotbuild import values
 from aotbuild.capture.frames import project_files, user_line
 from aotbuild.capture.programs import load_program
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
+from aotbuild.spec import values
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
 
 
 @dataclass

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
 
 
 class _FunctionModule(torch.nn.Module):

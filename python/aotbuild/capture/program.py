@@ -25,10 +25,10 @@ from aotbuild.capture.sizes import Sizes
 from aotbuild.capture.small_sizes import settle
 from aotbuild.capture.tolerances import roundings
 from aotbuild.capture.writes import written_buffers
-from aotbuild.errors import AotbuildError
-from aotbuild.model import Model
-from aotbuild.program import GoldenCase, Signature
 from aotbuild.spec.dynamic import DynamicDim
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.model import Model
+from aotbuild.spec.program import GoldenCase, Signature
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.export import ExportedProgram
 
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 
 def load_program(path: Path, model: str) -> ExportedProgram:

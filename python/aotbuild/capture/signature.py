@@ -21,13 +21,13 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 
-from aotbuild.calls import Node
 from aotbuild.capture.call import NodeClass, describe_call
 from aotbuild.capture.labels import child_keys
 from aotbuild.capture.writes import written_inputs
-from aotbuild.errors import AotbuildError
-from aotbuild.identifiers import identifier, unique_names
-from aotbuild.program import DTYPE_SIZES, DTYPES_OF_TORCH, Dim, Signature, TensorSpec
+from aotbuild.spec.calls import Node
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.identifiers import identifier, unique_names
+from aotbuild.spec.program import DTYPE_SIZES, DTYPES_OF_TORCH, Dim, Signature, TensorSpec
 
 # Numbers among the outputs are 0-dimensional tensors of these types.
 NUMBER_DTYPES: dict[type, torch.dtype] = {bool: torch.bool, int: torch.int64, float: torch.float64}

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from aotbuild.capture.signature import UNBOUNDED
-from aotbuild.program import Signature
+from aotbuild.spec.program import Signature
 
 # A size for each symbol.
 Point = Mapping[sympy.Symbol, int]

@@ -20,14 +20,14 @@ import sympy
 import torch
 from torch.utils import _pytree as pytree
 
-from aotbuild import triton_kernels
+from aotbuild.capture import triton_kernels
 from aotbuild.capture.frames import user_line
 from aotbuild.capture.guards import Guard, guards
 from aotbuild.capture.modules import buffers_kept
 from aotbuild.capture.operands import CheckedOperands
 from aotbuild.capture.replay import Fault, replay, sizes_fault
 from aotbuild.capture.sizes import Point, Size, Sizes
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 # Runs of the model itself, which take as long as the model does.
 _MOST_RUNS = 24

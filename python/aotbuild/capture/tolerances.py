@@ -14,9 +14,9 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
-from aotbuild import triton_kernels
+from aotbuild.capture import triton_kernels
 from aotbuild.capture.writes import written_by, written_inputs
-from aotbuild.program import Tolerance
+from aotbuild.spec.program import Tolerance
 
 # The most elements of parameters, buffers and inputs for which a call is run in float64, too.
 _MAX_EXACT_ELEMENTS = 1 << 27

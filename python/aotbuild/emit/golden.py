@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from aotbuild.emit import safetensors
-from aotbuild.program import CompiledModel, GoldenCase, Signature, TensorData, Tolerance
+from aotbuild.spec.program import CompiledModel, GoldenCase, Signature, TensorData, Tolerance
 
 _REAL = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 

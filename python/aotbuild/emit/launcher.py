@@ -8,11 +8,11 @@ from typing import Any
 
 from aotbuild.emit.names import TargetNames
 from aotbuild.emit.render import ENVIRONMENT, WIDTH
-from aotbuild.errors import AotbuildError
-from aotbuild.identifiers import ascii_identifier, cpp_identifier, include_guard, unique_names
-from aotbuild.launcher import CompiledLauncher, LauncherVariant, Parameter
-from aotbuild.program import EmitOptions
+from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
+from aotbuild.spec.identifiers import ascii_identifier, cpp_identifier, include_guard, unique_names
+from aotbuild.spec.launcher import CompiledLauncher, LauncherVariant, Parameter
+from aotbuild.spec.program import EmitOptions
 
 # C types of Triton's types; C has none for elements of half precision.
 _C_TYPES = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from aotbuild.errors import AotbuildError
-from aotbuild.identifiers import (
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.files import Files
+from aotbuild.spec.identifiers import (
     ascii_identifier,
     camel_case,
     cpp_identifier,
@@ -15,8 +16,7 @@ from aotbuild.identifiers import (
     is_reserved,
     unique_names,
 )
-from aotbuild.program import EmitOptions, TensorSpec
-from aotbuild.spec.files import Files
+from aotbuild.spec.program import EmitOptions, TensorSpec
 
 _STRUCTURES = ("Inputs", "Outputs", "DeviceOutputs", "OutputViews")
 # What the class, and with a prefix the C library, of every model has beside its methods.

@@ -13,10 +13,10 @@ import jinja2
 
 from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, MethodNames, Struct, TargetNames, method_names, struct_of
-from aotbuild.errors import AotbuildError
-from aotbuild.identifiers import ascii_identifier, camel_case, include_guard
-from aotbuild.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
+from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
+from aotbuild.spec.identifiers import ascii_identifier, camel_case, include_guard
+from aotbuild.spec.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
 
 WIDTH = 120
 

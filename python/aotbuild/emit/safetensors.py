@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from aotbuild.errors import AotbuildError
-from aotbuild.program import DTYPE_SIZES, TensorData
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.program import DTYPE_SIZES, TensorData
 
 _ALIGNMENT = 64
 _DTYPES = {

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aotbuild.emit import safetensors
-from aotbuild.program import CompiledModel, EmitOptions, Method, Mlp, TensorData, Weight
+from aotbuild.spec.program import CompiledModel, EmitOptions, Method, Mlp, TensorData, Weight
 
 _ALIGNMENT = 64
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
 
 # Loaded when they are needed: other commands have parsers too, and take as long to start as what they import.
 if TYPE_CHECKING:
+    from aotbuild.generate.kernel import KernelRequest, KernelSource
     from aotbuild.generate.request import GenerateRequest
-    from aotbuild.kernel import KernelRequest, KernelSource
-    from aotbuild.program import EmitOptions
+    from aotbuild.spec.program import EmitOptions
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -144,14 +144,14 @@ def generate_request(args: argparse.Namespace) -> GenerateRequest:
 
 def kernel_source(args: argparse.Namespace) -> KernelSource:
     """The hand-written kernel that the arguments of ``add_kernel_source`` name."""
-    from aotbuild.kernel import KernelSource
+    from aotbuild.generate.kernel import KernelSource
 
     return KernelSource(args.kernel, args.signature, args.grid, args.configuration, args.example)
 
 
 def kernel_request(args: argparse.Namespace) -> KernelRequest:
     """What the arguments of ``add_kernel`` ask for."""
-    from aotbuild.kernel import KernelRequest
+    from aotbuild.generate.kernel import KernelRequest
 
     return KernelRequest(
         kernel_source(args),
@@ -166,7 +166,7 @@ def kernel_request(args: argparse.Namespace) -> KernelRequest:
 
 def _emit_options(args: argparse.Namespace, **more: Any) -> EmitOptions:
     """Those of a kernel, and ``more`` of a model."""
-    from aotbuild.program import EmitOptions
+    from aotbuild.spec.program import EmitOptions
 
     names = ("target", "namespace", "class_name", "header", "symbol_prefix")
     return EmitOptions(**{name: getattr(args, name) for name in names}, **more)

@@ -10,11 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aotbuild import __version__, custom_kernels
+from aotbuild import __version__
+from aotbuild.capture import custom_kernels
+from aotbuild.generate.methods import LoweredMethod, join
 from aotbuild.generate.request import CapturedModel, GenerateRequest
-from aotbuild.methods import LoweredMethod, join
-from aotbuild.program import CompiledModel, Method, Signature, TensorSpec
 from aotbuild.spec.files import CUSTOM_SOURCES
+from aotbuild.spec.program import CompiledModel, Method, Signature, TensorSpec
 from aotbuild.tuning.replay import Replay, Tuned, TunedEpilogue
 
 if TYPE_CHECKING:

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aotbuild import cache, custom_kernels, program
+from aotbuild import cache
 from aotbuild.cache import graphs
-from aotbuild.config import read_config
+from aotbuild.capture import custom_kernels
 from aotbuild.generate.request import GenerateRequest, Progress
-from aotbuild.inductor.options import option_values
-from aotbuild.inductor.process import process_settings
+from aotbuild.lower.common.options import option_values
+from aotbuild.lower.common.process import process_settings
+from aotbuild.spec import program
+from aotbuild.spec.config import read_config
 from aotbuild.spec.files import SHARDS
-from aotbuild.target import cpu_isa
+from aotbuild.spec.target import cpu_isa
 from aotbuild.tuning.replay import Replay
 
 if TYPE_CHECKING:
@@ -59,8 +61,8 @@ def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Capt
     config = read_config(request.config) if request.config is not None else {}
     target, preset, options = request.emit.target, request.preset, option_values(request.options, config)
     if request.device == "cuda":
-        from aotbuild.inductor.cuda import epilogues, kernels, tunable
-        from aotbuild.inductor.cuda import lowering as cuda
+        from aotbuild.lower.cuda.compile import epilogues, kernels, tunable
+        from aotbuild.lower.cuda.compile import lowering as cuda
 
         def lower_cuda(captured: Captured, method: str) -> cuda.LoweredCuda:
             architectures = request.cuda_architectures
@@ -71,7 +73,7 @@ def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Capt
 
         plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning, epilogues.EpilogueTuning]
         return lower_cuda, [*plain, kernels.CompiledKernel, kernels.GridExpressions]
-    from aotbuild.inductor import lowering as cpu
+    from aotbuild.lower.cpu import lowering as cpu
 
     isas = [cpu_isa(name) for name in request.cpu_isa]
 

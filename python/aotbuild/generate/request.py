@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from aotbuild.program import EmitOptions, GoldenCase
+from aotbuild.spec.program import EmitOptions, GoldenCase
 
 if TYPE_CHECKING:
     from aotbuild.capture import Captured

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from aotbuild.spec.dynamic import dynamic_shape_problems
 from aotbuild.spec.place import Place
+from aotbuild.spec.target import CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
 from aotbuild.spec.words import Call, nearest
-from aotbuild.target import CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
 
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_.]*"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 # Numbers have no zeros in front, so that a dimension has one name.
 _ENTRY = re.compile(r"([^:=]+):(0|[1-9][0-9]*)=(0|[1-9][0-9]*)[.][.](|0|[1-9][0-9]*)")

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aotbuild.identifiers import ascii_identifier
 from aotbuild.spec import checks
 from aotbuild.spec.files import Files, Generated, ModelKeywords, kernel_files, model_files
 from aotbuild.spec.functions import FUNCTIONS, PLANNED, WITHOUT_TARGET
+from aotbuild.spec.identifiers import ascii_identifier
 from aotbuild.spec.place import Place
+from aotbuild.spec.target import cuda_suffix, isa_flags
 from aotbuild.spec.words import Call, words_of
-from aotbuild.target import cuda_suffix, isa_flags
 
 # Options of the generator for what says how a kernel is called.
 _KERNEL_OPTIONS = {"SIGNATURE": "signature", "GRID": "grid", "CONFIGS": "configuration", "EXAMPLES": "example"}

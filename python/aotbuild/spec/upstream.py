@@ -28,9 +28,9 @@ REPLACED: dict[str, str] = {
     "torch._inductor.cpu_vec_isa.valid_vec_isa_list": "the same",
     "torch._inductor.cpu_vec_isa.VecISA.__bool__": "upstream compiles and runs a program to find out",
     "torch._inductor.ir.FallbackKernel.export_extern_kernel_node": "arguments of operators are not serialised",
-    "torch._inductor.sizevars.SizeVarAllocator.evaluate_min": "the smaller of two sizes in every call, not the example's",
+    "torch._inductor.sizevars.SizeVarAllocator.evaluate_min": "the smaller size of every call, not the example's",
     "torch._inductor.sizevars.SizeVarAllocator.evaluate_max": "the same of the larger one",
-    "torch.export.exported_program.ExportedProgram.module": "upstream would call the guards, which choose by the example",
+    "torch.export.exported_program.ExportedProgram.module": "upstream would call the guards, which know the example",
     # Lowering for GPUs
     "torch._inductor.fx_passes.joint_graph.UniformValueConstantFolder._deduce_value": "constants are folded on the CPU",
     "torch._inductor.fx_passes.joint_graph.UniformValueConstantFolder._add_peephole_patterns": "the same",

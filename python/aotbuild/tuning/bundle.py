@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 
 # Of the files that `aotbuild-tune` reads and writes; both sides refuse another.
 FORMAT = 2

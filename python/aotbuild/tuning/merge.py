@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aotbuild.errors import AotbuildError
+from aotbuild.spec.errors import AotbuildError
 from aotbuild.tuning import database
 from aotbuild.tuning.bundle import FORMAT, read_description
 from aotbuild.tuning.database import EPILOGUE_FUSION, Database, Entry

@@ -1,0 +1,15 @@
+#include "base/aligned_memory.hpp"
+
+#include <cstdint>
+#include <new>
+
+namespace aotbuild::detail {
+
+void* allocate_aligned(std::size_t nbytes) {
+  if (nbytes > SIZE_MAX - kAlignment) throw std::bad_alloc();
+  void* memory = std::aligned_alloc(kAlignment, (nbytes + kAlignment - 1) / kAlignment * kAlignment);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace aotbuild::detail

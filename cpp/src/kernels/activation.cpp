@@ -1,0 +1,173 @@
+#include "kernels/activation.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "aotbuild/detail/runtime.hpp"
+#include "base/error.hpp"
+
+namespace aotbuild::detail {
+
+namespace {
+
+// Values that one thread takes at a time, and from which more than one works.
+constexpr std::int64_t kValuesAtOnce = 1 << 15;
+
+template <typename T>
+T activate_value(T x, Activation activation, double alpha) noexcept {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kRelu:
+      return x < T(0) ? T(0) : x;
+    case Activation::kGelu:
+      // oneDNN's value, which eager PyTorch has from it.
+      if (std::isinf(x)) return std::numeric_limits<T>::quiet_NaN();
+      return x * T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440)));
+    case Activation::kGeluTanh:
+      return x * T(0.5) * (T(1) + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
+    case Activation::kSilu:
+      return x / (T(1) + std::exp(-x));
+    case Activation::kTanh:
+      return std::tanh(x);
+    case Activation::kHardswish: {
+      const T shifted = x + T(3);
+      const T low = shifted < T(0) ? T(0) : shifted;
+      return x * (low > T(6) ? T(6) : low) / T(6);
+    }
+    case Activation::kLeakyRelu:
+      return x > T(0) ? x : x * static_cast<T>(alpha);
+  }
+  return x;
+}
+
+// Inlined into functions for one instruction set each, and vectorised there.
+#define AOTBUILD_LOOP __attribute__((always_inline)) inline
+
+template <Activation kActivation>
+AOTBUILD_LOOP void activate_loop(float* values, std::int64_t count, float alpha) noexcept {
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float x = values[i];
+    if constexpr (kActivation == Activation::kRelu) {
+      values[i] = 0.0F > x ? 0.0F : x;
+    } else if constexpr (kActivation == Activation::kLeakyRelu) {
+      values[i] = x > 0.0F ? x : x * alpha;
+    } else {
+      const float shifted = x + 3.0F;
+      const float low = 0.0F > shifted ? 0.0F : shifted;
+      values[i] = x * (6.0F < low ? 6.0F : low) / 6.0F;
+    }
+  }
+}
+
+using Loop = void (*)(float* values, std::int64_t count, float alpha) noexcept;
+
+template <Activation kActivation>
+void activate_portable(float* values, std::int64_t count, float alpha) noexcept {
+  activate_loop<kActivation>(values, count, alpha);
+}
+
+#if defined(__x86_64__)
+template <Activation kActivation>
+__attribute__((target("avx2"))) void activate_avx2(float* values, std::int64_t count, float alpha) noexcept {
+  activate_loop<kActivation>(values, count, alpha);
+}
+#endif
+
+template <Activation kActivation>
+Loop loop_of_this_machine() noexcept {
+#if defined(__x86_64__)
+  static const bool has_avx2 = cpu_supports("avx2");
+  if (has_avx2) return activate_avx2<kActivation>;
+#endif
+  return activate_portable<kActivation>;
+}
+
+// Null: the activation is computed one value at a time.
+Loop vector_loop(Activation activation) noexcept {
+  if (activation == Activation::kRelu) return loop_of_this_machine<Activation::kRelu>();
+  if (activation == Activation::kLeakyRelu) return loop_of_this_machine<Activation::kLeakyRelu>();
+  if (activation == Activation::kHardswish) return loop_of_this_machine<Activation::kHardswish>();
+  return nullptr;
+}
+
+}  // namespace
+
+bool is_post_op(Activation activation, double alpha) noexcept {
+  if (activation == Activation::kLeakyRelu) return alpha != 0;  // oneDNN's relu
+  return activation != Activation::kNone && activation != Activation::kRelu && activation != Activation::kHardswish;
+}
+
+void append_activation(dnnl::post_ops* post_ops, Activation activation, double alpha) {
+  using dnnl::algorithm;
+  if (!is_post_op(activation, alpha)) return;
+  switch (activation) {
+    case Activation::kNone:
+    case Activation::kRelu:
+    case Activation::kHardswish:
+      return;
+    case Activation::kGelu:
+      return post_ops->append_eltwise(algorithm::eltwise_gelu_erf, 0.0F, 0.0F);
+    case Activation::kGeluTanh:
+      return post_ops->append_eltwise(algorithm::eltwise_gelu_tanh, 0.0F, 0.0F);
+    case Activation::kSilu:
+      return post_ops->append_eltwise(algorithm::eltwise_swish, 1.0F, 0.0F);
+    case Activation::kTanh:
+      return post_ops->append_eltwise(algorithm::eltwise_tanh, 0.0F, 0.0F);
+    case Activation::kLeakyRelu:
+      return post_ops->append_eltwise(algorithm::eltwise_relu, static_cast<float>(alpha), 0.0F);
+  }
+}
+
+void activate(float* values, std::int64_t count, Activation activation, double alpha) noexcept {
+  if (activation == Activation::kNone) return;
+  if (const Loop loop = vector_loop(activation)) return loop(values, count, static_cast<float>(alpha));
+  for (std::int64_t i = 0; i < count; ++i) values[i] = apply_activation(values[i], activation, alpha);
+}
+
+void finish_activation(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,
+                       Activation activation, double alpha) {
+  if (activation == Activation::kNone || is_post_op(activation, alpha)) return;
+  if (stride == columns) {  // in chunks, whatever the rows are
+    columns *= rows;
+    rows = 1;
+  }
+  const std::int64_t chunks = (columns + kValuesAtOnce - 1) / kValuesAtOnce;
+  const auto in_chunks = [&](auto* values, auto&& apply) {
+#pragma omp parallel for collapse(2) if (rows * columns > kValuesAtOnce)
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+        const std::int64_t first = chunk * kValuesAtOnce;
+        apply(values + row * stride + first, std::min(kValuesAtOnce, columns - first));
+      }
+    }
+  };
+  if (dtype == ScalarType::kFloat32) {
+    return in_chunks(static_cast<float*>(data),
+                     [&](float* values, std::int64_t count) { activate(values, count, activation, alpha); });
+  }
+  const auto one_by_one = [&](auto* values) {
+    using T = std::remove_pointer_t<decltype(values)>;
+    in_chunks(values, [&](T* chunk, std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        chunk[i] = convert<T>(apply_activation(convert<double>(chunk[i]), activation, alpha));
+      }
+    });
+  };
+  if (dtype == ScalarType::kBFloat16) return one_by_one(static_cast<BFloat16*>(data));
+  if (dtype == ScalarType::kFloat16) return one_by_one(static_cast<Half*>(data));
+  fail("finish_activation", "no activation of element type ", dtype_name(dtype));
+}
+
+double apply_activation(double value, Activation activation, double alpha) noexcept {
+  return activate_value(value, activation, alpha);
+}
+
+float apply_activation(float value, Activation activation, double alpha) noexcept {
+  return activate_value(value, activation, alpha);
+}
+
+}  // namespace aotbuild::detail

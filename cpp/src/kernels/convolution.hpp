@@ -1,0 +1,69 @@
+// Convolutions: over constant weights that are packed once, and over tensors known only at run time.
+#ifndef AOTBUILD_SRC_KERNELS_CONVOLUTION_HPP_
+#define AOTBUILD_SRC_KERNELS_CONVOLUTION_HPP_
+
+#include <array>
+#include <cstdint>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <vector>
+
+#include "aotbuild/detail/spec.h"
+#include "base/arena.hpp"
+#include "tensor/tensor.hpp"
+#include "tensor/workspace.hpp"
+
+namespace aotbuild::detail {
+
+// What a convolution does, apart from its weights. The first `spatial_rank` entries of each array count.
+struct ConvolutionShape {
+  int spatial_rank;
+  bool transposed;
+  std::int64_t groups;
+  std::array<std::int64_t, 3> stride;
+  std::array<std::int64_t, 3> padding;
+  std::array<std::int64_t, 3> dilation;
+  std::array<std::int64_t, 3> output_padding;
+  Activation activation;
+  double alpha;
+
+  // Sizes of the output for those of an input and a weight, batch and channels included.
+  std::vector<std::int64_t> output_sizes(const std::int64_t* input, const std::int64_t* weight) const;
+};
+
+// Running statistics and affine parameters of a batch normalisation, one value a channel.
+struct BatchNorm {
+  const Tensor* mean = nullptr;  // null: there is no normalisation
+  const Tensor* variance = nullptr;
+  const Tensor* weight = nullptr;  // null: 1
+  const Tensor* bias = nullptr;    // null: 0
+  double epsilon = 0;
+};
+
+class PackedConvolution {
+ public:
+  // Operands are read during the call, and later only when not `is_packed()`; of the weight's sizes always.
+  PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias, const BatchNorm& norm,
+                    Arena& arena);
+
+  bool is_packed() const { return packed_ != nullptr; }
+  void run(Workspace& workspace, const Tensor& input, const Tensor& output) const;
+
+ private:
+  ConvolutionShape shape_;
+  bool channels_last_;
+  const Tensor* weight_;
+  const Tensor* bias_;
+  TensorPtr folded_weight_;  // with a normalisation folded in, until packed
+  TensorPtr folded_bias_;
+  dnnl::memory::desc layout_;
+  std::int64_t layout_id_ = -1;
+  char* packed_ = nullptr;  // the arena's
+};
+
+// output = activation(convolution(input, weight) + bias) with weights in their plain layout. `bias` may be null.
+void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor& input, const Tensor& weight,
+              const Tensor* bias, const Tensor& output, const char* function);
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_KERNELS_CONVOLUTION_HPP_

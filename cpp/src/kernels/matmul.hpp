@@ -1,0 +1,32 @@
+// Matrix products of tensors that are known only at run time.
+#ifndef AOTBUILD_SRC_KERNELS_MATMUL_HPP_
+#define AOTBUILD_SRC_KERNELS_MATMUL_HPP_
+
+#include <array>
+#include <cstdint>
+
+#include "aotbuild/detail/spec.h"
+#include "tensor/tensor.hpp"
+
+namespace aotbuild::detail {
+
+// A batch of matrices: sizes and strides, in elements, of [batch, rows, columns].
+struct Matrices {
+  void* data;
+  std::array<std::int64_t, 3> sizes;
+  std::array<std::int64_t, 3> strides;
+};
+
+// out = alpha * (a @ b) + beta * c. `c` may be null when beta is 0; it is broadcast to the sizes of `out`.
+// Element types must agree. With beta == 0, NaNs in `c` do not spread, as in torch.
+void matmul(Tensor& out, const Tensor& a, const Tensor& b, const Tensor* c, double alpha, double beta,
+            const char* function);
+
+// out = activation(a @ b + bias) in plain C++ for what oneDNN does not have; `bias` is one row of `out` or null.
+// `accumulate`: what is in `out` is added before the activation.
+void plain_matmul(const Matrices& out, const Matrices& a, const Matrices& b, const void* bias, bool accumulate,
+                  ScalarType dtype, Activation activation, double activation_alpha, const char* function);
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_KERNELS_MATMUL_HPP_

@@ -1,0 +1,456 @@
+#include "weights/weights.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/error.hpp"
+#include "tensor/copy.hpp"
+#include "weights/device_weights.hpp"
+#include "weights/safetensors.hpp"
+
+namespace aotbuild::detail {
+
+namespace {
+
+// Of weights with four bits as they are stored.
+constexpr aotbuild_dtype kPackedBits = {AOTBUILD_UINT, 8, 1};
+
+// A weight as a source offers it.
+struct Candidate {
+  aotbuild_dtype dtype;
+  std::string dtype_text;
+  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> strides;  // empty: contiguous
+  const void* data;
+  std::size_t nbytes;
+  bool is_file_memory;  // pages can be dropped and are read again from their file
+};
+
+using Candidates = std::map<std::string, Candidate>;
+
+// "a", "b", "c" and 12 more
+std::string list_some(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i) text += (i == 0 ? "'" : ", '") + names[i] + "'";
+  if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
+  return text;
+}
+
+}  // namespace
+
+class WeightSet::Loader {
+ public:
+  Loader(const ModelSpec& spec, DeviceWeights* device, WeightSet* set)
+      : spec_(spec), info_(*spec.info), device_(device), set_(*set) {}
+
+  void load(const WeightsSource& source) {
+    Candidates candidates;
+    if (source.file != nullptr) {
+      description_ = concat("weights file '", source.file, "'");
+      candidates = from_file(source.file);
+    } else if (source.tensor_count != 0) {
+      description_ = "the given tensors";
+      candidates = from_tensors(source);
+    } else {
+      candidates = built_in();
+    }
+    std::vector<const Candidate*> chosen = choose(candidates);
+    fill_optional(&chosen, source);
+    const std::size_t derived_count = device_ == nullptr ? 0 : device_->derived_count();
+    set_.storages_ = std::make_unique<Storage[]>(info_.weight_count + derived_count);
+    set_.tensors_ = std::make_unique<Tensor[]>(info_.weight_count + derived_count);
+    file_memory_.resize(info_.weight_count);
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      if (spec_.weights[i].zeros) {
+        describe(i);
+      } else {
+        place(i, *chosen[i]);
+      }
+    }
+    if (device_ != nullptr) upload();
+    pack();
+  }
+
+ private:
+  template <typename... Args>
+  [[noreturn]] void bad(const Args&... args) const {
+    fail(AOTBUILD_INVALID_WEIGHTS, info_.name, ": ", args...);
+  }
+
+  Candidates from_file(const std::string& path) {
+    MappedFile file(path);
+    Candidates candidates;
+    for (auto& [name, tensor] : read_safetensors(file.data(), file.size(), path)) {
+      candidates.emplace(
+          name, Candidate{tensor.dtype, tensor.dtype_name, tensor.shape, {}, tensor.data, tensor.nbytes, true});
+    }
+    set_.files_.push_back(std::move(file));
+    return candidates;
+  }
+
+  Candidates from_tensors(const WeightsSource& source) const {
+    Candidates candidates;
+    for (std::size_t i = 0; i < source.tensor_count; ++i) {
+      const char* name = source.tensors[i].name;
+      const aotbuild_tensor& tensor = source.tensors[i].tensor;
+      if (name == nullptr) bad("weight tensor ", i, " has no name");
+      if (tensor.ndim < 0 || (tensor.ndim > 0 && tensor.shape == nullptr)) bad("weight '", name, "' has no shape");
+      if (tensor.device.type != AOTBUILD_CPU) bad("weight '", name, "' is not in CPU memory");
+      Candidate candidate{tensor.dtype, dtype_name(tensor.dtype), {}, {}, nullptr, 0, false};
+      candidate.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
+      if (tensor.strides != nullptr) candidate.strides.assign(tensor.strides, tensor.strides + tensor.ndim);
+      const bool is_empty = std::find(candidate.shape.begin(), candidate.shape.end(), 0) != candidate.shape.end();
+      if (tensor.data == nullptr && !is_empty) bad("the data of weight '", name, "' is null");
+      candidate.data = static_cast<const char*>(tensor.data) + tensor.byte_offset;
+      if (!candidates.emplace(name, std::move(candidate)).second) bad("weight '", name, "' is given twice");
+    }
+    return candidates;
+  }
+
+  Candidates from_blob() const {
+    Candidates candidates;
+    const bool is_file_memory = object_that_holds(spec_.embedded_weights).is_read_only;
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      const WeightSpec& weight = spec_.weights[i];
+      const aotbuild_weight_info& info = info_.weights[i];
+      if (weight.zeros) continue;
+      // In a blob that holds only the constants, the other weights have no place.
+      if (weight.offset > spec_.embedded_weights_size || weight.nbytes > spec_.embedded_weights_size - weight.offset) {
+        continue;
+      }
+      if (spec_.weights_mode != WeightsMode::kEmbed && weight.required) continue;
+      if (weight.packed) {
+        const std::vector<std::int64_t> shape(info.shape, info.shape + info.ndim);
+        candidates.emplace(info.name, Candidate{info.dtype, dtype_name(info.dtype), shape, {}, nullptr, 0, false});
+        continue;
+      }
+      const aotbuild_dtype dtype = weight.four_bits ? kPackedBits : info.dtype;
+      candidates.emplace(info.name, Candidate{dtype,
+                                              dtype_name(dtype),
+                                              stored_shape(i),
+                                              {},
+                                              spec_.embedded_weights + weight.offset,
+                                              weight.nbytes,
+                                              is_file_memory});
+    }
+    return candidates;
+  }
+
+  std::string default_file() const {
+    const std::string name = spec_.weights_file;
+    if (!name.empty() && name[0] == '/') return name;
+    const std::string holder = object_that_holds(&spec_).path;
+    const std::size_t slash = holder.rfind('/');
+    return (slash == std::string::npos ? std::string() : holder.substr(0, slash + 1)) + name;
+  }
+
+  Candidates built_in() {
+    switch (spec_.weights_mode) {
+      case WeightsMode::kEmbed:
+        description_ = "the embedded weights";
+        are_embedded_ = true;
+        return from_blob();
+      case WeightsMode::kFile: {
+        const std::string path = default_file();
+        description_ = "weights file '" + path + "'";
+        return from_file(path);
+      }
+      case WeightsMode::kExternal:
+        break;
+    }
+    description_ = "the library (built with WEIGHTS EXTERNAL: pass the tensors in aotbuild_options::weights)";
+    return {};
+  }
+
+  const Candidate* find(const Candidates& candidates, std::size_t i, std::vector<std::string>* used) const {
+    const Candidate* first = nullptr;
+    const auto look = [&](const char* name) {
+      const auto found = candidates.find(name);
+      if (found == candidates.end()) return;
+      used->push_back(found->first);
+      if (first == nullptr) first = &found->second;
+    };
+    look(info_.weights[i].name);
+    const char* const* alias = spec_.weights[i].aliases;
+    while (alias != nullptr && *alias != nullptr) look(*alias++);
+    return first;
+  }
+
+  // One candidate for each weight, null for zeros, and for a constant that the source leaves out.
+  std::vector<const Candidate*> choose(const Candidates& candidates) const {
+    std::vector<const Candidate*> chosen;
+    std::vector<std::string> missing;
+    std::vector<std::string> used;
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      chosen.push_back(find(candidates, i, &used));
+      if (chosen.back() == nullptr && spec_.weights[i].required) missing.emplace_back(info_.weights[i].name);
+    }
+    std::vector<std::string> extra;
+    std::sort(used.begin(), used.end());
+    for (const auto& [name, candidate] : candidates) {
+      if (!std::binary_search(used.begin(), used.end(), name)) extra.push_back(name);
+    }
+    if (!missing.empty() || !extra.empty()) {
+      std::string text;
+      if (!missing.empty()) text = concat(missing.size(), " missing: ", list_some(missing));
+      if (!extra.empty()) {
+        text += concat(text.empty() ? "" : "; ", extra.size(), " that the model does not have: ", list_some(extra));
+      }
+      bad(description_, " does not have the ", info_.weight_count, " weights of the model: ", text,
+          ". Save the state_dict of a module of the same architecture");
+    }
+    return chosen;
+  }
+
+  // Constants have no name in a state_dict: those come from where the model was built to have them.
+  void fill_optional(std::vector<const Candidate*>* chosen, const WeightsSource& source) {
+    bool is_complete = true;
+    for (std::size_t i = 0; i < chosen->size(); ++i) {
+      is_complete = is_complete && ((*chosen)[i] != nullptr || spec_.weights[i].zeros);
+    }
+    if (is_complete) return;
+    if (spec_.embedded_weights != nullptr) {
+      optional_ = from_blob();
+    } else if (spec_.weights_mode == WeightsMode::kFile && source.file != default_file()) {
+      optional_ = from_file(default_file());
+    }
+    for (std::size_t i = 0; i < chosen->size(); ++i) {
+      if (spec_.weights[i].zeros) continue;
+      std::vector<std::string> ignored;
+      if ((*chosen)[i] == nullptr) (*chosen)[i] = find(optional_, i, &ignored);
+      if ((*chosen)[i] == nullptr) bad("constant '", info_.weights[i].name, "' is missing in ", description_);
+    }
+  }
+
+  // The shape of a weight as the library and its weights file have it; with four bits of type uint8.
+  std::vector<std::int64_t> stored_shape(std::size_t i) const {
+    const aotbuild_weight_info& info = info_.weights[i];
+    std::vector<std::int64_t> shape(info.shape, info.shape + info.ndim);
+    if (spec_.weights[i].four_bits) shape.back() /= 2;
+    return shape;
+  }
+
+  // A weight of four bits: two values to a byte already, or as a state_dict has it, a value to a byte.
+  void place_four_bits(std::size_t i, const Candidate& candidate) {
+    const aotbuild_weight_info& info = info_.weights[i];
+    const std::size_t nbytes = spec_.weights[i].nbytes;
+    Storage& storage = *describe(i).storage;
+    storage.nbytes = nbytes;
+    storage.data = const_cast<void*>(candidate.data);
+    file_memory_[i] = candidate.is_file_memory;
+    const auto ndim = static_cast<std::int64_t>(candidate.shape.size());
+    const bool is_dense =
+        candidate.strides.empty() || is_contiguous(ndim, candidate.shape.data(), candidate.strides.data());
+    if (candidate.dtype == kPackedBits && candidate.shape == stored_shape(i) && is_dense) return;
+    const bool has_shape = ndim == info.ndim && std::equal(candidate.shape.begin(), candidate.shape.end(), info.shape);
+    if (candidate.dtype != info.dtype || !has_shape || !is_dense) {
+      const std::vector<std::int64_t> stored = stored_shape(i);
+      bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, " and shape ",
+          format_dims(ndim, candidate.shape.data()), ", expected contiguous ", dtype_name(info.dtype), " ",
+          format_dims(info.ndim, info.shape), ", or two values to a byte as uint8 ",
+          format_dims(info.ndim, stored.data()));
+    }
+    set_.copies_.emplace_back(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));
+    storage.data = set_.copies_.back().get();
+    file_memory_[i] = false;
+    const auto* from = static_cast<const std::int8_t*>(candidate.data);
+    auto* to = static_cast<std::uint8_t*>(storage.data);
+    for (std::size_t k = 0; k < 2 * nbytes; ++k) {
+      if (from[k] >= -8 && from[k] <= 7) continue;
+      bad("weight '", info.name, "' in ", description_, " has the value ", static_cast<int>(from[k]),
+          ", but the model was built with weights of 4 bits, from -8 to 7; quantize the checkpoint as the model");
+    }
+    for (std::size_t k = 0; k < nbytes; ++k) {
+      const std::int8_t* block = from + k / 16 * 32 + k % 16;
+      to[k] = static_cast<std::uint8_t>((block[0] & 15) | (block[16] & 15) << 4);
+    }
+  }
+
+  // The tensor of a weight, without data.
+  Tensor& describe(std::size_t i) {
+    const aotbuild_weight_info& info = info_.weights[i];
+    ScalarType dtype;
+    if (!scalar_type_of(info.dtype, &dtype)) bad("weight '", info.name, "' has an unknown element type");
+    std::vector<std::int64_t> dense(static_cast<std::size_t>(info.ndim));
+    contiguous_strides(info.ndim, info.shape, dense.data());
+    Storage& storage = set_.storages_[i];
+    storage.references = Storage::kImmortal;
+    storage.nbytes = extent_bytes(dtype, info.ndim, info.shape, dense.data());
+    Tensor& tensor = set_.tensors_[i];
+    tensor.storage = &storage;
+    tensor.dtype = dtype;
+    tensor.set_dims(info.ndim, info.shape, nullptr);
+    return tensor;
+  }
+
+  void place(std::size_t i, const Candidate& candidate) {
+    if (spec_.weights[i].four_bits) return place_four_bits(i, candidate);
+    const aotbuild_weight_info& info = info_.weights[i];
+    if (candidate.dtype != info.dtype) {
+      bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, ", expected ",
+          dtype_name(info.dtype), "; convert it before saving");
+    }
+    const auto ndim = static_cast<std::int64_t>(candidate.shape.size());
+    if (ndim != info.ndim || !std::equal(candidate.shape.begin(), candidate.shape.end(), info.shape)) {
+      bad("weight '", info.name, "' in ", description_, " has shape ", format_dims(ndim, candidate.shape.data()),
+          ", expected ", format_dims(info.ndim, info.shape), "; the model's architecture must be the same");
+    }
+    const bool contiguous = candidate.strides.empty() || is_contiguous(ndim, info.shape, candidate.strides.data());
+    Tensor& tensor = describe(i);
+    Storage& storage = *tensor.storage;
+    const ScalarType dtype = tensor.dtype;
+    const std::size_t nbytes = storage.nbytes;
+    storage.data = const_cast<void*>(candidate.data);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(candidate.data) % component_size(dtype) == 0;
+    // What goes to a device is copied from where it lies, byte by byte.
+    const bool must_copy = !contiguous || (device_ == nullptr && !aligned);
+    file_memory_[i] = candidate.is_file_memory && !must_copy;
+    if (!must_copy) return;
+    set_.copies_.emplace_back(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));
+    storage.data = set_.copies_.back().get();
+    if (contiguous) {
+      if (nbytes != 0) std::memcpy(storage.data, candidate.data, nbytes);
+    } else {
+      const std::size_t extent = extent_bytes(dtype, ndim, info.shape, candidate.strides.data());
+      const TensorPtr source =
+          make_borrowed(const_cast<void*>(candidate.data), extent, dtype, ndim, info.shape, candidate.strides.data());
+      copy(tensor, *source, "weights");
+    }
+  }
+
+  // The weights that calls read in one block on the device, with what is derived from all of them in another; nothing
+  // of them stays in host memory.
+  void upload() {
+    set_.device_memory_ = upload_those(true);
+    std::shared_ptr<void> others = upload_those(false);
+    set_.files_.clear();
+    set_.copies_.clear();
+    set_.derived_memory_ =
+        device_->derive(set_, set_.storages_.get() + info_.weight_count, set_.tensors_.get() + info_.weight_count);
+    set_.count_ += device_->derived_count();
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      if (!device_->reads_weight(i)) set_.storages_[i].data = nullptr;
+    }
+  }
+
+  std::shared_ptr<void> upload_those(bool that_calls_read) {
+    constexpr std::size_t kDeviceAlignment = 256;  // of cuMemAlloc, which kernels may count on
+    std::vector<UploadRegion> regions;
+    std::vector<std::size_t> indices;
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < info_.weight_count; ++i) {
+      if (device_->reads_weight(i) != that_calls_read || spec_.weights[i].zeros) continue;
+      const Storage& storage = set_.storages_[i];
+      indices.push_back(i);
+      regions.push_back({storage.data, storage.nbytes, end});
+      end += (storage.nbytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
+    }
+    if (indices.empty() && !that_calls_read) return nullptr;
+    std::shared_ptr<void> memory = device_->upload(regions, end);
+    for (std::size_t k = 0; k < indices.size(); ++k) {
+      Storage& storage = set_.storages_[indices[k]];
+      if (file_memory_[indices[k]]) release_pages(storage.data, storage.nbytes);
+      storage.data = static_cast<char*>(memory.get()) + regions[k].offset;
+      storage.device = device_->device();
+    }
+    return memory;
+  }
+
+  const Tensor* constant(int index) const {
+    if (index < 0) return nullptr;
+    if (static_cast<std::size_t>(index) >= info_.weight_count) bad("a packed layer refers to weight ", index);
+    if (spec_.weights[index].mutated) {
+      bad("weight '", info_.weights[index].name, "' is packed, so the model cannot write to it");
+    }
+    return &set_.tensors_[static_cast<std::size_t>(index)];
+  }
+
+  // The original of packed weights is not read any more: its pages need not stay in memory.
+  void release(int index) const {
+    const Tensor& tensor = set_.tensors_[static_cast<std::size_t>(index)];
+    if (file_memory_[static_cast<std::size_t>(index)]) release_pages(tensor.storage->data, tensor.storage->nbytes);
+  }
+
+  struct Operands {
+    std::vector<const Tensor*> weights;
+    std::vector<const Tensor*> biases;
+  };
+
+  // Where the layer's weights are in the library's packed matrices; null: its tensors have them.
+  PackedMatrices* embedded(const LinearSpec& linear) {
+    return are_embedded_ && spec_.weights[linear.weights[0]].packed ? &packed_ : nullptr;
+  }
+
+  Operands operands(const LinearSpec& linear) const {
+    Operands result;
+    for (int part = 0; part < linear.part_count; ++part) {
+      result.weights.push_back(constant(linear.weights[part]));
+      result.biases.push_back(linear.biases != nullptr ? constant(linear.biases[part]) : nullptr);
+    }
+    return result;
+  }
+
+  void release_parts(const LinearSpec& linear) const {
+    for (int part = 0; part < linear.part_count; ++part) release(linear.weights[part]);
+  }
+
+  void pack() {
+    set_.linears_.reserve(spec_.linear_count);
+    for (std::size_t slot = 0; slot < spec_.linear_count; ++slot) {
+      const LinearSpec& linear = spec_.linears[slot];
+      const auto [weights, biases] = operands(linear);
+      set_.linears_.emplace_back(linear, weights, biases, set_.arena_, embedded(linear));
+      if (set_.linears_.back().is_packed()) release_parts(linear);
+    }
+    set_.mlps_.reserve(spec_.mlp_count);
+    for (std::size_t slot = 0; slot < spec_.mlp_count; ++slot) {
+      const MlpSpec& mlp = spec_.mlps[slot];
+      const auto [first_weights, first_biases] = operands(mlp.first);
+      const auto [second_weights, second_biases] = operands(mlp.second);
+      set_.mlps_.emplace_back(mlp, *first_weights.at(0), first_biases.at(0), *second_weights.at(0), second_biases.at(0),
+                              set_.arena_, embedded(mlp.first));
+      if (!set_.mlps_.back().is_packed()) continue;
+      release_parts(mlp.first);
+      release_parts(mlp.second);
+    }
+    set_.convolutions_.reserve(spec_.convolution_count);
+    for (std::size_t slot = 0; slot < spec_.convolution_count; ++slot) {
+      const ConvolutionSpec& convolution = spec_.convolutions[slot];
+      const BatchNorm norm{constant(convolution.norm_mean), constant(convolution.norm_variance),
+                           constant(convolution.norm_weight), constant(convolution.norm_bias),
+                           convolution.norm_epsilon};
+      set_.convolutions_.emplace_back(convolution, *constant(convolution.weight), constant(convolution.bias), norm,
+                                      set_.arena_);
+      if (set_.convolutions_.back().is_packed()) release(convolution.weight);
+    }
+    set_.quantized_.reserve(spec_.quantized_count);
+    for (std::size_t slot = 0; slot < spec_.quantized_count; ++slot) {
+      const QuantizedLinearSpec& layer = spec_.quantized[slot];
+      set_.quantized_.emplace_back(layer, *constant(layer.weight), spec_.weights[layer.weight].four_bits,
+                                   constant(layer.scale), constant(layer.zero_point), set_.arena_);
+      if (set_.quantized_.back().is_packed()) release(layer.weight);
+    }
+  }
+
+  const ModelSpec& spec_;
+  const aotbuild_model_info& info_;
+  DeviceWeights* const device_;
+  WeightSet& set_;
+  PackedMatrices packed_{spec_};
+  bool are_embedded_ = false;
+  std::string description_;
+  Candidates optional_;
+  std::vector<bool> file_memory_;
+};
+
+WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceWeights* device)
+    : count_(spec.info->weight_count) {
+  Loader(spec, device, this).load(source);
+}
+
+}  // namespace aotbuild::detail

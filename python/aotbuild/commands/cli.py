@@ -1,0 +1,158 @@
+"""The command line: ``python -m aotbuild generate`` and the queries that CMake and users make."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from aotbuild.commands.output import quieten
+from aotbuild.commands.tune import add_commands
+from aotbuild.generate.arguments import add_generate, add_kernel, generate_request, kernel_request, pairs
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.functions import FUNCTIONS
+from aotbuild.spec.paths import cmake_directory
+from aotbuild.spec.plan import main as print_plan
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit status: 0, 1 for an error that the user can mend, 2 for wrong usage."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.cmakedir:
+        print(cmake_directory())
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(args.function(args))
+    except AotbuildError as error:
+        if getattr(args, "verbose", False):
+            _print_traceback(error)
+        print(f"aotbuild: error: {error}", file=sys.stderr)
+        return 1
+
+
+def _print_traceback(error: BaseException) -> None:
+    """The traceback of an error and of all that led to it, also where the error says that nobody needs to see that."""
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        cause.__suppress_context__ = cause.__cause__ is not None
+        cause = cause.__cause__ or cause.__context__
+    traceback.print_exception(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("aotbuild", description="PyTorch models as CMake targets.")
+    parser.add_argument("--cmakedir", action="store_true", help="print the folder of aotbuildConfig.cmake")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    generate = commands.add_parser("generate", help="write the C++ sources of a model (what CMake runs)")
+    add_generate(generate)
+    generate.set_defaults(function=_generate)
+    hand_written = commands.add_parser(
+        "kernel", help="write the C++ sources of a hand-written kernel (what CMake runs)"
+    )
+    add_kernel(hand_written)
+    hand_written.set_defaults(function=_kernel)
+    _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
+    tune = commands.add_parser("tune", help="find the fastest configurations of a CUDA model's kernels")
+    add_commands(tune)
+    _add_report(commands.add_parser("report", help="show what each kernel of a CUDA model costs"))
+    plan = commands.add_parser("plan", help="print as JSON what a call in CMake makes (what CMake runs)")
+    plan.add_argument("arguments", nargs=argparse.REMAINDER, metavar="FUNCTION [FACT=VALUE ...] -- WORD ...")
+    plan.set_defaults(function=_plan)
+    doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
+    doctor.set_defaults(function=_doctor)
+    return parser
+
+
+def _plan(args: argparse.Namespace) -> int:
+    if args.arguments[:1] == [] or args.arguments[0] not in FUNCTIONS or "--" not in args.arguments:
+        raise AotbuildError(f"plan: write one of {', '.join(FUNCTIONS)}, facts as key=value, -- and the call's words")
+    print_plan(args.arguments)
+    return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from aotbuild.commands.doctor import report
+
+    text, well = report()
+    print(text)
+    return 0 if well else 1
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_bench)
+    add = parser.add_argument
+    add("model", help="file.py:callable or package.module:callable")
+    add("--dynamic-shapes", action="append", default=[], metavar="INPUT:DIM=MIN..MAX")
+    add("--param", action="append", default=[], metavar="KEY=VALUE")
+    add("--cpu-isa", action="append", default=[], metavar="ISA")
+    add("--threads", type=int, default=1)
+    add("--rounds", type=int, default=30)
+    add("--output-dir", type=Path, help="keep the project and its build there")
+    add("--json", type=Path, help="write the figures there too")
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from aotbuild.commands.bench import bench
+
+    quieten()
+    report = bench(
+        args.model,
+        params=pairs(args.param, "PARAMS"),
+        dynamic_shapes=args.dynamic_shapes,
+        cpu_isa=args.cpu_isa,
+        threads=args.threads,
+        rounds=args.rounds,
+        output_dir=args.output_dir,
+    )
+    print(report.as_text())
+    if args.json is not None:
+        args.json.write_text(report.as_json())
+    return 0
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_report)
+    add = parser.add_argument
+    add("folder", type=Path, help="<target>.aotbuild of a build for CUDA")
+    add("--tuning-database", type=Path, help="has times of the configurations, and of the heuristics' choices")
+    add("--times", type=Path, metavar="FILE.jsonl", help="times measured in the model: <model>_bench --kernels --json")
+    add("--bundle", type=Path, help="with results, for how many configurations were measured")
+    add("--html", type=Path, help="write a page there too")
+
+
+def _report(args: argparse.Namespace) -> int:
+    from aotbuild.commands.report.data import gather
+    from aotbuild.commands.report.page import as_html
+    from aotbuild.commands.report.text import as_text
+
+    reports = gather(args.folder, args.tuning_database, args.times, args.bundle)
+    print("\n".join(map(as_text, reports)), end="")
+    if args.html is not None:
+        args.html.write_text(as_html(reports), encoding="utf-8")
+    return 0
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from aotbuild.generate.model import generate
+
+    if not args.verbose:
+        quieten()
+    generate(generate_request(args))
+    return 0
+
+
+def _kernel(args: argparse.Namespace) -> int:
+    from aotbuild.generate.kernel import generate
+
+    if not args.verbose:
+        quieten()
+    generate(kernel_request(args))
+    return 0

@@ -1,0 +1,171 @@
+"""Joining the methods of a model: one list of weights and of layers, and each method's numbers for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from aotbuild.spec.identifiers import distinct
+from aotbuild.spec.program import (
+    BatchNorm,
+    Convolution,
+    GoldenCase,
+    Linear,
+    Method,
+    Mlp,
+    Numbering,
+    QuantizedLinear,
+    Signature,
+    Variant,
+    Weight,
+    weight_names,
+)
+
+Layer = TypeVar("Layer")
+
+
+@dataclass(frozen=True)
+class LoweredMethod:
+    """One method as lowering left it: weights and layers have the numbers of its own code.
+
+    ``derived``: what its code derives from weights; what has the same text in two methods is the same.
+    """
+
+    name: str
+    signature: Signature
+    golden: tuple[GoldenCase, ...]
+    variants: tuple[Variant, ...]
+    weights: tuple[Weight, ...]
+    linears: tuple[Linear, ...] = ()
+    mlps: tuple[Mlp, ...] = ()
+    convolutions: tuple[Convolution, ...] = ()
+    derived: tuple[str, ...] = ()
+    quantized: tuple[QuantizedLinear, ...] = ()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """All methods over one list of each."""
+
+    methods: tuple[Method, ...]
+    weights: tuple[Weight, ...]
+    linears: tuple[Linear, ...]
+    mlps: tuple[Mlp, ...]
+    convolutions: tuple[Convolution, ...]
+    quantized: tuple[QuantizedLinear, ...]
+
+
+def join(parts: Sequence[LoweredMethod]) -> Joined:
+    """Each weight once, by its name in the ``state_dict``, constants by their values; each layer over them once."""
+    weights: list[Weight] = []
+    linears = _Layers[Linear](lambda layer: replace(layer, m_hint=0), _larger_hint)
+    mlps = _Layers[Mlp](_without_hints, lambda kept, _: kept)
+    convolutions = _Layers[Convolution](lambda layer: replace(layer, input_hint=()), lambda kept, _: kept)
+    all_numbers = [tuple(_add_weight(weights, weight, part.name) for weight in part.weights) for part in parts]
+    texts = dict.fromkeys(text for part in parts for text in part.derived)
+    derived = {text: len(weights) + position for position, text in enumerate(texts)}
+    quantized = _Layers[QuantizedLinear](lambda layer: replace(layer, m_hint=0), _larger_hint)
+    methods = []
+    for part, numbers in zip(parts, all_numbers, strict=True):
+        numbering = Numbering(
+            (*numbers, *(derived[text] for text in part.derived)),
+            tuple(linears.add(_renumber_linear(linear, numbers)) for linear in part.linears),
+            tuple(
+                mlps.add(Mlp(_renumber_linear(mlp.first, numbers), _renumber_linear(mlp.second, numbers)))
+                for mlp in part.mlps
+            ),
+            tuple(convolutions.add(_renumber_convolution(layer, numbers)) for layer in part.convolutions),
+            tuple(quantized.add(_renumber_quantized(layer, numbers)) for layer in part.quantized),
+        )
+        methods.append(Method(part.name, part.signature, part.variants, part.golden, numbering))
+    return Joined(
+        tuple(methods),
+        tuple(weights),
+        tuple(linears.all),
+        tuple(mlps.all),
+        tuple(convolutions.all),
+        tuple(quantized.all),
+    )
+
+
+def _add_weight(weights: list[Weight], weight: Weight, method: str) -> int:
+    """The index of ``weight`` in the list, to which it is added if it is not there."""
+    names = {weight.name, *weight.aliases}
+    for index, known in enumerate(weights):
+        if weight.required or weight.mutated:
+            same = names & {known.name, *known.aliases} and (known.required or known.mutated)
+        else:
+            same = not known.required and not known.mutated and _equal(known, weight)
+        if same:
+            assert known.mutated == weight.mutated, f"{weight.name} is state of one method and a constant of another"
+            aliases = tuple(dict.fromkeys((*known.aliases, weight.name, *weight.aliases)))
+            if known.required:
+                weights[index] = replace(known, aliases=tuple(name for name in aliases if name != known.name))
+            return index
+    # Constants are named by each lowering, and give way.
+    taken = weight_names(weights)
+    if weight.name in taken and not weight.required:
+        weight = replace(weight, name=distinct(f"{method}.{weight.name}", taken))
+    for index, known in enumerate(weights):
+        if known.name == weight.name:
+            weights[index] = replace(known, name=distinct(f"{known.name}_", taken))
+    weights.append(weight)
+    return len(weights) - 1
+
+
+def _equal(a: Weight, b: Weight) -> bool:
+    same_kind = (a.tensor.dtype, a.tensor.shape) == (b.tensor.dtype, b.tensor.shape)
+    return same_kind and np.array_equal(a.tensor.data, b.tensor.data)
+
+
+class _Layers(Generic[Layer]):
+    """Layers without repetition; two are the same when their ``key`` is, and ``merge`` makes one of them."""
+
+    def __init__(self, key: Callable[[Layer], Hashable], merge: Callable[[Layer, Layer], Layer]) -> None:
+        self.all: list[Layer] = []
+        self._key = key
+        self._merge = merge
+        self._indices: dict[Hashable, int] = {}
+
+    def add(self, layer: Layer) -> int:
+        index = self._indices.setdefault(self._key(layer), len(self.all))
+        if index == len(self.all):
+            self.all.append(layer)
+        else:
+            self.all[index] = self._merge(self.all[index], layer)
+        return index
+
+
+Hinted = TypeVar("Hinted", Linear, QuantizedLinear)
+
+
+def _larger_hint(a: Hinted, b: Hinted) -> Hinted:
+    return a if a.m_hint >= b.m_hint else b
+
+
+def _without_hints(mlp: Mlp) -> Hashable:
+    return replace(mlp.first, m_hint=0), replace(mlp.second, m_hint=0)
+
+
+def _renumber_linear(linear: Linear, numbers: Sequence[int]) -> Linear:
+    biases = tuple(None if bias is None else numbers[bias] for bias in linear.biases)
+    return replace(linear, weights=tuple(numbers[weight] for weight in linear.weights), biases=biases)
+
+
+def _renumber_quantized(layer: QuantizedLinear, numbers: Sequence[int]) -> QuantizedLinear:
+    scale, zero_point = (None if index is None else numbers[index] for index in (layer.scale, layer.zero_point))
+    return replace(layer, weight=numbers[layer.weight], scale=scale, zero_point=zero_point)
+
+
+def _renumber_convolution(layer: Convolution, numbers: Sequence[int]) -> Convolution:
+    def renumber(index: Any) -> Any:
+        return None if index is None else numbers[index]
+
+    norm = layer.norm
+    if norm is not None:
+        parts = (renumber(norm.mean), renumber(norm.variance), renumber(norm.weight), renumber(norm.bias))
+        norm = BatchNorm(*parts, norm.epsilon)
+    return replace(layer, weight=numbers[layer.weight], bias=renumber(layer.bias), norm=norm)

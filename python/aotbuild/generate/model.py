@@ -1,0 +1,165 @@
+"""The pipeline from end to end: a model file in, generated C++ files out; one line of progress a stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aotbuild import cache, emit
+from aotbuild.generate.compiled import compiled_model
+from aotbuild.generate.request import CapturedModel, GenerateRequest, Progress
+from aotbuild.spec import torch_versions
+from aotbuild.spec.config import read_config
+from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.files import Generated, ModelKeywords, model_files
+from aotbuild.spec.identifiers import ascii_identifier
+from aotbuild.spec.target import cuda_suffix
+from aotbuild.tuning.replay import Replay
+
+if TYPE_CHECKING:
+    from aotbuild.capture import Source
+
+
+def capture_model(source: Source, request: GenerateRequest) -> CapturedModel:
+    """Exports what the request asks for of a model, and runs it eagerly."""
+    from aotbuild import capture
+
+    dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
+    target, extremes = request.emit.target, request.emit.test
+    if request.methods:
+        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, extremes=extremes))
+    return CapturedModel({"run": capture.capture(source, dynamic, target, extremes=extremes)})
+
+
+def generate(
+    request: GenerateRequest, progress: Progress | None = None, captured: CapturedModel | None = None
+) -> list[str]:
+    """Runs the whole pipeline and writes what differs.
+
+    Args:
+        captured: the model, where this process has it; MODEL is not loaded then, and nothing is cached.
+
+    Returns:
+        The relative paths of the files that were new or changed.
+
+    Raises:
+        AotbuildError: anything that the user can mend; nothing was written then.
+    """
+    progress = progress or Progress(request.emit.target)
+    _refuse_unbuilt(request)
+    if request.config is not None:
+        request = dataclasses.replace(request, options={**read_config(request.config), **request.options})
+    replay = Replay(request.tuning_database)
+    toolchain = cache.toolchain_files()
+    store = cache.enabled() if captured is None else None
+    base = request.source_dir or Path.cwd()
+    settings = {**_settings(request), "tuning": replay.settings}
+    asked = cache.request(settings, request.model, base, request.project_dir, toolchain) if store else None
+    write = _Writer(request, [*toolchain, *filter(None, (replay.path, request.config))])
+    if store and asked:
+        with progress.stage("looked in the cache in"):
+            hit = cache.find(store, asked)
+        if hit:
+            with progress.stage("took the sources from the cache in"):
+                return write(hit.files, hit.dependencies)
+    with progress.stage("imported torch in"):
+        import torch
+
+        torch_versions.refuse_unsupported(torch.__version__)
+        from aotbuild.generate.lowering import Lowering
+
+        lowering = Lowering(request, replay, store, asked)
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    with cache.recorded(asked.places, asked.environment) if asked else nullcontext(cache.Recording()) as recording:
+        captured = captured or _captured(request, progress)
+    for name, part in captured.methods.items():
+        unit = f"{request.emit.target}.{name}" if request.methods else request.emit.target
+        for line in part.notes:
+            progress.note(f"{unit}: {line}")
+    lowered = {}
+    for name, part in captured.methods.items():
+        lowered[name] = lowering(part, name if request.methods else "", progress)
+    compiled, notes = compiled_model(request, captured, lowered, replay)
+    for line in notes:
+        progress.note(line)
+    with progress.stage("wrote the sources in"):
+        files = emit.render(compiled, request.emit)
+        assert set(files) == set(_planned(request).all()), set(files) ^ set(_planned(request).all())
+        model_files = sorted({path for part in captured.methods.values() for path in part.files})
+        changed = write(files, model_files)
+    if store and asked:
+        with progress.stage("kept it in the cache in"):
+            cache.keep(store, asked, files, model_files, recording)
+    return changed
+
+
+def _captured(request: GenerateRequest, progress: Progress) -> CapturedModel:
+    from aotbuild import capture
+
+    with progress.stage("loaded the model in"):
+        source = capture.load_source(request.model, request.params, request.source_dir)
+    with progress.stage("exported and ran it eagerly in"):
+        return capture_model(source, request)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes files with what the rule depends on: the model's files, and those that every result is made with."""
+
+    request: GenerateRequest
+    dependencies: Sequence[Path]
+
+    def __call__(self, files: Mapping[str, bytes], model_files: Sequence[Path]) -> list[str]:
+        dependencies = [*model_files, *self.dependencies]
+        return emit.write(files, self.request.output_dir, self.request.stamp, self.request.depfile, dependencies)
+
+
+def _planned(request: GenerateRequest) -> Generated:
+    """The files that the build expects, as it was configured."""
+    options, on_gpu = request.emit, request.device == "cuda"
+    return model_files(
+        ModelKeywords(
+            options.target,
+            options.header,
+            request.methods,
+            () if on_gpu else tuple((isa, ascii_identifier(isa)) for isa in request.cpu_isa),
+            tuple(map(cuda_suffix, request.cuda_architectures)) if on_gpu else (),
+            options.weights,
+            options.weights_file,
+            options.python_module,
+            options.test,
+            options.benchmark,
+        )
+    )
+
+
+def _settings(request: GenerateRequest) -> dict[str, Any]:
+    """All that the result depends on beside the model, without paths of the build."""
+    apart = {
+        "model",
+        "output_dir",
+        "stamp",
+        "depfile",
+        "source_dir",
+        "project_dir",
+        "verbose",
+        "tuning_database",
+        "config",
+    }
+    return {name: value for name, value in dataclasses.asdict(request).items() if name not in apart}
+
+
+def _refuse_unbuilt(request: GenerateRequest) -> None:
+    if request.device == "cuda" and not request.cuda_architectures:
+        raise AotbuildError(f"{request.emit.target}: DEVICE cuda needs CUDA_ARCHITECTURES, as in 80 90")
+    if request.runtime not in ("standalone", "torch"):
+        raise AotbuildError(f"{request.emit.target}: RUNTIME {request.runtime!r} is neither standalone nor torch")
+    if request.runtime == "torch" and request.device != "cpu":
+        raise AotbuildError(
+            f"{request.emit.target}: RUNTIME torch with DEVICE {request.device} is not supported yet; use RUNTIME "
+            "standalone, or DEVICE cpu"
+        )

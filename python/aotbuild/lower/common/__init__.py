@@ -1,0 +1,1 @@
+"""What is the same whatever a program is lowered for: options, decompositions, graphs."""

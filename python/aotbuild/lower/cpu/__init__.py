@@ -1,0 +1,1 @@
+"""Lowering for declared instruction sets of CPUs."""

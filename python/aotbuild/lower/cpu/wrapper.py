@@ -1,0 +1,408 @@
+"""The C++ wrapper: Inductor's wrapper generator, made to write a plain function over aotbuild's runtime."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import sympy
+import torch
+from torch._inductor import ir
+from torch._inductor.codegen.cpp_utils import cexpr
+from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
+from torch._inductor.utils import IndentedBuffer
+from torch._inductor.virtualized import V
+
+from aotbuild.lower.common import adapters
+from aotbuild.lower.common.attention import KERNEL as ATTENTION_KERNEL
+from aotbuild.lower.common.attention import KERNEL_NAME as ATTENTION_NAME
+from aotbuild.lower.common.attention import Attention
+from aotbuild.lower.cpu.convolution import PackedConvolution
+from aotbuild.lower.cpu.linear import PackedLinear
+from aotbuild.spec.errors import AotbuildError
+
+DTYPE_CONSTANTS = {
+    torch.uint8: "kUInt8",
+    torch.int8: "kInt8",
+    torch.int16: "kInt16",
+    torch.int32: "kInt32",
+    torch.int64: "kInt64",
+    torch.float16: "kFloat16",
+    torch.float32: "kFloat32",
+    torch.float64: "kFloat64",
+    torch.complex64: "kComplex64",
+    torch.complex128: "kComplex128",
+    torch.bool: "kBool",
+    torch.bfloat16: "kBFloat16",
+    torch.float8_e5m2: "kFloat8E5M2",
+    torch.float8_e4m3fn: "kFloat8E4M3FN",
+}
+
+
+# The types that `.item()` reads the others as.
+_PYTHON_NUMBERS = {
+    **dict.fromkeys((torch.uint8, torch.int8, torch.int16, torch.int32), torch.int64),
+    **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float64),
+}
+
+# Linear algebra, by the start of its operators' names.
+_LINEAR_ALGEBRA = ("linalg_", "_linalg_", "cholesky", "geqrf", "lu_unpack", "ormqr", "triangular_solve")
+
+
+@dataclass
+class Kernel:
+    """One generated C++ kernel: a function definition, and its declaration."""
+
+    name: str
+    declaration: str
+    definition: str
+
+
+@dataclass
+class WrapperCode:
+    """What a wrapper generator collected: the body of the run function, its kernels, and the library calls in it.
+
+    ``shim_functions``: C shim functions by name. ``unreachable``: operators that no C shim function serves.
+    ``custom_functions``: those of registered kernels. ``operators``, with RUNTIME torch: name and overload of those
+    that libtorch's dispatcher serves.
+    """
+
+    body: str = ""
+    kernels: list[Kernel] = field(default_factory=list)
+    shim_functions: set[str] = field(default_factory=set)
+    unreachable: set[str] = field(default_factory=set)
+    custom_functions: set[str] = field(default_factory=set)
+    operators: list[tuple[str, str]] = field(default_factory=list)
+    input_count: int = 0
+    output_count: int = 0
+
+
+class StandaloneCppWrapper(CppWrapperCpu):
+    """Writes the body of ``void run(CallContext&, AtenTensorHandle* inputs, AtenTensorHandle* outputs)``.
+
+    Upstream writes a class derived from ``AOTInductorModelBase``, whose headers take 5 of the 7 seconds that its
+    compilation takes; here the model is a function, and names, weights and checks are data that the runtime reads.
+    """
+
+    # Upstream makes the generator itself, so lowering sets these on the class: placeholder name -> weight index, the
+    # number of weights before the graph's own constants, and the functions of registered kernels by operator; and reads
+    # what the last generator collected.
+    weight_index: ClassVar[dict[str, int]] = {}
+    weight_count: ClassVar[int] = 0
+    custom_kernels: ClassVar[Mapping[Any, str]] = {}
+    collected: ClassVar[WrapperCode] = WrapperCode()
+    # What PyTorch has for complex tensors, and the runtime for real ones only.
+    real_only: ClassVar[Sequence[Any]] = (torch.ops.aten.uniform.default, torch.ops.aten.normal_functional.default)
+
+    @staticmethod
+    def create(
+        is_subgraph: bool, subgraph_name: str | None, parent_wrapper: Any, partition_signatures: Any = None
+    ) -> StandaloneCppWrapper:
+        return StandaloneCppWrapper()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code = StandaloneCppWrapper.collected = WrapperCode()
+        self._writelines = adapters.BoundMethods()
+
+    # --- parts of upstream's file that have no counterpart here
+
+    def write_header(self) -> None:
+        pass
+
+    def add_device_include(self, device: str) -> None:
+        pass
+
+    def write_prefix(self) -> None:
+        pass
+
+    def codegen_input_size_and_nan_asserts(self) -> None:
+        pass
+
+    def write_constant(self, name: str, hashed: str) -> None:
+        pass
+
+    # --- the function
+
+    def write_wrapper_decl(self) -> None:
+        with self.prefix.indent():
+            self._write_unpacking()
+            self.codegen_inputs()
+
+    def _write_unpacking(self) -> None:
+        position = 0
+        for name, value in V.graph.graph_inputs.items():
+            if name in self.weight_index:
+                source = f"context_weight(context, {self.weight_index[name]})"
+            elif isinstance(value, ir.TensorBox):
+                source = f"inputs[{position}]"
+                position += 1
+            else:
+                raise NotImplementedError(f"input {name} is a {type(value).__name__}")
+            self.prefix.writeline(f"BorrowedTensor {name}({source});")
+        self.code.input_count = position
+        for index, name in enumerate(V.graph.constants):
+            source = f"context_weight(context, {self.weight_count + index})"
+            self.prefix.writeline(f"BorrowedTensor {name}({source});")
+
+    def finalize_prefix(self) -> None:
+        """Drops the unpacking of weights that only packed layers read."""
+        unpacking = self.prefix.getvalue().splitlines()
+        rest = "\n".join([self.wrapper_call.getvalue(), *(line for line in unpacking if "BorrowedTensor" not in line)])
+        used = set(re.findall(r"\b[A-Za-z_]\w*\b", rest))
+        self.prefix = IndentedBuffer()
+        for line in unpacking:
+            declared = re.match(r"\s*BorrowedTensor (\w+)\(", line)
+            if declared is None or declared[1] in used:
+                self.prefix.writeline(line.strip())
+
+    def codegen_input_size_var_decl(self, code: IndentedBuffer, name: str) -> None:
+        code.writeline(f"const int64_t* {name}_size = {name}.sizes();")
+
+    def codegen_input_stride_var_decl(self, code: IndentedBuffer, name: str) -> None:
+        code.writeline(f"const int64_t* {name}_stride = {name}.strides();")
+
+    def generate(self, is_inference: bool) -> Any:
+        result = super().generate(is_inference)
+        self.code.body = _format(self.prefix.getvalue() + self.wrapper_call.getvalue())
+        return result
+
+    def make_buffer_free(self, buffer: Any) -> str:
+        return "" if self._is_borrowed(buffer.get_name()) else str(super().make_buffer_free(buffer))
+
+    def make_free_by_names(self, names_to_del: list[str]) -> str:
+        return str(super().make_free_by_names([name for name in names_to_del if not self._is_borrowed(name)]))
+
+    @staticmethod
+    def _is_borrowed(name: str) -> bool:
+        return name in V.graph.graph_inputs or name in V.graph.constants
+
+    def generate_before_suffix(self, result: IndentedBuffer) -> None:
+        pass
+
+    def generate_end(self, result: IndentedBuffer) -> None:
+        pass
+
+    def generate_return(self, output_refs: list[str]) -> None:
+        constants = V.graph.constants.keys() | V.graph.graph_inputs.keys()
+        refs = [self.create_tmp_raii_handle_var_if_needed(ref, self.wrapper_call) for ref in output_refs]
+        first: dict[str, int] = {}
+        self.code.output_count = len(refs)
+        for index, ref in enumerate(refs):
+            output = V.graph.graph_outputs[index]
+            if isinstance(output, ir.ShapeAsConstantBuffer):
+                ref = f"static_cast<bool>({ref})" if isinstance(output.expr, sympy.And) else ref  # & makes an int
+                line = f"outputs[{index}] = scalar_to_tensor_handle({ref}).release();"
+            elif ref in first:
+                line = f"outputs[{index}] = new_handle(outputs[{first[ref]}]).release();"
+            elif ref in constants:
+                line = f"outputs[{index}] = new_handle({ref}).release();"
+            else:
+                line = f"outputs[{index}] = {ref}.release();"
+            first.setdefault(ref, index)
+            self.wrapper_call.writeline(line)
+
+    # --- statements
+
+    def codegen_dtype(self, dtype: torch.dtype) -> str:
+        if dtype not in DTYPE_CONSTANTS:
+            known = ", ".join(str(known).removeprefix("torch.") for known in DTYPE_CONSTANTS)
+            raise AotbuildError(
+                f"the model computes tensors of {str(dtype).removeprefix('torch.')}, which the standalone runtime does "
+                f"not have; it has {known}; RUNTIME torch has all"
+            )
+        return DTYPE_CONSTANTS[dtype]
+
+    def codegen_device(self, device: torch.device) -> str:
+        return "kCpu, 0"
+
+    def codegen_device_idx(self, device: torch.device, device_id: str) -> str:
+        return "0"
+
+    def codegen_layout(self, layout: torch.layout) -> str:
+        return "kStrided"
+
+    def codegen_shape_tuple(self, shape: Sequence[Any]) -> str:
+        return str(super().codegen_shape_tuple(shape)).replace(", }", "}")
+
+    def make_allocation(
+        self,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        shape: Any,
+        stride: Any,
+        allocation_shape: Any = None,
+        is_pinned: bool = False,
+    ) -> str:
+        """One line a buffer; an output's buffer is placed in the caller's memory where it fits."""
+        outputs = V.graph.get_output_names()
+        index = outputs.index(name) if name in outputs and V.graph is self._outer_graph() else -1
+        size = self._int_array(shape)
+        strides = self._int_array(stride)
+        return (
+            f"RAIIAtenTensorHandle {name}(context_allocate(context, {len(shape)}, {size}, {strides}, "
+            f"{self.codegen_dtype(dtype)}, {index}));"
+        )
+
+    def codegen_int_array_var(self, int_array: str, writeline: Any, *args: Any, **kwargs: Any) -> str:
+        return str(super().codegen_int_array_var(int_array, self._writelines.one_of(writeline), *args, **kwargs))
+
+    def _outer_graph(self) -> Any:
+        return self._outer if hasattr(self, "_outer") else V.graph
+
+    def _int_array(self, values: Sequence[Any]) -> str:
+        return self.codegen_int_array_var(
+            self.codegen_shape_tuple(values),
+            self.wrapper_call.writeline,
+            known_statically=self.is_statically_known_list_of_ints(values),
+            graph=self.get_codegened_graph(),
+        )
+
+    def _generate_kernel_call_helper(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
+        arguments = []
+        for arg, arg_type in zip(call_args, kwargs["arg_types"], strict=True):
+            if isinstance(arg_type, str) and "*" in arg_type:
+                arguments.append(f"{arg}.data<{arg_type.replace('*', '').strip()}>()")
+            else:
+                arguments.append(str(arg))
+        self.writeline(self.wrap_kernel_call(kernel_name, arguments))
+
+    def _define_kernel_helper(
+        self,
+        kernel_name: str,
+        kernel_body: str,
+        metadata: str | None = None,
+        gpu: bool = False,
+        cpp_definition: str | None = None,
+    ) -> None:
+        assert cpp_definition is not None and not gpu
+        declaration = re.sub(r'^extern "C"\s+(?:__attribute__\S+\s+)?', "", cpp_definition.strip())
+        self.code.kernels.append(Kernel(kernel_name, re.sub(r"\s+", " ", declaration), kernel_body))
+
+    def generate_c_shim_extern_kernel_call(self, kernel: str, args: list[str], device: str, **kwargs: Any) -> None:
+        function = self.get_c_shim_func_name(kernel, device)
+        is_custom = function in self.custom_kernels.values()
+        (self.code.custom_functions if is_custom else self.code.shim_functions).add(function)
+        self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
+
+    def codegen_tensor_item(self, dtype: torch.dtype, tensor: str, scalar: str, *args: Any, **kwargs: Any) -> None:
+        """Python's numbers have 64 bits whatever the tensor's type: products of small integers do not overflow."""
+        super().codegen_tensor_item(_PYTHON_NUMBERS.get(dtype, dtype), tensor, scalar, *args, **kwargs)
+
+    def codegen_sizevar(self, x: Any) -> str:
+        """Also of what ``and`` and ``or`` make, which upstream cannot simplify."""
+        if isinstance(x, sympy.And | sympy.Or | sympy.Not):
+            return str(cexpr(x.xreplace(V.graph.sizevars.replacements)))
+        return str(super().codegen_sizevar(x))
+
+    def codegen_dynamic_select_index(self, node: ir.DynamicSelectStorageOffset, clamp: bool) -> None:
+        """Upstream takes ``x[n.item()]`` on trust: an index out of bounds would read what is no tensor's."""
+        super().codegen_dynamic_select_index(node, clamp)
+        if clamp:
+            return
+        index, size = f"{node.unbacked_offset_symbol}_index", self.codegen_sizevar(sympy.sympify(node.size))
+        self.writeline(f"check_index({index}, {size});")
+
+    def codegen_dynamic_slice_size(self, node: ir.DynamicSliceSize) -> None:
+        """Upstream writes the bound that ``x[:n]`` leaves out as None."""
+        node.start = 0 if node.start is None else node.start
+        node.end = node.size if node.end is None else node.end
+        super().codegen_dynamic_slice_size(node)
+
+    def _codegen_unbacked_symbol_defs_for_outputs(self, output_name: str, outputs: Any, unbacked_bindings: Any) -> None:
+        """Also what follows every library kernel: the runtime's results are contiguous, and others may be expected."""
+        super()._codegen_unbacked_symbol_defs_for_outputs(output_name, outputs, unbacked_bindings)
+        for output in outputs if isinstance(outputs, list | tuple) else [outputs]:
+            kernel = adapters.kernel_of(output)
+            if not isinstance(kernel, ir.FallbackKernel) or kernel.get_inputs_that_alias_output():
+                continue
+            layout = output.get_layout()
+            if not _is_contiguous(layout.size, layout.stride):
+                strides = ", ".join(map(self.codegen_sizevar, layout.stride))
+                self.writeline(f"match_strides({output.get_name()}, {{{strides}}});")
+
+    @staticmethod
+    def get_c_shim_func_name(kernel: str, device: str) -> str:
+        is_custom = kernel in StandaloneCppWrapper.custom_kernels.values()
+        return kernel if is_custom else CppWrapperCpu.get_c_shim_func_name(kernel, device)
+
+    def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
+        if node.op_overload in self.custom_kernels:
+            node.cpp_kernel_name = self.custom_kernels[node.op_overload]
+        if self.real_only and self._is_of_other_types(node):
+            self.code.unreachable.add(str(node.op_overload))
+        if isinstance(node.op_overload, torch._ops.OpOverload) and not node.op_overload._schema.returns:
+            # Upstream passes a null pointer for a result, which such a function does not have.
+            arguments = [*node.codegen_args(), *node.codegen_kwargs()]
+            self.generate_c_shim_extern_kernel_call(node.cpp_kernel_name or "", arguments, "cpu")
+            return
+        super().generate_fallback_kernel(node)
+
+    def _is_of_other_types(self, node: ir.FallbackKernel) -> bool:
+        """Whether a kernel of the runtime's gets or gives types that it is not for: complex or 16 bits."""
+        if node.op_overload in self.real_only:
+            return any(output.get_dtype().is_complex for output in node.outputs)
+        name = str(node.op_overload).removeprefix("aten.")
+        if node.op_overload in self.custom_kernels or not name.startswith(_LINEAR_ALGEBRA):
+            return False
+        dtypes = {value.get_dtype() for value in node.inputs if isinstance(value, ir.IRNode)}
+        return any(dtype.is_complex or dtype in (torch.float16, torch.bfloat16) for dtype in dtypes)
+
+    def generate_fallback_kernel_with_runtime_lookup(
+        self,
+        buf_name: str,
+        python_kernel_name: str,
+        get_args: Any,
+        op_overload: Any,
+        raw_args: Any,
+        outputs: Any,
+    ) -> None:
+        """Upstream calls these through libtorch's dispatcher; lowering refuses them by name."""
+        self.code.unreachable.add(str(op_overload))
+
+    def generate_packed(self, node: PackedLinear | PackedConvolution, function: str) -> None:
+        (source,) = (value.codegen_reference() for value in node.inputs)  # type: ignore[union-attr]
+        self.writeline(f"{function}(context, {node.slot}, {source}, {node.get_name()});")
+
+    def generate_attention(self, node: Attention) -> None:
+        operands = [value.codegen_reference() for value in node.inputs]  # type: ignore[union-attr]
+        query, key, value = operands[:3]
+        mask = operands[3] if len(operands) > 3 else "nullptr"
+        flags = ["true" if flag else "false" for flag in (node.causal, node.unseen_is_zero)]
+        if all(kernel.name != ATTENTION_NAME for kernel in self.code.kernels):
+            self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL))
+        arguments = [ATTENTION_NAME, query, key, value, mask, *flags, repr(node.scale), node.get_name()]
+        self.writeline(f"attention({', '.join(arguments)});")
+
+
+def _is_contiguous(sizes: Sequence[Any], strides: Sequence[Any]) -> bool:
+    """Whether the strides are those of a row-major tensor, whatever values symbols take."""
+    known_equal = V.graph.sizevars.statically_known_equals
+    expected: Any = 1
+    for size, stride in zip(reversed(sizes), reversed(strides)):
+        if not known_equal(size, 1) and not known_equal(stride, expected):
+            return False
+        expected = expected * size
+    return True
+
+
+# Upstream writes scatters without a look at what they return.
+_UNCHECKED_CALL = re.compile(r"^(aoti_torch_\w+\(.*\));$")
+
+
+def _format(body: str) -> str:
+    """The statements indented by their braces, two spaces a level, no blank lines; calls of the runtime are checked."""
+    lines = []
+    depth = 1
+    for line in body.splitlines():
+        text = _UNCHECKED_CALL.sub(r"AOTI_TORCH_ERROR_CODE_CHECK(\1);", line.strip())
+        if not text:
+            continue
+        if text.startswith("}"):
+            depth -= 1
+        lines.append("  " * depth + text)
+        depth += text.count("{") - text.count("}") + (1 if text.startswith("}") else 0)
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Kernels, their configurations and the wrapper that launches them."""

@@ -1,0 +1,115 @@
+"""Matrix products of one operand with several weights, such as query, key and value projections, become one product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from aotbuild.lower.cpu.linear import size_hint
+from aotbuild.lower.cuda.graph.derived import VIEWS
+from aotbuild.lower.cuda.graph.rewriting import Writer
+
+aten = torch.ops.aten
+
+# A product of this many tiles, of the usual sizes, does not keep a GPU busy: joined ones run in little more time.
+_FEW_TILES = 64
+_TILE = 128
+_RESHAPES = (aten.view.default, aten.reshape.default)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """``rows @ columns.T``, and ``bias`` added; ``columns`` is [N, K]."""
+
+    node: Node
+    rows: Node
+    columns: Node
+    bias: Node | None
+
+    @property
+    def width(self) -> int:
+        return int(self.columns.meta["val"].shape[0])
+
+
+def join_products(gm: GraphModule, weights: set[Node]) -> None:
+    """Joins ``aten.mm`` and ``aten.addmm`` over ``weights``, where that is no loss.
+
+    A following pointwise operation is part of a product's kernel, but cannot be of the joined one's. So large products
+    are joined only where none follows.
+    """
+    groups: dict[Any, list[_Product]] = {}
+    for node in gm.graph.nodes:
+        product = _product(node, weights)
+        if product is not None:
+            source = product.rows.args[0] if product.rows.target in _RESHAPES else product.rows
+            key = (source, str(product.rows.meta["val"].shape), product.bias is None)
+            groups.setdefault(key, []).append(product)
+    for products in groups.values():
+        if len(products) > 1 and (_is_small(products) or not any(_has_pointwise_user(p.node) for p in products)):
+            _join(gm, products)
+    gm.graph.eliminate_dead_code()
+    gm.graph.lint()
+
+
+def _product(node: Node, weights: set[Node]) -> _Product | None:
+    bias: Any = None
+    if node.target is aten.mm.default:
+        rows, transposed = node.args
+    elif node.target is aten.addmm.default and not node.kwargs:
+        bias, rows, transposed = node.args
+        if bias not in weights or bias.meta["val"].dim() != 1:
+            return None
+    else:
+        return None
+    assert isinstance(rows, Node) and isinstance(transposed, Node)
+    columns = transposed.args[0] if _is_transpose(transposed) else None
+    if not isinstance(columns, Node) or columns not in weights:
+        return None
+    return _Product(node, rows, columns, bias)
+
+
+def _is_transpose(node: Node) -> bool:
+    if node.target is aten.permute.default:
+        return [dim % 2 for dim in node.args[1]] == [1, 0]  # type: ignore[operator, union-attr]
+    if node.target is aten.transpose.int:
+        return node.args[1] != node.args[2]
+    return node.target is aten.t.default
+
+
+def _is_small(products: list[_Product]) -> bool:
+    rows = size_hint(products[0].rows.meta["val"].shape[0])
+    return max(-(-rows // _TILE) * -(-product.width // _TILE) for product in products) <= _FEW_TILES
+
+
+def _has_pointwise_user(node: Node) -> bool:
+    pending = [node]
+    while pending:
+        for user in pending.pop().users:
+            if user.target in VIEWS:
+                pending.append(user)
+            elif isinstance(user.target, torch._ops.OpOverload) and torch.Tag.pointwise in user.target.tags:
+                return True
+    return False
+
+
+def _join(gm: GraphModule, products: list[_Product]) -> None:
+    # All operands but the rows are weights, which come before everything else.
+    first = products[0]
+    write = Writer(gm, first.node)
+    columns = write.call(aten.cat.default, [product.columns for product in products])
+    transposed = write.call(aten.permute.default, columns, [1, 0])
+    if first.bias is None:
+        joined = write.call(aten.mm.default, first.rows, transposed)
+    else:
+        bias = write.call(aten.cat.default, [product.bias for product in products])
+        joined = write.call(aten.addmm.default, bias, first.rows, transposed)
+    start = 0
+    for product in products:
+        part = write.call(aten.slice.Tensor, joined, 1, start, start + product.width)
+        product.node.replace_all_uses_with(part)
+        start += product.width
+    for product in products:
+        gm.graph.erase_node(product.node)

@@ -1,0 +1,1 @@
+"""Bundles of candidates, which are measured on a GPU."""

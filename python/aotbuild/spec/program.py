@@ -1,0 +1,320 @@
+"""The plain data that the pipeline's stages hand to one another: what a model is, apart from how it was made.
+
+Nothing here imports torch, so that emission and its tests need neither torch nor a compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aotbuild.spec.calls import Call
+
+# The element types that a model's inputs, outputs and weights may have, with the size of one element in bytes.
+DTYPE_SIZES: dict[str, int] = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+    "complex64": 8,
+    "complex128": 16,
+    "uint16": 2,
+    "uint32": 4,
+    "uint64": 8,
+    "complex32": 4,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+}
+# Those of them that need RUNTIME torch.
+DTYPES_OF_TORCH = frozenset({"uint16", "uint32", "uint64", "complex32"})
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One dimension of an input or output.
+
+    Static: ``symbol`` is None and ``min == max``. Dynamic: the size is ``multiplier * symbol + offset`` and lies in
+    ``[min, max]``; dimensions with the same symbol vary together. A dynamic size that is no such expression (known
+    only after a run, or not linear) has the symbol "?".
+    """
+
+    min: int
+    max: int
+    symbol: str | None = None
+    multiplier: int = 1
+    offset: int = 0
+
+    @property
+    def is_static(self) -> bool:
+        return self.symbol is None
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output tensor.
+
+    ``path``: identifiers from the outermost field inwards: ("hidden", "last") is the field ``last`` of the nested
+    structure ``hidden``; elements of a tuple or list have the index in the identifier ("hidden_0"). No two tensors
+    among inputs, or among outputs, have the same. C++ has other names for some (``identifiers.cpp_identifier``).
+    ``strides``: required strides in elements, -1 for one that may vary; None means contiguous (row-major).
+    ``written``: an input that the call writes to.
+    """
+
+    path: tuple[str, ...]
+    dtype: str
+    dims: tuple[Dim, ...]
+    strides: tuple[int, ...] | None = None
+    device: str = "cpu"
+    written: bool = False
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True)
+class SizeCondition:
+    """What has to hold of the sizes of a call beyond their ranges.
+
+    ``text``: as Python writes it. ``code``: in C++ over ``sizes``, the symbols' values in the order in which the inputs
+    have them.
+    """
+
+    text: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The typed surface of a model: the tensors among its arguments and results, and its call in Python with them."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    call: Call = field(default_factory=Call)
+    conditions: tuple[SizeCondition, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class TensorData:
+    """The values of one tensor: contiguous little-endian bytes (bfloat16 has no NumPy type, so bytes it is)."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A parameter, buffer or constant of the model.
+
+    ``name``: its name in the ``state_dict``, or the constant's name in the exported program.
+    ``aliases``: other ``state_dict`` names of the same tensor (tied weights are stored once).
+    ``mutated``: the model writes to it. ``required``: False for what no ``state_dict`` holds.
+    """
+
+    name: str
+    tensor: TensorData
+    aliases: tuple[str, ...] = ()
+    mutated: bool = False
+    required: bool = True
+
+
+def weight_names(weights: Iterable[Weight]) -> set[str]:
+    """All names by which a weight can be given."""
+    return {name for weight in weights for name in (weight.name, *weight.aliases)}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer over constant weights (``LinearSpec`` of detail/spec.h): indices into the weights."""
+
+    weights: tuple[int, ...]
+    biases: tuple[int | None, ...]
+    activation: str = "none"
+    alpha: float = 0.0
+    m_hint: int = 1
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Two linear layers in a row, run block by block of the hidden features (``MlpSpec`` of detail/spec.h)."""
+
+    first: Linear
+    second: Linear
+
+
+@dataclass(frozen=True)
+class QuantizedLinear:
+    """A linear layer over quantized constant weights (``QuantizedLinearSpec`` of detail/spec.h).
+
+    Indices into the weights; ``scale`` and ``zero_point`` may be missing. ``bits``: of the weights' values.
+    """
+
+    weight: int
+    scale: int | None
+    zero_point: int | None
+    group: int
+    bits: int = 8
+    integers: bool = False
+    m_hint: int = 1
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Running statistics that are folded into a convolution when weights are loaded: indices into the weights."""
+
+    mean: int
+    variance: int
+    weight: int | None
+    bias: int | None
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over constant weights (``ConvolutionSpec`` of detail/spec.h)."""
+
+    weight: int
+    bias: int | None
+    spatial_rank: int
+    transposed: bool
+    channels_last: bool
+    groups: int
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    input_hint: tuple[int, ...]
+    norm: BatchNorm | None = None
+    activation: str = "none"
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """C++ of the model for one instruction set.
+
+    ``run_source``: defines ``void run(CallContext&, AtenTensorHandle* inputs, AtenTensorHandle* outputs)`` in the
+    namespace ``namespace_name``. ``kernels_header``: declarations of the kernels that it calls, included by the run
+    source and by every shard. ``kernel_shards``: sources with the kernels; their number is fixed by the caller and
+    some may hold no kernel. ``prepares``: the run source defines ``void prepare()`` too (detail/spec.h).
+    """
+
+    isa: str
+    namespace_name: str
+    run_source: str
+    kernels_header: str
+    kernel_shards: tuple[str, ...]
+    prepares: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class GpuVariant(Variant):
+    """C++ of the model for one GPU architecture; ``isa`` is its name, sm_90 or compute_80.
+
+    ``run_source`` defines also the ``CudaVariantSpec`` ``cuda`` of detail/cuda_spec.hpp. ``images`` is all kernels'
+    machine code in one block, which ``run_source`` declares as the array ``images``.
+    """
+
+    images: bytes
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A result may be ``atol + rtol * |expected|`` from what eager PyTorch gave."""
+
+    rtol: float
+    atol: float
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenCase:
+    """One set of inputs with eager PyTorch's outputs, compared by the model's test.
+
+    ``written``: what the inputs that the call writes to hold after it, in their order. ``tolerances``: of the outputs,
+    and then of what is written; those that are missing are zero.
+    """
+
+    name: str
+    inputs: tuple[TensorData, ...]
+    outputs: tuple[TensorData, ...]
+    written: tuple[TensorData, ...] = ()
+    tolerances: tuple[Tolerance, ...] = ()
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The model's indices of the weights and layers that the code of one method counts on its own.
+
+    ``weights``: and then of what a GPU derives from weights, whose indices in the model follow those of its weights.
+    """
+
+    weights: tuple[int, ...]
+    linears: tuple[int, ...]
+    mlps: tuple[int, ...]
+    convolutions: tuple[int, ...]
+    quantized: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One function of a model. A model without METHODS has the one method ``run``.
+
+    ``numbering``: None where the code counts as the model does.
+    """
+
+    name: str
+    signature: Signature
+    variants: tuple[Variant, ...]  # best first, for the same instruction sets in every method
+    golden: tuple[GoldenCase, ...] = ()
+    numbering: Numbering | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """All that emission needs: the output of lowering together with the recorded golden cases.
+
+    ``session``: calls ``(method, golden case)`` on one object in this order, which see each other's state.
+    """
+
+    methods: tuple[Method, ...]
+    weights: tuple[Weight, ...]
+    linears: tuple[Linear, ...] = ()
+    mlps: tuple[Mlp, ...] = ()
+    convolutions: tuple[Convolution, ...] = ()
+    quantized: tuple[QuantizedLinear, ...] = ()
+    custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
+    session: tuple[tuple[str, GoldenCase], ...] = ()
+    rtol: float | None = None  # what the user gave, in the place of each recorded tolerance
+    atol: float | None = None
+    # Versions, options and counters for the manifest: JSON values only, no path, no time.
+    metadata: dict[str, Any] = field(default_factory=dict)
+    # Of a GPU's kernels and the epilogues of its templates, what `aotbuild report` shows: JSON values only.
+    kernels: list[dict[str, Any]] = field(default_factory=list)
+    epilogues: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EmitOptions:
+    """How the C++ surface of a target looks: the keywords of ``add_aot_model`` that emission needs."""
+
+    target: str
+    namespace: str = ""  # "a::b"; empty: the global namespace
+    class_name: str = ""  # empty: the target in CamelCase
+    header: str = ""  # path below include/; empty: <target>.hpp
+    symbol_prefix: str = ""  # empty: the target as a C identifier
+    weights: str = "embed"  # embed | file | external
+    weights_file: str = ""  # name of the safetensors file; empty: <target>.safetensors
+    python_module: str = ""
+    test: bool = True
+    benchmark: bool = False
