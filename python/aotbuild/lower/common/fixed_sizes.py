@@ -7,8 +7,8 @@ from typing import Any
 
 import sympy
 
-from aotbuild.spec.errors import AotbuildError
 from aotbuild.lower.common.graph import PreparedGraph
+from aotbuild.spec.errors import AotbuildError
 
 _MOST_TRIED = 64
 
