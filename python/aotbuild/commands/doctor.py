@@ -88,7 +88,7 @@ def report() -> tuple[str, bool]:
 
 
 def _findings() -> Iterator[Finding]:
-    yield Finding("aotbuild", f"{__version__} ({Path(__file__).parent})")
+    yield Finding("aotbuild", f"{__version__} ({Path(__file__).parents[1]})")
     yield Finding("python", f"{platform.python_version()} ({sys.executable})", _python_problem())
     yield from _packages()
     if importlib.util.find_spec("aotbuild._runner") is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def _root() -> Path:
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     return package if (package / "cpp").is_dir() else package.parent.parent
 
 
