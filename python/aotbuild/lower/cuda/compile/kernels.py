@@ -385,8 +385,8 @@ PARTS = ("cubin", "dependent", "device", "indexing", "kernels", "templates")
 
 def _keys(jobs: Sequence[_Job]) -> list[str]:
     """A name for each result by all that it depends on."""
-    package = Path(__file__).parents[3]
-    files = [package / "target.py", *(package / "inductor" / "cuda" / f"{name}.py" for name in PARTS)]
+    folder = Path(__file__).parent
+    files = [folder.parents[2] / "spec/target.py", *(folder / f"{name}.py" for name in PARTS)]
     common = tools_key(files, packages=("torch", "triton", "pytorch_triton"))
     return [
         digest(
