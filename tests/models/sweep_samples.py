@@ -68,8 +68,8 @@ def _decomposed(result: Any) -> tuple[torch.Tensor, torch.Tensor]:
 _WITHOUT_ORDER: dict[str, Callable[[Any], Any]] = {"linalg.eig": _decomposed, "linalg.eigvals": _eigenvalues}
 
 
-# Operators with indices that have to lie within the rows, or offsets that have to rise, however many there are.
-_TRUSTED = ("_unsafe_masked_index", "_segment_reduce_offsets", "nn_functional_embedding_bag")
+# Operators of indices or pivots that have to lie within the rows, or offsets that have to rise, however many there are.
+_TRUSTED = ("_unsafe_masked_index", "_segment_reduce_offsets", "lu_unpack", "nn_functional_embedding_bag")
 
 
 class Call(torch.nn.Module):
