@@ -161,7 +161,7 @@ def test_earlier_outputs_stay_whole_after_an_error(generate: Generate, tmp_path:
     )
     status, errors = generate("model.py:build")
     assert status == 1
-    assert "linalg_ldl_factor" in errors
+    assert "_histogramdd_from_bin_cts" in errors
     (tmp_path / "model.py").write_text(GOOD.replace("x.relu()", "x +"))
     assert generate("model.py:build")[0] == 1
     assert files == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").rglob("*.*")}
