@@ -43,11 +43,9 @@ LONG_FILES: dict[str, str] = {
     "cpp/src/operators/eigen/factor.cpp": "to be split",
     "cpp/src/weights/weights.cpp": "to be split",
     "python/aotbuild/emit/render.py": "to be split",
-    "python/aotbuild/lower/cpu/lowering.py": "to be split",
 }
 LONG_FUNCTIONS: dict[str, str] = {
     "python/aotbuild/api/compile.py: compile": "one keyword after another becomes one of CMake's",
-    "python/aotbuild/lower/cpu/lowering.py: lower": "to be split",
     "python/aotbuild/lower/cuda/graph/attention_kernel.py: _attend": "one Triton kernel",
     "python/aotbuild/lower/cuda/graph/attention_kernel.py: attention": "one Triton kernel",
     "python/aotbuild/lower/cuda/graph/convolution.py: _lower": "to be split",

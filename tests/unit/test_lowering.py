@@ -14,7 +14,7 @@ from torch._functorch import aot_autograd
 from torch._inductor.graph import GraphLowering
 
 from aotbuild.capture import Source, capture
-from aotbuild.lower.cpu import lowering
+from aotbuild.lower.cpu import refusals
 from aotbuild.lower.cpu.lowering import Lowered, lower
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Model
@@ -121,8 +121,8 @@ def test_no_call_that_the_runtime_lacks_gets_into_the_code(monkeypatch: pytest.M
     def put(x: Tensor, mask: Tensor, values: Tensor) -> Tensor:
         return torch.index_put(x, (mask,), values, accumulate=True)
 
-    without = lowering.supported_shim_functions() - {"aoti_torch_index_put_out"}
-    monkeypatch.setattr(lowering, "supported_shim_functions", lambda: without)
+    without = refusals.supported_shim_functions() - {"aoti_torch_index_put_out"}
+    monkeypatch.setattr(refusals, "supported_shim_functions", lambda: without)
     x, mask = torch.ones(4, dtype=torch.int64), torch.ones(4, dtype=torch.bool)
     lines = refusal(put, x, mask, x * 2)
     assert lines[0] == "encoder: the standalone runtime has no kernel for 1 operator(s) that this model calls:"

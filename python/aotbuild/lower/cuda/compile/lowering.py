@@ -19,7 +19,8 @@ from torch._inductor.virtualized import V
 from aotbuild.capture import Captured, node_numbers, refuse_types_of_torch
 from aotbuild.lower.common import adapters, eager_values, pooling
 from aotbuild.lower.common.graph import PreparedGraph
-from aotbuild.lower.cpu import lowering as cpu_lowering
+from aotbuild.lower.cpu.environment import fake_mode_of, inductor_options
+from aotbuild.lower.cpu.refusals import origins, supported_shim_functions
 from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
 from aotbuild.lower.cuda.compile import epilogues, products
 from aotbuild.lower.cuda.compile.choices import one_choice
@@ -229,7 +230,7 @@ def _code(
 @contextlib.contextmanager
 def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
     settings = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
-    with cpu_lowering.inductor_options(preset, {**_OPTIONS, **settings}):
+    with inductor_options(preset, {**_OPTIONS, **settings}):
         yield
 
 
@@ -249,7 +250,7 @@ def _standalone_backend() -> Iterator[None]:
 
 
 def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
-    fake_mode = cpu_lowering.fake_mode_of(prepared)
+    fake_mode = fake_mode_of(prepared)
     with contextlib.ExitStack() as stack:
         stack.enter_context(V.set_fake_mode(fake_mode))
         stack.enter_context(V.set_aot_compilation(True))
@@ -305,12 +306,12 @@ _CPU_OPERATORS = {"aoti_torch_index_put_out", "aoti_torch_scatter_out", "aoti_to
 
 def _refuse_library_calls(code: CudaWrapperCode, graph: GraphLowering, target: str) -> None:
     """One error with every library kernel that the model would need, and where the model calls each."""
-    supported = cpu_lowering.supported_shim_functions() - _CPU_OPERATORS
+    supported = supported_shim_functions() - _CPU_OPERATORS
     called = set(re.findall(r"\baoti_torch_\w+(?=\()", code.body))
     missing = {name for name in called if name not in supported or name.startswith("aoti_torch_cpu_")}
     if not missing and not code.unreachable:
         return
-    places = cpu_lowering.origins(graph)
+    places = origins(graph)
     lines = [f"{target}: no Triton kernel serves {len(missing | code.unreachable)} operator(s) that this model calls:"]
     for function in [*sorted(missing), *sorted(code.unreachable)]:
         calls = places.get(function.replace("aoti_torch_cuda_", "aoti_torch_cpu_"), [])
