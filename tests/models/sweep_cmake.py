@@ -142,7 +142,7 @@ endif()
 # sweep_cpu_batch(<name> <target>...): the models as one library, and a small one for each that aotbuild.load() opens.
 function(sweep_cpu_batch name)
   set(sources "${name}/kernels.cpp" "${name}/run.cpp")
-  _aotbuild_set_kernel_properties(x86-64-v3 debug "${sources}")
+  _aotbuild_set_kernel_properties(-march=x86-64-v3 debug "${sources}")
   add_library(${name} SHARED ${sources})
   target_link_libraries(${name} PRIVATE ${torch} ${runtime} aotbuild::openmp aotbuild::sleef)
   foreach(target IN LISTS ARGN)
