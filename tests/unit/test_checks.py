@@ -60,3 +60,17 @@ def test_checks_of_sizes_have_their_texts() -> None:
         Source(Model(f, (torch.ones(4, 3),), dynamic_shapes=({0: Dim.DYNAMIC(min=2, max=64)},)), None, ())
     )
     assert any("rows come in pairs" in condition.text for condition in captured.signature.conditions)
+
+
+def test_checks_of_a_model_for_cuda_have_their_texts() -> None:
+    pytest.importorskip("triton")
+    from aotbuild.lower.cuda.compile.lowering import lower_cuda
+
+    def f(x: Tensor, n: Tensor) -> Any:
+        k: Any = n.item()
+        check(k < 1000, lambda: "too large")
+        return x * 2 + torch.zeros(k).sum()
+
+    captured = capture(Source(Model(f, (torch.ones(4), torch.tensor(5))), None, ()))
+    source = lower_cuda(captured, ["90"], target="checked", processes=0).variants[0].run_source
+    assert any("(too large)" in text for text in errors(source)), source

@@ -54,9 +54,7 @@ def model(name: str, *args: Any, **fields: Any) -> Callable[[type[torch.nn.Modul
 
 
 # Cases that did not pass when they last ran, with the reason; none of them crashes.
-OPEN: dict[str, tuple[str, ...]] = {
-    "other values than eager's": ("special_values_activations",),
-}
+OPEN: dict[str, tuple[str, ...]] = {}
 
 
 _generator = torch.Generator().manual_seed(0)

@@ -8,6 +8,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch._inductor.debug import DebugContext
 from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 
-from aotbuild.capture import Captured, node_numbers, refuse_types_of_torch
+from aotbuild.capture import Captured, check_texts, node_numbers, refuse_types_of_torch
 from aotbuild.lower.common import adapters, eager_values, pooling
+from aotbuild.lower.common.checks import name_checks
 from aotbuild.lower.common.graph import PreparedGraph
 from aotbuild.lower.cpu.environment import fake_mode_of, inductor_options
 from aotbuild.lower.cpu.refusals import origins, supported_shim_functions
@@ -122,7 +124,7 @@ def lower_cuda(
         graphs = prepare(captured.program, captured.state)
     places = node_numbers(captured.program)
     variants = [
-        _variant(graphs, gpu, target, preset, options or {}, measured, processes, places)
+        _variant(graphs, gpu, target, preset, options or {}, measured, processes, places, check_texts(captured.program))
         for gpu in sorted(set(targets), key=lambda gpu: (gpu.ptx, -gpu.architecture.capability))
     ]
     counters = {"exports": 1, "decompositions": 1, "lowerings": len(variants)}
@@ -175,11 +177,12 @@ def _variant(
     measured: Measured | None,
     processes: int | None,
     places: Mapping[str, int],
+    checks: Mapping[str, str],
 ) -> tuple[CudaVariant, tuple[KernelTuning, ...], tuple[EpilogueTuning, ...]]:
     def setting(key: str) -> Mapping[str, Any] | None:
         return None if measured is None else measured(gpu.name, key)
 
-    code = _code(graphs.main, gpu, target, preset, options, lambda key: epilogues.is_alone(setting(key)))
+    code = _code(graphs.main, gpu, target, preset, options, lambda key: epilogues.is_alone(setting(key)), checks)
     derive = CudaWrapperCode()
     if graphs.derived is not None:
         derive = _code(graphs.derived, gpu, target, preset, options).with_prefix("derive_")
@@ -207,11 +210,13 @@ def _code(
     preset: str,
     options: Mapping[str, Any],
     is_alone: Callable[[str], bool] = lambda key: False,
+    checks: Mapping[str, str] = MappingProxyType({}),
 ) -> CudaWrapperCode:
     """The model for one architecture: its only lowering and schedule, whatever its kernels' configurations will be.
 
     Args:
         is_alone: whether templates leave the epilogue with this key to other kernels.
+        checks: the texts of the model's own checks, as ``capture.check_texts`` gives them.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(declared(gpu.architecture))
@@ -222,7 +227,7 @@ def _code(
         stack.enter_context(pooling.eager_windows())
         stack.enter_context(eager_values.sizes_of_every_call())
         found = stack.enter_context(epilogues.scheduled(is_alone))
-        code = _generate(prepared, target)
+        code = _generate(prepared, target, checks)
         code.epilogues.update(found)
         return code
 
@@ -249,7 +254,7 @@ def _standalone_backend() -> Iterator[None]:
         common.device_codegens["cuda"] = before
 
 
-def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
+def _generate(prepared: PreparedGraph, target: str, checks: Mapping[str, str]) -> CudaWrapperCode:
     fake_mode = fake_mode_of(prepared)
     with contextlib.ExitStack() as stack:
         stack.enter_context(V.set_fake_mode(fake_mode))
@@ -257,6 +262,7 @@ def _generate(prepared: PreparedGraph, target: str) -> CudaWrapperCode:
         stack.enter_context(DebugContext())
         stack.enter_context(torch.no_grad())
         graph = _lower_graph(prepared, fake_mode)
+        name_checks(graph, checks)
         StandaloneCppWrapper.weight_index = prepared.weight_index
         StandaloneCppWrapper.weight_count = len(prepared.weights)
         StandaloneCppWrapper.custom_kernels = {}
