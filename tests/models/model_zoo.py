@@ -933,7 +933,7 @@ def half_types() -> Model:
 
 @model
 def wrapping_integers() -> Model:
-    """Integers of each type where their results wrap: test_eager_values.py compares all with eager."""
+    """Integers of each type where their results wrap, and booleans: test_eager_values.py compares all with eager."""
 
     def results(x: Tensor, y: Tensor) -> list[Tensor]:
         divisor = torch.where((y == 0) | (y == -1), 1, y)  # the least integer by -1 ends eager's process
@@ -947,9 +947,18 @@ def wrapping_integers() -> Model:
         found += [x.any().to(x.dtype), (x > 3).all(), torch.stack([x, y]).any(0), x.all()]
         return [*found, torch.stack([x, y]).sum(0), torch.stack([x, y], 1).amax(1), torch.stack([x, y, x]).argmin(0)]
 
+    def booleans(x: Tensor, y: Tensor) -> list[Tensor]:
+        found = [torch.add(x, y, alpha=alpha) for alpha in (0, 1, 2, 256, False)]
+        found += [torch.add(x, True, alpha=0), torch.addr(x[:1, None], x, y, beta=2, alpha=0)[0]]
+        found += torch._foreach_add([x, y], [y, x], alpha=2)
+        both = torch.stack([x, y])
+        found += [x.sum(dtype=torch.bool), both.sum(0, dtype=torch.bool), both.sum(1, True, dtype=torch.bool)]
+        return [*found, both.prod(0, dtype=torch.bool), x * y, x | y, torch.maximum(x, y), x.square()]
+
     def f(_: Any, x: Tensor, y: Tensor) -> list[Tensor]:
         dtypes = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
-        return [result for dtype in dtypes for result in results(x.to(dtype), y.to(dtype))]
+        found = [result for dtype in dtypes for result in results(x.to(dtype), y.to(dtype))]
+        return found + booleans(x > 0, y > 3)
 
     size = torch.export.Dim("size", min=1, max=4096)
     return Model(Compute(f), (torch.arange(-3, 64), torch.arange(-9, 58)), dynamic_shapes=(({0: size},) * 2,))

@@ -206,3 +206,15 @@ def test_every_call_of_the_runtime_is_checked() -> None:
     source = lowered(scattered, x, mask, torch.arange(4), x * 2).variants[0].run_source
     assert "AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_index_put_out(" in source
     assert not re.search(r"^\s*aoti_torch_", source, re.MULTILINE)
+
+
+def test_sums_of_booleans_are_stored_as_such() -> None:
+    """Upstream multiplies by `alpha` as a whole number, and would store vectors of eight bytes for each boolean."""
+
+    def added(x: Tensor, y: Tensor) -> list[Tensor]:
+        found = [torch.add(x, y, alpha=alpha) for alpha in (0, 2, 256)]
+        return [*found, *torch._foreach_add([x], [y], alpha=2)]
+
+    x = torch.ones(64, dtype=torch.bool)
+    (variant,) = lowered(added, x, ~x).variants
+    assert not re.search(r"(VectorizedN|VecMask|to)<int64_t", "".join(variant.kernel_shards))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -119,6 +119,25 @@ def _next_after(self: Tensor, other: Tensor) -> Any:
     return torch.where(x.isnan() | y.isnan(), x + y, found)
 
 
+def _added(self: Any, other: Any, *, alpha: Any = 1) -> Any:
+    """Of booleans, ``alpha`` is one too: upstream multiplies by it as a whole number, and stores vectors of these."""
+    if (isinstance(alpha, int) and alpha == 1) or torch.result_type(self, other) != torch.bool:
+        return NotImplemented
+    return aten.add(self, other if alpha else other & False)
+
+
+def _added_lists(self: Sequence[Tensor], other: Any, *, alpha: Any = 1) -> Any:
+    others = [other] * len(self) if isinstance(other, Tensor) else other
+    if all(tensor.dtype != torch.bool for tensor in self):
+        return NotImplemented
+    return [torch.add(one, another, alpha=alpha) for one, another in zip(self, others)]
+
+
+def _sum(self: Tensor, *args: Any, dtype: torch.dtype | None = None) -> Any:
+    """Whether anything is true, where a sum is asked for in booleans: their vectors cannot be added."""
+    return torch.sum(self.to(torch.bool), *args) != 0 if dtype == torch.bool else NotImplemented
+
+
 def _any(self: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Of uint8 it is uint8."""
     return torch.any(self != 0, *args, **kwargs).to(torch.uint8) if self.dtype == torch.uint8 else NotImplemented
@@ -176,6 +195,12 @@ def _gelu(self: Tensor, *, approximate: str = "none") -> Tensor:
 
 
 TABLE: dict[Any, Callable[..., Any]] = {
+    aten.add.Tensor: _added,
+    aten.add.Scalar: _added,
+    aten._foreach_add.List: _added_lists,
+    aten._foreach_add.Tensor: _added_lists,
+    aten.sum.default: _sum,
+    aten.sum.dim_IntList: _sum,
     aten.gelu.default: _gelu,
     aten.remainder.Tensor: _remainder,
     aten.remainder.Scalar: _remainder,
