@@ -944,6 +944,7 @@ def wrapping_integers() -> Model:
         found += [shift for count in (1, bits - 1, bits, bits + 1, -1) for shift in (x << count, x >> count)]
         found += [x << y, x >> y, x < y, x == y, torch.maximum(x, y), x.clamp(-3 if x.dtype.is_signed else 3, 50)]
         found += [x.bool(), x.float(), x.half().float(), x.to(torch.uint8), x.to(torch.int16), x.int().long()]
+        found += [*torch.stack([x, y]).min(1), *x.max(0), x.argmin(), torch.stack([x, y]).argmax(1)]
         found += [x.any().to(x.dtype), (x > 3).all(), torch.stack([x, y]).any(0), x.all()]
         return [*found, torch.stack([x, y]).sum(0), torch.stack([x, y], 1).amax(1), torch.stack([x, y, x]).argmin(0)]
 
@@ -953,6 +954,8 @@ def wrapping_integers() -> Model:
         found += torch._foreach_add([x, y], [y, x], alpha=2)
         both = torch.stack([x, y])
         found += [x.sum(dtype=torch.bool), both.sum(0, dtype=torch.bool), both.sum(1, True, dtype=torch.bool)]
+        found += [part for dim in (0, 1) for extreme in (both.min(dim), both.max(dim, True)) for part in extreme]
+        found += [*x.min(0), *y.max(0)]
         return [*found, both.prod(0, dtype=torch.bool), x * y, x | y, torch.maximum(x, y), x.square()]
 
     def f(_: Any, x: Tensor, y: Tensor) -> list[Tensor]:

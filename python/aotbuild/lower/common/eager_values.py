@@ -138,6 +138,21 @@ def _sum(self: Tensor, *args: Any, dtype: torch.dtype | None = None) -> Any:
     return torch.sum(self.to(torch.bool), *args) != 0 if dtype == torch.bool else NotImplemented
 
 
+_NARROW = (torch.bool, torch.uint8, torch.int8, torch.int16)
+
+
+def _place_of_extreme(operator: Any) -> Callable[..., Any]:
+    """Upstream looks for booleans in masks, where what is true is NaN, and for bytes in more lanes than it has read."""
+
+    def decompose(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self.dtype not in _NARROW:
+            return NotImplemented
+        found = operator(self.to(torch.int32), *args, **kwargs)
+        return found if isinstance(found, Tensor) else (found[0].to(self.dtype), found[1])
+
+    return decompose
+
+
 def _any(self: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Of uint8 it is uint8."""
     return torch.any(self != 0, *args, **kwargs).to(torch.uint8) if self.dtype == torch.uint8 else NotImplemented
@@ -199,6 +214,10 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.add.Scalar: _added,
     aten._foreach_add.List: _added_lists,
     aten._foreach_add.Tensor: _added_lists,
+    aten.min.dim: _place_of_extreme(aten.min.dim),
+    aten.max.dim: _place_of_extreme(aten.max.dim),
+    aten.argmin.default: _place_of_extreme(aten.argmin.default),
+    aten.argmax.default: _place_of_extreme(aten.argmax.default),
     aten.sum.default: _sum,
     aten.sum.dim_IntList: _sum,
     aten.gelu.default: _gelu,
