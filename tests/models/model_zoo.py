@@ -945,6 +945,13 @@ def wrapping_integers() -> Model:
         found += [x << y, x >> y, x < y, x == y, torch.maximum(x, y), x.clamp(-3 if x.dtype.is_signed else 3, 50)]
         found += [x.bool(), x.float(), x.half().float(), x.to(torch.uint8), x.to(torch.int16), x.int().long()]
         found += [*torch.stack([x, y]).min(1), *x.max(0), x.argmin(), torch.stack([x, y]).argmax(1)]
+        for part in (x.clamp(3, 100), -x.clamp(1, 100) if x.dtype.is_signed else x.clamp(min=200)):
+            found += [
+                part.amin(),
+                part.max(),
+                part.sum(dtype=x.dtype),
+                torch.stack([part, part]).prod(1, dtype=x.dtype),
+            ]
         found += [x.any().to(x.dtype), (x > 3).all(), torch.stack([x, y]).any(0), x.all()]
         return [*found, torch.stack([x, y]).sum(0), torch.stack([x, y], 1).amax(1), torch.stack([x, y, x]).argmin(0)]
 

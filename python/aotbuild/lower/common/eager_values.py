@@ -133,22 +133,31 @@ def _added_lists(self: Sequence[Tensor], other: Any, *, alpha: Any = 1) -> Any:
     return [torch.add(one, another, alpha=alpha) for one, another in zip(self, others)]
 
 
-def _sum(self: Tensor, *args: Any, dtype: torch.dtype | None = None) -> Any:
-    """Whether anything is true, where a sum is asked for in booleans: their vectors cannot be added."""
-    return torch.sum(self.to(torch.bool), *args) != 0 if dtype == torch.bool else NotImplemented
+def _total(operator: Any) -> Callable[..., Any]:
+    """Sums and products in booleans, whose vectors cannot be added, and in bytes, as below."""
+
+    def decompose(self: Tensor, *args: Any, dtype: torch.dtype | None = None) -> Any:
+        if dtype not in _NARROW:
+            return NotImplemented
+        total = operator(self.to(dtype).to(torch.int32), *args, dtype=torch.int32 if dtype != torch.bool else None)
+        return total.to(dtype)
+
+    return decompose
 
 
 _NARROW = (torch.bool, torch.uint8, torch.int8, torch.int16)
 
 
-def _place_of_extreme(operator: Any) -> Callable[..., Any]:
-    """Upstream looks for booleans in masks, where what is true is NaN, and for bytes in more lanes than it has read."""
+def _extreme(operator: Any) -> Callable[..., Any]:
+    """Upstream has what is true as NaN in masks, and reduces bytes in more lanes than it has read."""
 
     def decompose(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         if self.dtype not in _NARROW:
             return NotImplemented
         found = operator(self.to(torch.int32), *args, **kwargs)
-        return found if isinstance(found, Tensor) else (found[0].to(self.dtype), found[1])
+        if isinstance(found, Tensor):
+            return found.to(self.dtype) if found.dtype == torch.int32 else found
+        return (found[0].to(self.dtype), found[1])
 
     return decompose
 
@@ -214,12 +223,14 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten.add.Scalar: _added,
     aten._foreach_add.List: _added_lists,
     aten._foreach_add.Tensor: _added_lists,
-    aten.min.dim: _place_of_extreme(aten.min.dim),
-    aten.max.dim: _place_of_extreme(aten.max.dim),
-    aten.argmin.default: _place_of_extreme(aten.argmin.default),
-    aten.argmax.default: _place_of_extreme(aten.argmax.default),
-    aten.sum.default: _sum,
-    aten.sum.dim_IntList: _sum,
+    aten.min.dim: _extreme(aten.min.dim),
+    aten.max.dim: _extreme(aten.max.dim),
+    aten.argmin.default: _extreme(aten.argmin.default),
+    aten.argmax.default: _extreme(aten.argmax.default),
+    **{each: _extreme(each) for each in (aten.amin.default, aten.amax.default)},
+    **{each: _extreme(each) for each in (aten.min.default, aten.max.default)},
+    **{each: _total(each) for each in (aten.sum.default, aten.sum.dim_IntList)},
+    **{each: _total(each) for each in (aten.prod.default, aten.prod.dim_int)},
     aten.gelu.default: _gelu,
     aten.remainder.Tensor: _remainder,
     aten.remainder.Scalar: _remainder,
