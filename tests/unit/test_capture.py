@@ -198,8 +198,12 @@ def test_data_dependent_control_flow_names_the_users_line() -> None:
     [
         ("y:0=1..8", "DYNAMIC_SHAPES: no tensor input 'y'; the model's inputs are: x"),
         ("x:2=1..8", "DYNAMIC_SHAPES x:2: input 'x' has dimensions 0 to 1"),
-        ("x=1..8", "DYNAMIC_SHAPES 'x=1..8': write input:dim=min..max, for example ids:1=1..512"),
-        ("x:0=8..1", "DYNAMIC_SHAPES 'x:0=8..1': the maximum 1 is below the minimum 8"),
+        ("x=1..8", 'DYNAMIC_SHAPES entry "x=1..8" is not input:dim=min..max, as in ids:1=1..512'),
+        (
+            "x:0=8..1",
+            'DYNAMIC_SHAPES entry "x:0=8..1": the minimum 8 is not below the maximum 1; leave it out where the size is '
+            "fixed",
+        ),
     ],
 )
 def test_dynamic_shapes_that_do_not_fit_are_refused(dynamic: str, message: str) -> None:

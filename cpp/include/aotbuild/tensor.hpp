@@ -127,7 +127,7 @@ inline bfloat16::bfloat16(float value) {
 template <int ExponentBits>
 inline float8<ExponentBits>::operator float() const {
   constexpr std::uint32_t kFractionBits = 7 - ExponentBits;
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80U) << 24;
+  const std::uint32_t sign = (bits & 0x80U) << 24;
   const std::uint32_t magnitude = bits & 0x7FU;
   constexpr std::uint32_t kBias = (1U << (ExponentBits - 1)) - 1;
   if (magnitude > (ExponentBits == 4 ? 0x7EU : 0x7CU)) return detail::bits_float(sign | 0x7FC00000U);
