@@ -67,7 +67,7 @@ inline cudaError_t cudaFree(void* memory) { return status(cuMemFree_v2(address(m
 RUNTIME = """\
 add_library(aotbuild_runtime STATIC)
 foreach(name IN ITEMS
-    cuda_launcher cuda_kernels cuda_products cuda_device cuda_driver cuda_workspace cuda_memory dtype error)
+    cuda/launcher cuda/kernels cuda/products cuda/device cuda/driver cuda/workspace cuda/memory tensor/dtype base/error)
   target_sources(aotbuild_runtime PRIVATE "${CPP}/src/${name}.cpp")
 endforeach()
 target_include_directories(aotbuild_runtime PUBLIC "$<BUILD_INTERFACE:${CPP}/include>" PRIVATE "${CPP}/src")

@@ -36,7 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     compiler = ["c++", "-std=c++17", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
     include = ["-I", str(ROOT / "cpp" / "include"), "-I", str(RUNTIME), "-I", str(FAKE)]
-    sources = [*TUNE.glob("*.cpp"), *(RUNTIME / f"{name}.cpp" for name in ("cuda_device", "cuda_driver", "error"))]
+    sources = [*TUNE.glob("*.cpp"), *(RUNTIME / f"{name}.cpp" for name in ("cuda/device", "cuda/driver", "base/error"))]
     subprocess.run([*compiler, *include, *sources, "-o", folder / "aotbuild-tune", "-ldl", "-pthread"], check=True)
     fake = [FAKE / "fake_cuda.cpp", Path(__file__).with_name("kernels.cpp")]
     subprocess.run([*compiler[:3], *include, "-shared", "-fPIC", *fake, "-o", folder / "driver.so"], check=True)
