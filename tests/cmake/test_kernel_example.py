@@ -172,14 +172,13 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
 
 def put_images_of_the_stand_in(project: CMakeProject) -> None:
     output = project.build_dir / "rms_norm.aotbuild"
-    replace_images(output / "src" / "rms_norm_sm_90.cpp", output / "rms_norm.images_sm_90.bin")
-    assert project.ran(project.build())["compiled"] == ["rms_norm_images_sm_90.cpp"]
+    images = output / "rms_norm.images_sm_90.bin"
+    if b"fake cubin" not in images.read_bytes():
+        replace_images(output / "src" / "rms_norm_sm_90.cpp", images)
+        assert project.ran(project.build())["compiled"] == ["rms_norm_images_sm_90.cpp"]
 
 
 def test_program_launches_the_kernel(example: CMakeProject) -> None:
-    # Real machine code is nothing to the stand-in.
-    error = example.run(example.build_dir / "normalize", error=True)
-    assert re.search("rms_norm: cuModuleLoadData failed for kernel 'rms_norm'", error)
     put_images_of_the_stand_in(example)
     assert re.fullmatch(r"largest difference in the last row: [0-9.e-]+\n", example.program("normalize"))
     error = example.run(example.build_dir / "normalize", error=True, environment={"AOTBUILD_CUDA_DRIVER": "/none.so"})
@@ -197,6 +196,7 @@ def test_header_says_what_the_kernel_takes(example: CMakeProject) -> None:
 
 
 def test_edit_of_the_kernel_file_runs_the_generator(example: CMakeProject) -> None:
+    put_images_of_the_stand_in(example)
     example.touch("main.cpp")
     assert "Generating" not in example.build()
     example.write("rms_norm.py", (example.source / "rms_norm.py").read_text() + "\n# a comment\n")
@@ -204,6 +204,9 @@ def test_edit_of_the_kernel_file_runs_the_generator(example: CMakeProject) -> No
     assert "Generating rms_norm from rms_norm.py:rms_norm" in output
     # The machine code comes out as it was, over what the stand-in loads.
     assert example.ran(output)["compiled"] == ["rms_norm_images_sm_90.cpp"]
+    # Real machine code is nothing to the stand-in.
+    error = example.run(example.build_dir / "normalize", error=True)
+    assert re.search("rms_norm: cuModuleLoadData failed for kernel 'rms_norm'", error)
 
 
 def test_installed_kernel_is_a_package(example: CMakeProject, tmp_path: Path) -> None:
