@@ -25,6 +25,7 @@ from aotbuild.lower.cpu.lowering import lower
 from aotbuild.lower.cuda.compile import cubin, dependent, indexing, products
 from aotbuild.lower.cuda.compile.lowering import CudaVariant, LoweredCuda, lower_cuda
 from aotbuild.lower.cuda.graph import sort
+from aotbuild.lower.cuda.graph.graph import prepare
 
 pytestmark = pytest.mark.usefixtures("kernel_cache")
 
@@ -351,6 +352,18 @@ def test_output_is_the_same_again_with_an_empty_cache(tmp_path: Path, monkeypatc
 def test_every_input_is_aligned() -> None:
     (variant,) = lowered(kv_cache).variants
     assert len(re.findall(r"(\w+) = context_aligned\(context, \1\);", variant.run_source)) == 2
+
+
+def test_outputs_have_the_dtypes_of_the_signature() -> None:
+    """On a GPU means and deviations of half types are float32; the signature is the one that the CPU's export has."""
+
+    def moments(_: Any, x: torch.Tensor) -> Any:
+        return torch.native_layer_norm(x, [4], None, None, 1e-5)
+
+    captured = capture.capture(capture.Source(Model(Function(moments), (torch.ones(3, 4).half(),)), None, ()))
+    graph = prepare(captured.program).main.module.graph
+    assert [node.meta["val"].dtype for node in graph.output_node().args[0]] == [torch.float16] * 3
+    assert [spec.dtype for spec in captured.signature.outputs] == ["float16"] * 3
 
 
 def test_attention_makes_no_score_matrix() -> None:

@@ -61,6 +61,7 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
     input_names = cpu_graph.drop_unused_constant_inputs(decomposed, gm)
     weights = _lift_constants(gm, weights, weight_index)
     _refuse_written_inputs(decomposed, gm)
+    _keep_output_dtypes(program, decomposed, gm)
     cpu_graph.write_back_mutations(decomposed, gm)
     for node in list(gm.graph.nodes):
         if node.target is aten._assert_tensor_metadata.default:
@@ -103,6 +104,30 @@ def _refuse_written_inputs(program: ExportedProgram, gm: GraphModule) -> None:
                 + (f"  at {place}\n" if place else "")
                 + "  Return the new value as an output, or keep it in a buffer of the module."
             )
+
+
+def _keep_output_dtypes(program: ExportedProgram, decomposed: ExportedProgram, gm: GraphModule) -> None:
+    """Outputs have the dtypes that the signature says.
+
+    Some operators give others on a GPU: the means and deviations of normalisations of half types are float32 there.
+    """
+    output = gm.graph.output_node()
+    values: list[Any] = list(output.args[0])  # type: ignore[arg-type]
+    kinds = [spec.kind for spec in decomposed.graph_signature.output_specs]
+    positions = [position for position, kind in enumerate(kinds) if kind is OutputKind.USER_OUTPUT]
+    before: Any = program.graph.output_node().args[0]
+    specs = zip(program.graph_signature.output_specs, before, strict=True)
+    originals = [value for spec, value in specs if spec.kind is OutputKind.USER_OUTPUT]
+    for position, original in zip(positions, originals, strict=True):
+        value = values[position]
+        wanted, found = (node.meta.get("val") if isinstance(node, Node) else None for node in (original, value))
+        if isinstance(wanted, torch.Tensor) and isinstance(found, torch.Tensor) and wanted.dtype != found.dtype:
+            with gm.graph.inserting_before(output):
+                values[position] = gm.graph.call_function(
+                    torch.ops.prims.convert_element_type.default, (value, wanted.dtype)
+                )
+            values[position].meta = {**value.meta, "val": found.to(wanted.dtype)}
+    output.args = (tuple(values), *output.args[1:])
 
 
 def _moved(program: ExportedProgram) -> ExportedProgram:
