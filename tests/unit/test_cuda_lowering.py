@@ -361,8 +361,8 @@ def test_outputs_have_the_dtypes_of_the_signature() -> None:
         return torch.native_layer_norm(x, [4], None, None, 1e-5)
 
     captured = capture.capture(capture.Source(Model(Function(moments), (torch.ones(3, 4).half(),)), None, ()))
-    graph = prepare(captured.program).main.module.graph
-    assert [node.meta["val"].dtype for node in graph.output_node().args[0]] == [torch.float16] * 3
+    outputs: Any = prepare(captured.program).main.module.graph.output_node().args[0]
+    assert [node.meta["val"].dtype for node in outputs] == [torch.float16] * 3
     assert [spec.dtype for spec in captured.signature.outputs] == ["float16"] * 3
 
 
