@@ -25,9 +25,10 @@ from aotbuild.capture.call import NodeClass, describe_call
 from aotbuild.capture.labels import child_keys
 from aotbuild.capture.writes import written_inputs
 from aotbuild.spec.calls import Node
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.identifiers import identifier, unique_names
-from aotbuild.spec.program import DTYPE_SIZES, DTYPES_OF_TORCH, Dim, Signature, TensorSpec
+from aotbuild.spec.program import Dim, Signature, TensorSpec
 
 # Numbers among the outputs are 0-dimensional tensors of these types.
 NUMBER_DTYPES: dict[type, torch.dtype] = {bool: torch.bool, int: torch.int64, float: torch.float64}
@@ -198,10 +199,10 @@ def _tensor_spec(path: tuple[str, ...], value: Any, symbols: _SymbolNames, is_ou
             "tensors: convert it with to_dense() in the model, or pass its indices and values as tensors"
         )
     dtype = str(value.dtype).removeprefix("torch.")
-    if dtype not in DTYPE_SIZES:
+    if dtype not in DTYPES:
         raise AotbuildError(
             f"{'output' if is_output else 'input'} {'.'.join(path)!r} has the element type {dtype}; a compiled model "
-            f"takes and returns tensors of {', '.join(DTYPE_SIZES)}: convert it in the model"
+            f"takes and returns tensors of {', '.join(DTYPES)}: convert it in the model"
         )
     dims = tuple(symbols.dim(size) for size in value.shape)
     strides: tuple[int, ...] | None = None
@@ -214,7 +215,7 @@ def refuse_types_of_torch(signature: Signature, target: str) -> None:
     """Raises for inputs and outputs of an element type that only RUNTIME torch has."""
     for what, specs in (("input", signature.inputs), ("output", signature.outputs)):
         for spec in specs:
-            if spec.dtype in DTYPES_OF_TORCH:
+            if not DTYPES[spec.dtype].standalone:
                 raise AotbuildError(
                     f"{target}: {what} {spec.name!r} has the element type {spec.dtype}, for which a model has to be "
                     "built for the CPU with RUNTIME torch; or convert it in the model"

@@ -13,54 +13,13 @@ import jinja2
 
 from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, MethodNames, Struct, TargetNames, method_names, struct_of
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
 from aotbuild.spec.identifiers import ascii_identifier, camel_case, include_guard
 from aotbuild.spec.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
 
 WIDTH = 120
-
-_CPP_TYPES = {
-    "float64": "double",
-    "float32": "float",
-    "float16": "aotbuild::float16",
-    "bfloat16": "aotbuild::bfloat16",
-    "int64": "std::int64_t",
-    "int32": "std::int32_t",
-    "int16": "std::int16_t",
-    "int8": "std::int8_t",
-    "uint8": "std::uint8_t",
-    "bool": "bool",
-    "complex64": "std::complex<float>",
-    "complex128": "std::complex<double>",
-    "uint16": "std::uint16_t",
-    "uint32": "std::uint32_t",
-    "uint64": "std::uint64_t",
-    "complex32": "aotbuild::complex32",
-    "float8_e4m3fn": "aotbuild::float8_e4m3fn",
-    "float8_e5m2": "aotbuild::float8_e5m2",
-}
-
-_C_DTYPES = {
-    "float64": "{AOTBUILD_FLOAT, 64, 1}",
-    "float32": "{AOTBUILD_FLOAT, 32, 1}",
-    "float16": "{AOTBUILD_FLOAT, 16, 1}",
-    "bfloat16": "{AOTBUILD_BFLOAT, 16, 1}",
-    "int64": "{AOTBUILD_INT, 64, 1}",
-    "int32": "{AOTBUILD_INT, 32, 1}",
-    "int16": "{AOTBUILD_INT, 16, 1}",
-    "int8": "{AOTBUILD_INT, 8, 1}",
-    "uint8": "{AOTBUILD_UINT, 8, 1}",
-    "bool": "{AOTBUILD_BOOL, 8, 1}",
-    "complex64": "{AOTBUILD_COMPLEX, 64, 1}",
-    "complex128": "{AOTBUILD_COMPLEX, 128, 1}",
-    "uint16": "{AOTBUILD_UINT, 16, 1}",
-    "uint32": "{AOTBUILD_UINT, 32, 1}",
-    "uint64": "{AOTBUILD_UINT, 64, 1}",
-    "complex32": "{AOTBUILD_COMPLEX, 32, 1}",
-    "float8_e4m3fn": "{AOTBUILD_FLOAT8_E4M3FN, 8, 1}",
-    "float8_e5m2": "{AOTBUILD_FLOAT8_E5M2, 8, 1}",
-}
 
 _WEIGHTS_MODES = {"embed": "kEmbed", "file": "kFile", "external": "kExternal"}
 
@@ -356,7 +315,7 @@ def _shape_text(spec: TensorSpec) -> str:
 
 
 def _tensor_type(spec: TensorSpec, template: str, qualifier: str = "") -> str:
-    return f"aotbuild::{template}<{qualifier}{_CPP_TYPES[spec.dtype]}, {len(spec.dims)}>"
+    return f"aotbuild::{template}<{qualifier}{DTYPES[spec.dtype].cpp}, {len(spec.dims)}>"
 
 
 def _test_name(case: str) -> str:
@@ -408,8 +367,8 @@ def _initialize(struct: Struct, expression: str) -> list[str]:
             result.append(
                 expression
                 % {
-                    "type": _CPP_TYPES[member.spec.dtype],
-                    "input_type": ("" if member.spec.written else "const ") + _CPP_TYPES[member.spec.dtype],
+                    "type": DTYPES[member.spec.dtype].cpp,
+                    "input_type": ("" if member.spec.written else "const ") + DTYPES[member.spec.dtype].cpp,
                     "rank": len(member.spec.dims),
                     "index": member.index,
                     "golden": _quote(f"/input/{member.spec.name}"),
@@ -441,8 +400,8 @@ ENVIRONMENT.filters |= {
     "dim_text": _dim_text,
     "shape_text": _shape_text,
     "tensor_type": _tensor_type,
-    "cpp_type": lambda dtype: _CPP_TYPES[dtype],
-    "c_dtype": lambda dtype: _C_DTYPES[dtype],
+    "cpp_type": lambda dtype: DTYPES[dtype].cpp,
+    "c_dtype": lambda dtype: DTYPES[dtype].initializer,
     "align_comments": _align_comments,
     "wrap": _wrap,
     "initialize": _initialize,

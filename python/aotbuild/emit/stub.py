@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.identifiers import identifier
 
-_NOT_OF_NUMPY = ("bfloat16", "complex32", "float8_e4m3fn", "float8_e5m2")
-_DTYPES = {"bool": "np.bool_", **dict.fromkeys(_NOT_OF_NUMPY, "Any")}
+_DTYPES = {"bool": "np.bool_", **{name: "Any" for name, dtype in DTYPES.items() if not dtype.numpy}}
 
 
 @dataclass

@@ -14,30 +14,6 @@ import numpy.typing as npt
 
 from aotbuild.spec.calls import Call
 
-# The element types that a model's inputs, outputs and weights may have, with the size of one element in bytes.
-DTYPE_SIZES: dict[str, int] = {
-    "float64": 8,
-    "float32": 4,
-    "float16": 2,
-    "bfloat16": 2,
-    "int64": 8,
-    "int32": 4,
-    "int16": 2,
-    "int8": 1,
-    "uint8": 1,
-    "bool": 1,
-    "complex64": 8,
-    "complex128": 16,
-    "uint16": 2,
-    "uint32": 4,
-    "uint64": 8,
-    "complex32": 4,
-    "float8_e4m3fn": 1,
-    "float8_e5m2": 1,
-}
-# Those of them that need RUNTIME torch.
-DTYPES_OF_TORCH = frozenset({"uint16", "uint32", "uint64", "complex32"})
-
 
 @dataclass(frozen=True)
 class Dim:

@@ -23,8 +23,9 @@ from aotbuild import capture
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.lower.common import activation, attention, branches, complex_numbers, decompositions, half_types
 from aotbuild.spec import identifiers
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
-from aotbuild.spec.program import DTYPE_SIZES, Weight
+from aotbuild.spec.program import Weight
 from aotbuild.spec.upstream import patched
 
 aten = torch.ops.aten
@@ -232,9 +233,9 @@ def eliminate_dead_code(gm: GraphModule) -> None:
 
 def _check_type(name: str, value: torch.Tensor) -> None:
     dtype = str(value.dtype).removeprefix("torch.")
-    if dtype not in DTYPE_SIZES:
+    if dtype not in DTYPES:
         raise AotbuildError(
-            f"weight {name!r} has the element type {dtype}; a compiled model has weights of {', '.join(DTYPE_SIZES)}: "
+            f"weight {name!r} has the element type {dtype}; a compiled model has weights of {', '.join(DTYPES)}: "
             "convert it in the model file"
         )
 
