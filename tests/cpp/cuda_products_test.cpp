@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "../../cpp/src/cuda/kernels.hpp"
-#include "../../cpp/src/cuda/workspace.hpp"
 #include "aotbuild/detail/cuda_spec.hpp"
+#include "cuda/kernels.hpp"
+#include "cuda/workspace.hpp"
 #include "fake_cuda/fake_cublaslt.hpp"
 #include "fake_cuda/fake_cuda.hpp"
 

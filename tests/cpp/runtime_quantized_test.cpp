@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "../../cpp/src/kernels/quantized_kernels.hpp"
+#include "kernels/quantized_kernels.hpp"
 #include "runtime_test_model.hpp"
 
 namespace {
