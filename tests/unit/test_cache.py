@@ -57,7 +57,8 @@ def _child(sender: Any, build: Build, folder: Path, directory: Path | None) -> N
         os.chdir(folder)
         os.environ.update(build.environment)
         sys.path[:0] = [str(folder), *build.path]
-        sys.modules.pop("colorsys", None)  # which the process of the tests may have imported for itself
+        for name in ("colorsys", "model", "helper", "package", "package.part", "faster"):
+            sys.modules.pop(name, None)  # other tests of this process may have imported modules of these names
         sys.dont_write_bytecode = directory is None
         sender.send((*_result(build, folder, directory), ""))
     except BaseException:
