@@ -4,13 +4,7 @@
 # value), arg_KEYWORDS to those that were given, `keywords` to all, and `problems` to what is wrong with the words.
 function(_aotbuild_parse function words)
   _aotbuild_python()
-  execute_process(
-    COMMAND "${AOTBUILD_PYTHON}" -I -S "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plan.py" "${aotbuild_package_path}" ${function}
-            lists=cmake -- "${words}"
-    RESULT_VARIABLE result OUTPUT_VARIABLE parsed ERROR_VARIABLE error)
-  if(NOT result EQUAL 0)
-    message(FATAL_ERROR "aotbuild: planning ${function} failed, which is a fault of aotbuild:\n${error}")
-  endif()
+  _aotbuild_run_plan(${function} "${words}" parsed lists=cmake)
   _aotbuild_read_plan("${parsed}" target given keywords problems)
   foreach(keyword IN LISTS plan_keywords)
     string(JSON value GET "${parsed}" values ${keyword})

@@ -24,13 +24,10 @@ function(_aotbuild_plan function words out)
     list(APPEND facts is_generated=1)
   endif()
   get_property(owners GLOBAL PROPERTY _AOTBUILD_OWNERS)
-  set(command
-    "${AOTBUILD_PYTHON}" -I -S "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plan.py" "${aotbuild_package_path}" ${function} ${facts})
-
   set(kept "")
   if("${CMAKE_SCRIPT_MODE_FILE}" STREQUAL "")
     _aotbuild_plan_version(version)
-    string(SHA256 key "${version};${command};${CMAKE_CUDA_ARCHITECTURES};${words}")
+    string(SHA256 key "${version};${AOTBUILD_PYTHON};${function};${facts};${CMAKE_CUDA_ARCHITECTURES};${words}")
     string(SHA256 name "${CMAKE_CURRENT_BINARY_DIR};${target}")
     set(kept "${CMAKE_BINARY_DIR}/CMakeFiles/aotbuild.plans/${name}.json")
     _aotbuild_kept_plan("${kept}" "${key}" plan)
@@ -40,12 +37,8 @@ function(_aotbuild_plan function words out)
       return()
     endif()
   endif()
-  execute_process(
-    COMMAND ${command} "cuda_architectures=${CMAKE_CUDA_ARCHITECTURES}" "owners=${owners}" -- "${words}"
-    RESULT_VARIABLE result OUTPUT_VARIABLE plan ERROR_VARIABLE error)
-  if(NOT result EQUAL 0)
-    message(FATAL_ERROR "aotbuild: planning ${function}(${target}) failed, which is a fault of aotbuild:\n${error}")
-  endif()
+  _aotbuild_run_plan(${function} "${words}" plan
+    ${facts} "cuda_architectures=${CMAKE_CUDA_ARCHITECTURES}" "owners=${owners}")
   string(JSON message GET "${plan}" message)
   if(NOT message STREQUAL "")
     message(FATAL_ERROR "${message}")
@@ -55,6 +48,25 @@ function(_aotbuild_plan function words out)
   endif()
   _aotbuild_claim_output_dir("${plan}")
   set(${out} "${plan}" PARENT_SCOPE)
+endfunction()
+
+# _aotbuild_run_plan(<function> <words> <out> <fact>...): sets <out> to what `aotbuild plan` prints. The arguments behind
+# <out> are taken one by one, as facts may hold lists.
+function(_aotbuild_run_plan function words out)
+  set(facts "")
+  math(EXPR last "${ARGC} - 1")
+  foreach(index RANGE 3 ${last})
+    string(REPLACE ";" "\\;" fact "${ARGV${index}}")
+    list(APPEND facts "${fact}")
+  endforeach()
+  execute_process(
+    COMMAND "${AOTBUILD_PYTHON}" -I -S "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plan.py" "${aotbuild_package_path}" ${function}
+            ${facts} -- "${words}"
+    RESULT_VARIABLE result OUTPUT_VARIABLE printed ERROR_VARIABLE error)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "aotbuild: planning ${function} failed, which is a fault of aotbuild:\n${error}")
+  endif()
+  set(${out} "${printed}" PARENT_SCOPE)
 endfunction()
 
 # Sets <out> to a digest of what makes plans.

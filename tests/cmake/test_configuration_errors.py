@@ -158,6 +158,6 @@ def test_a_plan_that_fails_is_reported_as_aotbuilds_fault(fails: Callable[..., N
     python.chmod(0o755)
     fails(
         f'set(AOTBUILD_PYTHON "{python}")\n' + MODEL.format(""),
-        "aotbuild: planning add_aot_model(encoder) failed, which is a fault of aotbuild: no memory",
+        "aotbuild: planning add_aot_model failed, which is a fault of aotbuild: no memory",
         standin=False,
     )

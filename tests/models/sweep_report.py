@@ -30,10 +30,10 @@ _REST_TITLE = "## Everything else that does not pass"
 _GPU_HEAD = """\
 ## On a GPU
 
-The same samples built for CUDA (`sm_90`) on a machine without a GPU, and run with the driver alone, float32 on an
-H100, half types on an H200. Each was
-called three times, with its kernels launched one by one, captured into a CUDA graph, and replayed from that; all three
-results are compared with eager PyTorch's on the CPU, with the tolerances above. The results are
+The same samples built for CUDA (`sm_90`) on a machine without a GPU, and run with the driver alone: float32 on an H100,
+half types on an H200. Each was called three times, with its kernels launched one by one, captured into a CUDA graph,
+and replayed from that; all three results are compared with eager PyTorch's on the CPU, with the tolerances above. They
+are in
 `benchmarks/results/h100-sweep.json`; [CUDA](cuda.md#the-sweep) has the commands. This section is written by
 `python tests/models/sweep_cuda.py compare`.
 

@@ -73,7 +73,7 @@ def test_what_is_replaced_is_what_was_looked_at() -> None:
     pinned = [line for line in (PACKAGE.parents[1] / "constraints.txt").read_text().splitlines() if "torch==" in line]
     assert f"torch=={recorded['torch']}" in pinned
     if release() != recorded["torch"]:
-        return  # test_every_replaced_name_exists is what holds for the others
+        pytest.skip(f"nobody has recorded torch {release()}: that every name exists is what is known of it")
     changed = {name: REPLACED[name] for name, now in digests().items() if recorded["names"].get(name) != now}
     assert not changed, "look at what these are now, mend what replaces them, and run this file"
 

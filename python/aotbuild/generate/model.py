@@ -88,7 +88,8 @@ def generate(
         progress.note(line)
     with progress.stage("wrote the sources in"):
         files = emit.render(compiled, request.emit)
-        assert set(files) == set(_planned(request).all()), set(files) ^ set(_planned(request).all())
+        unplanned = set(files) ^ set(_planned(request).all())
+        assert not unplanned, f"the build expects other files: {sorted(unplanned)}"
         model_files = sorted({path for part in captured.methods.values() for path in part.files})
         changed = write(files, model_files)
     if store and asked:

@@ -13,6 +13,7 @@ from aotbuild.spec.words import Call, nearest
 
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_.]*"
+_IN_FILE = re.compile(rf"(.+\.py):({_DOTTED})")
 _SETTING = r"[A-Za-z_][A-Za-z0-9_]*=[^ =]+"
 
 
@@ -45,7 +46,7 @@ def check_test(call: Call) -> None:
 def check_model(call: Call, place: Place) -> tuple[str, str]:
     """Returns MODEL's file, none for a module, and what the generator gets."""
     model = call.one("MODEL")
-    in_file = re.fullmatch(rf"(.+\.py):({_DOTTED})", model)
+    in_file = _IN_FILE.fullmatch(model)
     path = ""
     if not model:
         if not call.has("MODEL"):
@@ -67,7 +68,7 @@ def check_model(call: Call, place: Place) -> tuple[str, str]:
 def check_kernel(call: Call, place: Place) -> tuple[str, str]:
     """Returns KERNEL's file, none for a module, and what the generator gets."""
     kernel = call.one("KERNEL")
-    in_file = re.fullmatch(rf"(.+\.py):({_DOTTED})", kernel)
+    in_file = _IN_FILE.fullmatch(kernel)
     file, argument = "", kernel
     if in_file:
         file, argument = _found(call, place, "KERNEL", in_file[1], f":{in_file[2]}")

@@ -93,8 +93,8 @@ def _triangle(distance: Tensor) -> Tensor:
     return 1 - distance.abs()
 
 
-def _cubic(distance: Tensor) -> Tensor:
-    """The cubic convolution kernel with a = -0.75 (Keys, 1981), which upstream uses without antialiasing."""
+def cubic(distance: Tensor) -> Tensor:
+    """The cubic convolution kernel with a = -0.75 (Keys, 1981), which eager has without antialiasing."""
     a, x = -0.75, distance.abs()
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return torch.where(x <= 1, ((a + 2) * x - (a + 3)) * x * x + 1, far)
@@ -125,7 +125,7 @@ def _bytes_along_last(self: Tensor, after: Any, align_corners: bool, scale: floa
     first = exact.floor().clamp(max=float(before - 1) if isinstance(before, int) else before - 1).unsqueeze(1)
     share = (exact.unsqueeze(1) - first).clamp(0, 1)
     offsets = torch.arange(1 - width // 2, 1 + width // 2, device=self.device)
-    weights = (_cubic if width == 4 else _triangle)(offsets.to(torch.float64) - share)
+    weights = (cubic if width == 4 else _triangle)(offsets.to(torch.float64) - share)
     places = first.to(torch.int64) + offsets
     inside = places.clamp(min=0).clamp(max=before - 1)
     # Places beyond the border are the border's: they have one weight together.

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aotbuild.lower.common.interpolation import cubic
+
 _BILINEAR, _NEAREST = 0, 1  # bicubic is 2
 _ZEROS, _BORDER = 0, 1  # reflection is 2
 
@@ -68,19 +70,12 @@ def _bilinear(image: _Image, x: Tensor, y: Tensor) -> Tensor:
     return (values * weights.unsqueeze(1)).sum(-1)
 
 
-def _cubic(distance: Tensor) -> Tensor:
-    """The cubic convolution kernel with a = -0.75 (Keys, 1981)."""
-    a, x = -0.75, distance.abs()
-    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return torch.where(x <= 1, ((a + 2) * x - (a + 3)) * x * x + 1, far)
-
-
 def _bicubic(image: _Image, x: Tensor, y: Tensor, padding: int, align_corners: bool) -> Tensor:
     pixel = torch.arange(16, device=x.device)
     i, j = (pixel % 4 - 1).to(x.dtype), (pixel // 4 - 1).to(x.dtype)
     west, north = x.floor(), y.floor()
-    across = _cubic(i - (x - west).unsqueeze(-1))
-    down = _cubic(j - (y - north).unsqueeze(-1))
+    across = cubic(i - (x - west).unsqueeze(-1))
+    down = cubic(j - (y - north).unsqueeze(-1))
     column = _placed(west.unsqueeze(-1) + i, image.width, padding, align_corners)
     row = _placed(north.unsqueeze(-1) + j, image.height, padding, align_corners)
     return (image.at(column, row) * across.unsqueeze(1) * down.unsqueeze(1)).sum(-1)
