@@ -47,7 +47,7 @@ fingerprint() {
     printf '%s\n' "$ROOT"
     "$PYTHON" -VV
     find python -name __init__.py | sort # an editable install lists the packages
-    cat constraints.txt pyproject.toml tools/bootstrap.sh cpp/python/* cpp/include/aotbuild/*.h* cpp/include/aotbuild/python/*
+    cat constraints.txt pyproject.toml tools/bootstrap.sh cpp/python/* cpp/include/aotbuild/*.h* cpp/include/aotbuild/{detail,python}/*
   } | sha256sum
 }
 

@@ -106,3 +106,36 @@ def test_the_pages_program_without_exceptions_compiles(include: Path) -> None:
     (program,) = re.findall(r"```cpp\n(.*?)```", (ROOT / "docs/errors.md").read_text(), re.DOTALL)
     done = compile_cpp("g++", program, include, "-fno-exceptions", "-fno-rtti")
     assert done.returncode == 0, done.stderr
+
+
+PLUGIN = (
+    USER
+    + "float use();"
+    + THROWS
+    + """
+extern "C" const aotbuild_api* encoder_api() { return nullptr; }
+extern "C" const aotbuild_model_info* encoder_describe() { return nullptr; }
+const aotbuild::CudaStream stream_of_the_plugin;
+aotbuild_dtype any(const aotbuild::AnyTensorView& view);
+aotbuild_dtype any(const aotbuild::AnyTensorView& view) { return view.c_tensor().dtype; }
+"""
+)
+
+
+def exported_by_a_plugin(library: Path, include: Path, *flags: str) -> set[str]:
+    """The functions of aotbuild that a user's shared library exports, which has default visibility."""
+    command = ["g++", "-std=c++17", "-O0", "-shared", "-fPIC", *flags, f"-I{ROOT / 'cpp/include'}", f"-I{include}"]
+    subprocess.run([*command, "-x", "c++", "-", "-o", str(library)], input=PLUGIN, text=True, check=True)
+    nm = ["nm", "-D", "--defined-only", "-C", str(library)]
+    symbols = subprocess.run(nm, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {symbol for line in symbols if "aotbuild::" in (symbol := line.split(" ", 2)[2])}
+
+
+def test_plugins_built_with_different_releases_share_nothing(include: Path, tmp_path: Path) -> None:
+    this = exported_by_a_plugin(tmp_path / "this.so", include)
+    assert len(this) > 100
+    assert not [symbol for symbol in this if re.search(r"aotbuild::(?!(detail::)?v\d+_\d+_\d+::)", symbol)]
+    headers = shutil.copytree(ROOT / "cpp/include", tmp_path / "next")
+    version = headers / "aotbuild/detail/version.h"
+    version.write_text(version.read_text().replace("NAMESPACE v0", "NAMESPACE v9"))
+    assert not this & exported_by_a_plugin(tmp_path / "next.so", include, f"-I{headers}")

@@ -163,7 +163,7 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
     begin, end = (
         (r"(?:function|macro)\((\w+)", r"end(?:function|macro)\(\)")
         if path.suffix == ".cmake"
-        else (r"(?!namespace|class|struct|enum|extern|union|#|//)(\S.*)\{", r"\}")
+        else (r"(?!(?:inline )?namespace|class|struct|enum|extern|union|#|//)(\S.*)\{", r"\}")
     )
     opened: tuple[str, int] | None = None
     for number, line in enumerate(text.splitlines()):

@@ -73,6 +73,10 @@ def test_version_is_the_same_everywhere() -> None:
         "changelog": version("CHANGELOG.md", r"^## (\d\S*)"),
     }
     assert len(set(versions.values())) == 1, versions
+    major, minor, patch = (int(number) for number in versions["changelog"].split("."))
+    header = "cpp/include/aotbuild/detail/version.h"
+    assert version(header, r"^#define AOTBUILD_RELEASE (\d+)$") == str(10000 * major + 100 * minor + patch)
+    assert version(header, r"^#define AOTBUILD_NAMESPACE (\w+)$") == f"v{major}_{minor}_{patch}"
 
 
 @pytest.mark.quick

@@ -12,6 +12,7 @@
 #include "aotbuild/tensor.hpp"
 
 namespace aotbuild {
+inline namespace AOTBUILD_NAMESPACE {
 
 // A tensor in somebody else's memory on a CUDA device, which the host cannot read. Strides count elements.
 template <typename T, std::size_t Rank>
@@ -98,6 +99,7 @@ class CudaStream {
   void* handle_ = nullptr;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild
 
 #endif  // AOTBUILD_CUDA_HPP_

@@ -14,12 +14,15 @@
 #include "aotbuild/tensor.hpp"
 
 namespace aotbuild {
-
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 AOTBUILD_HIDDEN inline constexpr std::int32_t kDlCudaHost = 3;  // DLPack's kDLCUDAHost
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
+
+inline namespace AOTBUILD_NAMESPACE {
 
 // A view of the memory of a DLTensor, of the host or of a CUDA device, as CUDA models take it:
 // `auto ids = try_from_dlpack_anywhere<const std::int64_t, 2>(managed->dl_tensor)`.
@@ -76,7 +79,10 @@ TensorView<T, Rank> from_dlpack(const DLTensor& tensor) {
 }
 #endif
 
+}  // namespace AOTBUILD_NAMESPACE
+
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 // What a DLManagedTensor made by to_dlpack() points to.
 template <typename DLManagedTensor, typename Owning>
@@ -87,7 +93,10 @@ struct ManagedTensor {
   DLManagedTensor managed;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
+
+inline namespace AOTBUILD_NAMESPACE {
 
 // Hands a result over as a DLPack tensor: `DLManagedTensor* managed = to_dlpack<DLManagedTensor>(std::move(output))`,
 // for a Tensor or a DeviceTensor. The receiver calls its `deleter`, as DLPack has it.
@@ -115,6 +124,7 @@ DLManagedTensor* to_dlpack(Owning tensor) {
   return &owner.release()->managed;
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild
 
 #endif  // AOTBUILD_DLPACK_HPP_

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "aotbuild/c_api.h"
+#include "aotbuild/detail/version.h"
 
 // Whether the code that includes this is compiled with exceptions. Without them the functions that throw are not
 // declared; those that begin with `try_` are always there.
@@ -23,8 +24,8 @@
 #define AOTBUILD_HIDDEN __attribute__((visibility("hidden")))
 
 namespace aotbuild {
-
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 // As std::to_string, whose table is such a variable.
 inline std::string number_text(long long number) {
@@ -33,7 +34,10 @@ inline std::string number_text(long long number) {
   return text;
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
+
+inline namespace AOTBUILD_NAMESPACE {
 
 // How a call ended.
 class [[nodiscard]] Status {
@@ -87,7 +91,13 @@ class Error : public std::runtime_error {
   aotbuild_status status_;
 };
 
+#endif
+
+}  // namespace AOTBUILD_NAMESPACE
+
+#if AOTBUILD_EXCEPTIONS
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 inline void throw_unless_ok(const Status& status) {
   if (!status.ok()) throw Error(status.code(), status.message());
@@ -99,6 +109,7 @@ T value_or_throw(Expected<T> expected) {
   return *std::move(expected);
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
 #endif
 

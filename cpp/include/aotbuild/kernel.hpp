@@ -13,6 +13,7 @@
 #include "aotbuild/error.hpp"
 
 namespace aotbuild {
+inline namespace AOTBUILD_NAMESPACE {
 
 // Memory of a CUDA device, as a kernel takes it: a pointer, or a tensor of the device, whose sizes and strides the
 // kernel gets by other arguments if it needs them.
@@ -40,7 +41,10 @@ class DevicePointer {
   int device_ = -1;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
+
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 // The functions of one kernel's C ABI.
 struct KernelFunctions {
@@ -82,6 +86,7 @@ class KernelHandle {
   std::unique_ptr<aotbuild_kernel, void (*)(aotbuild_kernel*)> handle_;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
 
 }  // namespace aotbuild

@@ -18,6 +18,7 @@
 #include "aotbuild/tensor.hpp"
 
 namespace aotbuild {
+inline namespace AOTBUILD_NAMESPACE {
 
 struct Options {
   // A safetensors file. Empty: the embedded weights (WEIGHTS EMBED) or the file beside the library (WEIGHTS FILE).
@@ -238,6 +239,7 @@ class Model {
   Handle handle_;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild
 
 #endif  // AOTBUILD_MODEL_HPP_

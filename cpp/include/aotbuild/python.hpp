@@ -29,6 +29,7 @@
 #pragma GCC visibility push(hidden)
 
 namespace aotbuild::python {
+inline namespace AOTBUILD_NAMESPACE {
 
 namespace py = pybind11;
 
@@ -471,6 +472,7 @@ inline void bind_model(py::module_& module, const char* name, const aotbuild_api
   bind_runner(type);
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild::python
 
 #pragma GCC visibility pop

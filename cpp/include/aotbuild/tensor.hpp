@@ -20,6 +20,7 @@
 #include "aotbuild/error.hpp"
 
 namespace aotbuild {
+inline namespace AOTBUILD_NAMESPACE {
 
 // IEEE 754 binary16 as it is stored. Convert to float to compute with it.
 struct float16 {
@@ -68,7 +69,10 @@ struct float8 {
 using float8_e4m3fn = float8<4>;
 using float8_e5m2 = float8<5>;
 
+}  // namespace AOTBUILD_NAMESPACE
+
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 inline std::uint32_t float_bits(float value) {
   std::uint32_t bits = 0;
@@ -82,7 +86,10 @@ inline float bits_float(std::uint32_t bits) {
   return value;
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
+
+inline namespace AOTBUILD_NAMESPACE {
 
 inline float16::operator float() const {
   const std::uint32_t sign = (bits & 0x8000U) << 16;
@@ -250,7 +257,10 @@ class Extents : public std::array<std::int64_t, Rank> {
 
 AOTBUILD_HIDDEN inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
 
+}  // namespace AOTBUILD_NAMESPACE
+
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 // A template, so that code with and code without exceptions in one program do not share one of the two.
 template <bool kThrows>
@@ -273,10 +283,6 @@ Extents<Rank> contiguous_strides(const Extents<Rank>& sizes) {
   }
   return strides;
 }
-
-}  // namespace detail
-
-namespace detail {
 
 // What the views of host and of device memory have in common: everything but the elements.
 template <typename T, std::size_t Rank>
@@ -332,7 +338,10 @@ class ViewBase {
   aotbuild_device device_ = kCpuDevice;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
+
+inline namespace AOTBUILD_NAMESPACE {
 
 // A tensor in somebody else's host memory, `T const` for one that is only read. Copying copies the view, not the
 // elements. Strides count elements.
@@ -404,7 +413,10 @@ class TensorView : public detail::ViewBase<T, Rank> {
   }
 };
 
+}  // namespace AOTBUILD_NAMESPACE
+
 namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
 
 // What Tensor and DeviceTensor have in common: a view, and a share of the memory that it shows.
 template <template <typename, std::size_t> class ViewOf, typename T, std::size_t Rank>
@@ -442,7 +454,10 @@ class OwnedView {
   std::shared_ptr<void> owner_;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
+
+inline namespace AOTBUILD_NAMESPACE {
 
 // A tensor that owns its host memory, or a share of it: what a model returns. It outlives the model that made it.
 template <typename T, std::size_t Rank>
@@ -514,6 +529,7 @@ class AnyTensorView {
   aotbuild_device device_ = kCpuDevice;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild
 
 #endif  // AOTBUILD_TENSOR_HPP_

@@ -23,6 +23,7 @@
 #include "aotbuild/tensor.hpp"
 
 namespace aotbuild::testing {
+inline namespace AOTBUILD_NAMESPACE {
 
 // The golden file of a test: the first argument if there is one, else the environment variable AOTBUILD_GOLDEN, else
 // `name` beside the executable.
@@ -265,6 +266,7 @@ inline std::string refusal(const Model& model, const std::vector<aotbuild_tensor
   return "";
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild::testing
 
 #endif  // AOTBUILD_TESTING_HPP_

@@ -20,6 +20,7 @@
 #pragma GCC visibility push(hidden)
 
 namespace aotbuild::python {
+inline namespace AOTBUILD_NAMESPACE {
 
 // DLPack's DLManagedTensor, https://dmlc.github.io/dlpack/latest/c_api.html. aotbuild_tensor has DLTensor's layout.
 struct ManagedTensor {
@@ -242,6 +243,7 @@ inline py::object to_number(const aotbuild_tensor& tensor, const py::object& typ
   return type(*static_cast<const double*>(value));
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild::python
 
 #pragma GCC visibility pop

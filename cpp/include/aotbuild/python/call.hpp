@@ -16,6 +16,7 @@
 #pragma GCC visibility push(hidden)
 
 namespace aotbuild::python {
+inline namespace AOTBUILD_NAMESPACE {
 
 // As inspect.Parameter has them.
 enum class ParameterKind { kPositional, kEither, kRest, kKeyword, kKeywords };
@@ -246,6 +247,7 @@ class Call {
   Node result_;
 };
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild::python
 
 #pragma GCC visibility pop

@@ -14,6 +14,7 @@
 #pragma GCC visibility push(hidden)
 
 namespace aotbuild::python {
+inline namespace AOTBUILD_NAMESPACE {
 
 namespace py = pybind11;
 
@@ -234,6 +235,7 @@ inline py::object assemble(const Node& node, const std::vector<py::object>& resu
   return node.make ? node.make(items) : py::object(items);
 }
 
+}  // namespace AOTBUILD_NAMESPACE
 }  // namespace aotbuild::python
 
 #pragma GCC visibility pop
