@@ -1,13 +1,15 @@
 """AOTInductor's tests for the CPU, restated: every case gives eager's results, call after call.
 
-    python test_aotinductor_cases.py [NAME ...]     # these cases alone, with the reason of each that fails
+    python test_aotinductor_cases.py [--through WAY] [NAME ...]  # these alone, with the reason of each that fails
 
 All cases are lowered by the pipeline of `add_aot_model` and `aotbuild.compile`, and compiled with the flags that CMake
-has for models, many to a library (`sweep_build.py`), because most of a small model's compile time is in headers.
+has for models, many to a library (`sweep_build.py`), because most of a small model's compile time is in headers. With
+`--through`, every case is built as a user builds it (`case_ways.py`): "compile" or "add_aot_model".
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import ctypes
 import functools
@@ -70,18 +72,25 @@ def generate(case: Case, folder: Path) -> str:
     return ""
 
 
-def call(case: Case, model: BuiltModel) -> str:
-    """What is wrong with the results of the case's calls, which see each other's state."""
+Call = Callable[[tuple[Any, ...], dict[str, Any], int], Sequence[torch.Tensor]]
+
+
+def call(case: Case, model: Call) -> str:
+    """What is wrong with the results of the case's calls, which see each other's state.
+
+    ``model`` takes arguments, keyword arguments and the number of results.
+    """
     eager = capture.as_module(Model(copy.deepcopy(case.module), case.args))
     for args in [case.args, *case.more]:
         ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
         torch.manual_seed(0)
         expected = leaves(pytree.tree_leaves(eager(*theirs, **copy.deepcopy(dict(case.kwargs)))))
-        inputs = signature_inputs(ours, case.kwargs)
+        kwargs = copy.deepcopy(dict(case.kwargs))
+        inputs = signature_inputs(ours, kwargs)
         sizes = [list(tensor.shape) for tensor in inputs]
         try:
-            results = model(inputs, len(expected))
-        except RuntimeError as error:
+            results = model(ours, kwargs, len(expected))
+        except (RuntimeError, TypeError, ValueError) as error:
             return f"the call with {sizes} fails: {error}"
         problem, _ = compare_leaves(results, expected, case.random, functools.partial(_in_float64, case, args))
         if not problem:
@@ -90,14 +99,14 @@ def call(case: Case, model: BuiltModel) -> str:
         if problem:
             return f"with {sizes}: {problem}"
     for args, message in case.refused:
-        inputs = signature_inputs(args, case.kwargs)
         try:
-            model(inputs, len(expected))
-        except RuntimeError as error:
+            model(args, dict(case.kwargs), len(expected))
+        except (RuntimeError, TypeError, ValueError) as error:
             if message not in str(error):
                 return f"the message has no {message!r}: {error}"
         else:
-            return f"the call with {[list(tensor.shape) for tensor in inputs]} was to be refused"
+            sizes = [list(tensor.shape) for tensor in signature_inputs(args, case.kwargs)]
+            return f"the call with {sizes} was to be refused"
     return ""
 
 
@@ -121,7 +130,7 @@ def outcomes(cases: Sequence[Case]) -> Iterator[Outcome]:
     for begin in range(0, len(cases), _BATCH):
         batch = list(cases[begin : begin + _BATCH])
         built = []
-        for case, problem in _one_by_one(batch, lambda case: generate(case, FOLDER / "models" / f"case_{case.name}")):
+        for case, problem in one_by_one(batch, generate_one):
             if problem == "":
                 built.append(case)
             else:
@@ -132,13 +141,14 @@ def outcomes(cases: Sequence[Case]) -> Iterator[Outcome]:
             yield Outcome(targets.pop(name).name, f"does not compile: {error}")
 
         def run(case: Case, library: Path = library) -> str:
-            return call(case, BuiltModel(ctypes.CDLL(str(library)), f"case_{case.name}"))
+            model = BuiltModel(ctypes.CDLL(str(library)), f"case_{case.name}")
+            return call(case, lambda args, kwargs, count: model(signature_inputs(args, kwargs), count))
 
-        for case, problem in _one_by_one(list(targets.values()), run):
+        for case, problem in one_by_one(list(targets.values()), run):
             yield Outcome(case.name, problem)
 
 
-def _one_by_one(cases: Sequence[Case], action: Callable[[Case], str]) -> Iterator[tuple[Case, str]]:
+def one_by_one(cases: Sequence[Case], action: Callable[[Case], str]) -> Iterator[tuple[Case, str]]:
     """The results of the cases; where the process ends with one of them, another goes on behind it."""
     left = list(cases)
     while left:
@@ -164,19 +174,33 @@ def main() -> None:
     from sweep import warm_up
 
     warm_up("cpu")
-    names = sys.argv[1:]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--through", choices=["", "compile", "add_aot_model"], default="")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
     cases = all_cases()
-    for outcome in outcomes([cases[name] for name in names] or list(cases.values())):
+    chosen = [cases[name] for name in options.names] or list(cases.values())
+    if options.through:
+        from case_ways import outcomes_through
+
+        for name, problem in outcomes_through(options.through, chosen):
+            print(json.dumps([name, problem]), flush=True)
+        return
+    for outcome in outcomes(chosen):
         print(json.dumps([outcome.name, outcome.problem]), flush=True)
+
+
+def results_of(*arguments: str) -> dict[str, str]:
+    """The problem of each case, in a process of its own: cases run in forks, which must come before parallel loops."""
+    command = [sys.executable, str(HERE / "test_aotinductor_cases.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return dict(map(json.loads, done.stdout.splitlines()))
 
 
 @pytest.mark.slow
 def test_aotinductors_cases_give_eagers_results() -> None:
-    # A process of its own, because cases run in forks, and forks must come before any parallel loop.
-    command = [sys.executable, str(HERE / "test_aotinductor_cases.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    results = dict(map(json.loads, done.stdout.splitlines()))
+    results = results_of()
     assert len(results) >= 500
     known = {name for names in OPEN.values() for name in names}
     assert known <= set(results)
