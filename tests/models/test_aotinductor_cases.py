@@ -209,5 +209,13 @@ def test_aotinductors_cases_give_eagers_results() -> None:
     assert crashes == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["compile", "add_aot_model"])
+def test_some_cases_as_users_build_them(way: str) -> None:
+    cases = all_cases()
+    names = [*list(cases)[::60], next(name for name, case in cases.items() if case.error)]
+    assert results_of("--through", way, *names) == dict.fromkeys(names, "")
+
+
 if __name__ == "__main__":
     main()
