@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aotinductor_cases.case import Case
 from model_builds import HERE, configure, leaves
-from test_aotinductor_cases import FOLDER, call, one_by_one
+from test_aotinductor_cases import call, one_by_one
 
 import aotbuild
 from aotbuild.spec.errors import AotbuildError
@@ -38,13 +38,13 @@ def models() -> dict[str, Callable[[], Model]]:
     return {name: maker(case) for name, case in all_cases().items()}
 
 
-def outcomes_through(way: str, cases: Sequence[Case]) -> Iterator[tuple[str, str]]:
+def outcomes_through(way: str, cases: Sequence[Case], folder: Path) -> Iterator[tuple[str, str]]:
     """The name and the problem of each case; the problem is empty where all is as it has to be."""
     if way == "compile":
         for case, problem in one_by_one(cases, _compile):
             yield case.name, problem
     else:
-        yield from _build(cases)
+        yield from _build(cases, folder)
 
 
 def _compile(case: Case) -> str:
@@ -62,9 +62,8 @@ def _refused(case: Case, message: str) -> str:
     return "" if case.error and re.search(case.error, message) else f"refused: {message}"
 
 
-def _build(cases: Sequence[Case]) -> Iterator[tuple[str, str]]:
+def _build(cases: Sequence[Case], folder: Path) -> Iterator[tuple[str, str]]:
     """Builds one project. A case that the generator refuses is no target; every tenth has its golden test too."""
-    folder = FOLDER / "project"
     source, build = folder / "source", folder / "build"
     source.mkdir(parents=True, exist_ok=True)
     (source / "cases.py").write_text(_MODELS)

@@ -176,6 +176,7 @@ def main() -> None:
     warm_up("cpu")
     parser = argparse.ArgumentParser()
     parser.add_argument("--through", choices=["", "compile", "add_aot_model"], default="")
+    parser.add_argument("--folder", type=Path, default=FOLDER / "project", help="of the project of add_aot_model")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     cases = all_cases()
@@ -183,7 +184,7 @@ def main() -> None:
     if options.through:
         from case_ways import outcomes_through
 
-        for name, problem in outcomes_through(options.through, chosen):
+        for name, problem in outcomes_through(options.through, chosen, options.folder.resolve()):
             print(json.dumps([name, problem]), flush=True)
         return
     for outcome in outcomes(chosen):
