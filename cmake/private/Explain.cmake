@@ -3,6 +3,7 @@
 # Sets <out> to a JSON array of strings.
 function(_aotbuild_json_strings out)
   set(json "")
+  set(separator "")
   foreach(item IN LISTS ARGN)
     _aotbuild_json_string("${item}" item)
     string(APPEND json "${separator}${item}")
@@ -31,8 +32,9 @@ function(_aotbuild_add_explain target model stamp depfile dir command_list depen
     "{\"target\": ${json_target}, \"model\": ${json_model}, \"directory\": ${json_CMAKE_CURRENT_SOURCE_DIR}, "
     "\"stamp\": ${json_stamp}, \"depfile\": ${json_depfile}, \"command\": ${json_command}, "
     "\"depends\": ${json_depends}, \"outputs\": ${json_outputs}}\n")
+  _aotbuild_fact(python python)
   add_custom_target(${target}.explain
-    COMMAND "${AOTBUILD_PYTHON}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/explain.py" "${request}"
+    COMMAND "${python}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/explain.py" "${request}"
             "${dir}/${target}.explain.json"
     COMMENT "Explaining ${target}"
     VERBATIM)

@@ -5,12 +5,14 @@
 function(_aotbuild_add_generator plan)
   _aotbuild_read_plan("${plan}"
     target output_dir description input config depends command outputs stamp depfile job_pool tuning_database tune)
-  set(command ${aotbuild_generator} ${plan_command} ${ARGN})
+  _aotbuild_fact(generator generator)
+  _aotbuild_fact(generator_depends generator_depends)
+  set(command ${generator} ${plan_command} ${ARGN})
   set(database "")
   if(NOT plan_tuning_database STREQUAL "")
     file(GLOB database CONFIGURE_DEPENDS "${plan_tuning_database}")  # CMake runs again when it appears or goes
   endif()
-  set(depends ${plan_input} ${plan_config} ${database} ${plan_depends} ${aotbuild_generator_depends})
+  set(depends ${plan_input} ${plan_config} ${database} ${plan_depends} ${generator_depends})
   set(outputs "${plan_outputs}")
   set(target "${plan_target}")
   set(stamp "${plan_stamp}")

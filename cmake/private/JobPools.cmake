@@ -46,7 +46,8 @@ endfunction()
 
 # Sets <out> to the words before a command that keep it to <jobs> at a time, with locks in <folder>.
 function(_aotbuild_slot folder name jobs out)
-  set(${out} "${AOTBUILD_PYTHON}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/slot.py" "${folder}" ${name} ${jobs} PARENT_SCOPE)
+  _aotbuild_fact(python python)
+  set(${out} "${python}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/slot.py" "${folder}" ${name} ${jobs} PARENT_SCOPE)
 endfunction()
 
 # For the generator of <target>: sets <out_pool>, and <out_prefix> to words that go before its command.

@@ -1,29 +1,9 @@
 # Finds the Python interpreter that runs the generator, and what its environment offers.
 
-# Sets in the caller: AOTBUILD_PYTHON, aotbuild_package_path (the folder that the package lies in), aotbuild_generator
-# (command line prefix), aotbuild_generator_depends, aotbuild_prefix, aotbuild_prebuilt, aotbuild_torch_include, aotbuild_torch_version, aotbuild_pybind11_dir.
+# Finds the interpreter and sets what Facts.cmake says of it. Every public function that runs it begins with this.
 function(_aotbuild_python)
   _aotbuild_find_interpreter(python)
-
-  # The package lies beside cmake/ in both layouts: <repository>/python/aotbuild, or cmake/'s parent once installed.
-  set(root "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../..")
-  cmake_path(NORMAL_PATH root)
-  string(REGEX REPLACE "/$" "" root "${root}")
-  set(environment PYTHONHASHSEED=0)
-  if(DEFINED AOTBUILD_CACHE_DIR)
-    list(APPEND environment "AOTBUILD_CACHE_DIR=${AOTBUILD_CACHE_DIR}")
-  endif()
-  cmake_path(GET root PARENT_PATH package_path)
-  set(python_path "")
-  if(EXISTS "${root}/python/aotbuild/__init__.py")
-    set(package_path "${root}/python")
-    set(python_path "${root}/python")
-    if(NOT "$ENV{PYTHONPATH}" STREQUAL "")
-      string(APPEND python_path ":$ENV{PYTHONPATH}")
-    endif()
-    list(APPEND environment "PYTHONPATH=${python_path}")
-  endif()
-
+  _aotbuild_interpreter_environment(package_path environment)
   _aotbuild_probe("${python}" "${environment}" output)
   foreach(key IN ITEMS version prefix prebuilt torch_include torch_version pybind11_dir aotbuild)
     string(JSON ${key} GET "${output}" ${key})
@@ -33,54 +13,78 @@ function(_aotbuild_python)
       "aotbuild: ${python} is Python ${version}; 3.10 or later is needed.\n"
       "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
   endif()
+  _aotbuild_stand_in(stand_in)
+  if(stand_in STREQUAL "")
+    _aotbuild_check_packages("${python}" "${package_path}" "${aotbuild}" "${torch_include}")
+    set(command "${python}" -m aotbuild)
+  else()
+    set(command "${python}" "${stand_in}")
+  endif()
+  _aotbuild_set_fact(generator "${CMAKE_COMMAND}" -E env ${environment} ${command})
+  _aotbuild_set_fact(generator_depends ${stand_in})
+  foreach(fact IN ITEMS python package_path prefix prebuilt torch_include torch_version pybind11_dir)
+    _aotbuild_set_fact(${fact} "${${fact}}")
+  endforeach()
+endfunction()
 
-  # A script that stands in for `python -m aotbuild`, for tests. As with CC, the environment sets the cache variable, so
-  # that a later run of CMake without it does not change the build.
+# Sets <out_path> to the folder that the package lies in, and <out_environment> to the variables that the interpreter needs
+# to find it. It lies beside cmake/ in both layouts: <repository>/python/aotbuild, or cmake/'s parent once installed.
+function(_aotbuild_interpreter_environment out_path out_environment)
+  _aotbuild_fact(root root)
+  set(environment PYTHONHASHSEED=0)
+  if(DEFINED AOTBUILD_CACHE_DIR)
+    list(APPEND environment "AOTBUILD_CACHE_DIR=${AOTBUILD_CACHE_DIR}")
+  endif()
+  cmake_path(GET root PARENT_PATH package_path)
+  if(EXISTS "${root}/python/aotbuild/__init__.py")
+    set(package_path "${root}/python")
+    set(python_path "${root}/python")
+    if(NOT "$ENV{PYTHONPATH}" STREQUAL "")
+      string(APPEND python_path ":$ENV{PYTHONPATH}")
+    endif()
+    list(APPEND environment "PYTHONPATH=${python_path}")
+  endif()
+  set(${out_path} "${package_path}" PARENT_SCOPE)
+  set(${out_environment} "${environment}" PARENT_SCOPE)
+endfunction()
+
+# Sets <out> to a script that stands in for `python -m aotbuild`, for tests; "" without. As with CC, the environment sets the
+# cache variable, so that a later run of CMake without it does not change the build.
+function(_aotbuild_stand_in out)
   if(NOT "$ENV{AOTBUILD_GENERATOR}" STREQUAL "" AND NOT DEFINED CACHE{AOTBUILD_GENERATOR})
     set(AOTBUILD_GENERATOR "$ENV{AOTBUILD_GENERATOR}" CACHE FILEPATH "Stand-in for `python -m aotbuild`")
     mark_as_advanced(AOTBUILD_GENERATOR)
   endif()
-  set(generator "${AOTBUILD_GENERATOR}")
-  if(generator STREQUAL "")
-    foreach(package IN ITEMS aotbuild torch)
-      set(found "${aotbuild}")
-      if(package STREQUAL "torch")
-        set(found "${torch_include}")
-      endif()
-      if(found STREQUAL "")
-        message(FATAL_ERROR
-          "aotbuild: ${python} has no package ${package}.\n"
-          "Install it there, or set AOTBUILD_PYTHON to the interpreter of the environment that has aotbuild and torch.")
-      endif()
-    endforeach()
-    set(own "${package_path}/aotbuild/__init__.py")
-    file(REAL_PATH "${own}" own)
-    file(REAL_PATH "${aotbuild}" found)
-    if(NOT found STREQUAL own)
-      cmake_path(GET found PARENT_PATH found)
-      message(FATAL_ERROR
-        "aotbuild: this CMake package belongs to ${root}, but ${python} imports another aotbuild, ${found}.\n"
-        "Use its CMake package (-Daotbuild_DIR=\"$(${python} -m aotbuild --cmakedir)\"), or set AOTBUILD_PYTHON to the "
-        "interpreter that this one belongs to.")
-    endif()
-    set(command "${python}" -m aotbuild)
-    set(depends "")
-  else()
-    if(NOT EXISTS "${generator}")
-      message(FATAL_ERROR "AOTBUILD_GENERATOR names the file ${generator}, which does not exist; name another, or unset it.")
-    endif()
-    set(command "${python}" "${generator}")
-    set(depends "${generator}")
+  if(NOT "${AOTBUILD_GENERATOR}" STREQUAL "" AND NOT EXISTS "${AOTBUILD_GENERATOR}")
+    message(FATAL_ERROR
+      "AOTBUILD_GENERATOR names the file ${AOTBUILD_GENERATOR}, which does not exist; name another, or unset it.")
   endif()
-  set(AOTBUILD_PYTHON "${python}" PARENT_SCOPE)
-  set(aotbuild_package_path "${package_path}" PARENT_SCOPE)
-  set(aotbuild_generator "${CMAKE_COMMAND}" -E env ${environment} ${command} PARENT_SCOPE)
-  set(aotbuild_generator_depends "${depends}" PARENT_SCOPE)
-  set(aotbuild_prefix "${prefix}" PARENT_SCOPE)
-  set(aotbuild_prebuilt "${prebuilt}" PARENT_SCOPE)
-  set(aotbuild_torch_include "${torch_include}" PARENT_SCOPE)
-  set(aotbuild_torch_version "${torch_version}" PARENT_SCOPE)
-  set(aotbuild_pybind11_dir "${pybind11_dir}" PARENT_SCOPE)
+  set(${out} "${AOTBUILD_GENERATOR}" PARENT_SCOPE)
+endfunction()
+
+# Ends the configuration unless <python> imports torch and the aotbuild that this CMake package belongs to.
+function(_aotbuild_check_packages python package_path aotbuild torch_include)
+  foreach(package IN ITEMS aotbuild torch)
+    set(found "${aotbuild}")
+    if(package STREQUAL "torch")
+      set(found "${torch_include}")
+    endif()
+    if(found STREQUAL "")
+      message(FATAL_ERROR
+        "aotbuild: ${python} has no package ${package}.\n"
+        "Install it there, or set AOTBUILD_PYTHON to the interpreter of the environment that has aotbuild and torch.")
+    endif()
+  endforeach()
+  file(REAL_PATH "${package_path}/aotbuild/__init__.py" own)
+  file(REAL_PATH "${aotbuild}" found)
+  if(NOT found STREQUAL own)
+    _aotbuild_fact(root root)
+    cmake_path(GET found PARENT_PATH found)
+    message(FATAL_ERROR
+      "aotbuild: this CMake package belongs to ${root}, but ${python} imports another aotbuild, ${found}.\n"
+      "Use its CMake package (-Daotbuild_DIR=\"$(${python} -m aotbuild --cmakedir)\"), or set AOTBUILD_PYTHON to the "
+      "interpreter that this one belongs to.")
+  endif()
 endfunction()
 
 # Sets <out> to what probe.py prints, once for each interpreter and environment of a configuration.
@@ -122,9 +126,9 @@ function(_aotbuild_find_interpreter out)
     endforeach()
   endif()
   # A checkout's own environment, made by `make bootstrap`.
-  set(checkout_python "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../.venv/bin/python")
+  _aotbuild_fact(root root)
+  set(checkout_python "${root}/.venv/bin/python")
   if(EXISTS "${checkout_python}")
-    cmake_path(ABSOLUTE_PATH checkout_python NORMALIZE)
     set(${out} "${checkout_python}" PARENT_SCOPE)
     return()
   endif()

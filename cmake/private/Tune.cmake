@@ -7,8 +7,7 @@ function(_aotbuild_tuner out)
   if(TARGET aotbuild_tune_program)
     return()
   endif()
-  set(cpp "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../cpp")
-  cmake_path(NORMAL_PATH cpp)
+  _aotbuild_fact(cpp cpp)
   include("${cpp}/tools/tune/sources.cmake")
   list(TRANSFORM AOTBUILD_TUNE_SOURCES PREPEND "${cpp}/tools/tune/")
   list(TRANSFORM AOTBUILD_TUNE_RUNTIME_SOURCES PREPEND "${cpp}/src/")
@@ -43,11 +42,12 @@ function(_aotbuild_add_tune plan)
   if(NOT "${AOTBUILD_TUNE_SHARDS}" STREQUAL "")
     list(APPEND run --shards "${AOTBUILD_TUNE_SHARDS}")
   endif()
+  _aotbuild_fact(generator generator)
   add_custom_target(${target}.tune
-    COMMAND ${aotbuild_generator} tune ${plan_tune} --cuda-architecture "${architecture}"
+    COMMAND ${generator} tune ${plan_tune} --cuda-architecture "${architecture}"
             --bundle "${dir}" --program "$<TARGET_FILE:${tuner}>"
-    COMMAND ${lock} ${aotbuild_generator} tune run ${run}
-    COMMAND ${aotbuild_generator} tune merge "${plan_tuning_database}" "${dir}"
+    COMMAND ${lock} ${generator} tune run ${run}
+    COMMAND ${generator} tune merge "${plan_tuning_database}" "${dir}"
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
     COMMENT "Tuning ${target} into ${plan_tuning_database}"
     USES_TERMINAL

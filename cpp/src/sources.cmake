@@ -6,15 +6,20 @@ set(AOTBUILD_RUNTIME_SOURCES
     base/error.cpp
     base/mapped_file.cpp
     cuda/call.cpp
+    cuda/delivery.cpp
     cuda/device.cpp
     cuda/driver.cpp
+    cuda/graphs.cpp
     cuda/kernels.cpp
     cuda/launcher.cpp
     cuda/memory.cpp
     cuda/model.cpp
+    cuda/model_graphs.cpp
+    cuda/model_weights.cpp
     cuda/products.cpp
     cuda/program.cpp
     cuda/workspace.cpp
+    cuda/workspace_pool.cpp
     kernels/activation.cpp
     kernels/convolution.cpp
     kernels/linear.cpp
@@ -49,17 +54,20 @@ set(AOTBUILD_RUNTIME_SOURCES
     tensor/signature.cpp
     tensor/tensor.cpp
     tensor/workspace.cpp
+    weights/candidates.cpp
     weights/safetensors.cpp
     weights/state.cpp
     weights/weights.cpp
 )
 # Where Eigen is found: a library of its own.
 set(AOTBUILD_EIGEN_SOURCES
+    operators/eigen/cholesky.cpp
     operators/eigen/eigen.cpp
-    operators/eigen/factor.cpp
+    operators/eigen/exponential.cpp
     operators/eigen/fourier.cpp
     operators/eigen/ldl.cpp
     operators/eigen/linalg.cpp
+    operators/eigen/lu.cpp
     operators/eigen/qr.cpp
     operators/eigen/svd.cpp
 )

@@ -38,19 +38,13 @@ LONG_FILES: dict[str, str] = {
     "cpp/include/aotbuild/detail/shim.h": "one declaration after another",
     "cpp/include/aotbuild/python.hpp": "to be split",
     "cpp/include/aotbuild/tensor.hpp": "to be split",
-    "cpp/src/cuda/model.cpp": "to be split",
     "cpp/src/model/model.cpp": "to be split",
-    "cpp/src/operators/eigen/factor.cpp": "to be split",
-    "cpp/src/weights/weights.cpp": "to be split",
 }
 LONG_FUNCTIONS: dict[str, str] = {
     "python/aotbuild/api/compile.py: compile": "one keyword after another becomes one of CMake's",
     "python/aotbuild/lower/cuda/graph/attention_kernel.py: _attend": "one Triton kernel",
     "python/aotbuild/lower/cuda/graph/attention_kernel.py: attention": "one Triton kernel",
     "python/aotbuild/lower/cuda/graph/convolution.py: _lower": "to be split",
-    "cpp/src/operators/unique.cpp: unique_along": "to be split",
-    "cmake/AotbuildInstall.cmake: aotbuild_install": "to be split",
-    "cmake/private/Python.cmake: _aotbuild_python": "to be split",
 }
 
 

@@ -14,6 +14,7 @@
 #include "cuda/memory.hpp"
 #include "cuda/program.hpp"
 #include "cuda/workspace.hpp"
+#include "cuda/workspace_pool.hpp"
 #include "model/call.hpp"
 #include "model/device_model.hpp"
 
@@ -41,12 +42,9 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   void synchronize(void* stream) override;
 
   // Gives the workspaces that no call uses back to the driver.
-  void reclaim() noexcept override;
+  void reclaim() noexcept override { workspaces_.reclaim(); }
 
  private:
-  class WorkspaceLease;
-  class OutputDelivery;
-
   // Why no graph of one method is captured.
   struct Obstacle {
     std::atomic<int> failed_captures{0};
@@ -62,16 +60,13 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
                     const aotbuild_tensor& tensor) const;
   void check_stream(Stream stream) const;
 
-  // Throws if a kernel was given an index out of bounds since the last time. `earlier`: by a call that has returned.
-  void check_indices(CudaWorkspace& workspace, bool earlier) const;
-
   void run_in(CudaWorkspace& workspace, Stream stream, const CheckedCall& call);
   // The graph for the call's sizes, captured now if they come for the second time; null: launch the kernels. With
   // `failure` it is captured at the first time, or that says what is wrong.
   const ShapeEntry* graph_for(CudaWorkspace& workspace, const CheckedCall& call, std::string* failure = nullptr);
-  // What is wrong, if anything.
   // Whether all tensors of the call lie where those of the workspace's last call did, on the device.
   bool memory_has_stayed(CudaWorkspace& workspace, const CheckedCall& call) const;
+  // What is wrong, if anything.
   std::string capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
   void record(CudaCall& cuda_call, CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry);
   void run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Stream stream, const CheckedCall& call);
@@ -85,13 +80,11 @@ class CudaModel final : public DeviceModel, public MemoryReclaimer {
   const std::shared_ptr<CudaProgram> program_;
   const ModelSpec& spec_;
   const std::shared_ptr<CudaDevice> device_;
-  const bool has_state_;   // whose calls come one after the other: the session's mutation mutex is held
   const int cuda_graphs_;  // of the options
   const std::size_t graph_limit_;
   SeedGenerator seeds_;
 
-  std::mutex workspaces_mutex_;
-  std::vector<std::unique_ptr<CudaWorkspace>> free_workspaces_;
+  WorkspacePool workspaces_;  // serial with state: the session's mutation mutex is held
 
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<std::uint64_t> captures_{0};

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "base/error.hpp"
+
 namespace aotbuild::detail::cuda {
 
 namespace {
@@ -76,6 +78,16 @@ const char* CudaProgram::kernel_of(std::int32_t code) const {
     if (name != nullptr) return name;
   }
   return nullptr;
+}
+
+void CudaProgram::check_indices(CudaWorkspace& workspace, bool earlier) const {
+  const std::int32_t code = workspace.take_index_error();
+  if (code == 0) return;
+  const char* kernel = kernel_of(code);
+  fail(AOTBUILD_RUNTIME_ERROR, spec_.info->name, ": ", earlier ? "in an earlier call on a stream, " : "",
+       kernel != nullptr ? concat("kernel '", kernel, "'") : std::string("a kernel"),
+       " was given an index out of bounds and used 0 instead; the outputs ", earlier ? "of that call " : "",
+       "are wrong. Check the values of the inputs that hold indices");
 }
 
 std::shared_ptr<DeviceBuffer> CudaProgram::allocate(std::size_t nbytes, const char* kind) {

@@ -11,6 +11,7 @@
 #include "aotbuild/detail/cuda_spec.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/memory.hpp"
+#include "cuda/workspace.hpp"
 
 namespace aotbuild::detail::cuda {
 
@@ -45,8 +46,9 @@ class CudaProgram final : public MemoryReclaimer {
   bool reads_weight(std::size_t index) const noexcept;
   std::size_t derived_count() const noexcept { return derived_count_; }
 
-  // The name of the kernel that has written `code` (context_index_error); null for none.
-  const char* kernel_of(std::int32_t code) const;
+  // Throws if a kernel of a call in `workspace` was given an index out of bounds since the last time. `earlier`: the
+  // call has returned.
+  void check_indices(CudaWorkspace& workspace, bool earlier) const;
 
   // One block of device memory, for which all sessions give back what they can spare if need be. The context must be
   // current. Throws Error(AOTBUILD_OUT_OF_MEMORY).
@@ -59,6 +61,9 @@ class CudaProgram final : public MemoryReclaimer {
   void reclaim() noexcept override;
 
  private:
+  // The name of the kernel that has written `code` (context_index_error); null for none.
+  const char* kernel_of(std::int32_t code) const;
+
   const ModelSpec& spec_;
   const std::shared_ptr<CudaDevice> device_;
   std::vector<std::unique_ptr<const CudaMethod>> methods_;

@@ -26,6 +26,18 @@ struct Unique {
   bool wants_counts;
 };
 
+// Hands the results to the caller; `counts` are of the values.
+void give(const Unique& results, TensorPtr values, TensorPtr inverse, const std::vector<std::int64_t>& counts,
+          const char* function) {
+  const auto found = static_cast<std::int64_t>(counts.size());
+  const std::int64_t none = 0;
+  TensorPtr how_often = make_tensor(ScalarType::kInt64, 1, results.wants_counts ? &found : &none, nullptr);
+  if (results.wants_counts) std::copy(counts.begin(), counts.end(), how_often->data_as<std::int64_t>());
+  checked_result(results.values, function) = values.release();
+  if (results.inverse != nullptr) *results.inverse = inverse.release();
+  if (results.counts != nullptr) *results.counts = how_often.release();
+}
+
 // Of each run of equal elements one, of the elements in row-major order or sorted.
 void unique(const Tensor& self, bool sorts, const Unique& results, const char* function) {
   const TensorPtr dense = clone_contiguous(self, function);
@@ -63,11 +75,7 @@ void unique(const Tensor& self, bool sorts, const Unique& results, const char* f
     std::memcpy(values->data_as<char>() + i * width,
                 dense->data_as<char>() + static_cast<std::size_t>(places[i]) * width, width);
   }
-  TensorPtr how_often = make_tensor(ScalarType::kInt64, 1, results.wants_counts ? &found : &none, nullptr);
-  if (results.wants_counts) std::copy(counts.begin(), counts.end(), how_often->data_as<std::int64_t>());
-  checked_result(results.values, function) = values.release();
-  if (results.inverse != nullptr) *results.inverse = inverse.release();
-  if (results.counts != nullptr) *results.counts = how_often.release();
+  give(results, std::move(values), std::move(inverse), counts, function);
 }
 
 // What remains after calls with the numbers of parts in the order of the result, each with where it comes from.
@@ -85,6 +93,65 @@ struct Parts {
   }
 };
 
+// How the parts of a dense tensor along a dimension compare, element by element.
+template <typename T>
+class PartOrder {
+ public:
+  PartOrder(const T* data, std::int64_t outer, std::int64_t length, std::int64_t inner)
+      : data_(data), outer_(outer), length_(length), inner_(inner) {}
+
+  // 0 where two parts are equal; where NaN counts as different it is not, but has a place in the order.
+  int difference(std::int64_t a, std::int64_t b) const {
+    for (std::int64_t i = 0; i < outer_; ++i) {
+      for (std::int64_t k = 0; k < inner_; ++k) {
+        const Key left = key(i, a, k);
+        const Key right = key(i, b, k);
+        if (comes_before(left, right)) return -1;
+        if (comes_before(right, left)) return 1;
+      }
+    }
+    return 0;
+  }
+
+  bool has_nan(std::int64_t part) const {
+    for (std::int64_t i = 0; i < outer_; ++i) {
+      for (std::int64_t k = 0; k < inner_; ++k) {
+        if (is_nan(key(i, part, k))) return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  using Key = OrderKey<T>;
+
+  Key key(std::int64_t i, std::int64_t part, std::int64_t k) const {
+    return convert<Key>(data_[(i * length_ + part) * inner_ + k]);
+  }
+
+  const T* data_;
+  std::int64_t outer_;
+  std::int64_t length_;
+  std::int64_t inner_;
+};
+
+// The parts of `self` along `dim` that `places` names, in that order.
+TensorPtr gather_parts(const Tensor& self, const Tensor& dense, std::int32_t dim, std::int64_t outer,
+                       std::int64_t inner, const std::vector<std::int64_t>& places) {
+  const auto found = static_cast<std::int64_t>(places.size());
+  const std::int64_t length = length_along(self, dim);
+  TensorPtr values = make_reduced(self, self.dtype, dim, found);
+  const std::size_t width = self.element_size() * static_cast<std::size_t>(inner);
+  for (std::int64_t i = 0; i < outer; ++i) {
+    for (std::int64_t k = 0; k < found; ++k) {
+      const std::int64_t from = i * length + places[static_cast<std::size_t>(k)];
+      std::memcpy(values->data_as<char>() + static_cast<std::size_t>(i * found + k) * width,
+                  dense.data_as<char>() + static_cast<std::size_t>(from) * width, width);
+    }
+  }
+  return values;
+}
+
 // The same for the parts of a tensor along `dim`, which are compared element by element.
 void unique_along(const Tensor& self, std::int32_t dim, bool sorts, const Unique& results, const char* function) {
   const TensorPtr dense = clone_contiguous(self, function);
@@ -100,54 +167,20 @@ void unique_along(const Tensor& self, std::int32_t dim, bool sorts, const Unique
   TensorPtr inverse = make_tensor(ScalarType::kInt64, 1, &length, nullptr);
   Parts parts;
   dispatch_ordered(self.dtype, function, [&](auto tag) {
-    using Key = OrderKey<typename decltype(tag)::type>;
-    const auto* const data = dense->data_as<typename decltype(tag)::type>();
-    // 0 where two parts are equal; where NaN counts as different it is not, but has a place in the order.
-    const auto difference = [&](std::int64_t a, std::int64_t b) {
-      for (std::int64_t i = 0; i < outer; ++i) {
-        for (std::int64_t k = 0; k < inner; ++k) {
-          const auto left = convert<Key>(data[(i * length + a) * inner + k]);
-          const auto right = convert<Key>(data[(i * length + b) * inner + k]);
-          if (comes_before(left, right)) return -1;
-          if (comes_before(right, left)) return 1;
-        }
-      }
-      return 0;
-    };
-    const auto has_nan = [&](std::int64_t part) {
-      for (std::int64_t i = 0; i < outer; ++i) {
-        for (std::int64_t k = 0; k < inner; ++k) {
-          if (is_nan(convert<Key>(data[(i * length + part) * inner + k]))) return true;
-        }
-      }
-      return false;
-    };
+    using T = typename decltype(tag)::type;
+    const PartOrder<T> compare(dense->data_as<T>(), outer, length, inner);
     if (sorts) {
-      std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return difference(a, b) < 0; });
+      std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return compare.difference(a, b) < 0; });
     }
     for (std::size_t i = 0; i < order.size(); ++i) {
-      const bool is_new = i == 0 || difference(order[i - 1], order[i]) != 0 || has_nan(order[i]);
+      const bool is_new = i == 0 || compare.difference(order[i - 1], order[i]) != 0 || compare.has_nan(order[i]);
       parts.add(order[i], is_new, inverse->data_as<std::int64_t>());
     }
   });
-  const auto found = static_cast<std::int64_t>(parts.places.size());
-  TensorPtr values = make_reduced(self, self.dtype, dim, found);
-  const std::size_t width = self.element_size() * static_cast<std::size_t>(inner);
-  for (std::int64_t i = 0; i < outer; ++i) {
-    for (std::int64_t k = 0; k < found; ++k) {
-      std::memcpy(values->data_as<char>() + static_cast<std::size_t>(i * found + k) * width,
-                  dense->data_as<char>() +
-                      static_cast<std::size_t>(i * length + parts.places[static_cast<std::size_t>(k)]) * width,
-                  width);
-    }
-  }
   const std::int64_t none = 0;
-  TensorPtr how_often = make_tensor(ScalarType::kInt64, 1, results.wants_counts ? &found : &none, nullptr);
-  if (results.wants_counts) std::copy(parts.counts.begin(), parts.counts.end(), how_often->data_as<std::int64_t>());
   if (!results.wants_inverse) inverse = make_tensor(ScalarType::kInt64, 1, &none, nullptr);
-  checked_result(results.values, function) = values.release();
-  if (results.inverse != nullptr) *results.inverse = inverse.release();
-  if (results.counts != nullptr) *results.counts = how_often.release();
+  TensorPtr values = gather_parts(self, *dense, dim, outer, inner, parts.places);
+  give(results, std::move(values), std::move(inverse), parts.counts, function);
 }
 
 }  // namespace

@@ -2,65 +2,23 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
-#include <optional>
-#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.hpp"
 #include "tensor/copy.hpp"
+#include "weights/candidates.hpp"
 #include "weights/device_weights.hpp"
-#include "weights/safetensors.hpp"
 
 namespace aotbuild::detail {
 
-namespace {
-
-// Of weights with four bits as they are stored.
-constexpr aotbuild_dtype kPackedBits = {AOTBUILD_UINT, 8, 1};
-
-// A weight as a source offers it.
-struct Candidate {
-  aotbuild_dtype dtype;
-  std::string dtype_text;
-  std::vector<std::int64_t> shape;
-  std::vector<std::int64_t> strides;  // empty: contiguous
-  const void* data;
-  std::size_t nbytes;
-  bool is_file_memory;  // pages can be dropped and are read again from their file
-};
-
-using Candidates = std::map<std::string, Candidate>;
-
-// "a", "b", "c" and 12 more
-std::string list_some(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 5;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i) text += (i == 0 ? "'" : ", '") + names[i] + "'";
-  if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
-  return text;
-}
-
-}  // namespace
-
 class WeightSet::Loader {
  public:
-  Loader(const ModelSpec& spec, DeviceWeights* device, WeightSet* set)
-      : spec_(spec), info_(*spec.info), device_(device), set_(*set) {}
+  Loader(const ModelSpec& spec, const WeightsSource& source, DeviceWeights* device, WeightSet* set)
+      : spec_(spec), info_(*spec.info), device_(device), set_(*set), chosen_(spec, source) {}
 
-  void load(const WeightsSource& source) {
-    Candidates candidates;
-    if (source.file != nullptr) {
-      description_ = concat("weights file '", source.file, "'");
-      candidates = from_file(source.file);
-    } else if (source.tensor_count != 0) {
-      description_ = "the given tensors";
-      candidates = from_tensors(source);
-    } else {
-      candidates = built_in();
-    }
-    std::vector<const Candidate*> chosen = choose(candidates);
-    fill_optional(&chosen, source);
+  void load() {
+    set_.files_ = chosen_.take_files();
     const std::size_t derived_count = device_ == nullptr ? 0 : device_->derived_count();
     set_.storages_ = std::make_unique<Storage[]>(info_.weight_count + derived_count);
     set_.tensors_ = std::make_unique<Tensor[]>(info_.weight_count + derived_count);
@@ -69,7 +27,7 @@ class WeightSet::Loader {
       if (spec_.weights[i].zeros) {
         describe(i);
       } else {
-        place(i, *chosen[i]);
+        place(i, *chosen_[i]);
       }
     }
     if (device_ != nullptr) upload();
@@ -80,159 +38,6 @@ class WeightSet::Loader {
   template <typename... Args>
   [[noreturn]] void bad(const Args&... args) const {
     fail(AOTBUILD_INVALID_WEIGHTS, info_.name, ": ", args...);
-  }
-
-  Candidates from_file(const std::string& path) {
-    MappedFile file(path);
-    Candidates candidates;
-    for (auto& [name, tensor] : read_safetensors(file.data(), file.size(), path)) {
-      candidates.emplace(
-          name, Candidate{tensor.dtype, tensor.dtype_name, tensor.shape, {}, tensor.data, tensor.nbytes, true});
-    }
-    set_.files_.push_back(std::move(file));
-    return candidates;
-  }
-
-  Candidates from_tensors(const WeightsSource& source) const {
-    Candidates candidates;
-    for (std::size_t i = 0; i < source.tensor_count; ++i) {
-      const char* name = source.tensors[i].name;
-      const aotbuild_tensor& tensor = source.tensors[i].tensor;
-      if (name == nullptr) bad("weight tensor ", i, " has no name");
-      if (tensor.ndim < 0 || (tensor.ndim > 0 && tensor.shape == nullptr)) bad("weight '", name, "' has no shape");
-      if (tensor.device.type != AOTBUILD_CPU) bad("weight '", name, "' is not in CPU memory");
-      Candidate candidate{tensor.dtype, dtype_name(tensor.dtype), {}, {}, nullptr, 0, false};
-      candidate.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
-      if (tensor.strides != nullptr) candidate.strides.assign(tensor.strides, tensor.strides + tensor.ndim);
-      const bool is_empty = std::find(candidate.shape.begin(), candidate.shape.end(), 0) != candidate.shape.end();
-      if (tensor.data == nullptr && !is_empty) bad("the data of weight '", name, "' is null");
-      candidate.data = static_cast<const char*>(tensor.data) + tensor.byte_offset;
-      if (!candidates.emplace(name, std::move(candidate)).second) bad("weight '", name, "' is given twice");
-    }
-    return candidates;
-  }
-
-  Candidates from_blob() const {
-    Candidates candidates;
-    const bool is_file_memory = object_that_holds(spec_.embedded_weights).is_read_only;
-    for (std::size_t i = 0; i < info_.weight_count; ++i) {
-      const WeightSpec& weight = spec_.weights[i];
-      const aotbuild_weight_info& info = info_.weights[i];
-      if (weight.zeros) continue;
-      // In a blob that holds only the constants, the other weights have no place.
-      if (weight.offset > spec_.embedded_weights_size || weight.nbytes > spec_.embedded_weights_size - weight.offset) {
-        continue;
-      }
-      if (spec_.weights_mode != WeightsMode::kEmbed && weight.required) continue;
-      if (weight.packed) {
-        const std::vector<std::int64_t> shape(info.shape, info.shape + info.ndim);
-        candidates.emplace(info.name, Candidate{info.dtype, dtype_name(info.dtype), shape, {}, nullptr, 0, false});
-        continue;
-      }
-      const aotbuild_dtype dtype = weight.four_bits ? kPackedBits : info.dtype;
-      candidates.emplace(info.name, Candidate{dtype,
-                                              dtype_name(dtype),
-                                              stored_shape(i),
-                                              {},
-                                              spec_.embedded_weights + weight.offset,
-                                              weight.nbytes,
-                                              is_file_memory});
-    }
-    return candidates;
-  }
-
-  std::string default_file() const {
-    const std::string name = spec_.weights_file;
-    if (!name.empty() && name[0] == '/') return name;
-    const std::string holder = object_that_holds(&spec_).path;
-    const std::size_t slash = holder.rfind('/');
-    return (slash == std::string::npos ? std::string() : holder.substr(0, slash + 1)) + name;
-  }
-
-  Candidates built_in() {
-    switch (spec_.weights_mode) {
-      case WeightsMode::kEmbed:
-        description_ = "the embedded weights";
-        are_embedded_ = true;
-        return from_blob();
-      case WeightsMode::kFile: {
-        const std::string path = default_file();
-        description_ = "weights file '" + path + "'";
-        return from_file(path);
-      }
-      case WeightsMode::kExternal:
-        break;
-    }
-    description_ = "the library (built with WEIGHTS EXTERNAL: pass the tensors in aotbuild_options::weights)";
-    return {};
-  }
-
-  const Candidate* find(const Candidates& candidates, std::size_t i, std::vector<std::string>* used) const {
-    const Candidate* first = nullptr;
-    const auto look = [&](const char* name) {
-      const auto found = candidates.find(name);
-      if (found == candidates.end()) return;
-      used->push_back(found->first);
-      if (first == nullptr) first = &found->second;
-    };
-    look(info_.weights[i].name);
-    const char* const* alias = spec_.weights[i].aliases;
-    while (alias != nullptr && *alias != nullptr) look(*alias++);
-    return first;
-  }
-
-  // One candidate for each weight, null for zeros, and for a constant that the source leaves out.
-  std::vector<const Candidate*> choose(const Candidates& candidates) const {
-    std::vector<const Candidate*> chosen;
-    std::vector<std::string> missing;
-    std::vector<std::string> used;
-    for (std::size_t i = 0; i < info_.weight_count; ++i) {
-      chosen.push_back(find(candidates, i, &used));
-      if (chosen.back() == nullptr && spec_.weights[i].required) missing.emplace_back(info_.weights[i].name);
-    }
-    std::vector<std::string> extra;
-    std::sort(used.begin(), used.end());
-    for (const auto& [name, candidate] : candidates) {
-      if (!std::binary_search(used.begin(), used.end(), name)) extra.push_back(name);
-    }
-    if (!missing.empty() || !extra.empty()) {
-      std::string text;
-      if (!missing.empty()) text = concat(missing.size(), " missing: ", list_some(missing));
-      if (!extra.empty()) {
-        text += concat(text.empty() ? "" : "; ", extra.size(), " that the model does not have: ", list_some(extra));
-      }
-      bad(description_, " does not have the ", info_.weight_count, " weights of the model: ", text,
-          ". Save the state_dict of a module of the same architecture");
-    }
-    return chosen;
-  }
-
-  // Constants have no name in a state_dict: those come from where the model was built to have them.
-  void fill_optional(std::vector<const Candidate*>* chosen, const WeightsSource& source) {
-    bool is_complete = true;
-    for (std::size_t i = 0; i < chosen->size(); ++i) {
-      is_complete = is_complete && ((*chosen)[i] != nullptr || spec_.weights[i].zeros);
-    }
-    if (is_complete) return;
-    if (spec_.embedded_weights != nullptr) {
-      optional_ = from_blob();
-    } else if (spec_.weights_mode == WeightsMode::kFile && source.file != default_file()) {
-      optional_ = from_file(default_file());
-    }
-    for (std::size_t i = 0; i < chosen->size(); ++i) {
-      if (spec_.weights[i].zeros) continue;
-      std::vector<std::string> ignored;
-      if ((*chosen)[i] == nullptr) (*chosen)[i] = find(optional_, i, &ignored);
-      if ((*chosen)[i] == nullptr) bad("constant '", info_.weights[i].name, "' is missing in ", description_);
-    }
-  }
-
-  // The shape of a weight as the library and its weights file have it; with four bits of type uint8.
-  std::vector<std::int64_t> stored_shape(std::size_t i) const {
-    const aotbuild_weight_info& info = info_.weights[i];
-    std::vector<std::int64_t> shape(info.shape, info.shape + info.ndim);
-    if (spec_.weights[i].four_bits) shape.back() /= 2;
-    return shape;
   }
 
   // A weight of four bits: two values to a byte already, or as a state_dict has it, a value to a byte.
@@ -246,11 +51,11 @@ class WeightSet::Loader {
     const auto ndim = static_cast<std::int64_t>(candidate.shape.size());
     const bool is_dense =
         candidate.strides.empty() || is_contiguous(ndim, candidate.shape.data(), candidate.strides.data());
-    if (candidate.dtype == kPackedBits && candidate.shape == stored_shape(i) && is_dense) return;
+    if (candidate.dtype == kPackedBits && candidate.shape == stored_shape(spec_, i) && is_dense) return;
     const bool has_shape = ndim == info.ndim && std::equal(candidate.shape.begin(), candidate.shape.end(), info.shape);
     if (candidate.dtype != info.dtype || !has_shape || !is_dense) {
-      const std::vector<std::int64_t> stored = stored_shape(i);
-      bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, " and shape ",
+      const std::vector<std::int64_t> stored = stored_shape(spec_, i);
+      bad("weight '", info.name, "' in ", chosen_.description(), " has type ", candidate.dtype_text, " and shape ",
           format_dims(ndim, candidate.shape.data()), ", expected contiguous ", dtype_name(info.dtype), " ",
           format_dims(info.ndim, info.shape), ", or two values to a byte as uint8 ",
           format_dims(info.ndim, stored.data()));
@@ -262,7 +67,7 @@ class WeightSet::Loader {
     auto* to = static_cast<std::uint8_t*>(storage.data);
     for (std::size_t k = 0; k < 2 * nbytes; ++k) {
       if (from[k] >= -8 && from[k] <= 7) continue;
-      bad("weight '", info.name, "' in ", description_, " has the value ", static_cast<int>(from[k]),
+      bad("weight '", info.name, "' in ", chosen_.description(), " has the value ", static_cast<int>(from[k]),
           ", but the model was built with weights of 4 bits, from -8 to 7; quantize the checkpoint as the model");
     }
     for (std::size_t k = 0; k < nbytes; ++k) {
@@ -292,13 +97,14 @@ class WeightSet::Loader {
     if (spec_.weights[i].four_bits) return place_four_bits(i, candidate);
     const aotbuild_weight_info& info = info_.weights[i];
     if (candidate.dtype != info.dtype) {
-      bad("weight '", info.name, "' in ", description_, " has type ", candidate.dtype_text, ", expected ",
+      bad("weight '", info.name, "' in ", chosen_.description(), " has type ", candidate.dtype_text, ", expected ",
           dtype_name(info.dtype), "; convert it before saving");
     }
     const auto ndim = static_cast<std::int64_t>(candidate.shape.size());
     if (ndim != info.ndim || !std::equal(candidate.shape.begin(), candidate.shape.end(), info.shape)) {
-      bad("weight '", info.name, "' in ", description_, " has shape ", format_dims(ndim, candidate.shape.data()),
-          ", expected ", format_dims(info.ndim, info.shape), "; the model's architecture must be the same");
+      bad("weight '", info.name, "' in ", chosen_.description(), " has shape ",
+          format_dims(ndim, candidate.shape.data()), ", expected ", format_dims(info.ndim, info.shape),
+          "; the model's architecture must be the same");
     }
     const bool contiguous = candidate.strides.empty() || is_contiguous(ndim, info.shape, candidate.strides.data());
     Tensor& tensor = describe(i);
@@ -383,7 +189,7 @@ class WeightSet::Loader {
 
   // Where the layer's weights are in the library's packed matrices; null: its tensors have them.
   PackedMatrices* embedded(const LinearSpec& linear) {
-    return are_embedded_ && spec_.weights[linear.weights[0]].packed ? &packed_ : nullptr;
+    return chosen_.are_embedded() && spec_.weights[linear.weights[0]].packed ? &packed_ : nullptr;
   }
 
   Operands operands(const LinearSpec& linear) const {
@@ -441,16 +247,14 @@ class WeightSet::Loader {
   const aotbuild_model_info& info_;
   DeviceWeights* const device_;
   WeightSet& set_;
+  ChosenWeights chosen_;
   PackedMatrices packed_{spec_};
-  bool are_embedded_ = false;
-  std::string description_;
-  Candidates optional_;
   std::vector<bool> file_memory_;
 };
 
 WeightSet::WeightSet(const ModelSpec& spec, const WeightsSource& source, DeviceWeights* device)
     : count_(spec.info->weight_count) {
-  Loader(spec, device, this).load(source);
+  Loader(spec, source, device, this).load();
 }
 
 }  // namespace aotbuild::detail

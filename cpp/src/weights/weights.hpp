@@ -16,17 +16,11 @@
 #include "kernels/quantized.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
+#include "weights/candidates.hpp"
 
 namespace aotbuild::detail {
 
 class DeviceWeights;
-
-// Where to take weights from. With neither a file nor tensors: from where the model was built to have them.
-struct WeightsSource {
-  const char* file = nullptr;
-  const aotbuild_named_tensor* tensors = nullptr;
-  std::size_t tensor_count = 0;
-};
 
 class WeightSet {
  public:

@@ -92,3 +92,10 @@ void check_info(const Array& info, const char* name) {
 }
 
 }  // namespace aotbuild::detail::eigen
+
+using namespace aotbuild::detail::eigen;  // NOLINT: what follows is a C function
+
+AOTITorchError aotbuild_torch_cpu__linalg_check_errors(AtenTensorHandle info, const char* api_name, std::int32_t) {
+  constexpr const char* function = "aoti_torch_cpu__linalg_check_errors";
+  return guarded([&] { check_info(Array(info, function, "info"), api_name); });
+}
