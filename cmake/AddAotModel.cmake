@@ -14,8 +14,8 @@
       [OUTPUT_TARGETS var] [HEADER_VAR var] [MANIFEST_VAR var]
       [NO_TEST] [RTOL x] [ATOL x] [TEST_LABELS label ...] [BENCHMARK] [PYTHON_MODULE name])
 
-Makes the library `<target>` of a PyTorch model: exported and compiled by the generator while building, then compiled and
-linked like any other C++ target, with the project's compiler, flags and toolchain file. Every problem of a call is
+Makes the library `<target>` of a PyTorch model: exported and compiled by the generator while building, then compiled
+and linked like any other C++ target, with the project's compiler, flags and toolchain file. Every problem of a call is
 reported in one message, while configuring except where the tables say otherwise: what they call refused, and unknown,
 misspelt, repeated and empty keywords.
 

@@ -5,7 +5,8 @@
 
 Adds the executable `<target>_test` and the ctest `<target>`, which runs the library on the inputs recorded while
 generating and compares its outputs with eager PyTorch's. `<target>` is a library of a model that `aotbuild_generate` or
-`add_aot_model` made without `NO_TEST`. Needs GoogleTest: the project's own, or the one that `find_package(GTest)` finds.
+`add_aot_model` made without `NO_TEST`. Needs GoogleTest: the project's own, or the one that `find_package(GTest)`
+finds.
 
 | keyword | default | meaning | refused |
 |---|---|---|---|

@@ -5,8 +5,8 @@
     aotbuild_install(TARGETS <target> ... PYTHON_PACKAGE dir [COMPONENT component])
 
 Installs libraries of models so that a machine with a C++ compiler, but no Python, torch or aotbuild, can use them by
-`find_package(<package>)` and `target_link_libraries(app <prefix>::<target>)`, or by `pkg-config <target>`. The installed
-tree is relocatable: it names no path outside itself.
+`find_package(<package>)` and `target_link_libraries(app <prefix>::<target>)`, or by `pkg-config <target>`. The
+installed tree is relocatable: it names no path outside itself.
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
@@ -25,13 +25,14 @@ and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights be
 copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`.
 
 Models with `RUNTIME torch` need libtorch of the version that they were built with, which is not installed: on the
-machine that uses them `find_package(<package>)` takes the one that `Torch_DIR` or `CMAKE_PREFIX_PATH` name, and programs
-that are to run elsewhere have to find its libraries (`LD_LIBRARY_PATH`, or an `INSTALL_RPATH` of the program's).
+machine that uses them `find_package(<package>)` takes the one that `Torch_DIR` or `CMAKE_PREFIX_PATH` name, and
+programs that are to run elsewhere have to find its libraries (`LD_LIBRARY_PATH`, or an `INSTALL_RPATH` of the
+program's).
 
-With `PYTHON_PACKAGE dir` it installs what a Python package needs to run the models, all into `dir`, and nothing else: the
-extension modules of targets with `PYTHON_MODULE` and their type stubs, shared libraries of models, weights files, and
-the libraries that those load. `examples/python_wheel` makes a wheel with it. Models with `RUNTIME torch` load libtorch
-of the Python package `torch` in the same environment.
+With `PYTHON_PACKAGE dir` it installs what a Python package needs to run the models, all into `dir`, and nothing else:
+the extension modules of targets with `PYTHON_MODULE` and their type stubs, shared libraries of models, weights files,
+and the libraries that those load. `examples/python_wheel` makes a wheel with it. Models with `RUNTIME torch` load
+libtorch of the Python package `torch` in the same environment.
 #]=]
 function(aotbuild_install)
   _aotbuild_parse(aotbuild_install "${ARGV}")

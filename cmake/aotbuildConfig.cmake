@@ -49,27 +49,28 @@ The generator runs in this Python interpreter, the first of these that is set or
 ## The compile cache
 
 With `AOTBUILD_CACHE_DIR` set to a folder, a clean build of an unchanged model takes what the generator wrote before and
-does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not; kernels of
-GPUs that are the same, in another model or after a change elsewhere in it, are not compiled again. A result is
-taken when the model would be made from the same again: its own file, every file that it opened, the modules that it
-imported and where they were found, folders that it listed, environment variables that it read, and that what was missing
-is missing still; beside those, the arguments, the versions and contents of all installed Python packages, and aotbuild
-itself. Files of the project (the folder of the top `CMakeLists.txt`) are looked up in the checkout that builds and nowhere
-else; a file outside of it has to be the same both at its own path and as seen from the project. So the folder may be
-shared by checkouts, by parallel builds and, over a network, by machines; files and folders below it get its permissions,
-so that everybody who may write to it may add to it. `OFF` or an empty value means off.
+does not even import torch; with new weights in an unchanged model, the export runs and the lowering does not; kernels
+of GPUs that are the same, in another model or after a change elsewhere in it, are not compiled again. A result is taken
+when the model would be made from the same again: its own file, every file that it opened, the modules that it imported
+and where they were found, folders that it listed, environment variables that it read, and that what was missing is
+missing still; beside those, the arguments, the versions and contents of all installed Python packages, and aotbuild
+itself. Files of the project (the folder of the top `CMakeLists.txt`) are looked up in the checkout that builds and
+nowhere else; a file outside of it has to be the same both at its own path and as seen from the project. So the folder
+may be shared by checkouts, by parallel builds and, over a network, by machines; files and folders below it get its
+permissions, so that everybody who may write to it may add to it. `OFF` or an empty value means off.
 
 | environment variable | default | |
 |---|---|---|
 | `AOTBUILD_CACHE_DIR` | off | the folder |
 | `AOTBUILD_CACHE_SIZE` | `5G` | what was not used for the longest time is removed beyond this size |
 
-What Python code, torch and safetensors open while the model is made is seen. Files that other native code opens by itself,
-or another process, have to be in the model's `data_files`; the time, random numbers and what comes over a network are not
-seen. A result is bound to its folder when a file or variable that the model read holds the folder's path, or when the model
-adds a folder outside of the project to `sys.path`; and it is not kept when a file changes while the model is made.
-A damaged entry is ignored with a warning. Object files are for ccache or sccache, as in any C++ project
-(`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources hold no path, and with `CCACHE_BASEDIR` other checkouts hit too.
+What Python code, torch and safetensors open while the model is made is seen. Files that other native code opens by
+itself, or another process, have to be in the model's `data_files`; the time, random numbers and what comes over a
+network are not seen. A result is bound to its folder when a file or variable that the model read holds the folder's
+path, or when the model adds a folder outside of the project to `sys.path`; and it is not kept when a file changes while
+the model is made. A damaged entry is ignored with a warning. Object files are for ccache or sccache, as in any C++
+project (`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources hold no path, and with `CCACHE_BASEDIR` other checkouts
+hit too.
 
 ## Values
 
@@ -84,15 +85,15 @@ In `PARAMS`, `OPTIONS`, and `SIGNATURE`, `CONFIGS` and `EXAMPLES` of kernels a v
 | anything else | that string |
 | `'true'`, `'8'` | a string that would read as another value |
 
-For `OPTIONS` the setting's type decides: a bool takes `1` and `0` too, a string takes all as it stands, and what is no value of
-the type is an error. `CONFIG` has the types of TOML.
+For `OPTIONS` the setting's type decides: a bool takes `1` and `0` too, a string takes all as it stands, and what is no
+value of the type is an error. `CONFIG` has the types of TOML.
 
 ## Cross-compiling
 
-The toolchain file says what the library is for: `CMAKE_SYSTEM_PROCESSOR` gives the default of `CPU_ISA`, and nothing that
-is built for the target runs on the host, which needs Python and torch alone. The target's oneDNN 3, Sleef and GoogleTest
-have to lie where CMake finds them; `AOTBUILD_ONEDNN=OFF` does without the first. The model's test runs through
-`CMAKE_CROSSCOMPILING_EMULATOR`:
+The toolchain file says what the library is for: `CMAKE_SYSTEM_PROCESSOR` gives the default of `CPU_ISA`, and nothing
+that is built for the target runs on the host, which needs Python and torch alone. The target's oneDNN 3, Sleef and
+GoogleTest have to lie where CMake finds them; `AOTBUILD_ONEDNN=OFF` does without the first. The model's test runs
+through `CMAKE_CROSSCOMPILING_EMULATOR`:
 
     set(CMAKE_SYSTEM_NAME Linux)
     set(CMAKE_SYSTEM_PROCESSOR aarch64)
@@ -104,14 +105,14 @@ have to lie where CMake finds them; `AOTBUILD_ONEDNN=OFF` does without the first
 The test allows `atol + rtol * |expected|` at each element, as `torch.testing.assert_close` does, and NaN for NaN alone.
 Integers and booleans have to be equal. Each output of each case has tolerances of its own, recorded with it:
 
-- They follow the coarsest type that an operator rounded to on the way to the output. Inputs and weights are exact, whatever
-  type they have, so a float32 output beside a bfloat16 one is compared as float32.
+- They follow the coarsest type that an operator rounded to on the way to the output. Inputs and weights are exact,
+  whatever type they have, so a float32 output beside a bfloat16 one is compared as float32.
 - The call is run once more in float64, and eager PyTorch's greatest error is measured: `atol` is 8 times that error for
-  float32 and 3 times for half types. `rtol` is 16 machine epsilons of float32 or 2 of half types, and `atol` no less than
-  that part of the output's greatest value; 4 times as much for outputs of fewer than 64 elements.
+  float32 and 3 times for half types. `rtol` is 16 machine epsilons of float32 or 2 of half types, and `atol` no less
+  than that part of the output's greatest value; 4 times as much for outputs of fewer than 64 elements.
 - Where float64 cannot be run or gives something else (random numbers, types written into the model, more than 2^27
-  elements), `rtol` is 1e-4 for float32, 1e-2 for float16, 2e-2 for bfloat16 and 1e-7 for float64, and `atol` 1e-5, 2e-3,
-  2e-2 and 1e-7 of the output's greatest value.
+  elements), `rtol` is 1e-4 for float32, 1e-2 for float16, 2e-2 for bfloat16 and 1e-7 for float64, and `atol` 1e-5,
+  2e-3, 2e-2 and 1e-7 of the output's greatest value.
 
 `RTOL` and `ATOL`, or `rtol` and `atol` of the model file, take the place of one of the two for all outputs.
 
