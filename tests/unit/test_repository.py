@@ -93,6 +93,19 @@ def test_documentation_links_lead_somewhere() -> None:
 
 
 @pytest.mark.quick
+def test_documentation_has_no_line_over_120_columns() -> None:
+    """Tables apart, as a row cannot be broken, and the page that the sweep writes of errors as they are."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
+    long = [
+        f"{page.name}:{number}"
+        for page in pages
+        for number, line in enumerate(page.read_text().splitlines(), 1)
+        if len(line) > 120 and not line.startswith("|")
+    ]
+    assert not long
+
+
+@pytest.mark.quick
 def test_every_dependency_is_pinned_and_documented() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(
