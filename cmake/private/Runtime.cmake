@@ -110,12 +110,25 @@ function(_aotbuild_runtime kind out)
   set_target_properties(${name} PROPERTIES AOTBUILD_EIGEN "${has_eigen}")
   add_library(${alias} ALIAS ${name})
   _aotbuild_runtime_usage(${name} ${kind})
+  if(kind STREQUAL "SHARED")
+    _aotbuild_version_runtime(${name})
+  endif()
   if(NOT objects)
     _aotbuild_runtime_sources(${name})
   endif()
   if(has_eigen)
     _aotbuild_add_eigen(${name} ${kind} "${eigen_objects}")
   endif()
+endfunction()
+
+# Names the shared runtime <target> and its functions after aotbuild's version: a program may have models of several, each
+# with the runtime that its code was generated for.
+function(_aotbuild_version_runtime target)
+  include("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../aotbuildConfigVersion.cmake")
+  set(map "${CMAKE_CURRENT_BINARY_DIR}/${target}.map")
+  file(CONFIGURE OUTPUT "${map}" CONTENT "AOTBUILD_@PACKAGE_VERSION@ { global: aotbuild_*; _ZN8aotbuild*; };\n" @ONLY)
+  set_target_properties(${target} PROPERTIES SOVERSION "${PACKAGE_VERSION}" LINK_DEPENDS "${map}")
+  target_link_options(${target} PRIVATE "LINKER:--version-script=${map}")
 endfunction()
 
 # Adds the operators on Eigen to the runtime <target>: to a static one itself, from which programs link what they call.

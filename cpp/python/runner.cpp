@@ -45,12 +45,8 @@ const aotbuild_api& load_library(const std::string& path) {
                               " is no shared model library: it does not export aotbuild_model_api. Build the model "
                               "with add_aot_model(<target> SHARED ...)");
   }
-  if (functions->abi_version != AOTBUILD_ABI_VERSION) {
-    throw aotbuild::Error(AOTBUILD_INVALID_ARGUMENT, path + " has version " + std::to_string(functions->abi_version) +
-                                                         " of aotbuild's binary interface, this runner has version " +
-                                                         std::to_string(AOTBUILD_ABI_VERSION) +
-                                                         ". Rebuild the library with this aotbuild");
-  }
+  const aotbuild::Status fits = aotbuild::detail::check_abi(*functions);
+  if (!fits) throw aotbuild::Error(fits.code(), path + ": " + fits.message());
   return *functions;
 }
 

@@ -29,9 +29,11 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/quantized.cpp
     kernels/quantized_kernels.cpp
     kernels/row_product.cpp
+    model/c_api.cpp
     model/call.cpp
     model/context.cpp
     model/model.cpp
+    model/outputs.cpp
     operators/constants.cpp
     operators/convolution.cpp
     operators/grouped.cpp

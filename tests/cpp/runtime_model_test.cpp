@@ -76,7 +76,8 @@ TEST(Linear, PairsInBlocksGiveTheSameSums) {
       input.strides = {kWideIn + kGap, 1};
       Buffer<float> y({rows, kFew});
       aotbuild_tensor in = input.tensor(), out = y.tensor();
-      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+          << aotbuild_last_error();
       std::vector<double> hidden =
           linear_reference(x, w0, with_bias ? b0 : std::vector<float>(), rows, kWideIn, kWideHidden);
       for (std::int64_t m = 0; m < rows; ++m) {
@@ -116,7 +117,8 @@ TEST(Linear, OneRowGivesTheSumsOfSeveral) {
       Buffer<float> x({rows, kFeatures}, random_values(static_cast<std::size_t>(rows * kFeatures), 3));
       Buffer<float> y({rows, kColumns});
       aotbuild_tensor in = x.tensor(), out = y.tensor();
-      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+          << aotbuild_last_error();
       std::vector<double> expected = linear_reference(x.values, w, b, rows, kFeatures, kColumns);
       for (double& value : expected) value = activation == Activation::kRelu ? std::max(value, 0.0) : value;
       for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(y.values[i], expected[i], 1e-4) << i;
@@ -164,7 +166,8 @@ TEST(Model, WritesIntoTheCallersBufferWithoutACopy) {
     Buffer<float> y({rows, kOut});
     aotbuild_tensor in = x.tensor();
     aotbuild_tensor out = y.tensor();
-    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
     expect_near(y.values.data(), mlp.reference(x.values, rows));
   }
 }
@@ -177,7 +180,8 @@ TEST(Model, AllocatesOutputsThatOutliveTheModel) {
   aotbuild_result* result = nullptr;
   {
     Model model(mlp.builder.spec());
-    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, &result), AOTBUILD_OK) << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, &result), AOTBUILD_OK)
+        << aotbuild_last_error();
   }
   ASSERT_EQ(out.ndim, 2);
   EXPECT_EQ(out.shape[0], 3);
@@ -202,7 +206,8 @@ TEST(Model, WritesToStridedBuffers) {
   y.strides = {16, 1};
   aotbuild_tensor in = x.tensor();
   aotbuild_tensor out = y.tensor();
-  ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+  ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+      << aotbuild_last_error();
   const std::vector<double> expected = plain.reference(x.values, 2);
   for (std::int64_t n = 0; n < kOut; ++n) EXPECT_NEAR(y.values[16 + n], expected[kOut + n], 1e-4);
   EXPECT_EQ(y.values[kOut], -5.0F);
@@ -229,7 +234,8 @@ TEST(Model, InputAndOutputMayBeTheSameMemory) {
   aotbuild_tensor in = x.tensor();
   aotbuild_tensor out[] = {x.tensor(), to_allocate()};
   aotbuild_result* result = nullptr;
-  ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, out, 2, &result), AOTBUILD_OK) << aotbuild_last_error();
+  ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, out, 2, &result), AOTBUILD_OK)
+      << aotbuild_last_error();
   expect_near(x.values.data(), linear_reference(original, w, {}, 4, 4, 4));
   EXPECT_TRUE(std::equal(original.begin(), original.end(), static_cast<float*>(out[1].data)));
   aotbuild_result_destroy(result);
@@ -245,7 +251,8 @@ TEST(Model, ResultsNeverAliasWeightsOrEachOther) {
   for (int i = 0; i < 2; ++i) {
     aotbuild_tensor out[] = {to_allocate(), to_allocate()};
     aotbuild_result* result = nullptr;
-    ASSERT_EQ(aotbuild_model_run(model.handle, nullptr, 0, out, 2, &result), AOTBUILD_OK) << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, nullptr, 0, out, 2, &result), AOTBUILD_OK)
+        << aotbuild_last_error();
     auto* a = static_cast<float*>(out[0].data);
     auto* b = static_cast<float*>(out[1].data);
     EXPECT_EQ(a[1], 2);
@@ -276,7 +283,7 @@ TEST_P(Checks, NameTheTensorAndTheRemedy) {
   aotbuild_tensor in = x.tensor();
   aotbuild_tensor out = y.tensor();
   GetParam().spoil(in, out);
-  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
   EXPECT_STREQ(aotbuild_last_error(), GetParam().text);
 }
 
@@ -316,9 +323,9 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ModelChecks, CountsOfInputsAndOutputs) {
   Mlp mlp;
   Model model(mlp.builder.spec());
-  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, nullptr, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, nullptr, 0, nullptr, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
   EXPECT_STREQ(aotbuild_last_error(), "encoder: got 0 inputs, expected 1");
-  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 1, nullptr, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, nullptr, 1, nullptr, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
   EXPECT_STREQ(aotbuild_last_error(), "encoder: the array of inputs is null");
 }
 
@@ -328,10 +335,11 @@ TEST(ModelChecks, SizesThatAreNoMultiple) {
   Model model(builder.spec());
   Buffer<float> good({14});
   aotbuild_tensor in = good.tensor();
-  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, nullptr, 0, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, nullptr, 0, nullptr), AOTBUILD_OK)
+      << aotbuild_last_error();
   Buffer<float> bad({15});
   in = bad.tensor();
-  EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, nullptr, 0, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, nullptr, 0, nullptr), AOTBUILD_INVALID_ARGUMENT);
   EXPECT_STREQ(aotbuild_last_error(),
                "encoder: input 'x' dimension 0 is 15, expected 4 * s0 + 2 for a whole number s0");
 }
@@ -345,13 +353,79 @@ TEST(ModelChecks, UnsupportedHardwareListsWhatIsInside) {
   EXPECT_EQ(std::string(aotbuild_last_error()).rfind("encoder: built for avx9000, but this machine has only ", 0), 0U);
 }
 
-TEST(ModelChecks, OptionsOfAnotherVersion) {
+// A structure of a later header, which has a field more than this runtime knows of.
+template <typename T>
+struct Longer {
+  T known{};
+  std::uint64_t added = 0;
+  explicit Longer(T values = {}) : known(values) { known.struct_size = sizeof(Longer); }
+};
+
+TEST(ModelAbi, OptionsOfOtherSizes) {
   Mlp mlp;
-  aotbuild_options options = default_options();
-  options.struct_size = 4;
-  Model model(mlp.builder.spec(), options);
+  aotbuild_model* model = nullptr;
+  aotbuild_options unset = default_options();
+  for (const std::uint32_t size : {0U, 4U, 100000U}) {
+    unset.struct_size = size;
+    EXPECT_EQ(aotbuild_model_create(&mlp.builder.spec(), &unset, &model), AOTBUILD_INVALID_ARGUMENT);
+    const std::string expected = "encoder: aotbuild_options::struct_size is " + std::to_string(size) + ", expected";
+    EXPECT_EQ(std::string(aotbuild_last_error()).rfind(expected, 0), 0U) << aotbuild_last_error();
+  }
+  Longer<aotbuild_options> later(default_options());
+  EXPECT_EQ(aotbuild_model_create(&mlp.builder.spec(), &later.known, &model), AOTBUILD_OK) << aotbuild_last_error();
+  aotbuild_model_destroy(model);
+  later.added = 1;
+  EXPECT_EQ(aotbuild_model_create(&mlp.builder.spec(), &later.known, &model), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_STREQ(
+      aotbuild_last_error(),
+      "encoder: aotbuild_options has a field set that this library, which was built with an earlier version of "
+      "aotbuild, does not know; leave it zero, or build the model again");
+}
+
+TEST(ModelAbi, StatisticsAreAsLongAsTheCallersHeaderHasThem) {
+  Mlp mlp;
+  Model model(mlp.builder.spec());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  Longer<aotbuild_statistics> later;
+  later.known.calls = 3;
+  later.added = 5;
+  EXPECT_EQ(aotbuild_model_statistics(model.handle, &later.known), AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(later.known.struct_size, sizeof later);
+  EXPECT_EQ(later.known.calls, 0U);
+  EXPECT_EQ(later.added, 0U) << "what the library does not know is zero";
+  aotbuild_statistics unset{};
+  unset.calls = 3;
+  EXPECT_EQ(aotbuild_model_statistics(model.handle, &unset), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(unset.calls, 3U);
+}
+
+TEST(ModelAbi, WeightsAreAsFarApartAsTheCallersHeaderHasThem) {
+  const auto run = [](CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+    aoti_torch_clone(context_weight(context, 1), &outputs[0]);
+  };
+  ModelBuilder builder(run);
+  builder.output("y", kFloat, {fixed(1)}).weight("a", {1}, {5}).weight("b", {1}, {7});
+  Model model(builder.spec());
+  Buffer<float> a({1}, {1}), b({1}, {2}), y({1});
+  Longer<aotbuild_named_tensor> named[] = {Longer<aotbuild_named_tensor>({0, "a", a.tensor()}),
+                                           Longer<aotbuild_named_tensor>({0, "b", b.tensor()})};
+  EXPECT_EQ(aotbuild_model_set_weights(model.handle, &named[0].known, 2), AOTBUILD_OK) << aotbuild_last_error();
+  aotbuild_tensor out = y.tensor();
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
+  EXPECT_EQ(y.values[0], 2);
+  named[0].known.struct_size = 0;
+  EXPECT_EQ(aotbuild_model_set_weights(model.handle, &named[0].known, 2), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(aotbuild_last_error()).rfind("encoder: aotbuild_named_tensor::struct_size is 0", 0), 0U);
+}
+
+TEST(ModelAbi, CodeOfAnotherReleaseIsRefused) {
+  Mlp mlp;
+  aotbuild::detail::ModelSpec spec = mlp.builder.spec();
+  spec.release = 90211;
+  Model model(spec);
   EXPECT_EQ(model.status, AOTBUILD_INVALID_ARGUMENT);
-  EXPECT_EQ(std::string(aotbuild_last_error()).rfind("encoder: aotbuild_options::struct_size is 4", 0), 0U);
+  const std::string expected = "encoder: generated by aotbuild 9.2.11, but the runtime in this program is of ";
+  EXPECT_EQ(std::string(aotbuild_last_error()).rfind(expected, 0), 0U) << aotbuild_last_error();
 }
 
 TEST(Model, AThrowingKernelIsAStatus) {
@@ -359,7 +433,7 @@ TEST(Model, AThrowingKernelIsAStatus) {
     aoti_torch_check(false, "kernel", "file", 1, "index out of bounds");
   });
   Model model(builder.spec());
-  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, nullptr, 0, nullptr), AOTBUILD_RUNTIME_ERROR);
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, nullptr, 0, nullptr, 0, nullptr), AOTBUILD_RUNTIME_ERROR);
   EXPECT_STREQ(aotbuild_last_error(), "encoder: kernel: index out of bounds");
 }
 
@@ -376,14 +450,15 @@ TEST(Model, MutatedBuffersBelongToEachModelObject) {
   Buffer<float> y({1});
   aotbuild_tensor out = y.tensor();
   for (int i = 1; i <= 3; ++i) {
-    ASSERT_EQ(aotbuild_model_run(first.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_run(first.handle, 0, nullptr, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
     EXPECT_EQ(y.values[0], 5 + i);
   }
-  ASSERT_EQ(aotbuild_model_run(second.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
+  ASSERT_EQ(aotbuild_model_run(second.handle, 0, nullptr, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
   EXPECT_EQ(y.values[0], 6);
   aotbuild_model* session = nullptr;
   ASSERT_EQ(aotbuild_model_new_session(first.handle, &session), AOTBUILD_OK) << aotbuild_last_error();
-  ASSERT_EQ(aotbuild_model_run(session, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
+  ASSERT_EQ(aotbuild_model_run(session, 0, nullptr, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
   EXPECT_EQ(y.values[0], 6);
   aotbuild_model_destroy(session);
 }
@@ -396,15 +471,15 @@ TEST(Model, MethodsCountWeightsAndLayersOnTheirOwn) {
   builder.output("y", kFloat, {fixed(1)}).weight("a", {1}, {5}).weight("b", {1}, {7});
   aotbuild::detail::ModelSpec spec = builder.spec();
   aotbuild_model_info info = *spec.info;
-  const aotbuild_method_info infos[] = {{"first", 0, nullptr, 1, info.outputs},
-                                        {"second", 0, nullptr, 1, info.outputs}};
+  const aotbuild_tensor_info* const* const outputs = info.methods[0]->outputs;
+  const aotbuild_method_info first = {sizeof(aotbuild_method_info), "first", 0, nullptr, 1, outputs};
+  const aotbuild_method_info second = {sizeof(aotbuild_method_info), "second", 0, nullptr, 1, outputs};
+  const aotbuild_method_info* const infos[] = {&first, &second};
   constexpr int kFirst[] = {0, 1};
   constexpr int kSecond[] = {1};
   const aotbuild::detail::IndexTable none{nullptr, 0};
   const aotbuild::detail::MethodSpec methods[] = {{spec.variants, {kFirst, 2}, none, none, none},
                                                   {spec.variants, {kSecond, 1}, none, none, none}};
-  info.output_count = 0;
-  info.outputs = nullptr;
   info.method_count = 2;
   info.methods = infos;
   spec.info = &info;
@@ -414,12 +489,10 @@ TEST(Model, MethodsCountWeightsAndLayersOnTheirOwn) {
   Buffer<float> y({1});
   aotbuild_tensor out = y.tensor();
   for (const auto& [method, value] : {std::pair<std::size_t, float>{0, 5}, {1, 7}}) {
-    ASSERT_EQ(aotbuild_model_run_method(model.handle, method, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
+    ASSERT_EQ(aotbuild_model_run(model.handle, method, nullptr, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK);
     EXPECT_EQ(y.values[0], value);
   }
-  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
-  EXPECT_STREQ(aotbuild_last_error(), "encoder: call one of the model's methods: first, second");
-  EXPECT_EQ(aotbuild_model_run_method(model.handle, 2, nullptr, 0, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  EXPECT_EQ(aotbuild_model_run(model.handle, 2, nullptr, nullptr, 0, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
   EXPECT_STREQ(aotbuild_last_error(), "encoder: there is no method 2; the model has 2");
 }
 
@@ -491,7 +564,8 @@ TEST(Model, CallersFloatingPointModesChangeNoResultAndComeBack) {
     Buffer<float> y({64});
     aotbuild_tensor in = x.tensor();
     aotbuild_tensor out = y.tensor();
-    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
     std::vector<std::uint32_t> bits(64);
     std::memcpy(bits.data(), y.values.data(), 64 * sizeof(float));
     EXPECT_EQ(bits, std::vector<std::uint32_t>(64, 0x00100000U));  // 2^-129
@@ -516,7 +590,8 @@ TEST(Model, OneThreadStartsNoOthersAndTwoGiveTheSameResult) {
       Buffer<float> y({64, kOut});
       aotbuild_tensor in = x.tensor();
       aotbuild_tensor out = y.tensor();
-      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+          << aotbuild_last_error();
       expect_near(y.values.data(), mlp.reference(x.values, 64));
       if (count == 1) {
         EXPECT_EQ(thread_count(), before);
@@ -538,7 +613,7 @@ TEST(Model, SixtyFourThreadsShareOneObject) {
         aotbuild_tensor in = x.tensor();
         aotbuild_tensor out = to_allocate();
         aotbuild_result* result = nullptr;
-        if (aotbuild_model_run(model.handle, &in, 1, &out, 1, &result) != AOTBUILD_OK) ++failures[t];
+        if (aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, &result) != AOTBUILD_OK) ++failures[t];
         const std::vector<double> expected = mlp.reference(x.values, rows);
         for (std::size_t k = 0; k < expected.size(); ++k) {
           if (std::fabs(static_cast<float*>(out.data)[k] - expected[k]) > 1e-4) ++failures[t];

@@ -380,7 +380,7 @@ TEST_P(Convolution, Packed) {
         aotbuild_tensor inputs[] = {in.tensor(), target.tensor()};
         Buffer<float> result(y_sizes);
         aotbuild_tensor output = result.tensor();
-        ASSERT_EQ(aotbuild_model_run(model.handle, inputs, 2, &output, 1, nullptr), AOTBUILD_OK)
+        ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, inputs, 2, &output, 1, nullptr), AOTBUILD_OK)
             << aotbuild_last_error();
         for (std::size_t i = 0; i < expected.size(); ++i) {
           double value = expected[i];

@@ -69,7 +69,8 @@ void expect_exact_sums(std::int64_t features) {
       y.values.reserve(1);  // an output of no rows has a place, too
       aotbuild_tensor in = x.tensor(kByte);
       aotbuild_tensor out = y.tensor(kInt);
-      ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+      ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+          << aotbuild_last_error();
       for (std::int64_t row = 0; row < rows; ++row) {
         for (std::int64_t column = 0; column < kColumns; ++column) {
           std::int32_t sum = 0;
@@ -127,7 +128,8 @@ TEST_P(QuantizedGroups, AreDequantizedInTheProduct) {
     y.values.reserve(1);
     aotbuild_tensor in = x.tensor();
     aotbuild_tensor out = y.tensor();
-    ASSERT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
     const std::vector<double> expected = linear_reference(x.values, dequantized, {}, rows, features, kColumns);
     const float scale = four_bits ? 1.0F : 16.0F;
     for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(y.values[i], expected[i], scale * 1e-4) << i;
@@ -200,7 +202,8 @@ class FourBits : public ::testing::Test {
     Buffer<float> y({1, 3});
     aotbuild_tensor in = x.tensor();
     aotbuild_tensor out = y.tensor();
-    EXPECT_EQ(aotbuild_model_run(model.handle, &in, 1, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+    EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+        << aotbuild_last_error();
     return y.values;
   }
 
@@ -214,11 +217,11 @@ TEST_F(FourBits, WeightsOfACheckpointMayHaveAByteForEachValue) {
   Bytes others = weights_;
   std::reverse(others.begin(), others.end());
   Buffer<std::int8_t> plain({3, 32}, others);
-  aotbuild_named_tensor named = {"w", plain.tensor(kByte)};
+  aotbuild_named_tensor named = {sizeof(aotbuild_named_tensor), "w", plain.tensor(kByte)};
   ASSERT_EQ(aotbuild_model_set_weights(model.handle, &named, 1), AOTBUILD_OK) << aotbuild_last_error();
   EXPECT_NE(outputs(model), expected);
   Buffer<std::int8_t> same({3, 32}, weights_);
-  named = {"w", same.tensor(kByte)};
+  named = {sizeof(aotbuild_named_tensor), "w", same.tensor(kByte)};
   ASSERT_EQ(aotbuild_model_set_weights(model.handle, &named, 1), AOTBUILD_OK) << aotbuild_last_error();
   EXPECT_EQ(outputs(model), expected);
 }
@@ -228,13 +231,13 @@ TEST_F(FourBits, OtherWeightsAreRefusedByName) {
   Bytes large = weights_;
   large[40] = 9;
   Buffer<std::int8_t> plain({3, 32}, large);
-  aotbuild_named_tensor named = {"w", plain.tensor(kByte)};
+  aotbuild_named_tensor named = {sizeof(aotbuild_named_tensor), "w", plain.tensor(kByte)};
   EXPECT_EQ(aotbuild_model_set_weights(model.handle, &named, 1), AOTBUILD_INVALID_WEIGHTS);
   EXPECT_STREQ(aotbuild_last_error(),
                "encoder: weight 'w' in the given tensors has the value 9, but the model was built with weights of 4 "
                "bits, from -8 to 7; quantize the checkpoint as the model");
   Buffer<float> floats({3, 32});
-  named = {"w", floats.tensor()};
+  named = {sizeof(aotbuild_named_tensor), "w", floats.tensor()};
   EXPECT_EQ(aotbuild_model_set_weights(model.handle, &named, 1), AOTBUILD_INVALID_WEIGHTS);
   EXPECT_STREQ(aotbuild_last_error(),
                "encoder: weight 'w' in the given tensors has type float32 and shape (3, 32), expected contiguous int8 "

@@ -35,10 +35,10 @@ inline std::vector<float> random_values(std::size_t count, std::uint32_t seed) {
   return values;
 }
 
-inline aotbuild_dim_info fixed(std::int64_t size) { return {size, size, nullptr, 1, 0}; }
+inline aotbuild_dim_info fixed(std::int64_t size) { return {sizeof(aotbuild_dim_info), size, size, nullptr, 1, 0}; }
 inline aotbuild_dim_info dynamic(const char* symbol, std::int64_t min, std::int64_t max, std::int64_t multiplier = 1,
                                  std::int64_t offset = 0) {
-  return {min, max, symbol, multiplier, offset};
+  return {sizeof(aotbuild_dim_info), min, max, symbol, multiplier, offset};
 }
 
 // Keeps all that a ModelSpec points to.
@@ -120,24 +120,19 @@ class ModelBuilder {
     auto* begin = aligned_.data();
     begin += (64 - reinterpret_cast<std::uintptr_t>(begin) % 64) % 64;
     std::copy(blob_.begin(), blob_.end(), begin);
-    info_ = {AOTBUILD_ABI_VERSION,
-             name_.c_str(),
-             inputs_.size(),
-             inputs_.data(),
-             outputs_.size(),
-             outputs_.data(),
-             weights_.size(),
-             weight_infos_.data(),
-             "{}",
-             0,
-             nullptr};
+    point_at(inputs_, &input_pointers_);
+    point_at(outputs_, &output_pointers_);
+    point_at(weight_infos_, &weight_pointers_);
+    method_ = {sizeof method_, "run", inputs_.size(), input_pointers_.data(), outputs_.size(), output_pointers_.data()};
+    info_ = {AOTBUILD_ABI_VERSION, sizeof info_,    name_.c_str(),           1,
+             &method_pointer_,     weights_.size(), weight_pointers_.data(), "{}"};
     for (auto* tensors : {&inputs_, &outputs_}) {
       for (aotbuild_tensor_info& tensor : *tensors) {
         tensor.device.type = factory_ == nullptr ? AOTBUILD_CPU : AOTBUILD_CUDA;
       }
     }
     const bool embeds = mode_ == detail::WeightsMode::kEmbed;
-    spec_ = {AOTBUILD_ABI_VERSION,
+    spec_ = {AOTBUILD_RELEASE,
              &info_,
              weights_.data(),
              mode_,
@@ -159,10 +154,17 @@ class ModelBuilder {
   }
 
  private:
+  template <typename T>
+  static void point_at(const std::vector<T>& elements, std::vector<const T*>* pointers) {
+    pointers->clear();
+    for (const T& element : elements) pointers->push_back(&element);
+  }
+
   void add_weight(const char* name, aotbuild_dtype dtype, std::vector<std::int64_t> shape, const void* values,
                   std::size_t nbytes) {
     shapes_.push_back(std::move(shape));
-    weight_infos_.push_back({name, dtype, static_cast<std::int32_t>(shapes_.back().size()), shapes_.back().data()});
+    weight_infos_.push_back({sizeof(aotbuild_weight_info), static_cast<std::int32_t>(shapes_.back().size()), name,
+                             shapes_.back().data(), dtype});
     weights_.push_back({blob_.size(), nbytes, false, true, nullptr});
     const std::size_t at = blob_.size();
     blob_.resize(at + (nbytes + 63) / 64 * 64);
@@ -177,13 +179,26 @@ class ModelBuilder {
       shapes_.push_back(std::move(strides));
       required = shapes_.back().data();
     }
-    return {
-        name, dtype, static_cast<std::int32_t>(dims_.back().size()), dims_.back().data(), required, {AOTBUILD_CPU, 0},
-        0};
+    dim_pointers_.emplace_back();
+    point_at(dims_.back(), &dim_pointers_.back());
+    return {sizeof(aotbuild_tensor_info),
+            static_cast<std::int32_t>(dims_.back().size()),
+            name,
+            dtype,
+            0,
+            {AOTBUILD_CPU, 0},
+            dim_pointers_.back().data(),
+            required};
   }
 
   std::string name_;
   std::deque<std::vector<aotbuild_dim_info>> dims_;
+  std::deque<std::vector<const aotbuild_dim_info*>> dim_pointers_;
+  std::vector<const aotbuild_tensor_info*> input_pointers_;
+  std::vector<const aotbuild_tensor_info*> output_pointers_;
+  std::vector<const aotbuild_weight_info*> weight_pointers_;
+  aotbuild_method_info method_{};
+  const aotbuild_method_info* method_pointer_ = &method_;
   std::deque<std::vector<std::int64_t>> shapes_;
   std::deque<std::vector<int>> indices_;
   std::vector<aotbuild_tensor_info> inputs_;

@@ -42,7 +42,8 @@ ModelBuilder two_weights() {
 std::vector<float> outputs_of(const Model& model) {
   Buffer<float> y({2});
   aotbuild_tensor out = y.tensor();
-  EXPECT_EQ(aotbuild_model_run(model.handle, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK) << aotbuild_last_error();
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, nullptr, 0, &out, 1, nullptr), AOTBUILD_OK)
+      << aotbuild_last_error();
   return y.values;
 }
 
@@ -134,7 +135,8 @@ TEST_F(Weights, ExternalTensorsOfAnyStrides) {
   }
   Buffer<float> w({2, 2}, {1, 2, 3, 4}), c({1}, {6});
   w.strides = {1, 2};
-  const aotbuild_named_tensor named[] = {{"w", w.tensor()}, {"c", c.tensor()}};
+  const aotbuild_named_tensor named[] = {{sizeof(aotbuild_named_tensor), "w", w.tensor()},
+                                         {sizeof(aotbuild_named_tensor), "c", c.tensor()}};
   aotbuild_options options = default_options();
   options.weights = named;
   options.weight_count = 2;
@@ -230,7 +232,8 @@ TEST_F(Weights, AreExchangedWhileCallsRun) {
   }
   const std::vector<float> old_w{1, 2, 3, 4}, old_c{5};
   Buffer<float> w({2, 2}, old_w), c({1}, old_c);
-  const aotbuild_named_tensor named[] = {{"w", w.tensor()}, {"c", c.tensor()}};
+  const aotbuild_named_tensor named[] = {{sizeof(aotbuild_named_tensor), "w", w.tensor()},
+                                         {sizeof(aotbuild_named_tensor), "c", c.tensor()}};
   for (int i = 0; i < 20; ++i) {
     EXPECT_EQ(aotbuild_model_load_weights(model.handle, path_.c_str()), AOTBUILD_OK) << aotbuild_last_error();
     EXPECT_EQ(aotbuild_model_set_weights(model.handle, named, 2), AOTBUILD_OK) << aotbuild_last_error();

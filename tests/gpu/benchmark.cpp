@@ -42,10 +42,10 @@ double microseconds(Clock::duration duration) { return std::chrono::duration<dou
 
 class Bench {
  public:
-  Bench(const GoldenFile& golden, const std::string& test_case) : info_(*api_.describe()) {
-    for (std::size_t i = 0; i < info_.input_count; ++i) add(golden, test_case + "/input/", info_.inputs[i], &inputs_);
+  Bench(const GoldenFile& golden, const std::string& test_case) : info_(*api_.describe()->methods[0]) {
+    for (std::size_t i = 0; i < info_.input_count; ++i) add(golden, test_case + "/input/", *info_.inputs[i], &inputs_);
     for (std::size_t i = 0; i < info_.output_count; ++i) {
-      add(golden, test_case + "/output/", info_.outputs[i], &outputs_);
+      add(golden, test_case + "/output/", *info_.outputs[i], &outputs_);
     }
   }
 
@@ -86,7 +86,8 @@ class Bench {
     const double first = microseconds(Clock::now() - start) / 1000;
     warm_up(model);
     aotbuild_statistics before{};
-    aotbuild_statistics after{};
+    before.struct_size = sizeof before;
+    aotbuild_statistics after = before;
     check(api_.statistics(model, &before));
     std::vector<double> times;
     for (std::size_t i = 0; i < kCalls; ++i) {
@@ -157,8 +158,8 @@ class Bench {
     std::size_t shape = 0;
     for (aotbuild_tensor& tensor : inputs_) tensor.shape = shapes_[shape++].data();
     for (aotbuild_tensor& tensor : outputs_) tensor.shape = shapes_[shape++].data();
-    check(api_.run_on_stream(model, driver_.stream(), inputs_.data(), inputs_.size(), outputs_.data(), outputs_.size(),
-                             nullptr));
+    check(api_.run(model, 0, driver_.stream(), inputs_.data(), inputs_.size(), outputs_.data(), outputs_.size(),
+                   nullptr));
   }
 
   void check(aotbuild_status status) const {
@@ -166,7 +167,7 @@ class Bench {
   }
 
   const aotbuild_api& api_ = *MODEL_API();
-  const aotbuild_model_info& info_;
+  const aotbuild_method_info& info_;
   Driver driver_;
   std::vector<aotbuild_tensor> inputs_;
   std::vector<aotbuild_tensor> outputs_;

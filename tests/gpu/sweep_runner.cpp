@@ -119,7 +119,7 @@ class Runner {
 
  private:
   void call(aotbuild_model* model, const std::vector<Input>& call) {
-    const aotbuild_model_info& info = *api_->describe();
+    const aotbuild_method_info& info = *api_->describe()->methods[0];
     if (call.size() != info.input_count) throw std::runtime_error("the plan has another number of inputs");
     std::vector<aotbuild_tensor> inputs, outputs(info.output_count);
     for (std::size_t i = 0; i < call.size(); ++i) {
@@ -127,13 +127,13 @@ class Runner {
       inputs.push_back({data_.data() + offset,
                         {AOTBUILD_CPU, 0},
                         static_cast<std::int32_t>(sizes.size()),
-                        info.inputs[i].dtype,
+                        info.inputs[i]->dtype,
                         sizes.data(),
                         strides.data(),
                         0});
     }
     aotbuild_result* result = nullptr;
-    check(api_->run(model, inputs.data(), inputs.size(), outputs.data(), outputs.size(), &result));
+    check(api_->run(model, 0, nullptr, inputs.data(), inputs.size(), outputs.data(), outputs.size(), &result));
     for (const aotbuild_tensor& output : outputs) write_output(file_, output);
     api_->destroy_result(result);
   }

@@ -17,12 +17,15 @@ MODELS = """\
 
 static int64_t sizes[] = {2}, strides[] = {2};
 static float values[3];
-static const aotbuild_tensor_info tensor = {"x", {AOTBUILD_FLOAT, 32, 1}, 1, nullptr, nullptr, {AOTBUILD_CPU, 0}};
+static const aotbuild_tensor_info tensor = {sizeof tensor, 1, "x", {AOTBUILD_FLOAT, 32, 1}, 0, {AOTBUILD_CPU, 0}};
+static const aotbuild_tensor_info* const tensors[] = {&tensor};
+static const aotbuild_method_info method = {sizeof method, "run", 1, tensors, 1, tensors};
+static const aotbuild_method_info* const methods[] = {&method};
 
 static const aotbuild_model_info* describe() {
   static aotbuild_model_info info;
-  info.input_count = info.output_count = 1;
-  info.inputs = info.outputs = &tensor;
+  info.method_count = 1;
+  info.methods = methods;
   return &info;
 }
 static aotbuild_status create(const aotbuild_options*, aotbuild_model**) { return AOTBUILD_OK; }
@@ -30,16 +33,16 @@ static void destroy(aotbuild_model*) {}
 static void destroy_result(aotbuild_result*) {}
 static const char* last_error() { return "out of\\norder"; }
 // The sum of its input's neighbours, with a gap between the elements of its output.
-static aotbuild_status run(aotbuild_model*, const aotbuild_tensor* inputs, size_t, aotbuild_tensor* outputs, size_t,
-                           aotbuild_result**) {
+static aotbuild_status run(aotbuild_model*, size_t, void*, const aotbuild_tensor* inputs, size_t,
+                           aotbuild_tensor* outputs, size_t, aotbuild_result**) {
   const auto* x = static_cast<const float*>(inputs->data);
   for (int i = 0; i < 2; ++i) values[2 * i] = x[inputs->strides[0] * i] + x[inputs->strides[0] * (i + 1)];
   *outputs = {values, {AOTBUILD_CPU, 0}, 1, tensor.dtype, sizes, strides, 0};
   return AOTBUILD_OK;
 }
-static aotbuild_status fail(aotbuild_model*, const aotbuild_tensor*, size_t, aotbuild_tensor*, size_t,
+static aotbuild_status fail(aotbuild_model*, size_t, void*, const aotbuild_tensor*, size_t, aotbuild_tensor*, size_t,
                             aotbuild_result**) { return AOTBUILD_RUNTIME_ERROR; }
-static aotbuild_status crash(aotbuild_model*, const aotbuild_tensor*, size_t, aotbuild_tensor*, size_t,
+static aotbuild_status crash(aotbuild_model*, size_t, void*, const aotbuild_tensor*, size_t, aotbuild_tensor*, size_t,
                              aotbuild_result**) { return std::raise(SIGSEGV), AOTBUILD_OK; }
 
 static const aotbuild_api* api(decltype(aotbuild_api::run) run) {

@@ -199,7 +199,7 @@ def test_wheel_with_a_model(environment: Path, tmp_path: Path) -> None:
     assert names == {
         "sentiment/__init__.py",
         "sentiment/_classifier.pyi",
-        "sentiment/libaotbuild_runtime_shared.so",
+        "sentiment/libaotbuild_runtime_shared.so.0.1.0",
         "sentiment/libclassifier.so",
         *(
             f"sentiment/licenses/{name}.txt"

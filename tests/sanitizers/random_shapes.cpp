@@ -69,7 +69,7 @@ void write_tensor(std::ostream& out, const aotbuild_tensor& tensor) {
 
 // The call's inputs; false at the end of the file.
 bool call(const aotbuild_api& api, aotbuild_model* model, std::istream& in, std::ostream& out) {
-  const aotbuild_model_info& info = *api.describe();
+  const aotbuild_method_info& info = *api.describe()->methods[0];
   std::vector<aotbuild_tensor> inputs(info.input_count);
   std::vector<std::vector<std::int64_t>> shapes(info.input_count);
   std::vector<std::unique_ptr<void, Free>> memory;
@@ -78,7 +78,7 @@ bool call(const aotbuild_api& api, aotbuild_model* model, std::istream& in, std:
     shapes[i].resize(static_cast<std::size_t>(read_number(in)));
     for (std::int64_t& size : shapes[i]) size = read_number(in);
     inputs[i].device = {AOTBUILD_CPU, 0};
-    inputs[i].dtype = info.inputs[i].dtype;
+    inputs[i].dtype = info.inputs[i]->dtype;
     inputs[i].ndim = static_cast<std::int32_t>(shapes[i].size());
     inputs[i].shape = shapes[i].data();
     const std::size_t bytes = bytes_of(inputs[i]);
@@ -88,7 +88,8 @@ bool call(const aotbuild_api& api, aotbuild_model* model, std::istream& in, std:
   }
   std::vector<aotbuild_tensor> outputs(info.output_count);
   aotbuild_result* result = nullptr;
-  const aotbuild_status status = api.run(model, inputs.data(), inputs.size(), outputs.data(), outputs.size(), &result);
+  const aotbuild_status status =
+      api.run(model, 0, nullptr, inputs.data(), inputs.size(), outputs.data(), outputs.size(), &result);
   const std::string error = status == AOTBUILD_OK ? "" : api.last_error();
   write_number(out, status);
   write_number(out, static_cast<std::int64_t>(error.size()));

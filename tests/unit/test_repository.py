@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from aotbuild.spec import abi
+
 ROOT = Path(__file__).parents[2]
 
 # Written in pieces, so that this file may hold what no file may hold.
@@ -77,6 +79,8 @@ def test_version_is_the_same_everywhere() -> None:
     header = "cpp/include/aotbuild/detail/version.h"
     assert version(header, r"^#define AOTBUILD_RELEASE (\d+)$") == str(10000 * major + 100 * minor + patch)
     assert version(header, r"^#define AOTBUILD_NAMESPACE (\w+)$") == f"v{major}_{minor}_{patch}"
+    assert abi.release() == 10000 * major + 100 * minor + patch
+    assert version("cpp/include/aotbuild/c_api.h", r"^#define AOTBUILD_ABI_VERSION (\d+)$") == str(abi.ABI_VERSION)
 
 
 @pytest.mark.quick

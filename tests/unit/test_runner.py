@@ -119,5 +119,13 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path, build_another_echo:
         aotbuild.load(text)
     with pytest.raises(aotbuild.Error, match="does not export aotbuild_model_api"):
         aotbuild.load(sys.modules["aotbuild._runner"].__file__)
-    with pytest.raises(aotbuild.Error, match="has version 7 of aotbuild's binary interface"):
-        aotbuild.load(build_another_echo(tmp_path / "old.so", "-DECHO_ABI_VERSION=7"))
+
+
+def test_libraries_of_other_versions_are_refused_before_they_are_read(
+    tmp_path: Path, build_another_echo: Callable[..., Path]
+) -> None:
+    message = r"other\.so: the model's library has version 7 of aotbuild's binary interface, .* version 4\. Build"
+    with pytest.raises(aotbuild.Error, match=message):
+        aotbuild.load(build_another_echo(tmp_path / "other.so", "-DECHO_ABI_VERSION=7"))
+    with pytest.raises(aotbuild.Error, match=r"shorter\.so: .* an earlier release with fewer functions of"):
+        aotbuild.load(build_another_echo(tmp_path / "shorter.so", "-DECHO_API_SIZE=100"))

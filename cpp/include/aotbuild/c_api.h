@@ -7,15 +7,13 @@
 //   aotbuild_status encoder_run(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
 //                               aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
 //   aotbuild_status encoder_run_on_stream(aotbuild_model* model, void* stream, ...as above...);
-//   aotbuild_status encoder_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count);
-//   aotbuild_status encoder_synchronize(aotbuild_model* model, void* stream);
-//   const aotbuild_model_info* encoder_describe(void);
-//   void encoder_destroy(aotbuild_model* model);
-//   const char* encoder_last_error(void);
+//   aotbuild_status encoder_run_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs, size_t
+//   input_count); aotbuild_status encoder_synchronize(aotbuild_model* model, void* stream); const aotbuild_model_info*
+//   encoder_describe(void); void encoder_destroy(aotbuild_model* model); const char* encoder_last_error(void);
 //   aotbuild_status encoder_new_session(aotbuild_model* model, aotbuild_model** session);
 //
-// A library `generator` that was built with METHODS prefill decode has in the place of `_run` a function for each
-// method, `generator_prefill` and `generator_decode`, with the arguments of `_run`.
+// A library `generator` that was built with METHODS prefill decode has in the place of each of those with `_run` one
+// for each method, `generator_prefill` and `generator_decode`, with the same arguments.
 //
 // Buffers that a model writes are state: each model object has its own, and it persists from call to call and is shared
 // by all methods. `_new_session` makes another object with the state as it is in the beginning and with the weights of
@@ -51,8 +49,12 @@ extern "C" {
 #define AOTBUILD_EXPORT
 #endif
 
-// Raised when a structure below changes. `aotbuild_model_info::abi_version` says what a library was built with.
-#define AOTBUILD_ABI_VERSION 3
+// What a library was built with says `abi_version` of aotbuild_api and aotbuild_model_info, which is their first member
+// in every version: refuse a library of another one. Within a version structures only grow, at their ends. Those that
+// do say in `struct_size` how many bytes whoever filled them in knows of: read no member beyond it, take what is not
+// there for zero, and reach their elements in arrays through the pointers that are there for that. docs/c-abi.md has
+// the rules.
+#define AOTBUILD_ABI_VERSION 4
 
 typedef enum aotbuild_status {
   AOTBUILD_OK = 0,
@@ -64,7 +66,7 @@ typedef enum aotbuild_status {
 } aotbuild_status;
 
 // Device and element types have the numbers of DLPack 1.0, and `aotbuild_tensor` has the layout of its DLTensor:
-// a DLTensor* may be passed wherever an aotbuild_tensor* is expected.
+// a DLTensor* may be passed wherever an aotbuild_tensor* is expected. These three structures never change.
 typedef struct aotbuild_device {
   int32_t type;  // AOTBUILD_CPU or AOTBUILD_CUDA
   int32_t index;
@@ -104,6 +106,7 @@ typedef struct aotbuild_tensor {
 // One dimension of an input or output. A static size has `symbol` null and min == max.
 // A dynamic size is multiplier * symbol + offset when `symbol` is set; all dimensions with one symbol vary together.
 typedef struct aotbuild_dim_info {
+  uint32_t struct_size;
   int64_t min;
   int64_t max;
   const char* symbol;
@@ -112,47 +115,46 @@ typedef struct aotbuild_dim_info {
 } aotbuild_dim_info;
 
 typedef struct aotbuild_tensor_info {
+  uint32_t struct_size;
+  int32_t ndim;
   const char* name;  // the name in the model's signature, "a.b" for nested ones
   aotbuild_dtype dtype;
-  int32_t ndim;
-  const aotbuild_dim_info* dims;
-  const int64_t* strides;  // null: contiguous. Otherwise `ndim` required strides; -1 marks one that may vary
-  aotbuild_device device;
   int32_t is_written;  // 1: an input that a call writes to
+  aotbuild_device device;
+  const aotbuild_dim_info* const* dims;
+  const int64_t* strides;  // null: contiguous. Otherwise `ndim` required strides; -1 marks one that may vary
 } aotbuild_tensor_info;
 
 typedef struct aotbuild_weight_info {
-  const char* name;  // the name in the model's state_dict, or the constant's name
-  aotbuild_dtype dtype;
+  uint32_t struct_size;
   int32_t ndim;
+  const char* name;  // the name in the model's state_dict, or the constant's name
   const int64_t* shape;
+  aotbuild_dtype dtype;
 } aotbuild_weight_info;
 
-// One method of a model that was built with METHODS.
 typedef struct aotbuild_method_info {
+  uint32_t struct_size;
   const char* name;
   size_t input_count;
-  const aotbuild_tensor_info* inputs;
+  const aotbuild_tensor_info* const* inputs;
   size_t output_count;
-  const aotbuild_tensor_info* outputs;
+  const aotbuild_tensor_info* const* outputs;
 } aotbuild_method_info;
 
 typedef struct aotbuild_model_info {
   uint32_t abi_version;
+  uint32_t struct_size;
   const char* name;  // the CMake target
-  size_t input_count;
-  const aotbuild_tensor_info* inputs;
-  size_t output_count;
-  const aotbuild_tensor_info* outputs;
-  size_t weight_count;
-  const aotbuild_weight_info* weights;
-  const char* manifest;  // the manifest as JSON: versions, options, signature
-  // Those of a model that was built with METHODS, which has no inputs and outputs of its own; null for others.
   size_t method_count;
-  const aotbuild_method_info* methods;
+  const aotbuild_method_info* const* methods;  // one called "run" of a model that was built without METHODS
+  size_t weight_count;
+  const aotbuild_weight_info* const* weights;
+  const char* manifest;  // the manifest as JSON: versions, options, signature
 } aotbuild_model_info;
 
 typedef struct aotbuild_named_tensor {
+  uint32_t struct_size;  // sizeof(aotbuild_named_tensor), in every element of an array
   const char* name;
   aotbuild_tensor tensor;
 } aotbuild_named_tensor;
@@ -171,8 +173,9 @@ typedef struct aotbuild_options {
   int32_t cuda_graphs;
 } aotbuild_options;
 
-// What a model on a GPU has done so far; zeros for the CPU.
+// What a model on a GPU has done so far; zeros for the CPU. Set `struct_size` before asking for it.
 typedef struct aotbuild_statistics {
+  uint32_t struct_size;  // sizeof(aotbuild_statistics)
   uint64_t calls;
   uint64_t graph_captures;
   uint64_t graph_replays;       // calls that replayed a graph
@@ -190,34 +193,27 @@ typedef struct aotbuild_result aotbuild_result;
 // A hand-written kernel of add_aot_kernel, loaded on a device. Its library's own header declares the functions.
 typedef struct aotbuild_kernel aotbuild_kernel;
 
-// The functions of one model in one table, found in a shared library as the symbol `aotbuild_model_api`.
+// The functions of one model in one table, found in a shared library as the symbol `aotbuild_model_api`. `method` is an
+// index of `aotbuild_model_info::methods`; 0 is the only one of a model that was built without METHODS.
 typedef struct aotbuild_api {
   uint32_t abi_version;
+  uint32_t struct_size;
   const aotbuild_model_info* (*describe)(void);
   aotbuild_status (*create)(const aotbuild_options* options, aotbuild_model** model);
-  aotbuild_status (*run)(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
-                         aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
+  void (*destroy)(aotbuild_model* model);
+  const char* (*last_error)(void);
+  // `stream` is null, but for CUDA.
+  aotbuild_status (*run)(aotbuild_model* model, size_t method, void* stream, const aotbuild_tensor* inputs,
+                         size_t input_count, aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
+  void (*destroy_result)(aotbuild_result* result);
+  aotbuild_status (*new_session)(aotbuild_model* model, aotbuild_model** session);
   aotbuild_status (*load_weights)(aotbuild_model* model, const char* path);
   aotbuild_status (*set_weights)(aotbuild_model* model, const aotbuild_named_tensor* weights, size_t count);
-  void (*destroy)(aotbuild_model* model);
-  void (*destroy_result)(aotbuild_result* result);
-  const char* (*last_error)(void);
-  aotbuild_status (*run_on_stream)(aotbuild_model* model, void* stream, const aotbuild_tensor* inputs,
-                                   size_t input_count, aotbuild_tensor* outputs, size_t output_count,
-                                   aotbuild_result** result);
-  aotbuild_status (*statistics)(const aotbuild_model* model, aotbuild_statistics* statistics);
-  aotbuild_status (*capture_graph)(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count);
-  aotbuild_status (*synchronize)(aotbuild_model* model, void* stream);
-  // `method` is an index of `aotbuild_model_info::methods`.
-  aotbuild_status (*run_method)(aotbuild_model* model, size_t method, const aotbuild_tensor* inputs, size_t input_count,
-                                aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
-  aotbuild_status (*new_session)(aotbuild_model* model, aotbuild_model** session);
   aotbuild_status (*manual_seed)(aotbuild_model* model, uint64_t seed);
-  aotbuild_status (*run_method_on_stream)(aotbuild_model* model, size_t method, void* stream,
-                                          const aotbuild_tensor* inputs, size_t input_count, aotbuild_tensor* outputs,
-                                          size_t output_count, aotbuild_result** result);
-  aotbuild_status (*capture_method_graph)(aotbuild_model* model, size_t method, const aotbuild_tensor* inputs,
-                                          size_t input_count);
+  aotbuild_status (*statistics)(const aotbuild_model* model, aotbuild_statistics* statistics);
+  aotbuild_status (*capture_graph)(aotbuild_model* model, size_t method, const aotbuild_tensor* inputs,
+                                   size_t input_count);
+  aotbuild_status (*synchronize)(aotbuild_model* model, void* stream);
 } aotbuild_api;
 
 #ifdef __cplusplus

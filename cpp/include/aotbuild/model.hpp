@@ -18,6 +18,22 @@
 #include "aotbuild/tensor.hpp"
 
 namespace aotbuild {
+namespace detail {
+inline namespace AOTBUILD_NAMESPACE {
+
+// Whether these headers fit the library behind `functions`. Nothing else of it may be read when they do not.
+inline Status check_abi(const aotbuild_api& functions) {
+  if (functions.abi_version == AOTBUILD_ABI_VERSION && functions.struct_size >= sizeof(aotbuild_api)) return {};
+  std::string what = "version " + number_text(functions.abi_version);
+  if (functions.abi_version == AOTBUILD_ABI_VERSION) what = "an earlier release with fewer functions";
+  return {AOTBUILD_INVALID_ARGUMENT, "the model's library has " + what + " of aotbuild's binary interface, this " +
+                                         "program was compiled for version " + number_text(AOTBUILD_ABI_VERSION) +
+                                         ". Build the library and the program with one release of aotbuild"};
+}
+
+}  // namespace AOTBUILD_NAMESPACE
+}  // namespace detail
+
 inline namespace AOTBUILD_NAMESPACE {
 
 struct Options {
@@ -100,10 +116,10 @@ class Results {
 // Functions that begin with `try_` return a status and throw nothing but std::bad_alloc; the others throw Error.
 class Model {
  public:
-  static constexpr std::size_t kNoMethod = static_cast<std::size_t>(-1);
-
   // `functions` has to outlive the model and its results.
   static Expected<Model> try_create(const aotbuild_api& functions, const Options& options) {
+    Status fits = detail::check_abi(functions);
+    if (!fits) return fits;
     const std::vector<aotbuild_named_tensor> weights = named_tensors(options.weights);
     aotbuild_options c_options{};
     c_options.struct_size = sizeof(c_options);
@@ -119,11 +135,12 @@ class Model {
     return Model(functions, model);
   }
 
-  // Runs into memory that the library allocates, on the host or on `device`. `method` is that of a model with several.
-  // For CUDA `stream` is as in `<prefix>_run_on_stream` of the C ABI, null for none.
+  // Runs into memory that the library allocates, on the host or on `device`. `method` is an index of info().methods: 0
+  // is the only one of a model without METHODS. For CUDA `stream` is as in `<prefix>_run_on_stream` of the C ABI, null
+  // for none.
   template <std::size_t Count>
   Expected<Results<Count>> try_run(std::initializer_list<aotbuild_tensor> inputs, void* stream = nullptr,
-                                   aotbuild_device device = kCpuDevice, std::size_t method = kNoMethod) const {
+                                   aotbuild_device device = kCpuDevice, std::size_t method = 0) const {
     std::array<aotbuild_tensor, Count> outputs{};
     for (aotbuild_tensor& output : outputs) output.device = device;
     auto owner = try_run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, stream, method);
@@ -133,14 +150,14 @@ class Model {
 
   // Runs into the caller's memory.
   Status try_run_into(std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs,
-                      void* stream = nullptr, std::size_t method = kNoMethod) const {
+                      void* stream = nullptr, std::size_t method = 0) const {
     return status_of(call(method, stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
   }
 
   // Runs and allocates each output whose `data` is null. The tensors' memory lives as long as what is returned.
   Expected<std::shared_ptr<void>> try_run_allocating(const aotbuild_tensor* inputs, std::size_t input_count,
                                                      aotbuild_tensor* outputs, std::size_t output_count,
-                                                     void* stream = nullptr, std::size_t method = kNoMethod) const {
+                                                     void* stream = nullptr, std::size_t method = 0) const {
     aotbuild_result* result = nullptr;
     Status status = status_of(call(method, stream, inputs, input_count, outputs, output_count, &result));
     if (!status) return status;
@@ -158,11 +175,8 @@ class Model {
   }
 
   // For CUDA: captures the graph for inputs of these sizes, whose data is not read, instead of in the second call.
-  Status try_capture_graph(std::initializer_list<aotbuild_tensor> inputs, std::size_t method = kNoMethod) const {
-    if (method != kNoMethod) {
-      return status_of(functions_->capture_method_graph(handle_.get(), method, inputs.begin(), inputs.size()));
-    }
-    return status_of(functions_->capture_graph(handle_.get(), inputs.begin(), inputs.size()));
+  Status try_capture_graph(std::initializer_list<aotbuild_tensor> inputs, std::size_t method = 0) const {
+    return status_of(functions_->capture_graph(handle_.get(), method, inputs.begin(), inputs.size()));
   }
 
   // For CUDA: waits for the work that is queued on a stream.
@@ -171,6 +185,7 @@ class Model {
   // For CUDA: what the model has done so far.
   Expected<aotbuild_statistics> try_statistics() const {
     aotbuild_statistics statistics{};
+    statistics.struct_size = sizeof(statistics);
     Status status = status_of(functions_->statistics(handle_.get(), &statistics));
     if (!status) return status;
     return statistics;
@@ -192,8 +207,7 @@ class Model {
       : Model(detail::value_or_throw(try_create(functions, options))) {}
 
   std::shared_ptr<void> run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                                       std::size_t output_count, void* stream = nullptr,
-                                       std::size_t method = kNoMethod) const {
+                                       std::size_t output_count, void* stream = nullptr, std::size_t method = 0) const {
     return detail::value_or_throw(try_run_allocating(inputs, input_count, outputs, output_count, stream, method));
   }
   Model new_session() const { return detail::value_or_throw(try_new_session()); }
@@ -215,20 +229,15 @@ class Model {
   static std::vector<aotbuild_named_tensor> named_tensors(const std::map<std::string, AnyTensorView>& weights) {
     std::vector<aotbuild_named_tensor> tensors;
     tensors.reserve(weights.size());
-    for (const auto& [name, tensor] : weights) tensors.push_back({name.c_str(), tensor.c_tensor()});
+    for (const auto& [name, tensor] : weights) {
+      tensors.push_back({sizeof(aotbuild_named_tensor), name.c_str(), tensor.c_tensor()});
+    }
     return tensors;
   }
 
   aotbuild_status call(std::size_t method, void* stream, const aotbuild_tensor* inputs, std::size_t input_count,
                        aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result) const {
-    if (method != kNoMethod) {
-      return functions_->run_method_on_stream(handle_.get(), method, stream, inputs, input_count, outputs, output_count,
-                                              result);
-    }
-    if (stream == nullptr) {
-      return functions_->run(handle_.get(), inputs, input_count, outputs, output_count, result);
-    }
-    return functions_->run_on_stream(handle_.get(), stream, inputs, input_count, outputs, output_count, result);
+    return functions_->run(handle_.get(), method, stream, inputs, input_count, outputs, output_count, result);
   }
 
   Status status_of(aotbuild_status code) const {

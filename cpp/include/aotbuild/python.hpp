@@ -45,7 +45,7 @@ inline std::string dim_text(const aotbuild_dim_info& dim) {
 inline std::string tensor_text(const aotbuild_tensor_info& tensor, std::vector<std::string>& seen) {
   std::string text = dtype_name(tensor.dtype) + "[";
   for (std::int32_t i = 0; i < tensor.ndim; ++i) {
-    const aotbuild_dim_info& dim = tensor.dims[i];
+    const aotbuild_dim_info& dim = *tensor.dims[i];
     const std::string name = dim_text(dim);
     text += (i > 0 ? ", " : "") + name;
     if (dim.symbol != nullptr && std::find(seen.begin(), seen.end(), name) == seen.end()) {
@@ -58,8 +58,8 @@ inline std::string tensor_text(const aotbuild_tensor_info& tensor, std::vector<s
 
 // One method of a model, or what a model without methods does when it is called.
 struct Method {
-  aotbuild_method_info info;
-  std::size_t index;  // Model::kNoMethod: the model has no methods
+  const aotbuild_method_info& info;
+  std::size_t index;
   Call call;
   std::vector<py::object> number_types;  // of the outputs that are numbers in Python
 };
@@ -97,8 +97,11 @@ class Runner {
  public:
   // `outputs_type` is the class for outputs with names.
   Runner(const aotbuild_api& functions, const RunnerOptions& options, const py::object& outputs_type)
-      : info_(*functions.describe()),
-        methods_(std::make_shared<const std::vector<Method>>(methods_of(info_, outputs_type, options.classes))),
+      : info_(checked(functions)),
+        manifest_(py::module_::import("json").attr("loads")(info_.manifest)),
+        has_methods_(manifest_.contains("methods")),
+        methods_(
+            std::make_shared<const std::vector<Method>>(methods_of(info_, manifest_, outputs_type, options.classes))),
         outputs_(output_kind(options.outputs)),
         model_(std::make_shared<Model>(make_model(functions, options))) {}
 
@@ -111,22 +114,22 @@ class Runner {
   }
 
   py::tuple methods() const {
-    py::tuple names(info_.method_count);
-    for (std::size_t i = 0; i < info_.method_count; ++i) names[i] = info_.methods[i].name;
+    py::tuple names(has_methods_ ? info_.method_count : 0);
+    for (std::size_t i = 0; i < names.size(); ++i) names[i] = info_.methods[i]->name;
     return names;
   }
 
   // The method of that name as a callable; null when there is none.
   const Method* find_method(const std::string& name) const {
     for (const Method& method : *methods_) {
-      if (method.index != Model::kNoMethod && name == method.info.name) return &method;
+      if (has_methods_ && name == method.info.name) return &method;
     }
     return nullptr;
   }
 
   std::string name() const { return info_.name; }
 
-  py::object manifest() const { return py::module_::import("json").attr("loads")(info_.manifest); }
+  py::object manifest() const { return py::module_::import("copy").attr("deepcopy")(manifest_); }
 
   std::string signature() const {
     std::string text;
@@ -146,10 +149,10 @@ class Runner {
     }
     text += ") -> ";
     const Kind kind = method.call.result().kind;
-    if (kind == Kind::kTensor || kind == Kind::kNumber) return text + tensor_text(info.outputs[0], seen);
+    if (kind == Kind::kTensor || kind == Kind::kNumber) return text + tensor_text(*info.outputs[0], seen);
     text += "(";
     for (std::size_t i = 0; i < info.output_count; ++i) {
-      text += (i > 0 ? ", " : "") + std::string(info.outputs[i].name) + ": " + tensor_text(info.outputs[i], seen);
+      text += (i > 0 ? ", " : "") + std::string(info.outputs[i]->name) + ": " + tensor_text(*info.outputs[i], seen);
     }
     return text + ")";
   }
@@ -184,7 +187,7 @@ class Runner {
   }
 
   py::object call(const py::args& args, const py::kwargs& kwargs) const {
-    if (info_.method_count > 0) {
+    if (has_methods_) {
       throw py::type_error(name() + " is called through its methods: " + signature());
     }
     return call_method((*methods_)[0], args, kwargs);
@@ -208,7 +211,7 @@ class Runner {
     std::vector<aotbuild_tensor> inputs;
     inputs.reserve(leaves.size());
     for (std::size_t i = 0; i < leaves.size(); ++i) {
-      arrays.push_back(input(method, leaves[i], info.inputs[i], stream));
+      arrays.push_back(input(method, leaves[i], *info.inputs[i], stream));
       inputs.push_back(arrays.back().c_tensor());
     }
     std::vector<aotbuild_tensor> outputs(info.output_count);
@@ -232,7 +235,7 @@ class Runner {
         results.push_back(
             py::cast(DeviceArray{outputs[i], owner, stream, [model = model_, stream] { model->synchronize(stream); }}));
       } else {
-        results.push_back(to_numpy(outputs[i], owner, info.outputs[i].name));
+        results.push_back(to_numpy(outputs[i], owner, info.outputs[i]->name));
       }
     }
     return assemble(method.call.result(), results);
@@ -241,9 +244,13 @@ class Runner {
  private:
   Runner(const Runner&) = default;
 
-  static std::vector<Method> methods_of(const aotbuild_model_info& info, const py::object& outputs_type,
-                                        const py::list& classes) {
-    const py::dict manifest(py::module_::import("json").attr("loads")(info.manifest));
+  static const aotbuild_model_info& checked(const aotbuild_api& functions) {
+    detail::throw_unless_ok(detail::check_abi(functions));
+    return *functions.describe();
+  }
+
+  static std::vector<Method> methods_of(const aotbuild_model_info& info, const py::dict& manifest,
+                                        const py::object& outputs_type, const py::list& classes) {
     TreeReader reader(outputs_type, classes);
     std::vector<Method> methods;
     const auto add = [&](const aotbuild_method_info& method, std::size_t index, const py::object& json) {
@@ -251,9 +258,10 @@ class Runner {
       methods.back().number_types.resize(method.output_count);
       find_numbers(methods.back().call.result(), methods.back().number_types);
     };
-    for (std::size_t i = 0; i < info.method_count; ++i) add(info.methods[i], i, py::list(manifest["methods"])[i]);
-    if (info.method_count == 0) {
-      add({"run", info.input_count, info.inputs, info.output_count, info.outputs}, Model::kNoMethod, manifest);
+    for (std::size_t i = 0; i < info.method_count; ++i) {
+      const py::object json =
+          manifest.contains("methods") ? py::object(py::list(manifest["methods"])[i]) : py::object(manifest);
+      add(*info.methods[i], i, json);
     }
     return methods;
   }
@@ -263,7 +271,7 @@ class Runner {
   static void add_inputs(const aotbuild_method_info& info, const Node& node, const Path& path,
                          std::vector<std::string>& seen, const Add& add) {
     if (node.kind == Kind::kTensor) {
-      add(std::string(info.inputs[node.index].name) + ": " + tensor_text(info.inputs[node.index], seen));
+      add(std::string(info.inputs[node.index]->name) + ": " + tensor_text(*info.inputs[node.index], seen));
     } else if (node.kind == Kind::kConstant) {
       add(path.text() + "=" + shown(node.value));
     }
@@ -274,11 +282,12 @@ class Runner {
     }
   }
 
-  std::string full_name(const Method& method) const {
-    return method.index == Model::kNoMethod ? name() : name() + "." + method.info.name;
-  }
+  std::string full_name(const Method& method) const { return has_methods_ ? name() + "." + method.info.name : name(); }
 
-  bool is_for_cuda() const { return info_.output_count > 0 && info_.outputs[0].device.type == AOTBUILD_CUDA; }
+  bool is_for_cuda() const {
+    const aotbuild_method_info& info = *info_.methods[0];
+    return info.output_count > 0 && info.outputs[0]->device.type == AOTBUILD_CUDA;
+  }
 
   Model make_model(const aotbuild_api& functions, const RunnerOptions& given) {
     Options options;
@@ -354,6 +363,8 @@ class Runner {
   }
 
   const aotbuild_model_info& info_;
+  py::dict manifest_;
+  bool has_methods_;
   std::shared_ptr<const std::vector<Method>> methods_;
   OutputKind outputs_;
   std::vector<py::object> weights_;

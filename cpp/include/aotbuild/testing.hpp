@@ -114,7 +114,7 @@ class GoldenFile {
   std::map<std::string, AnyTensorView> weights(const aotbuild_model_info& info) const {
     std::map<std::string, AnyTensorView> result;
     for (std::size_t i = 0; i < info.weight_count; ++i) {
-      const aotbuild_weight_info& weight = info.weights[i];
+      const aotbuild_weight_info& weight = *info.weights[i];
       const Entry entry = find(std::string("weights/") + weight.name);
       result.insert_or_assign(weight.name,
                               AnyTensorView(entry.data, weight.dtype, {weight.shape, weight.shape + weight.ndim}, {}));
@@ -256,7 +256,7 @@ Comparison compare(const TensorView<const T, Rank>& actual, const TensorView<con
 
 // The message with which a model refuses `inputs`; empty when it accepts them.
 inline std::string refusal(const Model& model, const std::vector<aotbuild_tensor>& inputs, std::size_t output_count,
-                           std::size_t method = Model::kNoMethod) {
+                           std::size_t method = 0) {
   std::vector<aotbuild_tensor> outputs(output_count);
   try {
     model.run_allocating(inputs.data(), inputs.size(), outputs.data(), outputs.size(), nullptr, method);

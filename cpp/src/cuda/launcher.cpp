@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cuda/kernels.hpp"
+#include "model/versioned_struct.hpp"
 
 namespace {
 
@@ -100,6 +101,7 @@ aotbuild_status aotbuild_kernel_create(const LauncherSpec* spec, std::int32_t de
   try {
     if (kernel == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, spec->name, ": nowhere to put the kernel");
     *kernel = nullptr;
+    if (spec->release != AOTBUILD_RELEASE) aotbuild::detail::refuse_release(spec->name, spec->release);
     *kernel = new aotbuild_kernel(*spec, device);
     return AOTBUILD_OK;
   } catch (...) {

@@ -33,7 +33,7 @@ CudaModel::CudaModel(std::shared_ptr<CudaProgram> program, int cuda_graphs)
     if (cuda_graphs < 0) set_obstacle(m, "aotbuild_options::cuda_graphs is -1");
     const aotbuild_method_info& info = program_->methods()[m]->info;
     for (std::size_t i = 0; i < info.input_count; ++i) {
-      const aotbuild_tensor_info& input = info.inputs[i];
+      const aotbuild_tensor_info& input = *info.inputs[i];
       if (input.device.type == AOTBUILD_CPU) set_obstacle(m, concat("input '", input.name, "' is read on the CPU"));
     }
   }

@@ -50,11 +50,8 @@ CudaProgram::CudaProgram(const ModelSpec& spec, int device_index)
       derived_count_ = std::max(derived_count_, number + 1 - info.weight_count);
     }
   };
-  if (spec_.methods == nullptr) {
-    add_method({"run", info.input_count, info.inputs, info.output_count, info.outputs}, nullptr);
-  }
-  for (std::size_t i = 0; spec_.methods != nullptr && i < info.method_count; ++i) {
-    add_method(info.methods[i], &spec_.methods[i]);
+  for (std::size_t i = 0; i < info.method_count; ++i) {
+    add_method(*info.methods[i], spec_.methods == nullptr ? nullptr : &spec_.methods[i]);
   }
 }
 

@@ -18,7 +18,7 @@ TensorChecker::TensorChecker(const char* model, const char* kind, const aotbuild
   }
   alignment_mask_ = component_size(dtype_) - 1;
   for (std::int32_t d = 0; d < info.ndim; ++d) {
-    const aotbuild_dim_info& dim = info.dims[d];
+    const aotbuild_dim_info& dim = *info.dims[d];
     int symbol = -1;
     if (dim.symbol != nullptr && std::string(dim.symbol) != "?") {
       const auto found = std::find(symbols->begin(), symbols->end(), dim.symbol);
@@ -44,13 +44,13 @@ void TensorChecker::bad_device(aotbuild_device device) const {
 }
 
 void TensorChecker::bad_size(std::int32_t d, std::int64_t size) const {
-  const aotbuild_dim_info& dim = info_->dims[d];
+  const aotbuild_dim_info& dim = *info_->dims[d];
   if (dim.symbol == nullptr) bad("dimension ", d, " is ", size, ", expected ", dim.min);
   bad("dimension ", d, " is ", size, ", allowed range is ", dim.min, "..", dim.max, " (symbol '", dim.symbol, "')");
 }
 
 void TensorChecker::bad_symbol(std::int32_t d, std::int64_t size, std::int64_t value) const {
-  const aotbuild_dim_info& dim = info_->dims[d];
+  const aotbuild_dim_info& dim = *info_->dims[d];
   if (value < 0) {
     bad("dimension ", d, " is ", size, ", expected ", dim.multiplier, " * ", dim.symbol, dim.offset < 0 ? " - " : " + ",
         dim.offset < 0 ? -dim.offset : dim.offset, " for a whole number ", dim.symbol);
@@ -119,10 +119,10 @@ void TensorChecker::check_strides(const aotbuild_tensor& tensor) const {
 Signature::Signature(const char* name, const aotbuild_method_info& info, aotbuild_device device) : name_(name) {
   std::vector<std::string> symbols;
   for (std::size_t i = 0; i < info.input_count; ++i) {
-    inputs.emplace_back(name, "input", info.inputs[i], device, &symbols);
+    inputs.emplace_back(name, "input", *info.inputs[i], device, &symbols);
   }
   for (std::size_t i = 0; i < info.output_count; ++i) {
-    outputs.emplace_back(name, "output", info.outputs[i], device, &symbols);
+    outputs.emplace_back(name, "output", *info.outputs[i], device, &symbols);
   }
   symbol_count_ = symbols.size();
   if (symbol_count_ > SymbolValues::kMaxSymbols) {

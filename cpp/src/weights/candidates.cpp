@@ -76,7 +76,7 @@ ChosenWeights::Candidates ChosenWeights::from_blob() const {
   const bool is_file_memory = object_that_holds(spec_.embedded_weights).is_read_only;
   for (std::size_t i = 0; i < info_.weight_count; ++i) {
     const WeightSpec& weight = spec_.weights[i];
-    const aotbuild_weight_info& info = info_.weights[i];
+    const aotbuild_weight_info& info = *info_.weights[i];
     if (weight.zeros) continue;
     // In a blob that holds only the constants, the other weights have no place.
     if (weight.offset > spec_.embedded_weights_size || weight.nbytes > spec_.embedded_weights_size - weight.offset) {
@@ -135,7 +135,7 @@ const Candidate* ChosenWeights::find(const Candidates& candidates, std::size_t i
     used->push_back(found->first);
     if (first == nullptr) first = &found->second;
   };
-  look(info_.weights[i].name);
+  look(info_.weights[i]->name);
   const char* const* alias = spec_.weights[i].aliases;
   while (alias != nullptr && *alias != nullptr) look(*alias++);
   return first;
@@ -146,7 +146,7 @@ void ChosenWeights::choose() {
   std::vector<std::string> used;
   for (std::size_t i = 0; i < info_.weight_count; ++i) {
     chosen_.push_back(find(candidates_, i, &used));
-    if (chosen_.back() == nullptr && spec_.weights[i].required) missing.emplace_back(info_.weights[i].name);
+    if (chosen_.back() == nullptr && spec_.weights[i].required) missing.emplace_back(info_.weights[i]->name);
   }
   std::vector<std::string> extra;
   std::sort(used.begin(), used.end());
@@ -179,7 +179,7 @@ void ChosenWeights::fill_optional(const WeightsSource& source) {
     if (spec_.weights[i].zeros) continue;
     std::vector<std::string> ignored;
     if (chosen_[i] == nullptr) chosen_[i] = find(optional_, i, &ignored);
-    if (chosen_[i] == nullptr) bad("constant '", info_.weights[i].name, "' is missing in ", description_);
+    if (chosen_[i] == nullptr) bad("constant '", info_.weights[i]->name, "' is missing in ", description_);
   }
 }
 

@@ -42,7 +42,7 @@ class WeightSet::Loader {
 
   // A weight of four bits: two values to a byte already, or as a state_dict has it, a value to a byte.
   void place_four_bits(std::size_t i, const Candidate& candidate) {
-    const aotbuild_weight_info& info = info_.weights[i];
+    const aotbuild_weight_info& info = *info_.weights[i];
     const std::size_t nbytes = spec_.weights[i].nbytes;
     Storage& storage = *describe(i).storage;
     storage.nbytes = nbytes;
@@ -78,7 +78,7 @@ class WeightSet::Loader {
 
   // The tensor of a weight, without data.
   Tensor& describe(std::size_t i) {
-    const aotbuild_weight_info& info = info_.weights[i];
+    const aotbuild_weight_info& info = *info_.weights[i];
     ScalarType dtype;
     if (!scalar_type_of(info.dtype, &dtype)) bad("weight '", info.name, "' has an unknown element type");
     std::vector<std::int64_t> dense(static_cast<std::size_t>(info.ndim));
@@ -95,7 +95,7 @@ class WeightSet::Loader {
 
   void place(std::size_t i, const Candidate& candidate) {
     if (spec_.weights[i].four_bits) return place_four_bits(i, candidate);
-    const aotbuild_weight_info& info = info_.weights[i];
+    const aotbuild_weight_info& info = *info_.weights[i];
     if (candidate.dtype != info.dtype) {
       bad("weight '", info.name, "' in ", chosen_.description(), " has type ", candidate.dtype_text, ", expected ",
           dtype_name(info.dtype), "; convert it before saving");
@@ -171,7 +171,7 @@ class WeightSet::Loader {
     if (index < 0) return nullptr;
     if (static_cast<std::size_t>(index) >= info_.weight_count) bad("a packed layer refers to weight ", index);
     if (spec_.weights[index].mutated) {
-      bad("weight '", info_.weights[index].name, "' is packed, so the model cannot write to it");
+      bad("weight '", info_.weights[index]->name, "' is packed, so the model cannot write to it");
     }
     return &set_.tensors_[static_cast<std::size_t>(index)];
   }

@@ -11,8 +11,10 @@ from typing import Any
 
 import jinja2
 
+from aotbuild import __version__
 from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, MethodNames, Struct, TargetNames, method_names, struct_of
+from aotbuild.spec import abi
 from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
@@ -233,16 +235,15 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
 
 def _table(prefix: str) -> list[str]:
     """The functions of ``aotbuild_api`` in their order."""
-    names = ("run", "load_weights", "set_weights", "destroy")
-    others = ("run_on_stream", "statistics", "capture_graph", "synchronize", "run_method", "new_session", "manual_seed")
-    of_methods = ("run_method_on_stream", "capture_method_graph")
+    others = ("new_session", "load_weights", "set_weights", "manual_seed", "statistics", "capture_graph", "synchronize")
     return [
         f"{prefix}_describe",
         f"{prefix}_create",
-        *(f"aotbuild_model_{name}" for name in names),
-        "aotbuild_result_destroy",
+        "aotbuild_model_destroy",
         "aotbuild_last_error",
-        *(f"aotbuild_model_{name}" for name in (*others, *of_methods)),
+        "aotbuild_model_run",
+        "aotbuild_result_destroy",
+        *(f"aotbuild_model_{name}" for name in others),
     ]
 
 
@@ -260,7 +261,7 @@ def _method_context(model: CompiledModel, index: int, names: MethodNames) -> dic
     return {
         "name": names.python,
         "function": names.function,
-        "index": index if has_methods else None,
+        "index": index,
         "camel": camel,
         "constant": f"{names.function}_" if has_methods else "",
         "suffix": f"_{names.function}" if has_methods else "",
@@ -391,7 +392,12 @@ ENVIRONMENT = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,
 )
-ENVIRONMENT.globals |= {"ACTIVATIONS": _ACTIVATIONS}
+ENVIRONMENT.globals |= {
+    "ACTIVATIONS": _ACTIVATIONS,
+    "VERSION": __version__,
+    "RELEASE": abi.release(),
+    "ABI_VERSION": abi.ABI_VERSION,
+}
 ENVIRONMENT.filters |= {
     "identifier": ascii_identifier,
     "guard": include_guard,

@@ -84,7 +84,7 @@ def unique_names(
 
 def is_reserved(name: str) -> bool:
     """Whether C++, the headers that a program includes, or generated code has the word for something else."""
-    return name in _RESERVED
+    return name in _RESERVED or name.startswith("AOTBUILD_")
 
 
 def is_ascii_identifier(name: str) -> bool:

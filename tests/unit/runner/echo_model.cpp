@@ -23,17 +23,21 @@ namespace {
 
 thread_local std::string last_error_text;
 
-constexpr aotbuild_dim_info kDims[] = {{1, 1000, "n", 1, 0}};
+constexpr aotbuild_dim_info kDim = {sizeof(aotbuild_dim_info), 1, 1000, "n", 1, 0};
+constexpr const aotbuild_dim_info* kDims[] = {&kDim};
 constexpr aotbuild_dtype kFloat = {AOTBUILD_FLOAT, 32, 1};
 constexpr aotbuild_dtype kInt64 = {AOTBUILD_INT, 64, 1};
-constexpr aotbuild_tensor_info kInputs[] = {
-    {"x", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}, 0},
-    {"options.scale", kFloat, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}, 0},
-};
-constexpr aotbuild_tensor_info kOutputs[] = {
-    {"scaled", kFloat, 1, kDims, nullptr, {AOTBUILD_CPU, 0}, 0},
-    {"stats.size", kInt64, 0, nullptr, nullptr, {AOTBUILD_CPU, 0}, 0},
-};
+constexpr aotbuild_tensor_info tensor(const char* name, aotbuild_dtype dtype, int32_t ndim) {
+  return {sizeof(aotbuild_tensor_info), ndim, name, dtype, 0, {AOTBUILD_CPU, 0}, ndim == 0 ? nullptr : kDims, nullptr};
+}
+constexpr aotbuild_tensor_info kX = tensor("x", kFloat, 1);
+constexpr aotbuild_tensor_info kScale = tensor("options.scale", kFloat, 0);
+constexpr aotbuild_tensor_info kScaled = tensor("scaled", kFloat, 1);
+constexpr aotbuild_tensor_info kSize = tensor("stats.size", kInt64, 0);
+constexpr const aotbuild_tensor_info* kInputs[] = {&kX, &kScale};
+constexpr const aotbuild_tensor_info* kOutputs[] = {&kScaled, &kSize};
+constexpr aotbuild_method_info kRun = {sizeof(aotbuild_method_info), "run", 2, kInputs, 2, kOutputs};
+constexpr const aotbuild_method_info* kMethods[] = {&kRun};
 constexpr char kCall[] = R"({
   "parameters": [
     {"name": "x", "kind": "positional_or_keyword", "value": 0},
@@ -49,7 +53,7 @@ const aotbuild_model_info* describe() {
   static std::deque<aotbuild_model_info> infos;
   manifests.push_back(R"({"target": "echo", "call": )" + std::string(call != nullptr ? call : kCall) + "}");
   const char* const manifest = manifests.back().c_str();
-  infos.push_back({AOTBUILD_ABI_VERSION, "echo", 2, kInputs, 2, kOutputs, 0, nullptr, manifest, 0, nullptr});
+  infos.push_back({AOTBUILD_ABI_VERSION, sizeof(aotbuild_model_info), "echo", 1, kMethods, 0, nullptr, manifest});
   return &infos.back();
 }
 
@@ -62,8 +66,8 @@ aotbuild_status create(const aotbuild_options* options, aotbuild_model** model) 
   return AOTBUILD_OK;
 }
 
-aotbuild_status run(aotbuild_model*, const aotbuild_tensor* inputs, size_t, aotbuild_tensor* outputs, size_t,
-                    aotbuild_result** result) {
+aotbuild_status run(aotbuild_model*, size_t, void*, const aotbuild_tensor* inputs, size_t, aotbuild_tensor* outputs,
+                    size_t, aotbuild_result** result) {
   if (inputs[0].dtype.bits != 32 || inputs[0].ndim != 1) {
     last_error_text = "echo: input 'x' is not float32 of rank 1";
     return AOTBUILD_INVALID_ARGUMENT;
@@ -89,22 +93,28 @@ aotbuild_status set_weights(aotbuild_model*, const aotbuild_named_tensor*, size_
 void destroy(aotbuild_model* model) { delete model; }
 void destroy_result(aotbuild_result* result) { delete result; }
 const char* last_error() { return last_error_text.c_str(); }
-aotbuild_status run_on_stream(aotbuild_model* model, void*, const aotbuild_tensor* inputs, size_t input_count,
-                              aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result) {
-  return run(model, inputs, input_count, outputs, output_count, result);
+aotbuild_status new_session(aotbuild_model*, aotbuild_model** session) {
+  *session = new aotbuild_model;
+  return AOTBUILD_OK;
 }
+aotbuild_status manual_seed(aotbuild_model*, uint64_t) { return AOTBUILD_OK; }
 aotbuild_status statistics(const aotbuild_model*, aotbuild_statistics* values) {
   *values = {};
   return AOTBUILD_OK;
 }
+aotbuild_status capture_graph(aotbuild_model*, size_t, const aotbuild_tensor*, size_t) { return AOTBUILD_OK; }
+aotbuild_status synchronize(aotbuild_model*, void*) { return AOTBUILD_OK; }
 
 }  // namespace
 
 #ifndef ECHO_ABI_VERSION
 #define ECHO_ABI_VERSION AOTBUILD_ABI_VERSION
 #endif
+#ifndef ECHO_API_SIZE
+#define ECHO_API_SIZE sizeof(aotbuild_api)
+#endif
 
 extern "C" AOTBUILD_EXPORT const aotbuild_api aotbuild_model_api;
-const aotbuild_api aotbuild_model_api = {ECHO_ABI_VERSION, describe,      create,    run,
-                                         load_weights,     set_weights,   destroy,   destroy_result,
-                                         last_error,       run_on_stream, statistics};
+const aotbuild_api aotbuild_model_api = {ECHO_ABI_VERSION, ECHO_API_SIZE, describe,       create,        destroy,
+                                         last_error,       run,           destroy_result, new_session,   load_weights,
+                                         set_weights,      manual_seed,   statistics,     capture_graph, synchronize};

@@ -23,6 +23,7 @@ struct KernelParameterSpec {
 using GridFunction = void (*)(const void* const* arguments, std::int64_t* blocks);
 
 struct LauncherSpec {
+  std::uint32_t release;        // as in ModelSpec
   const char* name;             // the CMake target
   std::size_t parameter_count;  // without Triton's pointers to scratch memory
   const KernelParameterSpec* parameters;

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "aotbuild/c_api.h"
 #include "aotbuild/detail/export.h"
+#include "aotbuild/detail/version.h"
 
 struct AtenTensorOpaque;
 using AtenTensorHandle = AtenTensorOpaque*;
@@ -18,6 +20,20 @@ class CallContext;  // runtime: weights, workspace and options of one call
 class DeviceModel;  // runtime: what a model has on a device other than the CPU
 struct CudaVariantSpec;
 struct ModelSpec;
+
+// Pointers to the elements of an array, as the C ABI has them in the place of arrays of structures that may grow.
+template <typename T, std::size_t Count>
+struct Pointers {
+  const T* items[Count];
+};
+template <typename T, std::size_t Count, std::size_t... Index>
+constexpr Pointers<T, Count> pointers_to(const T (&array)[Count], std::index_sequence<Index...>) {
+  return {{&array[Index]...}};
+}
+template <typename T, std::size_t Count>
+constexpr Pointers<T, Count> pointers_to(const T (&array)[Count]) {
+  return pointers_to(array, std::make_index_sequence<Count>());
+}
 
 // Where a weight lies in the embedded blob or in nothing (FILE and EXTERNAL are found by name).
 struct WeightSpec {
@@ -136,7 +152,7 @@ using DeviceFactory = DeviceModel* (*)(const ModelSpec& spec, const aotbuild_opt
 enum class WeightsMode : int { kEmbed = 0, kFile = 1, kExternal = 2 };
 
 struct ModelSpec {
-  std::uint32_t abi_version;
+  std::uint32_t release;  // AOTBUILD_RELEASE of what it was generated with; the runtime refuses another than its own
   const aotbuild_model_info* info;
   const WeightSpec* weights;  // parallel to info->weights
   WeightsMode weights_mode;
@@ -157,7 +173,7 @@ struct ModelSpec {
   // The matrices of all layers whose weights are `packed`, in the order in which layers are made: linears, then mlps.
   std::size_t packed_count = 0;
   const PackedMatrix* packed = nullptr;
-  // Parallel to info->methods; `variants` are those of the first.
+  // Parallel to info->methods; `variants` are those of the first. Null: the model was built without METHODS.
   const MethodSpec* methods = nullptr;
   std::size_t quantized_count = 0;
   const QuantizedLinearSpec* quantized = nullptr;
@@ -169,28 +185,16 @@ struct ModelSpec {
 extern "C" {
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_create(const aotbuild::detail::ModelSpec* spec,
                                                            const aotbuild_options* options, aotbuild_model** model);
-AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run(aotbuild_model* model, const aotbuild_tensor* inputs,
-                                                        std::size_t input_count, aotbuild_tensor* outputs,
-                                                        std::size_t output_count, aotbuild_result** result);
-AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_on_stream(aotbuild_model* model, void* stream,
-                                                                  const aotbuild_tensor* inputs,
-                                                                  std::size_t input_count, aotbuild_tensor* outputs,
-                                                                  std::size_t output_count, aotbuild_result** result);
-AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_method(aotbuild_model* model, std::size_t method,
-                                                               const aotbuild_tensor* inputs, std::size_t input_count,
-                                                               aotbuild_tensor* outputs, std::size_t output_count,
-                                                               aotbuild_result** result);
-AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run_method_on_stream(
-    aotbuild_model* model, std::size_t method, void* stream, const aotbuild_tensor* inputs, std::size_t input_count,
-    aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result);
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_run(aotbuild_model* model, std::size_t method, void* stream,
+                                                        const aotbuild_tensor* inputs, std::size_t input_count,
+                                                        aotbuild_tensor* outputs, std::size_t output_count,
+                                                        aotbuild_result** result);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_new_session(aotbuild_model* model, aotbuild_model** session);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_statistics(const aotbuild_model* model,
                                                                aotbuild_statistics* statistics);
-AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs,
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, std::size_t method,
+                                                                  const aotbuild_tensor* inputs,
                                                                   std::size_t input_count);
-AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_capture_method_graph(aotbuild_model* model, std::size_t method,
-                                                                         const aotbuild_tensor* inputs,
-                                                                         std::size_t input_count);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_synchronize(aotbuild_model* model, void* stream);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_manual_seed(aotbuild_model* model, std::uint64_t seed);
 AOTBUILD_RUNTIME_API aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path);

@@ -1,0 +1,185 @@
+// The functions behind a model's C ABI (detail/spec.h). Structures come and go by the size that the caller knows.
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "aotbuild/detail/spec.h"
+#include "base/error.hpp"
+#include "model/model.hpp"
+#include "model/versioned_struct.hpp"
+
+namespace aotbuild::detail {
+
+namespace {
+
+// Of the first header with AOTBUILD_ABI_VERSION 4: what every caller has.
+constexpr std::size_t kFirstOptionsSize = offsetof(aotbuild_options, cuda_graphs) + sizeof(std::int32_t);
+constexpr std::size_t kFirstStatisticsSize = offsetof(aotbuild_statistics, graph_obstacle) + sizeof(const char*);
+constexpr std::size_t kFirstNamedTensorSize = offsetof(aotbuild_named_tensor, tensor) + sizeof(aotbuild_tensor);
+
+void check_options(const ModelSpec& spec, const aotbuild_options& chosen) {
+  const char* const name = spec.info->name;
+  if (chosen.num_threads < 0) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::num_threads is ", chosen.num_threads,
+         ", expected 0 or more");
+  }
+  const bool for_cpu = spec.make_device_model == nullptr;
+  if (chosen.device.type != 0 && chosen.device.type != (for_cpu ? AOTBUILD_CPU : AOTBUILD_CUDA)) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": built for ", for_cpu ? "the CPU" : "CUDA",
+         ", it cannot run on device type ", chosen.device.type);
+  }
+  if (chosen.cuda_graphs < -1) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::cuda_graphs is ", chosen.cuda_graphs,
+         ", expected -1 or more");
+  }
+  if (chosen.weight_count != 0 && chosen.weights == nullptr) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::weights is null, but weight_count is ",
+         chosen.weight_count);
+  }
+  if (chosen.weights_file != nullptr && chosen.weight_count != 0) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": set either weights_file or weights in aotbuild_options, not both");
+  }
+}
+
+// The tensors of an array whose elements are as long as the caller's header says.
+std::vector<aotbuild_named_tensor> read_tensors(const aotbuild_named_tensor* tensors, std::size_t count,
+                                                const char* model) {
+  std::vector<aotbuild_named_tensor> read;
+  read.reserve(count);
+  const auto* at = reinterpret_cast<const unsigned char*>(tensors);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto& tensor = *reinterpret_cast<const aotbuild_named_tensor*>(at);
+    read.push_back(read_struct(tensor, kFirstNamedTensorSize, model, "aotbuild_named_tensor"));
+    at += tensor.struct_size;
+  }
+  return read;
+}
+
+}  // namespace
+
+}  // namespace aotbuild::detail
+
+using namespace aotbuild::detail;  // NOLINT: this file is the border between the C ABI and the runtime
+
+aotbuild_status aotbuild_model_create(const ModelSpec* spec, const aotbuild_options* options, aotbuild_model** model) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_create: the place for the model is null");
+    *model = nullptr;
+    if (spec == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_create: the model's description is null");
+    const char* name = spec->info->name;
+    if (spec->release != AOTBUILD_RELEASE) refuse_release(name, spec->release);
+    aotbuild_options chosen{};
+    if (options != nullptr) chosen = read_struct(*options, kFirstOptionsSize, name, "aotbuild_options");
+    check_options(*spec, chosen);
+    const std::vector<aotbuild_named_tensor> weights = read_tensors(chosen.weights, chosen.weight_count, name);
+    auto made = std::make_unique<aotbuild_model>(*spec, chosen);
+    made->load({chosen.weights_file, weights.data(), weights.size()});
+    *model = made.release();
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_run(aotbuild_model* model, std::size_t method, void* stream,
+                                   const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
+                                   std::size_t output_count, aotbuild_result** result) {
+  if (result != nullptr) *result = nullptr;
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_run: the model is null");
+    model->run(model->method(method), inputs, input_count, outputs, output_count, result, stream);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_new_session(aotbuild_model* model, aotbuild_model** session) {
+  try {
+    if (session == nullptr) {
+      fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_new_session: the place for the session is null");
+    }
+    *session = nullptr;
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_new_session: the model is null");
+    *session = std::make_unique<aotbuild_model>(*model).release();
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_statistics(const aotbuild_model* model, aotbuild_statistics* statistics) {
+  try {
+    if (model == nullptr || statistics == nullptr) {
+      fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_statistics: an argument is null");
+    }
+    check_struct_size(statistics->struct_size, kFirstStatisticsSize, model->spec.info->name, "aotbuild_statistics");
+    aotbuild_statistics all{};
+    if (model->device != nullptr) model->device->statistics(&all);
+    write_struct(all, statistics);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, std::size_t method, const aotbuild_tensor* inputs,
+                                             std::size_t input_count) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_capture_graph: the model is null");
+    model->capture_graph(model->method(method), inputs, input_count);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_synchronize(aotbuild_model* model, void* stream) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_synchronize: the model is null");
+    model->synchronize(stream);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_manual_seed(aotbuild_model* model, std::uint64_t seed) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_manual_seed: the model is null");
+    model->manual_seed(seed);
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_load_weights: the model is null");
+    if (path == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name, ": the path of the weights is null");
+    model->load({path, nullptr, 0});
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+aotbuild_status aotbuild_model_set_weights(aotbuild_model* model, const aotbuild_named_tensor* weights,
+                                           std::size_t count) {
+  try {
+    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_set_weights: the model is null");
+    if (weights == nullptr || count == 0) {
+      fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name, ": no weights are given");
+    }
+    const std::vector<aotbuild_named_tensor> read = read_tensors(weights, count, model->spec.info->name);
+    model->load({nullptr, read.data(), read.size()});
+    return AOTBUILD_OK;
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+void aotbuild_model_destroy(aotbuild_model* model) { delete model; }
+
+void aotbuild_result_destroy(aotbuild_result* result) { delete result; }
