@@ -27,6 +27,7 @@ missing_packages() {
   command -v git >/dev/null || echo git
   command -v ccache >/dev/null || echo ccache
   command -v pkg-config >/dev/null || echo pkg-config
+  command -v abidiff >/dev/null || echo abigail-tools
   if command -v "$PYTHON" >/dev/null; then
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     "$PYTHON" -c 'import pathlib, sysconfig; (pathlib.Path(sysconfig.get_path("include")) / "Python.h").stat()' \

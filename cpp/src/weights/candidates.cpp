@@ -21,7 +21,7 @@ std::string list_some(const std::vector<std::string>& names) {
 }  // namespace
 
 std::vector<std::int64_t> stored_shape(const ModelSpec& spec, std::size_t i) {
-  const aotbuild_weight_info& info = spec.info->weights[i];
+  const aotbuild_weight_info& info = *spec.info->weights[i];
   std::vector<std::int64_t> shape(info.shape, info.shape + info.ndim);
   if (spec.weights[i].four_bits) shape.back() /= 2;
   return shape;
