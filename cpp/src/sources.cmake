@@ -28,6 +28,8 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/onednn.cpp
     kernels/quantized.cpp
     kernels/quantized_kernels.cpp
+    kernels/recurrent.cpp
+    kernels/recurrent_kernels.cpp
     kernels/row_product.cpp
     model/c_api.cpp
     model/call.cpp
@@ -40,6 +42,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     operators/indexing.cpp
     operators/integers.cpp
     operators/matmul.cpp
+    operators/recurrent.cpp
     operators/scalar.cpp
     operators/selection/distance.cpp
     operators/selection/pool.cpp

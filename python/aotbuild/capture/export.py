@@ -19,6 +19,7 @@ from aotbuild.capture.aliases import refuse_merged_inputs, strays
 from aotbuild.capture.frames import is_project_file, user_line
 from aotbuild.capture.modules import as_module
 from aotbuild.capture.other_exports import export_otherwise
+from aotbuild.capture.recurrent import whole_layers
 from aotbuild.capture.registration import register_dataclasses, register_results
 from aotbuild.spec.dynamic import DynamicDim
 from aotbuild.spec.errors import AotbuildError
@@ -38,6 +39,7 @@ def export_program(model: Model, dynamic: Sequence[DynamicDim], target: str) -> 
         torch.no_grad(),
         contextlib.redirect_stderr(printed),
         triton_kernels.recorded(),
+        whole_layers(),
         checks.recorded() as texts,
     ):
         try:

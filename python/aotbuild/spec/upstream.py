@@ -12,6 +12,7 @@ from typing import Any
 REPLACED: dict[str, str] = {
     # Capture
     "torch._check_with": "keeps the texts of the model's own checks, which export drops",
+    "torch.nn.modules.rnn._VF": "recurrent layers become one operator, of any length",
     "triton.runtime.jit.KernelInterface.__getitem__": "kernel[grid](...) becomes a node of the exported graph",
     "triton.runtime.jit.JITFunction.run": "kernels run in Triton's interpreter, on CPU tensors",
     "triton.runtime.jit.JITFunction.__call__": "functions that kernels call are interpreted too",

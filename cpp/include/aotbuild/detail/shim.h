@@ -355,6 +355,11 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_grouped_mm_fallback(AtenT
                                                                            AtenTensorHandle weight,
                                                                            AtenTensorHandle offs,
                                                                            AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_recurrent(
+    AtenTensorHandle input, const AtenTensorHandle* state, std::int64_t state_len, const AtenTensorHandle* weights,
+    std::int64_t weights_len, const char* cell, std::int32_t has_biases, std::int64_t num_layers,
+    std::int32_t bidirectional, std::int32_t batch_first, AtenTensorHandle* output, AtenTensorHandle* hidden,
+    AtenTensorHandle* cells);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_median_dim(AtenTensorHandle self, std::int64_t dim,
                                                                   std::int32_t keepdim, AtenTensorHandle* values,
                                                                   AtenTensorHandle* indices);
@@ -559,6 +564,7 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu_uniform aotbuild_torch_cpu_uniform
 #define aoti_torch_cpu_normal_functional aotbuild_torch_cpu_normal_functional
 #define aoti_torch_cpu_grouped_mm_fallback aotbuild_torch_cpu_grouped_mm_fallback
+#define aoti_torch_cpu_recurrent aotbuild_torch_cpu_recurrent
 #define aoti_torch_cpu_median_dim aotbuild_torch_cpu_median_dim
 #define aoti_torch_cpu_nanmedian_dim aotbuild_torch_cpu_nanmedian_dim
 #define aoti_torch_cpu__unique2 aotbuild_torch_cpu__unique2

@@ -89,6 +89,20 @@ struct QuantizedLinearSpec {
   std::int64_t m_hint;  // a typical M, for the choice of the packed layout
 };
 
+enum class RecurrentCell : int { kLstm = 0, kGru, kTanh, kRelu };
+
+// Recurrent layers over constant weights, as torch.nn.LSTM, GRU and RNN have them: all layers and directions.
+struct RecurrentSpec {
+  RecurrentCell cell;
+  int layers;
+  bool bidirectional;
+  bool batch_first;
+  bool has_biases;
+  bool has_projection;
+  int weight_count;
+  const int* weights;  // in PyTorch's order: for each layer and direction those of the input, of h, biases, projection
+};
+
 // One convolution over constant weights, packed when the weights are loaded. Spatial rank 1 to 3.
 struct ConvolutionSpec {
   int weight;  // [O, I/groups, k...]; transposed: [I, O/groups, k...]

@@ -20,6 +20,7 @@ from aotbuild.lower.common.checks import name_checks
 from aotbuild.lower.common.fixed_sizes import refuse_fixed_sizes
 from aotbuild.lower.common.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.lower.common.grouped import use_grouped_kernel
+from aotbuild.lower.common.recurrent import OPERATOR as RECURRENT
 from aotbuild.lower.cpu import custom_kernels, kernels, torch_wrapper
 from aotbuild.lower.cpu.convolution import pack_convolutions
 from aotbuild.lower.cpu.environment import environment, fake_mode_of, inductor_options, named_errors, vector_isa
@@ -81,6 +82,7 @@ def lower(
         capture.refuse_types_of_torch(captured.signature, unit)
     registered = custom_kernels.registered_operators()
     whole = [*registered, *pooling.pools_with_places(captured.program)]
+    whole += [RECURRENT] if runtime == "standalone" else []
     with named_errors(unit):
         prepared = prepare(captured.program, whole, captured.state)
     counters.decompositions += 1

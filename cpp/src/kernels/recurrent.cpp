@@ -1,0 +1,333 @@
+#include "kernels/recurrent.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/recurrent_kernels.hpp"
+#include "tensor/copy.hpp"
+
+namespace aotbuild::detail {
+
+namespace {
+
+// Bytes of the input's part of the gates that are made at a time, so that they stay in the cache with the weights.
+constexpr std::int64_t kBlockBytes = 128 * 1024;
+
+std::int64_t rounded_up(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit * unit; }
+
+void check_sizes(const Tensor& tensor, ScalarType dtype, std::initializer_list<std::int64_t> sizes, const char* what,
+                 const char* function) {
+  const bool fits = tensor.ndim == static_cast<std::int32_t>(sizes.size()) &&
+                    std::equal(sizes.begin(), sizes.end(), tensor.sizes()) && tensor.dtype == dtype;
+  if (fits) return;
+  fail(function, what, " has sizes ", format_dims(tensor.ndim, tensor.sizes()), " and type ", dtype_name(tensor.dtype),
+       "; expected ", format_dims(static_cast<std::int64_t>(sizes.size()), sizes.begin()), " of type ",
+       dtype_name(dtype));
+}
+
+template <typename T>
+constexpr ScalarType kTypeOf = sizeof(T) == sizeof(float) ? ScalarType::kFloat32 : ScalarType::kFloat64;
+
+// A dense copy of type T, or the tensor itself where it is one.
+template <typename T>
+class Dense {
+ public:
+  Dense(const Tensor& tensor, const char* function) {
+    if (tensor.dtype == kTypeOf<T> && is_contiguous(tensor)) {
+      data_ = tensor.data_as<T>();
+      return;
+    }
+    copy_ = make_tensor(kTypeOf<T>, tensor.ndim, tensor.sizes(), nullptr);
+    copy(*copy_, tensor, function);
+    data_ = copy_->data_as<T>();
+  }
+  const T* data() const { return data_; }
+
+ private:
+  TensorPtr copy_;
+  const T* data_;
+};
+
+template <typename T>
+T* allocate(Arena& arena, std::int64_t count) {
+  return reinterpret_cast<T*>(arena.allocate(static_cast<std::size_t>(count) * sizeof(T)));
+}
+
+// [gates * units, depth] as panels [depth][gates][lanes] for each `lanes` units, zeros beyond the last.
+template <typename T>
+const T* pack_panels(const T* matrix, std::int64_t gates, std::int64_t units, std::int64_t depth, Arena& arena) {
+  const std::int64_t lanes = recurrent_kernels<T>().lanes;
+  const std::int64_t padded = rounded_up(units, lanes);
+  T* const packed = allocate<T>(arena, padded * gates * depth);
+  std::fill(packed, packed + padded * gates * depth, T{0});
+  for (std::int64_t gate = 0; gate < gates; ++gate) {
+    for (std::int64_t unit = 0; unit < units; ++unit) {
+      const T* from = matrix + (gate * units + unit) * depth;
+      T* to = packed + (unit / lanes * depth * gates + gate) * lanes + unit % lanes;
+      for (std::int64_t k = 0; k < depth; ++k) to[k * gates * lanes] = from[k];
+    }
+  }
+  return packed;
+}
+
+}  // namespace
+
+PackedRecurrent::PackedRecurrent(const RecurrentSpec& spec, const std::vector<const Tensor*>& weights, Arena& arena,
+                                 const char* function)
+    : spec_(spec), gates_(spec.cell == RecurrentCell::kLstm ? 4 : (spec.cell == RecurrentCell::kGru ? 3 : 1)) {
+  const std::size_t directions = spec.bidirectional ? 2 : 1;
+  const std::size_t each = 2 + (spec.has_biases ? 2U : 0U) + (spec.has_projection ? 1U : 0U);
+  if (spec.layers < 1 || weights.size() != static_cast<std::size_t>(spec.layers) * directions * each) {
+    fail(function, weights.size(), " weights are not those of ", spec.layers, " layers");
+  }
+  dtype_ = weights[0]->dtype;
+  if (weights[0]->ndim != 2 || weights[1]->ndim != 2) fail(function, "weights are not matrices");
+  input_features_ = weights[0]->sizes()[1];
+  output_features_ = weights[1]->sizes()[1];
+  hidden_features_ = weights[0]->sizes()[0] / gates_;
+  if (dtype_ == ScalarType::kFloat64) {
+    pack<double>(weights, arena, function);
+  } else if (dtype_ == ScalarType::kFloat32 || dtype_ == ScalarType::kBFloat16 || dtype_ == ScalarType::kFloat16) {
+    pack<float>(weights, arena, function);
+  } else {
+    fail(function, "element type ", dtype_name(dtype_), " is not supported, expected a real floating-point type");
+  }
+}
+
+template <typename T>
+void PackedRecurrent::pack(const std::vector<const Tensor*>& weights, Arena& arena, const char* function) {
+  const std::int64_t directions = spec_.bidirectional ? 2 : 1;
+  const std::int64_t lanes = recurrent_kernels<T>().lanes;
+  const std::int64_t padded = rounded_up(hidden_features_, lanes);
+  const std::int64_t rows = gates_ * hidden_features_;
+  auto next = weights.begin();
+  const auto matrix = [&](std::int64_t gates, std::int64_t units, std::int64_t depth) {
+    const Tensor& weight = **next++;
+    check_sizes(weight, dtype_, {gates * units, depth}, "a weight", function);
+    return reinterpret_cast<const char*>(
+        pack_panels(Dense<T>(weight, function).data(), gates, units, depth, arena));
+  };
+  for (std::int64_t layer = 0; layer < spec_.layers; ++layer) {
+    for (std::int64_t direction = 0; direction < directions; ++direction) {
+      Part part{};
+      part.features = layer == 0 ? input_features_ : directions * output_features_;
+      part.input = matrix(gates_, hidden_features_, part.features);
+      part.hidden = matrix(gates_, hidden_features_, output_features_);
+      T* const bias = allocate<T>(arena, padded * gates_);
+      T* const third = allocate<T>(arena, padded);
+      std::fill(bias, bias + padded * gates_, T{0});
+      std::fill(third, third + padded, T{0});
+      for (int i = 0; i < 2 && spec_.has_biases; ++i) {
+        const Tensor& tensor = **next++;
+        check_sizes(tensor, dtype_, {rows}, "a bias", function);
+        const Dense<T> dense(tensor, function);
+        for (std::int64_t row = 0; row < rows; ++row) {
+          const std::int64_t gate = row / hidden_features_;
+          const std::int64_t unit = row % hidden_features_;
+          const bool is_third = spec_.cell == RecurrentCell::kGru && i == 1 && gate == 2;
+          T* const to = is_third ? third + unit : bias + (unit / lanes * gates_ + gate) * lanes + unit % lanes;
+          *to += dense.data()[row];
+        }
+      }
+      part.bias = reinterpret_cast<const char*>(bias);
+      part.third = reinterpret_cast<const char*>(third);
+      if (spec_.has_projection) part.project = matrix(1, output_features_, hidden_features_);
+      parts_.push_back(part);
+    }
+  }
+}
+
+// One call: the sequence through all layers, in numbers of type T.
+template <typename T>
+class RecurrentRun {
+ public:
+  RecurrentRun(const PackedRecurrent& layer, std::int64_t length, std::int64_t batch)
+      : layer_(layer),
+        kernels_(recurrent_kernels<T>()),
+        length_(length),
+        batch_(batch),
+        units_(rounded_up(layer.hidden_features_, kernels_.lanes)),
+        outputs_(rounded_up(layer.output_features_, kernels_.lanes)),
+        gates_(units_ * layer.gates_),
+        block_(std::clamp<std::int64_t>(kBlockBytes / (gates_ * batch * static_cast<std::int64_t>(sizeof(T))), 1,
+                                        length)),
+        gates_buffer_(make_scratch(block_ * batch * gates_)),
+        state_buffer_(make_scratch(batch * (2 * outputs_ + 2 * units_))) {}
+
+  // `input`: [length, batch, features], dense. Rows of `output` are so far apart. `hidden` and `cell`: [batch,
+  // features], the state before in the state after.
+  void run(const PackedRecurrent::Part& part, const T* input, T* output, std::int64_t output_step,
+           std::int64_t output_row, T* hidden, T* cell, bool is_reverse) {
+    T* state = state_buffer_->template data_as<T>();
+    T* next = state + batch_ * outputs_;
+    T* const cells = next + batch_ * outputs_;
+    T* const unprojected = cells + batch_ * units_;
+    std::fill(state, state + batch_ * (2 * outputs_ + 2 * units_), T{0});
+    const std::int64_t features = layer_.output_features_;
+    move_rows(hidden, features, state, outputs_, features);
+    if (cell != nullptr) move_rows(cell, layer_.hidden_features_, cells, units_, layer_.hidden_features_);
+    T* const gates = gates_buffer_->template data_as<T>();
+    for (std::int64_t done = 0; done < length_; done += block_) {
+      const std::int64_t count = std::min(block_, length_ - done);
+      const std::int64_t first = is_reverse ? length_ - done - count : done;
+      multiply(layer_.gates_, input + first * batch_ * part.features, part.features, count * batch_, part.features,
+               part.input, part.bias, gates, gates_, units_);
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t at = is_reverse ? count - 1 - i : i;
+        step(part, gates + at * batch_ * gates_, state, cells, part.project != nullptr ? unprojected : next,
+             (done + i) % 2 != 0);
+        if (part.project != nullptr) {
+          multiply(1, unprojected, units_, batch_, layer_.hidden_features_, part.project, nullptr, next, outputs_,
+                   outputs_);
+        }
+        move_rows(next, outputs_, output + (first + at) * output_step, output_row, features);
+        std::swap(state, next);
+      }
+    }
+    move_rows(state, outputs_, hidden, features, features);
+    if (cell != nullptr) move_rows(cells, units_, cell, layer_.hidden_features_, layer_.hidden_features_);
+  }
+
+ private:
+  static TensorPtr make_scratch(std::int64_t count) { return make_tensor(kTypeOf<T>, 1, &count, nullptr); }
+
+  void move_rows(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride, std::int64_t count) const {
+    for (std::int64_t row = 0; row < batch_; ++row) {
+      std::memcpy(to + row * to_stride, from + row * from_stride, static_cast<std::size_t>(count) * sizeof(T));
+    }
+  }
+
+  void multiply(std::int64_t gates, const T* input, std::int64_t input_stride, std::int64_t rows, std::int64_t depth,
+                const char* weights, const char* bias, T* output, std::int64_t output_stride,
+                std::int64_t units) const {
+    RecurrentProduct<T> product{};
+    product.input = input;
+    product.input_stride = input_stride;
+    product.weights = reinterpret_cast<const T*>(weights);
+    product.bias = reinterpret_cast<const T*>(bias);
+    product.output = output;
+    product.output_stride = output_stride;
+    product.rows = rows;
+    product.depth = depth;
+    product.panels = units / kernels_.lanes;
+    kernels_.multiply[gates](product);
+  }
+
+  void step(const PackedRecurrent::Part& part, const T* gates, const T* state, T* cells, T* next,
+            bool is_backward) const {
+    RecurrentStep<T> step{};
+    step.gates = gates;
+    step.gates_stride = gates_;
+    step.hidden = state;
+    step.hidden_stride = outputs_;
+    step.weights = reinterpret_cast<const T*>(part.hidden);
+    step.hidden_bias = reinterpret_cast<const T*>(part.third);
+    step.cell = cells;
+    step.next = next;
+    step.next_stride = units_;  // as outputs_ where nothing is projected
+    step.rows = batch_;
+    step.depth = layer_.output_features_;
+    step.panels = units_ / kernels_.lanes;
+    step.backward = is_backward;
+    kernels_.step[static_cast<int>(layer_.spec_.cell)](step);
+  }
+
+ public:
+  // All layers and directions. `output`: [length, batch, directions * features] or batch first, dense; `hidden` and
+  // `cell`: dense, the state before in the state after.
+  void run_all(const T* input, T* output, T* hidden, T* cell) {
+    const std::int64_t directions = layer_.spec_.bidirectional ? 2 : 1;
+    const std::int64_t width = directions * layer_.output_features_;
+    const bool is_deep = layer_.spec_.layers > 1;
+    const TensorPtr first = is_deep ? make_scratch(length_ * batch_ * width) : nullptr;
+    const TensorPtr second = layer_.spec_.layers > 2 ? make_scratch(length_ * batch_ * width) : nullptr;
+    for (std::int64_t index = 0; index < layer_.spec_.layers; ++index) {
+      const bool is_last = index + 1 == layer_.spec_.layers;
+      T* const to = is_last ? output : (index % 2 == 0 ? first : second)->template data_as<T>();
+      const bool is_batch_first = is_last && layer_.spec_.batch_first;
+      const std::int64_t to_step = is_batch_first ? width : batch_ * width;
+      const std::int64_t to_row = is_batch_first ? length_ * width : width;
+      for (std::int64_t direction = 0; direction < directions; ++direction) {
+        const std::int64_t part = index * directions + direction;
+        run(layer_.parts_[static_cast<std::size_t>(part)], input, to + direction * layer_.output_features_, to_step,
+            to_row, hidden + part * batch_ * layer_.output_features_,
+            cell == nullptr ? nullptr : cell + part * batch_ * layer_.hidden_features_, direction == 1);
+      }
+      input = to;
+    }
+  }
+
+ private:
+  const PackedRecurrent& layer_;
+  const RecurrentKernels<T>& kernels_;
+  const std::int64_t length_;
+  const std::int64_t batch_;
+  const std::int64_t units_;    // of the cell, padded to vectors
+  const std::int64_t outputs_;  // of h, padded
+  const std::int64_t gates_;    // numbers of all gates of a row
+  const std::int64_t block_;    // steps whose input's part is made at a time
+  const TensorPtr gates_buffer_;
+  const TensorPtr state_buffer_;
+};
+
+namespace {
+
+// A new tensor of type T with the values of `tensor`, dense.
+template <typename T>
+TensorPtr copied(const Tensor& tensor, const char* function) {
+  TensorPtr result = make_tensor(kTypeOf<T>, tensor.ndim, tensor.sizes(), nullptr);
+  copy(*result, tensor, function);
+  return result;
+}
+
+TensorPtr of_type(TensorPtr tensor, ScalarType dtype, const char* function) {
+  if (tensor->dtype == dtype) return tensor;
+  TensorPtr result = make_tensor(dtype, tensor->ndim, tensor->sizes(), nullptr);
+  copy(*result, *tensor, function);
+  return result;
+}
+
+}  // namespace
+
+RecurrentResult PackedRecurrent::run(const Tensor& input, const Tensor& hidden, const Tensor* cell,
+                                     const char* function) const {
+  if (input.ndim != 3) fail(function, "the input has sizes ", format_dims(input.ndim, input.sizes()));
+  const int batch_dim = spec_.batch_first ? 0 : 1;
+  const std::int64_t length = input.sizes()[1 - batch_dim];
+  const std::int64_t batch = input.sizes()[batch_dim];
+  const std::int64_t directions = spec_.bidirectional ? 2 : 1;
+  const std::int64_t count = spec_.layers * directions;
+  check_sizes(input, dtype_, {input.sizes()[0], input.sizes()[1], input_features_}, "the input", function);
+  check_sizes(hidden, dtype_, {count, batch, output_features_}, "the hidden state", function);
+  if ((cell != nullptr) != (spec_.cell == RecurrentCell::kLstm)) fail(function, "the cell's state does not fit");
+  if (cell != nullptr) check_sizes(*cell, dtype_, {count, batch, hidden_features_}, "the cell's state", function);
+
+  // The sequence first, whose rows are then those of one matrix.
+  const std::int64_t sizes[] = {length, batch, input_features_};
+  const std::int64_t strides[] = {input.strides()[1 - batch_dim], input.strides()[batch_dim], input.strides()[2]};
+  const TensorPtr sequence = make_view(input, dtype_, 3, sizes, strides, input.offset);
+  const std::int64_t output_sizes[] = {input.sizes()[0], input.sizes()[1], directions * output_features_};
+
+  RecurrentResult result;
+  const auto run = [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    result[0] = make_tensor(kTypeOf<T>, 3, output_sizes, nullptr);
+    result[1] = copied<T>(hidden, function);
+    const std::int64_t none = 0;
+    result[2] = cell == nullptr ? make_tensor(dtype_, 1, &none, nullptr) : copied<T>(*cell, function);
+    if (length == 0 || batch == 0) return;
+    const Dense<T> rows(*sequence, function);
+    RecurrentRun<T>(*this, length, batch)
+        .run_all(rows.data(), result[0]->template data_as<T>(), result[1]->template data_as<T>(),
+                 cell == nullptr ? nullptr : result[2]->template data_as<T>());
+  };
+  if (dtype_ == ScalarType::kFloat64) {
+    run(TypeTag<double>{});
+  } else {
+    run(TypeTag<float>{});
+  }
+  for (TensorPtr& tensor : result) tensor = of_type(std::move(tensor), dtype_, function);
+  return result;
+}
+
+}  // namespace aotbuild::detail

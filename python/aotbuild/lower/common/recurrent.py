@@ -1,0 +1,67 @@
+"""Recurrent layers in a lowering: one operator where the runtime has a kernel for it, and step by step elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aotbuild.capture import recurrent
+from aotbuild.spec.errors import AotbuildError
+
+OPERATOR = torch.ops.aotbuild.recurrent.default
+
+Table = dict[Any, Callable[..., Any]]
+
+
+def kept_whole() -> Table:
+    """Decompositions that make one operator of PyTorch's, which programs of ``torch.export.save`` have."""
+    return {operator: _as_one(cell) for cell, operator in recurrent.OPERATORS.items()}
+
+
+def unrolled() -> Table:
+    """Decompositions where there is no kernel: as many cells as the sequence has steps."""
+    return {OPERATOR: _unrolled}
+
+
+def _as_one(cell: str) -> Callable[..., Any]:
+    def decomposition(
+        input: Tensor,
+        hx: Any,
+        params: Sequence[Tensor],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> Any:
+        if train and dropout > 0:
+            return NotImplemented
+        state = list(hx) if cell == "lstm" else [hx]
+        results = OPERATOR(input, state, list(params), cell, has_biases, num_layers, bidirectional, batch_first)
+        return results if cell == "lstm" else results[:2]
+
+    return decomposition
+
+
+def _unrolled(
+    input: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    cell: str,
+    has_biases: bool,
+    num_layers: int,
+    bidirectional: bool,
+    batch_first: bool,
+) -> Any:
+    if isinstance(input.shape[1 if batch_first else 0], torch.SymInt):
+        raise AotbuildError(
+            f"a recurrent layer ({cell}) over a sequence of any length: DEVICE cuda and RUNTIME torch write out its "
+            "steps\n  Declare that dimension static, or build for the CPU with the standalone runtime."
+        )
+    return recurrent.in_pytorchs(
+        input, state, weights, cell, has_biases, num_layers, bidirectional, batch_first
+    )
