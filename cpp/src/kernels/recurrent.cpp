@@ -104,8 +104,7 @@ void PackedRecurrent::pack(const std::vector<const Tensor*>& weights, Arena& are
   const auto matrix = [&](std::int64_t gates, std::int64_t units, std::int64_t depth) {
     const Tensor& weight = **next++;
     check_sizes(weight, dtype_, {gates * units, depth}, "a weight", function);
-    return reinterpret_cast<const char*>(
-        pack_panels(Dense<T>(weight, function).data(), gates, units, depth, arena));
+    return reinterpret_cast<const char*>(pack_panels(Dense<T>(weight, function).data(), gates, units, depth, arena));
   };
   for (std::int64_t layer = 0; layer < spec_.layers; ++layer) {
     for (std::int64_t direction = 0; direction < directions; ++direction) {
@@ -131,7 +130,12 @@ void PackedRecurrent::pack(const std::vector<const Tensor*>& weights, Arena& are
       }
       part.bias = reinterpret_cast<const char*>(bias);
       part.third = reinterpret_cast<const char*>(third);
-      if (spec_.has_projection) part.project = matrix(1, output_features_, hidden_features_);
+      if (spec_.has_projection) {
+        part.project = matrix(1, output_features_, hidden_features_);
+        T* const zeros = allocate<T>(arena, rounded_up(output_features_, lanes));
+        std::fill(zeros, zeros + rounded_up(output_features_, lanes), T{0});
+        part.zeros = reinterpret_cast<const char*>(zeros);
+      }
       parts_.push_back(part);
     }
   }
@@ -149,8 +153,8 @@ class RecurrentRun {
         units_(rounded_up(layer.hidden_features_, kernels_.lanes)),
         outputs_(rounded_up(layer.output_features_, kernels_.lanes)),
         gates_(units_ * layer.gates_),
-        block_(std::clamp<std::int64_t>(kBlockBytes / (gates_ * batch * static_cast<std::int64_t>(sizeof(T))), 1,
-                                        length)),
+        block_(
+            std::clamp<std::int64_t>(kBlockBytes / (gates_ * batch * static_cast<std::int64_t>(sizeof(T))), 1, length)),
         gates_buffer_(make_scratch(block_ * batch * gates_)),
         state_buffer_(make_scratch(batch * (2 * outputs_ + 2 * units_))) {}
 
@@ -177,7 +181,7 @@ class RecurrentRun {
         step(part, gates + at * batch_ * gates_, state, cells, part.project != nullptr ? unprojected : next,
              (done + i) % 2 != 0);
         if (part.project != nullptr) {
-          multiply(1, unprojected, units_, batch_, layer_.hidden_features_, part.project, nullptr, next, outputs_,
+          multiply(1, unprojected, units_, batch_, layer_.hidden_features_, part.project, part.zeros, next, outputs_,
                    outputs_);
         }
         move_rows(next, outputs_, output + (first + at) * output_step, output_row, features);

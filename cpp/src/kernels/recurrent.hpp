@@ -37,6 +37,7 @@ class PackedRecurrent {
     const char* bias;     // [panels * gates * lanes]
     const char* third;    // of a GRU: what is added to h's part of the third gate
     const char* project;  // panels of one gate; null: h is not projected
+    const char* zeros;    // the projection's bias
     std::int64_t features;
   };
 

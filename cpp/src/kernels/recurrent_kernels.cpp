@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <string_view>
+#include <type_traits>
 
 #include "aotbuild/detail/runtime.hpp"
 
@@ -24,8 +25,8 @@ using Doubles = double __attribute__((vector_size(kBytes)));
 #if defined(__aarch64__)
 constexpr int kSums = 24;
 inline Floats multiply_add(Floats a, Floats b, Floats c) {
-  return reinterpret_cast<Floats>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a),
-                                            reinterpret_cast<float32x4_t>(b)));
+  return reinterpret_cast<Floats>(
+      vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
 }
 #else
 constexpr int kSums = 12;
@@ -98,7 +99,9 @@ const RecurrentKernels<T>* recurrent_kernels_for(const char* isa) noexcept {
   if (isa == nullptr) return &recurrent_portable::kKernels<T>;
 #if defined(__x86_64__)
   const std::string_view name = isa;
-  if (name == "avx512" && cpu_supports(isa)) return &recurrent_avx512::kKernels<T>;
+  if constexpr (std::is_same_v<T, float>) {  // for double its code would be larger than what it wins
+    if (name == "avx512" && cpu_supports(isa)) return &recurrent_avx512::kKernels<T>;
+  }
   if (name == "avx2" && cpu_supports(isa)) return &recurrent_avx2::kKernels<T>;
 #endif
   return nullptr;

@@ -15,7 +15,7 @@ struct RecurrentProduct {
   const T* input;
   std::int64_t input_stride;
   const T* weights;
-  const T* bias;  // as one row of the output; null: zero
+  const T* bias;  // as one row of the output
   T* output;
   std::int64_t output_stride;
   std::int64_t rows;
@@ -53,7 +53,8 @@ struct RecurrentKernels {
 template <typename T>
 const RecurrentKernels<T>& recurrent_kernels() noexcept;
 
-// For "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run everywhere.
+// For "avx512" (of float alone) or "avx2", null where this machine does not run it; those for a null `isa` run
+// everywhere.
 template <typename T>
 const RecurrentKernels<T>* recurrent_kernels_for(const char* isa) noexcept;
 

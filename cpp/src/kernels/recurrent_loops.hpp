@@ -87,38 +87,29 @@ AOTBUILD_INLINE Doubles hyperbolic_tangent(Doubles x) {
   return x;
 }
 
-// What a cell makes of the sums of its gates, of `lanes` hidden units of one row at `unit`.
+// What a cell makes of the sums of its gates, for `lanes` hidden units of one row at `unit`.
 struct Lstm {
   static constexpr int kGates = 4;
   template <typename T>
-  static AOTBUILD_INLINE void begin(const RecurrentStep<T>&, const T* gates, std::int64_t, Vector<T>* sums) {
-    for (int gate = 0; gate < kGates; ++gate) sums[gate] = load(gates + gate * kLanes<T>);
-  }
-  template <typename T>
-  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>& step, const T*, std::int64_t row, std::int64_t unit,
-                                       const Vector<T>* sums) {
+  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>& step, std::int64_t row, std::int64_t unit,
+                                       const T* sums) {
     T* cell = step.cell + row * step.panels * kLanes<T> + unit;
-    const Vector<T> kept = sigmoid(sums[1]) * load(cell);
-    const Vector<T> next = kept + sigmoid(sums[0]) * hyperbolic_tangent(sums[2]);
+    const Vector<T> kept = sigmoid(load(sums + kLanes<T>)) * load(cell);
+    const Vector<T> next = kept + sigmoid(load(sums)) * hyperbolic_tangent(load(sums + 2 * kLanes<T>));
     store(cell, next);
-    return sigmoid(sums[3]) * hyperbolic_tangent(next);
+    return sigmoid(load(sums + 3 * kLanes<T>)) * hyperbolic_tangent(next);
   }
 };
 
 struct Gru {
   static constexpr int kGates = 3;
   template <typename T>
-  static AOTBUILD_INLINE void begin(const RecurrentStep<T>& step, const T* gates, std::int64_t unit, Vector<T>* sums) {
-    sums[0] = load(gates);
-    sums[1] = load(gates + kLanes<T>);
-    sums[2] = load(step.hidden_bias + unit);
-  }
-  template <typename T>
-  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>& step, const T* gates, std::int64_t row,
-                                       std::int64_t unit, const Vector<T>* sums) {
-    const Vector<T> reset = sigmoid(sums[0]);
-    const Vector<T> update = sigmoid(sums[1]);
-    const Vector<T> made = hyperbolic_tangent(load(gates + 2 * kLanes<T>) + reset * sums[2]);
+  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>& step, std::int64_t row, std::int64_t unit,
+                                       const T* sums) {
+    const Vector<T> reset = sigmoid(load(sums));
+    const Vector<T> update = sigmoid(load(sums + kLanes<T>));
+    const Vector<T> third = load(step.gates + row * step.gates_stride + unit * kGates + 2 * kLanes<T>);
+    const Vector<T> made = hyperbolic_tangent(third + reset * load(sums + 2 * kLanes<T>));
     return made + update * (load(step.hidden + row * step.hidden_stride + unit) - made);
   }
 };
@@ -126,187 +117,200 @@ struct Gru {
 struct Tanh {
   static constexpr int kGates = 1;
   template <typename T>
-  static AOTBUILD_INLINE void begin(const RecurrentStep<T>&, const T* gates, std::int64_t, Vector<T>* sums) {
-    sums[0] = load(gates);
-  }
-  template <typename T>
-  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>&, const T*, std::int64_t, std::int64_t,
-                                       const Vector<T>* sums) {
-    return hyperbolic_tangent(sums[0]);
+  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>&, std::int64_t, std::int64_t, const T* sums) {
+    return hyperbolic_tangent(load(sums));
   }
 };
 
 struct Relu : Tanh {
   template <typename T>
-  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>&, const T*, std::int64_t, std::int64_t,
-                                       const Vector<T>* sums) {
-    return sums[0] < T{0} ? Vector<T>{} : sums[0];  // NaN stays
+  static AOTBUILD_INLINE Vector<T> end(const RecurrentStep<T>&, std::int64_t, std::int64_t, const T* sums) {
+    const Vector<T> sum = load(sums);
+    return sum < T{0} ? Vector<T>{} : sum;  // NaN stays
   }
 };
 
-// sums[row][panel * gates] += input[row][:] @ weights[panel][:][gates]. All loops but the outer one are unrolled.
+// What the sums of one gate begin with: a vector for each row and panel, so far apart.
+template <typename T>
+struct Start {
+  const T* at;
+  std::int64_t row;
+  std::int64_t panel;
+};
+
+template <typename T>
+struct Tile {
+  const T* input;
+  std::int64_t input_stride;
+  const T* weights;
+  std::int64_t depth;
+  Start<T> starts[4];
+  T* sums;  // [rows][panels][gates][lanes]
+  std::int64_t sums_stride;
+};
+
+// sums = start + input[rows][depth] @ weights[panels][depth][gates][lanes], the sums in registers.
 template <typename T, int kGates, int kPanels, int kRows>
-AOTBUILD_INLINE void accumulate(const T* input, std::int64_t input_stride, const T* weights, std::int64_t panel_size,
-                                std::int64_t depth, Vector<T> (*sums)[kPanels * kGates]) {
-  for (std::int64_t k = 0; k < depth; ++k) {
+__attribute__((noinline)) void run_tile(const Tile<T>& tile) {
+  const std::int64_t panel_size = tile.depth * kGates * kLanes<T>;
+  Vector<T> sums[kRows][kPanels * kGates];
+#pragma GCC unroll 8
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kPanels * kGates; ++i) {
+      const Start<T>& start = tile.starts[i % kGates];
+      sums[row][i] = load(start.at + row * start.row + i / kGates * start.panel);
+    }
+  }
+  const T* input = tile.input;
+  const T* weights = tile.weights;
+  for (std::int64_t k = 0; k < tile.depth; ++k, ++input, weights += kGates * kLanes<T>) {
     Vector<T> values[kPanels * kGates];
-#pragma GCC unroll 16
-    for (int panel = 0; panel < kPanels; ++panel) {
-#pragma GCC unroll 4
-      for (int gate = 0; gate < kGates; ++gate) {
-        values[panel * kGates + gate] = load(weights + panel * panel_size + (k * kGates + gate) * kLanes<T>);
-      }
+#pragma GCC unroll 32
+    for (int i = 0; i < kPanels * kGates; ++i) {
+      values[i] = load(weights + i / kGates * panel_size + i % kGates * kLanes<T>);
     }
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row) {
-      const Vector<T> number = every(input[row * input_stride + k]);
-#pragma GCC unroll 16
+      const Vector<T> number = every(input[row * tile.input_stride]);
+#pragma GCC unroll 32
       for (int i = 0; i < kPanels * kGates; ++i) sums[row][i] = multiply_add(number, values[i], sums[row][i]);
     }
   }
-}
-
-template <typename T, int kGates, int kPanels, int kRows>
-void multiply_tile(const RecurrentProduct<T>& product, std::int64_t row, std::int64_t panel) {
-  const std::int64_t panel_size = product.depth * kGates * kLanes<T>;
-  const std::int64_t column = panel * kGates * kLanes<T>;
-  Vector<T> sums[kRows][kPanels * kGates];
-#pragma GCC unroll 16
-  for (int i = 0; i < kPanels * kGates; ++i) {
-    const Vector<T> bias = product.bias != nullptr ? load(product.bias + column + i * kLanes<T>) : Vector<T>{};
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sums[r][i] = bias;
-  }
-  accumulate<T, kGates, kPanels, kRows>(product.input + row * product.input_stride, product.input_stride,
-                                        product.weights + panel * panel_size, panel_size, product.depth, sums);
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kPanels * kGates; ++i) {
-      store(product.output + (row + r) * product.output_stride + column + i * kLanes<T>, sums[r][i]);
-    }
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kPanels * kGates; ++i) store(tile.sums + row * tile.sums_stride + i * kLanes<T>, sums[row][i]);
   }
 }
 
-template <typename T, typename Cell, int kPanels, int kRows>
-void step_tile(const RecurrentStep<T>& step, std::int64_t row, std::int64_t panel) {
-  constexpr int kGates = Cell::kGates;
-  const std::int64_t panel_size = step.depth * kGates * kLanes<T>;
-  const std::int64_t unit = panel * kLanes<T>;
-  const T* gates = step.gates + row * step.gates_stride + unit * kGates;
-  Vector<T> sums[kRows][kPanels * kGates];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
-      Cell::begin(step, gates + r * step.gates_stride + p * kGates * kLanes<T>, unit + p * kLanes<T>,
-                  sums[r] + p * kGates);
-    }
-  }
-  accumulate<T, kGates, kPanels, kRows>(step.hidden + row * step.hidden_stride, step.hidden_stride,
-                                        step.weights + panel * panel_size, panel_size, step.depth, sums);
-  for (int r = 0; r < kRows; ++r) {
-    for (int p = 0; p < kPanels; ++p) {
-      const Vector<T> next = Cell::end(step, gates + r * step.gates_stride + p * kGates * kLanes<T>, row + r,
-                                       unit + p * kLanes<T>, sums[r] + p * kGates);
-      store(step.next + (row + r) * step.next_stride + unit + p * kLanes<T>, next);
-    }
-  }
-}
-
-// Tiles of rows and panels: few rows take several panels at once, for more sums than additions take time.
+// Tiles of rows and panels. One row takes several panels at once, for more sums than an addition takes cycles.
 template <int kGates>
 struct Tiles {
   static constexpr int kFew = kGates == 4 ? 2 : (kGates == 3 ? 4 : 8);  // panels of one row
-  static constexpr int kMany = kGates == 1 ? 4 : 1;                     // of several
+  static constexpr int kMany = kGates == 1 ? 4 : 1;                     // of several rows
   static constexpr int kRows = kSums / (kGates * kMany);
+  // Of the panels that are left over.
+  static constexpr int kLeftRows = kGates == 1 ? 1 : kRows;
 };
 
-// Calls run<panels, rows>(operands, row, panel) for all rows of `panels` panels from `panel` on, in tiles of equal size.
-template <template <int, int> class Run, int kPanels, int kMost, typename Operands>
-AOTBUILD_INLINE void all_rows(const Operands& operands, std::int64_t panel) {
-  const std::int64_t tiles = (operands.rows + kMost - 1) / kMost;
+template <typename T, int kGates, int kPanels, int kRows>
+void run_rows(const Tile<T>& tile, std::int64_t rows) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return run_rows<T, kGates, kPanels, kRows - 1>(tile, rows);
+  }
+  run_tile<T, kGates, kPanels, kRows>(tile);
+}
+
+// All rows of some panels, in tiles of about equal size.
+template <int kPanels, int kMost, typename Operands>
+AOTBUILD_INLINE void run_panels(const Operands& operands, std::int64_t panel) {
+  const std::int64_t tiles = (operands.rows() + kMost - 1) / kMost;
   std::int64_t row = 0;
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    const std::int64_t count = (operands.rows - row + tiles - tile - 1) / (tiles - tile);
-    switch (count) {
-      case 1:
-        Run<kPanels, 1>::run(operands, row, panel);
-        break;
-      case 2:
-        Run<kPanels, (kMost < 2 ? 1 : 2)>::run(operands, row, panel);
-        break;
-      case 3:
-        Run<kPanels, (kMost < 3 ? 1 : 3)>::run(operands, row, panel);
-        break;
-      case 4:
-        Run<kPanels, (kMost < 4 ? 1 : 4)>::run(operands, row, panel);
-        break;
-      case 5:
-        Run<kPanels, (kMost < 5 ? 1 : 5)>::run(operands, row, panel);
-        break;
-      case 6:
-        Run<kPanels, (kMost < 6 ? 1 : 6)>::run(operands, row, panel);
-        break;
-      case 7:
-        Run<kPanels, (kMost < 7 ? 1 : 7)>::run(operands, row, panel);
-        break;
-      default:
-        Run<kPanels, (kMost < 8 ? 1 : 8)>::run(operands, row, panel);
-        break;
-    }
-    row += count;
+    const std::int64_t rows = (operands.rows() - row + tiles - tile - 1) / (tiles - tile);
+    operands.template run<kPanels, kMost>(panel, row, rows);
+    row += rows;
   }
 }
 
-// All panels, `kPanels` at a time, and what is left one by one.
-template <template <int, int> class Run, int kPanels, int kMost, typename Operands>
-AOTBUILD_INLINE void all_panels(const Operands& operands, bool backward) {
-  const std::int64_t groups = operands.panels / kPanels;
-  const std::int64_t rest = operands.panels - groups * kPanels;
-  for (std::int64_t i = 0; i < groups + rest; ++i) {
-    const std::int64_t at = backward ? groups + rest - 1 - i : i;
+template <int kPanels, int kMost, int kLeftMost, typename Operands>
+AOTBUILD_INLINE void run_groups(const Operands& operands, std::int64_t panels, bool backward) {
+  const std::int64_t groups = panels / kPanels;
+  const std::int64_t count = groups + panels % kPanels;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t at = backward ? count - 1 - i : i;
     if (at < groups) {
-      all_rows<Run, kPanels, kMost>(operands, at * kPanels);
+      run_panels<kPanels, kMost>(operands, at * kPanels);
     } else {
-      all_rows<Run, 1, kMost>(operands, groups * kPanels + at - groups);
+      run_panels<1, kLeftMost>(operands, groups * kPanels + at - groups);
     }
   }
+}
+
+// All tiles of a product or step, which has run<panels, most rows>(panel, row, rows).
+template <int kGates, typename Operands>
+AOTBUILD_INLINE void run_all(const Operands& operands, std::int64_t panels, bool backward) {
+  using Shape = Tiles<kGates>;
+  if (operands.rows() == 1) return run_groups<Shape::kFew, 1, 1>(operands, panels, backward);
+  run_groups<Shape::kMany, Shape::kRows, Shape::kLeftRows>(operands, panels, backward);
 }
 
 template <typename T, int kGates>
-struct Multiply {
-  template <int kPanels, int kRows>
-  struct Run {
-    static void run(const RecurrentProduct<T>& product, std::int64_t row, std::int64_t panel) {
-      multiply_tile<T, kGates, kPanels, kRows>(product, row, panel);
+struct Product {
+  const RecurrentProduct<T>& all;
+
+  std::int64_t rows() const { return all.rows; }
+
+  template <int kPanels, int kMost>
+  void run(std::int64_t panel, std::int64_t row, std::int64_t rows) const {
+    constexpr std::int64_t kPanel = kGates * kLanes<T>;
+    Tile<T> tile;
+    tile.input = all.input + row * all.input_stride;
+    tile.input_stride = all.input_stride;
+    tile.weights = all.weights + panel * all.depth * kPanel;
+    tile.depth = all.depth;
+    for (int gate = 0; gate < kGates; ++gate) {
+      tile.starts[gate] = {all.bias + panel * kPanel + gate * kLanes<T>, 0, kPanel};
     }
-  };
-  static void all(const RecurrentProduct<T>& product) {
-    if (product.rows == 1) return all_panels<Run, Tiles<kGates>::kFew, 1>(product, false);
-    all_panels<Run, Tiles<kGates>::kMany, Tiles<kGates>::kRows>(product, false);
+    tile.sums = all.output + row * all.output_stride + panel * kPanel;
+    tile.sums_stride = all.output_stride;
+    run_rows<T, kGates, kPanels, kMost>(tile, rows);
   }
 };
 
 template <typename T, typename Cell>
 struct Step {
-  template <int kPanels, int kRows>
-  struct Run {
-    static void run(const RecurrentStep<T>& step, std::int64_t row, std::int64_t panel) {
-      step_tile<T, Cell, kPanels, kRows>(step, row, panel);
+  const RecurrentStep<T>& all;
+
+  std::int64_t rows() const { return all.rows; }
+
+  template <int kPanels, int kMost>
+  void run(std::int64_t panel, std::int64_t row, std::int64_t rows) const {
+    constexpr int kGates = Cell::kGates;
+    constexpr std::int64_t kPanel = kGates * kLanes<T>;
+    alignas(64) T sums[kMost * kPanels * kPanel];
+    Tile<T> tile;
+    tile.input = all.hidden + row * all.hidden_stride;
+    tile.input_stride = all.hidden_stride;
+    tile.weights = all.weights + panel * all.depth * kPanel;
+    tile.depth = all.depth;
+    const T* gates = all.gates + row * all.gates_stride + panel * kPanel;
+    for (int gate = 0; gate < kGates; ++gate) {
+      tile.starts[gate] = {gates + gate * kLanes<T>, all.gates_stride, kPanel};
     }
-  };
-  static void all(const RecurrentStep<T>& step) {
-    using Shape = Tiles<Cell::kGates>;
-    if (step.rows == 1) return all_panels<Run, Shape::kFew, 1>(step, step.backward);
-    all_panels<Run, Shape::kMany, Shape::kRows>(step, step.backward);
+    if (kGates == 3) tile.starts[2] = {all.hidden_bias + panel * kLanes<T>, 0, kLanes<T>};
+    tile.sums = sums;
+    tile.sums_stride = kPanels * kPanel;
+    run_rows<T, kGates, kPanels, kMost>(tile, rows);
+    end(panel, kPanels, row, rows, sums);
+  }
+
+  __attribute__((noinline)) void end(std::int64_t panel, std::int64_t panels, std::int64_t row, std::int64_t rows,
+                                     const T* sums) const {
+    for (std::int64_t r = row; r < row + rows; ++r) {
+      for (std::int64_t p = panel; p < panel + panels; ++p, sums += Cell::kGates * kLanes<T>) {
+        const std::int64_t unit = p * kLanes<T>;
+        store<T>(all.next + r * all.next_stride + unit, Cell::template end<T>(all, r, unit, sums));
+      }
+    }
   }
 };
+
+template <typename T, int kGates>
+void multiply(const RecurrentProduct<T>& product) {
+  run_all<kGates>(Product<T, kGates>{product}, product.panels, false);
+}
+
+template <typename T, typename Cell>
+void step(const RecurrentStep<T>& one) {
+  run_all<Cell::kGates>(Step<T, Cell>{one}, one.panels, one.backward);
+}
 
 template <typename T>
 constexpr RecurrentKernels<T> kKernels = {
     kLanes<T>,
-    {nullptr, Multiply<T, 1>::all, nullptr, Multiply<T, 3>::all, Multiply<T, 4>::all},
-    {Step<T, Lstm>::all, Step<T, Gru>::all, Step<T, Tanh>::all, Step<T, Relu>::all}};
+    {nullptr, multiply<T, 1>, nullptr, multiply<T, 3>, multiply<T, 4>},
+    {step<T, Lstm>, step<T, Gru>, step<T, Tanh>, step<T, Relu>}};
 
 #undef AOTBUILD_INLINE

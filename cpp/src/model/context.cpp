@@ -75,6 +75,20 @@ void context_quantized_linear(CallContext& context, int slot, AtenTensorHandle i
   context.weights.quantized(number).run(context.workspace, *input, *output);
 }
 
+void context_recurrent(CallContext& context, AtenTensorHandle input, const AtenTensorHandle* state,
+                       std::int64_t state_count, int slot, AtenTensorHandle* output, AtenTensorHandle* hidden,
+                       AtenTensorHandle* cell) {
+  const char* const function = "context_recurrent";
+  const std::size_t number =
+      number_of(context, &MethodSpec::recurrent, slot, context.weights.recurrent_count(), function, "recurrent layer");
+  if (input == nullptr || state_count < 1 || state[0] == nullptr) fail(function, "a tensor is null");
+  RecurrentResult result =
+      context.weights.recurrent(number).run(*input, *state[0], state_count > 1 ? state[1] : nullptr, function);
+  *output = result[0].release();
+  *hidden = result[1].release();
+  *cell = result[2].release();
+}
+
 void context_convolution(CallContext& context, int slot, AtenTensorHandle input, AtenTensorHandle output) {
   const std::size_t number = number_of(context, &MethodSpec::convolutions, slot, context.weights.convolution_count(),
                                        "context_convolution", "convolution");

@@ -241,6 +241,18 @@ class WeightSet::Loader {
                                    constant(layer.scale), constant(layer.zero_point), set_.arena_);
       if (set_.quantized_.back().is_packed()) release(layer.weight);
     }
+    pack_recurrent();
+  }
+
+  void pack_recurrent() {
+    set_.recurrent_.reserve(spec_.recurrent_count);
+    for (std::size_t slot = 0; slot < spec_.recurrent_count; ++slot) {
+      const RecurrentSpec& layer = spec_.recurrent[slot];
+      std::vector<const Tensor*> weights;
+      for (int i = 0; i < layer.weight_count; ++i) weights.push_back(constant(layer.weights[i]));
+      set_.recurrent_.emplace_back(layer, weights, set_.arena_, "PackedRecurrent");
+      for (int i = 0; i < layer.weight_count; ++i) release(layer.weights[i]);
+    }
   }
 
   const ModelSpec& spec_;

@@ -14,6 +14,7 @@
 #include "kernels/linear.hpp"
 #include "kernels/mlp.hpp"
 #include "kernels/quantized.hpp"
+#include "kernels/recurrent.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
 #include "weights/candidates.hpp"
@@ -39,6 +40,8 @@ class WeightSet {
   const PackedConvolution& convolution(std::size_t slot) const { return convolutions_[slot]; }
   std::size_t quantized_count() const { return quantized_.size(); }
   const QuantizedLinear& quantized(std::size_t slot) const { return quantized_[slot]; }
+  std::size_t recurrent_count() const { return recurrent_.size(); }
+  const PackedRecurrent& recurrent(std::size_t slot) const { return recurrent_[slot]; }
 
  private:
   class Loader;
@@ -55,6 +58,7 @@ class WeightSet {
   std::vector<PackedMlp> mlps_;
   std::vector<PackedConvolution> convolutions_;
   std::vector<QuantizedLinear> quantized_;
+  std::vector<PackedRecurrent> recurrent_;
 };
 
 }  // namespace aotbuild::detail

@@ -1,7 +1,7 @@
 """Recurrent layers whole in the exported program: one operator for ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN``.
 
-``torch.export`` runs PyTorch's own operators step by step to learn the sizes of their results, and so fixes the length of
-the sequence. This one says its sizes for any length.
+``torch.export`` runs PyTorch's own operators step by step to learn the sizes of their results, and so fixes the length
+of the sequence. This one says its sizes for any length.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ OPERATORS = {cell: getattr(aten, function).input for cell, function in FUNCTIONS
 
 # `state`: h_0 and, of an LSTM, c_0, each [layers * directions, batch, features]. `weights`: as in `_flat_weights` of
 # torch.nn.RNNBase. Returns the output, h_n and c_n, the last with no elements where the cell has none.
-_library = torch.library.Library("aotbuild", "FRAGMENT")
-_library.define(
+_library = torch.library.Library("aotbuild", "FRAGMENT")  # type: ignore[no-untyped-call]
+_library.define(  # type: ignore[no-untyped-call]
     "recurrent(Tensor input, Tensor[] state, Tensor[] weights, str cell, bool has_biases, int num_layers, "
     "bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)"
 )
@@ -65,7 +65,7 @@ def in_pytorchs(
     return output, hidden.clone(), results[2].clone() if cell == "lstm" else input.new_empty(0)
 
 
-_library.impl("recurrent", in_pytorchs, "CompositeExplicitAutograd")
+_library.impl("recurrent", in_pytorchs, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 
 
 class _Functions:
@@ -99,6 +99,6 @@ def _whole(cell: str, function: Any) -> Any:
 
 @contextlib.contextmanager
 def whole_layers() -> Iterator[None]:
-    """Within: modules call ``aotbuild::recurrent`` in the place of PyTorch's operators; the modules stay as they are."""
-    with patched(rnn, "_VF", _Functions(rnn._VF)):
+    """Within: modules call ``aotbuild::recurrent`` in the place of PyTorch's operators, and stay as they are."""
+    with patched(rnn, "_VF", _Functions(torch._VF)):
         yield

@@ -225,6 +225,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "mlps": model.mlps,
         "convolutions": model.convolutions,
         "quantized": model.quantized,
+        "recurrent": model.recurrent,
         "on_gpu": _is_for_gpu(model),
         "session": [(numbers[name], case.name) for name, case in model.session],
         "rtol": model.rtol,

@@ -166,6 +166,8 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
     read = {index for method in model.methods for index in _read_weights(method)}
     for convolution in model.convolutions:
         read.add(convolution.weight)
+    for recurrent in model.recurrent:
+        read.update(recurrent.weights)
 
     def is_packable(index: int) -> bool:
         weight = model.weights[index]

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from aotbuild.capture import Captured
 
 
+# Fields of what both devices' lowerings return; a GPU's has no layers.
+_LAYERS = ("linears", "mlps", "convolutions", "quantized", "recurrent")
+
+
 def compiled_model(
     request: GenerateRequest, captured: CapturedModel, lowered: Mapping[str, Any], replay: Replay
 ) -> tuple[CompiledModel, list[str]]:
@@ -95,7 +99,7 @@ def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: 
         return vars(join(parts))
     (part,) = parts
     method = Method(part.name, part.signature, part.variants, part.golden)
-    layers = {name: getattr(part, name) for name in ("weights", "linears", "mlps", "convolutions", "quantized")}
+    layers = {name: getattr(part, name) for name in ("weights", *_LAYERS)}
     return {"methods": (method,), **layers}
 
 
@@ -106,7 +110,7 @@ def _given(of_target: float | None, of_model: Sequence[float | None]) -> float |
 
 def _layers(lowered: Any) -> dict[str, Any]:
     """The layers that the CPU's runtime runs itself; what a GPU derives from weights."""
-    names = ("linears", "mlps", "convolutions", "quantized", "derived")
+    names = (*_LAYERS, "derived")
     return {name: getattr(lowered, name) for name in names if hasattr(lowered, name)}
 
 

@@ -18,6 +18,7 @@ from aotbuild.spec.program import (
     Mlp,
     Numbering,
     QuantizedLinear,
+    Recurrent,
     Signature,
     Variant,
     Weight,
@@ -44,6 +45,7 @@ class LoweredMethod:
     convolutions: tuple[Convolution, ...] = ()
     derived: tuple[str, ...] = ()
     quantized: tuple[QuantizedLinear, ...] = ()
+    recurrent: tuple[Recurrent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Joined:
     mlps: tuple[Mlp, ...]
     convolutions: tuple[Convolution, ...]
     quantized: tuple[QuantizedLinear, ...]
+    recurrent: tuple[Recurrent, ...]
 
 
 def join(parts: Sequence[LoweredMethod]) -> Joined:
@@ -68,6 +71,7 @@ def join(parts: Sequence[LoweredMethod]) -> Joined:
     texts = dict.fromkeys(text for part in parts for text in part.derived)
     derived = {text: len(weights) + position for position, text in enumerate(texts)}
     quantized = _Layers[QuantizedLinear](lambda layer: replace(layer, m_hint=0), _larger_hint)
+    recurrent = _Layers[Recurrent](lambda layer: layer, lambda kept, _: kept)
     methods = []
     for part, numbers in zip(parts, all_numbers, strict=True):
         numbering = Numbering(
@@ -79,6 +83,7 @@ def join(parts: Sequence[LoweredMethod]) -> Joined:
             ),
             tuple(convolutions.add(_renumber_convolution(layer, numbers)) for layer in part.convolutions),
             tuple(quantized.add(_renumber_quantized(layer, numbers)) for layer in part.quantized),
+            tuple(recurrent.add(_renumber_recurrent(layer, numbers)) for layer in part.recurrent),
         )
         methods.append(Method(part.name, part.signature, part.variants, part.golden, numbering))
     return Joined(
@@ -88,6 +93,7 @@ def join(parts: Sequence[LoweredMethod]) -> Joined:
         tuple(mlps.all),
         tuple(convolutions.all),
         tuple(quantized.all),
+        tuple(recurrent.all),
     )
 
 
@@ -158,6 +164,10 @@ def _renumber_linear(linear: Linear, numbers: Sequence[int]) -> Linear:
 def _renumber_quantized(layer: QuantizedLinear, numbers: Sequence[int]) -> QuantizedLinear:
     scale, zero_point = (None if index is None else numbers[index] for index in (layer.scale, layer.zero_point))
     return replace(layer, weight=numbers[layer.weight], scale=scale, zero_point=zero_point)
+
+
+def _renumber_recurrent(layer: Recurrent, numbers: Sequence[int]) -> Recurrent:
+    return replace(layer, weights=tuple(numbers[weight] for weight in layer.weights))
 
 
 def _renumber_convolution(layer: Convolution, numbers: Sequence[int]) -> Convolution:

@@ -146,6 +146,22 @@ class QuantizedLinear:
 
 
 @dataclass(frozen=True)
+class Recurrent:
+    """Recurrent layers over constant weights (``RecurrentSpec`` of detail/spec.h).
+
+    ``cell``: lstm, gru, tanh or relu.
+    """
+
+    weights: tuple[int, ...]
+    cell: str
+    layers: int
+    bidirectional: bool
+    batch_first: bool
+    has_biases: bool
+    has_projection: bool
+
+
+@dataclass(frozen=True)
 class BatchNorm:
     """Running statistics that are folded into a convolution when weights are loaded: indices into the weights."""
 
@@ -240,6 +256,7 @@ class Numbering:
     mlps: tuple[int, ...]
     convolutions: tuple[int, ...]
     quantized: tuple[int, ...] = ()
+    recurrent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +286,7 @@ class CompiledModel:
     mlps: tuple[Mlp, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
     quantized: tuple[QuantizedLinear, ...] = ()
+    recurrent: tuple[Recurrent, ...] = ()
     custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
     session: tuple[tuple[str, GoldenCase], ...] = ()
     rtol: float | None = None  # what the user gave, in the place of each recorded tolerance

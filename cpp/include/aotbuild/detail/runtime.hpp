@@ -32,6 +32,12 @@ AOTBUILD_RUNTIME_API void context_mlp(CallContext& context, int slot, AtenTensor
 AOTBUILD_RUNTIME_API void context_quantized_linear(CallContext& context, int slot, AtenTensorHandle input,
                                                    AtenTensorHandle output);
 
+// Recurrent layers `slot` of the model: the output, h_n and c_n as new owned handles. `state`: h_0 and, of an LSTM,
+// c_0; without it c_n has no elements.
+AOTBUILD_RUNTIME_API void context_recurrent(CallContext& context, AtenTensorHandle input, const AtenTensorHandle* state,
+                                            std::int64_t state_count, int slot, AtenTensorHandle* output,
+                                            AtenTensorHandle* hidden, AtenTensorHandle* cell);
+
 // Convolution `slot` of the model. `input` is [N, C, spatial...] and `output` [N, O, spatial...], of any strides.
 AOTBUILD_RUNTIME_API void context_convolution(CallContext& context, int slot, AtenTensorHandle input,
                                               AtenTensorHandle output);

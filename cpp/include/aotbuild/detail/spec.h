@@ -157,6 +157,7 @@ struct MethodSpec {
   IndexTable mlps;
   IndexTable convolutions;
   IndexTable quantized;
+  IndexTable recurrent;
 };
 
 // Opens the device that `options` name and loads the best of the model's variants there.
@@ -191,6 +192,8 @@ struct ModelSpec {
   const MethodSpec* methods = nullptr;
   std::size_t quantized_count = 0;
   const QuantizedLinearSpec* quantized = nullptr;
+  std::size_t recurrent_count = 0;
+  const RecurrentSpec* recurrent = nullptr;
 };
 
 }  // namespace aotbuild::detail

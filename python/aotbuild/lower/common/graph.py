@@ -21,15 +21,8 @@ from torch.fx import GraphModule, Node
 
 from aotbuild import capture
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
-from aotbuild.lower.common import (
-    activation,
-    attention,
-    branches,
-    complex_numbers,
-    decompositions,
-    half_types,
-    recurrent,
-)
+from aotbuild.lower.common import activation, attention, branches, complex_numbers, decompositions, half_types
+from aotbuild.lower.common.recurrent import recurrent_table
 from aotbuild.spec import identifiers
 from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
@@ -88,7 +81,7 @@ def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
     table.update(select_decomp_table())
     table.update(decompositions.TABLE)
     table[aten._scaled_dot_product_flash_attention_for_cpu.default] = attention.written_out
-    table.update(recurrent.kept_whole() if recurrent.OPERATOR in preserved else recurrent.unrolled())
+    table.update(recurrent_table(preserved))
     for op in preserved:
         table.pop(op, None)
     return table

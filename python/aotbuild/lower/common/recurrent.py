@@ -13,17 +13,15 @@ from aotbuild.spec.errors import AotbuildError
 
 OPERATOR = torch.ops.aotbuild.recurrent.default
 
-Table = dict[Any, Callable[..., Any]]
 
+def recurrent_table(preserved: Sequence[Any]) -> dict[Any, Callable[..., Any]]:
+    """Decompositions to as many cells as the sequence has steps, or where ``OPERATOR`` is preserved to that.
 
-def kept_whole() -> Table:
-    """Decompositions that make one operator of PyTorch's, which programs of ``torch.export.save`` have."""
+    PyTorch's operators are in programs that ``torch.export`` has made elsewhere.
+    """
+    if OPERATOR not in preserved:
+        return {OPERATOR: _unrolled}
     return {operator: _as_one(cell) for cell, operator in recurrent.OPERATORS.items()}
-
-
-def unrolled() -> Table:
-    """Decompositions where there is no kernel: as many cells as the sequence has steps."""
-    return {OPERATOR: _unrolled}
 
 
 def _as_one(cell: str) -> Callable[..., Any]:
@@ -62,6 +60,4 @@ def _unrolled(
             f"a recurrent layer ({cell}) over a sequence of any length: DEVICE cuda and RUNTIME torch write out its "
             "steps\n  Declare that dimension static, or build for the CPU with the standalone runtime."
         )
-    return recurrent.in_pytorchs(
-        input, state, weights, cell, has_biases, num_layers, bidirectional, batch_first
-    )
+    return recurrent.in_pytorchs(input, state, weights, cell, has_biases, num_layers, bidirectional, batch_first)

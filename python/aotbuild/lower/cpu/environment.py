@@ -21,7 +21,7 @@ from aotbuild.capture.custom_kernels import CustomKernel
 from aotbuild.lower.common import eager_values, half_types, pooling
 from aotbuild.lower.common.graph import PreparedGraph
 from aotbuild.lower.common.options import refuse_unknown
-from aotbuild.lower.cpu import custom_kernels, functions, torch_wrapper
+from aotbuild.lower.cpu import custom_kernels, functions, recurrent, torch_wrapper
 from aotbuild.lower.cpu.refusals import supported_shim_functions
 from aotbuild.lower.cpu.torch_wrapper import TorchCppWrapper
 from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
@@ -184,11 +184,13 @@ def _custom_shims(
 ) -> contextlib.AbstractContextManager[Any]:
     """Operators of other packages that Inductor calls by name: by the runtime's function, or a registered kernel's."""
     found = {operator: [kernel.function] for operator, kernel in registered.items()}
-    for node in prepared.module.graph.nodes if runtime == "standalone" else ():
+    graphs = [module.graph for module in prepared.module.modules() if isinstance(module, torch.fx.GraphModule)]
+    for node in (node for graph in graphs for node in graph.nodes) if runtime == "standalone" else ():
         operator = node.target
         if isinstance(operator, torch._ops.OpOverload) and operator.namespace not in ("aten", "prims"):
             function = f"aoti_torch_cpu_{operator._schema.name.partition('::')[2]}"
             if function in supported_shim_functions():
                 found.setdefault(operator, [function])
+    found[recurrent.PACKED] = [recurrent.FUNCTION]
     patch: contextlib.AbstractContextManager[Any] = inductor_config.patch({"aot_inductor.custom_ops_to_c_shims": found})
     return patch

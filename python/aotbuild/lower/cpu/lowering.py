@@ -26,10 +26,11 @@ from aotbuild.lower.cpu.convolution import pack_convolutions
 from aotbuild.lower.cpu.environment import environment, fake_mode_of, inductor_options, named_errors, vector_isa
 from aotbuild.lower.cpu.linear import join_mlps, pack_linears
 from aotbuild.lower.cpu.quantized import pack_quantized
+from aotbuild.lower.cpu.recurrent import pack_recurrent
 from aotbuild.lower.cpu.refusals import refuse_missing_operators, refuse_short_complex, refuse_triton_kernels
 from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper, WrapperCode
 from aotbuild.spec.identifiers import distinct, symbol
-from aotbuild.spec.program import Convolution, Linear, Mlp, QuantizedLinear, Variant, Weight, weight_names
+from aotbuild.spec.program import Convolution, Linear, Mlp, QuantizedLinear, Recurrent, Variant, Weight, weight_names
 from aotbuild.spec.target import CpuIsa
 
 
@@ -43,6 +44,7 @@ class Lowered:
     mlps: tuple[Mlp, ...]
     convolutions: tuple[Convolution, ...]
     quantized: tuple[QuantizedLinear, ...]
+    recurrent: tuple[Recurrent, ...]
     custom_functions: tuple[str, ...]  # of registered kernels that the model calls
     counters: dict[str, int]
 
@@ -126,15 +128,22 @@ def lower(
 
 def _packed_layers(
     prepared: PreparedGraph,
-) -> tuple[tuple[Linear, ...], tuple[Mlp, ...], tuple[Convolution, ...], tuple[QuantizedLinear, ...]]:
+) -> tuple[
+    tuple[Linear, ...],
+    tuple[Mlp, ...],
+    tuple[Convolution, ...],
+    tuple[QuantizedLinear, ...],
+    tuple[Recurrent, ...],
+]:
     """Takes the layers that the runtime packs out of the graph."""
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
     convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
     quantized = pack_quantized(prepared.module, prepared.weight_index, mutated)
+    recurrent = pack_recurrent(prepared.module, prepared.weight_index, mutated)
     linears = pack_linears(prepared.module, prepared.weight_index, mutated)
     features = {index: (weight.tensor.shape or (1,))[0] for index, weight in enumerate(prepared.weights)}
     linears, mlps = join_mlps(prepared.module, linears, features)
-    return tuple(linears), tuple(mlps), tuple(convolutions), tuple(quantized)
+    return tuple(linears), tuple(mlps), tuple(convolutions), tuple(quantized), tuple(recurrent)
 
 
 def _with_constants(prepared: Iterable[Weight], graph: GraphLowering) -> tuple[Weight, ...]:

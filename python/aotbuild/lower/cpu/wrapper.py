@@ -19,6 +19,7 @@ from aotbuild.lower.common import adapters
 from aotbuild.lower.common.attention import KERNEL as ATTENTION_KERNEL
 from aotbuild.lower.common.attention import KERNEL_NAME as ATTENTION_NAME
 from aotbuild.lower.common.attention import Attention
+from aotbuild.lower.cpu import recurrent
 from aotbuild.lower.cpu.convolution import PackedConvolution
 from aotbuild.lower.cpu.linear import PackedLinear
 from aotbuild.spec.errors import AotbuildError
@@ -283,6 +284,9 @@ class StandaloneCppWrapper(CppWrapperCpu):
         self.code.kernels.append(Kernel(kernel_name, re.sub(r"\s+", " ", declaration), kernel_body))
 
     def generate_c_shim_extern_kernel_call(self, kernel: str, args: list[str], device: str, **kwargs: Any) -> None:
+        if kernel == recurrent.FUNCTION:
+            self.writeline(f"{kernel}(context, {', '.join(args)});")
+            return
         function = self.get_c_shim_func_name(kernel, device)
         is_custom = function in self.custom_kernels.values()
         (self.code.custom_functions if is_custom else self.code.shim_functions).add(function)
@@ -332,6 +336,10 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
         if node.op_overload in self.custom_kernels:
             node.cpp_kernel_name = self.custom_kernels[node.op_overload]
+        if node.op_overload is recurrent.PACKED:
+            node.cpp_kernel_name = recurrent.FUNCTION
+            self.generate_c_shim_fallback_kernel(node, recurrent.call_arguments(node.codegen_args()))
+            return
         if self.real_only and self._is_of_other_types(node):
             self.code.unreachable.add(str(node.op_overload))
         if isinstance(node.op_overload, torch._ops.OpOverload) and not node.op_overload._schema.returns:
