@@ -78,6 +78,8 @@ GOLDEN_TESTED = (
     "bfloat16",
     "empty",
     "no_inputs",
+    "recurrent",
+    "streaming",
 )
 TARGETS = [
     *(Target(name, name, test=name in GOLDEN_TESTED) for name in MODELS),

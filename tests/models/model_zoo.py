@@ -474,6 +474,35 @@ def lstm() -> Model:
 
 
 @model
+def recurrent() -> Model:
+    """Any length and batch; called with others than the example's."""
+    layers = [nn.GRU(4, 20, num_layers=2, bidirectional=True, batch_first=True), nn.LSTM(40, 7, batch_first=True)]
+    module = Compute(lambda self, x: self.second(self.first(x)[0]), first=layers[0], second=layers[1])
+    dims = {0: torch.export.Dim("batch", min=1, max=20), 1: torch.export.Dim("length", min=1, max=90)}
+    return Model(
+        module,
+        (randn(2, 5, 4),),
+        dynamic_shapes={"args": (dims,)},
+        golden_inputs=calls((randn(1, 1, 4),), (randn(9, 33, 4),)),
+    )
+
+
+@model
+def streaming() -> Model:
+    """A chunk of a sequence, with the state that the one before has left."""
+    layer = nn.LSTM(4, 20, num_layers=2)
+    module = Compute(lambda self, x, h, c: self.layer(x, (h, c)), layer=layer)
+    length = {0: torch.export.Dim("length", min=1, max=50)}
+    state = (randn(2, 3, 20), randn(2, 3, 20))
+    return Model(
+        module,
+        (randn(6, 3, 4), *state),
+        dynamic_shapes={"args": (length, None, None)},
+        golden_inputs=calls((randn(1, 3, 4), *state)),
+    )
+
+
+@model
 def gru_cell() -> Model:
     return Model(nn.GRUCell(4, 8), (randn(2, 4), randn(2, 8)))
 

@@ -72,11 +72,10 @@ def test_weights_that_the_model_computes_are_operands() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.layer = nn.GRU(5, 8, batch_first=True)
-            self.layer.weight_hh_l0.data.mul_(2)
 
         def forward(self, x: Tensor, scale: Tensor) -> Any:
-            weights = [weight * scale for weight in self.layer._flat_weights]
-            return torch._VF.gru(x, torch.zeros(1, 2, 8), weights, True, 1, 0.0, False, False, True)  # type: ignore[attr-defined]
+            weights = [weight * scale for weight in self.layer.parameters()]
+            return torch._VF.gru(x, torch.zeros(1, 2, 8), weights, True, 1, 0.0, False, False, True)
 
     result = lowered(captured(Scaled(), None, X, torch.tensor(0.5)))
     assert not result.recurrent
@@ -94,7 +93,7 @@ def test_layers_in_a_branch_are_kept_whole() -> None:
 
             def run(x: Tensor, *weights: Tensor) -> Tensor:
                 initial = torch.zeros(1, x.shape[0], 8)
-                return torch._VF.gru(x, initial, weights, True, 1, 0.0, False, False, True)[0]  # type: ignore[attr-defined]
+                return torch._VF.gru(x, initial, weights, True, 1, 0.0, False, False, True)[0]
 
             return torch.cond(x.sum() > 0, run, lambda *operands: run(*operands) + 1, (x, *weights.values()))
 
@@ -145,7 +144,7 @@ def test_modules_are_as_they_were_when_export_fails() -> None:
 
 def test_hooks_and_subclasses_run() -> None:
     class Doubled(nn.LSTM):
-        def forward(self, x: Tensor, hx: Any = None) -> Any:
+        def forward(self, x: Tensor, hx: Any = None) -> Any:  # type: ignore[override]
             output, state = super().forward(x, hx)
             return output * 2, state
 

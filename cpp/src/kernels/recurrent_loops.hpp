@@ -149,39 +149,49 @@ struct Tile {
   std::int64_t sums_stride;
 };
 
+// Terms that are added up before they are added to what there is: long sums round less in parts.
+constexpr std::int64_t kTerms = 64;
+
 // sums = start + input[rows][depth] @ weights[panels][depth][gates][lanes], the sums in registers.
 template <typename T, int kGates, int kPanels, int kRows>
 __attribute__((noinline)) void run_tile(const Tile<T>& tile) {
   const std::int64_t panel_size = tile.depth * kGates * kLanes<T>;
-  Vector<T> sums[kRows][kPanels * kGates];
-#pragma GCC unroll 8
-  for (int row = 0; row < kRows; ++row) {
-#pragma GCC unroll 32
-    for (int i = 0; i < kPanels * kGates; ++i) {
-      const Start<T>& start = tile.starts[i % kGates];
-      sums[row][i] = load(start.at + row * start.row + i / kGates * start.panel);
-    }
-  }
   const T* input = tile.input;
   const T* weights = tile.weights;
-  for (std::int64_t k = 0; k < tile.depth; ++k, ++input, weights += kGates * kLanes<T>) {
-    Vector<T> values[kPanels * kGates];
+  std::int64_t done = 0;
+  do {
+    Vector<T> sums[kRows][kPanels * kGates];
+#pragma GCC unroll 8
+    for (int row = 0; row < kRows; ++row) {
 #pragma GCC unroll 32
-    for (int i = 0; i < kPanels * kGates; ++i) {
-      values[i] = load(weights + i / kGates * panel_size + i % kGates * kLanes<T>);
+      for (int i = 0; i < kPanels * kGates; ++i) sums[row][i] = Vector<T>{};
+    }
+    const T* const end = input + (tile.depth - done < kTerms ? tile.depth - done : kTerms);
+    for (; input < end; ++input, weights += kGates * kLanes<T>) {
+      Vector<T> values[kPanels * kGates];
+#pragma GCC unroll 32
+      for (int i = 0; i < kPanels * kGates; ++i) {
+        values[i] = load(weights + i / kGates * panel_size + i % kGates * kLanes<T>);
+      }
+#pragma GCC unroll 8
+      for (int row = 0; row < kRows; ++row) {
+        const Vector<T> number = every(input[row * tile.input_stride]);
+#pragma GCC unroll 32
+        for (int i = 0; i < kPanels * kGates; ++i) sums[row][i] = multiply_add(number, values[i], sums[row][i]);
+      }
     }
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; ++row) {
-      const Vector<T> number = every(input[row * tile.input_stride]);
+      T* const to = tile.sums + row * tile.sums_stride;
 #pragma GCC unroll 32
-      for (int i = 0; i < kPanels * kGates; ++i) sums[row][i] = multiply_add(number, values[i], sums[row][i]);
+      for (int i = 0; i < kPanels * kGates; ++i) {
+        const Start<T>& start = tile.starts[i % kGates];
+        const T* const from = done == 0 ? start.at + row * start.row + i / kGates * start.panel : to + i * kLanes<T>;
+        store(to + i * kLanes<T>, load(from) + sums[row][i]);
+      }
     }
-  }
-#pragma GCC unroll 8
-  for (int row = 0; row < kRows; ++row) {
-#pragma GCC unroll 32
-    for (int i = 0; i < kPanels * kGates; ++i) store(tile.sums + row * tile.sums_stride + i * kLanes<T>, sums[row][i]);
-  }
+    done += kTerms;
+  } while (done < tile.depth);
 }
 
 // Tiles of rows and panels. One row takes several panels at once, for more sums than an addition takes cycles.
@@ -308,9 +318,8 @@ void step(const RecurrentStep<T>& one) {
 }
 
 template <typename T>
-constexpr RecurrentKernels<T> kKernels = {
-    kLanes<T>,
-    {nullptr, multiply<T, 1>, nullptr, multiply<T, 3>, multiply<T, 4>},
-    {step<T, Lstm>, step<T, Gru>, step<T, Tanh>, step<T, Relu>}};
+constexpr RecurrentKernels<T> kKernels = {kLanes<T>,
+                                          {nullptr, multiply<T, 1>, nullptr, multiply<T, 3>, multiply<T, 4>},
+                                          {step<T, Lstm>, step<T, Gru>, step<T, Tanh>, step<T, Relu>}};
 
 #undef AOTBUILD_INLINE
