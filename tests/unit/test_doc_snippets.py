@@ -250,6 +250,8 @@ RUN: dict[Block, Callable[[Path, str], None]] = {
     ("methods.md", "python", 0): call_build,
     ("methods.md", "cmake", 0): plan_call,
     ("methods.md", "cpp", 0): call_decoder,
+    ("recurrent.md", "python", 0): call_build,
+    ("recurrent.md", "python", 1): call_build,
     ("triton-kernels.md", "cmake", 0): plan_call,
     ("weights.md", "cpp", 0): call_classifier,
 }
