@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
 
 from aotbuild.spec.dynamic import dynamic_shape_problems
 from aotbuild.spec.place import Place
-from aotbuild.spec.target import CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
+from aotbuild.spec.target import CPU_ISAS, CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
 from aotbuild.spec.words import Call, nearest
 
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -157,8 +158,9 @@ def check_isas(call: Call, place: Place) -> list[str]:
             call.problem(f'CPU_ISA "{isa}" is none of {choices}{_suggestion(nearest(isa, accepted))}')
         elif isa in given[:index]:
             call.problem(f'CPU_ISA names "{isa}" more than once; keep one of them')
-    if "avx2" in given and "x86-64-v3" in given:
-        call.problem("CPU_ISA avx2 and x86-64-v3 are the same; keep one of them")
+    for first, second in itertools.combinations(dict.fromkeys(isa for isa in given if isa in CPU_ISAS), 2):
+        if CPU_ISAS[first].flag == CPU_ISAS[second].flag:
+            call.problem(f"CPU_ISA {first} and {second} are the same; keep one of them")
     if "native" in given and len(given) > 1:
         call.problem(
             "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't "
