@@ -124,10 +124,11 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ),
         (
             "CPU_ISA avx512f",
-            'CPU_ISA "avx512f" is none of x86-64-v3, x86-64-v2, avx2, avx512, native; did you mean avx512?',
+            'CPU_ISA "avx512f" is none of x86-64-v3, x86-64-v2, avx2, x86-64-v4, avx512, native; did you mean avx512?',
         ),
         ("CPU_ISA avx2 avx2", 'CPU_ISA names "avx2" more than once; keep one of them'),
         ("CPU_ISA avx2 x86-64-v3", "CPU_ISA avx2 and x86-64-v3 are the same; keep one of them"),
+        ("CPU_ISA x86-64-v2 avx512 x86-64-v4", "CPU_ISA avx512 and x86-64-v4 are the same; keep one of them"),
         (
             "CPU_ISA native avx2",
             "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't choose "

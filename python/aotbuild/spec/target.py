@@ -36,6 +36,7 @@ CPU_ISAS: dict[str, CpuIsa] = {
         CpuIsa("x86-64-v3", "avx2", "AVX2", 1, "x86-64", "-march=x86-64-v3"),
         CpuIsa("x86-64-v2", None, "DEFAULT", 0, "x86-64", "-march=x86-64-v2"),
         CpuIsa("avx2", "avx2", "AVX2", 1, "x86-64", "-march=x86-64-v3"),
+        CpuIsa("x86-64-v4", "avx512", "AVX512", 2, "x86-64", "-march=x86-64-v4"),
         CpuIsa("avx512", "avx512", "AVX512", 2, "x86-64", "-march=x86-64-v4"),
         CpuIsa("aarch64", "asimd", "NEON", 1, "aarch64"),
     )
