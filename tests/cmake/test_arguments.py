@@ -78,8 +78,8 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ),
         (
             "DEVICE cuda CUDA_ARCHITECTURES native",
-            'CUDA_ARCHITECTURES "native" is none of 75, 80, 86, 89, 90, 100, 120, with or without -real, or one of '
-            "75, 80, 86, 89 with -virtual",
+            'CUDA_ARCHITECTURES "native" is none of 75, 80, 86, 89, 90, 100, 103, 120, with or without -real, or one '
+            "of 75, 80, 86, 89 with -virtual",
         ),
         (
             "DEVICE cuda CUDA_ARCHITECTURES 90-virtual",

@@ -53,6 +53,13 @@ PEAKS: dict[str, Peak] = {
         2250e12,
         "NVIDIA Blackwell datasheet, of HGX B200: 7.7 TB/s, FP32 75 TFLOPS, FP16 Tensor Core 4.5 PFLOPS sparse",
     ),
+    "103": Peak(
+        "B300",
+        8000e9,
+        75e12,
+        2250e12,
+        "NVIDIA HGX B300 datasheet, of 8 GPUs: 8 TB/s each, FP32 600 TFLOPS, FP16 Tensor Core 36 PFLOPS sparse",
+    ),
     "120": Peak(
         "GeForce RTX 5090",
         1792e9,
