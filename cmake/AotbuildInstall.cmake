@@ -1,7 +1,8 @@
 #[=[.md:
 ## `aotbuild_install`
 
-    aotbuild_install(TARGETS <target> ... [PACKAGE name] [NAMESPACE prefix::] [VERSION version] [COMPONENT component])
+    aotbuild_install(TARGETS <target> ... [PACKAGE name] [NAMESPACE prefix::]
+      [VERSION version] [COMPATIBILITY compatibility] [COMPONENT component])
     aotbuild_install(TARGETS <target> ... PYTHON_PACKAGE dir [COMPONENT component])
 
 Installs libraries of models so that a machine with a C++ compiler, but no Python, torch or aotbuild, can use them by
@@ -13,8 +14,9 @@ installed tree is relocatable: it names no path outside itself.
 | `TARGETS target ...` | required | libraries made by `add_aot_model`: STATIC, SHARED or OBJECT | what is no model; one twice |
 | `PACKAGE name` | `PROJECT_NAME` | the name for `find_package` | the package of a call before; a name with `/` or blanks |
 | `NAMESPACE prefix::` | `<package>::` | prefix of the imported targets | a prefix that does not end in `::` |
-| `VERSION version` | `PROJECT_VERSION` | the package's version; any version of the same major one satisfies a request | anything but numbers and dots |
-| `PYTHON_PACKAGE dir` | | a folder below the prefix | an absolute path; with one of the three above; a model that Python can't load: neither SHARED nor with `PYTHON_MODULE` |
+| `VERSION version` | `PROJECT_VERSION` | the package's version | anything but numbers and dots |
+| `COMPATIBILITY compatibility` | `SameMajorVersion` | which requests the version satisfies, in the words of CMake's `write_basic_package_version_file`: also `SameMinorVersion`, `ExactVersion`, `AnyNewerVersion` | another word |
+| `PYTHON_PACKAGE dir` | | a folder below the prefix | an absolute path; with one of the four above; a model that Python can't load: neither SHARED nor with `PYTHON_MODULE` |
 | `COMPONENT component` | `Unspecified` | the install component of everything | more than one |
 
 Installed below the prefix: the models' libraries in `lib`, with weights files of `WEIGHTS FILE` beside them, and their
@@ -48,6 +50,8 @@ function(aotbuild_install)
   _aotbuild_check_match(arg PACKAGE "^[A-Za-z_][A-Za-z0-9_.+-]*$" "a package name")
   _aotbuild_check_match(arg NAMESPACE "^[A-Za-z_][A-Za-z0-9_.+-]*::$" "a prefix that ends in ::")
   _aotbuild_check_match(arg VERSION "^[0-9]+(\\.[0-9]+)*$" "a version such as 1.2.3")
+  _aotbuild_check_match(arg COMPATIBILITY "^(SameMajorVersion|SameMinorVersion|ExactVersion|AnyNewerVersion)$"
+    "SameMajorVersion, SameMinorVersion, ExactVersion or AnyNewerVersion")
   set(package "${arg_PACKAGE}")
   if(package STREQUAL "")
     set(package "${PROJECT_NAME}")
@@ -74,8 +78,12 @@ function(aotbuild_install)
   if(arg_VERSION STREQUAL "")
     set(arg_VERSION "${PROJECT_VERSION}")
   endif()
+  if(arg_COMPATIBILITY STREQUAL "")
+    set(arg_COMPATIBILITY SameMajorVersion)
+  endif()
   set_property(GLOBAL APPEND PROPERTY _AOTBUILD_PACKAGES "${package}")
   _aotbuild_install_package("${arg_TARGETS}" "${package}" "${arg_NAMESPACE}" "${arg_VERSION}" "${component}")
+  _aotbuild_install_version("${package}" "${arg_VERSION}" ${arg_COMPATIBILITY} "${component}")
 endfunction()
 
 # Adds the caller's problems with what is installed: models, each once.
@@ -95,7 +103,7 @@ endfunction()
 
 # Adds the caller's problems with the keywords beside PYTHON_PACKAGE.
 function(_aotbuild_check_python_package given)
-  foreach(keyword IN ITEMS PACKAGE NAMESPACE VERSION)
+  foreach(keyword IN ITEMS PACKAGE NAMESPACE VERSION COMPATIBILITY)
     if(keyword IN_LIST given)
       _aotbuild_problem("PYTHON_PACKAGE and ${keyword} exclude each other; leave out one of them")
     endif()
@@ -137,8 +145,7 @@ function(_aotbuild_install_package targets package namespace version component)
     endif()
     _aotbuild_install_pkg_config(${target} "${package}" "${version}" "${imported_files}" "${component}")
   endforeach()
-  _aotbuild_install_config("${targets}" "${package}" "${version}" "${imported_files}" "${weights_properties}"
-                           "${component}")
+  _aotbuild_install_config("${targets}" "${package}" "${imported_files}" "${weights_properties}" "${component}")
 endfunction()
 
 # The libraries of <targets>, and the runtimes that they need beside them.
@@ -242,7 +249,7 @@ function(_aotbuild_install_pkg_config target package version imported_files comp
 endfunction()
 
 # The files that find_package(<package>) reads.
-function(_aotbuild_install_config targets package version imported_files weights_properties component)
+function(_aotbuild_install_config targets package imported_files weights_properties component)
   set(static FALSE)
   set(torch_version "")  # of the libtorch that some model needs
   foreach(target IN LISTS targets)
@@ -272,12 +279,16 @@ function(_aotbuild_install_config targets package version imported_files weights
   if(NOT torch_version STREQUAL "")
     list(APPEND files "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/private/Torch.cmake")
   endif()
-  if(NOT version STREQUAL "")
-    write_basic_package_version_file("${package_dir}/${package}ConfigVersion.cmake"
-      VERSION "${version}" COMPATIBILITY SameMajorVersion)
-    list(APPEND files "${package_dir}/${package}ConfigVersion.cmake")
-  endif()
   install(FILES ${files} DESTINATION "${config_dir}" ${component})
+endfunction()
+
+# The file that find_package(<package> <version>) compares with; none without a version.
+function(_aotbuild_install_version package version compatibility component)
+  if(NOT version STREQUAL "")
+    set(file "${CMAKE_CURRENT_BINARY_DIR}/${package}.package/${package}ConfigVersion.cmake")
+    write_basic_package_version_file("${file}" VERSION "${version}" COMPATIBILITY ${compatibility})
+    install(FILES "${file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}/cmake/${package}" ${component})
+  endif()
 endfunction()
 
 # Modules, stubs, shared libraries and weights, beside one another: each looks for the others in its own folder.

@@ -165,6 +165,37 @@ def test_two_packages_share_a_prefix_and_serve_projects_in_c(
         assert f"$ORIGIN/{package}]" in project.run("readelf", "-d", together / f"lib/lib{name}.so")
 
 
+@pytest.mark.parametrize(
+    ("words", "satisfied"),
+    [
+        ("", ["2.0", "2.1"]),
+        ("COMPATIBILITY SameMinorVersion", ["2.1"]),
+        ("COMPATIBILITY AnyNewerVersion", ["1.9", "2.0", "2.1"]),
+    ],
+)
+def test_version_satisfies_the_requests_that_it_is_compatible_with(
+    make_project: MakeProject, words: str, satisfied: list[str]
+) -> None:
+    install = f"aotbuild_install(TARGETS encoder PACKAGE models VERSION 2.1.3 {words})\n"
+    project = make_project(HEAD + "add_aot_model(encoder MODEL model.py:build NO_TEST)\n" + install)
+    project.configure()
+    script = project.source / "requests.cmake"
+    script.write_text(
+        "foreach(PACKAGE_FIND_VERSION IN ITEMS 1.9 2.0 2.1 2.2 3.0)\n"
+        '  string(REPLACE "." ";" parts ${PACKAGE_FIND_VERSION})\n'
+        "  list(GET parts 0 PACKAGE_FIND_VERSION_MAJOR)\n  list(GET parts 1 PACKAGE_FIND_VERSION_MINOR)\n"
+        f'  include("{project.build_dir}/models.package/modelsConfigVersion.cmake")\n'
+        "  if(PACKAGE_VERSION_COMPATIBLE)\n    message(${PACKAGE_FIND_VERSION})\n  endif()\nendforeach()\n"
+    )
+    assert project.run("cmake", "-P", script).split() == satisfied
+
+
+def test_unknown_compatibility_is_named(make_project: MakeProject) -> None:
+    text = make_project("").check_errors("aotbuild_install(COMPATIBILITY Same)")
+    words = "SameMajorVersion, SameMinorVersion, ExactVersion or AnyNewerVersion"
+    assert f'COMPATIBILITY "Same" is not {words}' in " ".join(text.split())
+
+
 def test_pkg_config_uses_the_installed_models(make_project: MakeProject, prefix: Path) -> None:
     project = make_project("", {"main.cpp": MAIN})
     names = ("encoder", "decoder", "scorer")

@@ -47,7 +47,8 @@ FUNCTIONS = {
     "add_aot_python_extension": Keywords(("EXCLUDE_FROM_ALL",)),
     "aotbuild_embed_binary": Keywords(single=("FILE", "SYMBOL", "ALIGNMENT")),
     "aotbuild_install": Keywords(
-        single=("PACKAGE", "NAMESPACE", "VERSION", "PYTHON_PACKAGE", "COMPONENT"), multiple=("TARGETS",)
+        single=("PACKAGE", "NAMESPACE", "VERSION", "COMPATIBILITY", "PYTHON_PACKAGE", "COMPONENT"),
+        multiple=("TARGETS",),
     ),
 }
 # Functions whose first word is no target.
