@@ -45,6 +45,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     operators/recurrent.cpp
     operators/scalar.cpp
     operators/selection/distance.cpp
+    operators/selection/histogram.cpp
     operators/selection/pool.cpp
     operators/selection/random.cpp
     operators/selection/scan.cpp
