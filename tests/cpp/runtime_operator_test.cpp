@@ -507,6 +507,23 @@ TEST(Sort, TensorsOfNoDimensionsAreLinesOfOneElement) {
   EXPECT_EQ(*place.data<std::int64_t>(), 0);
 }
 
+TEST(Histogram, BinsBetweenGivenEdgesAreClosedAtTheLast) {
+  std::vector<float> values = {-1, 0, 0.5F, 1, 2, 3, 3.5F, NAN};
+  std::vector<float> borders = {0, 1, 3};
+  std::vector<float> weights = {9, 1, 2, 3, 4, 5, 9, 9};
+  Handle input(values.data(), {8}), edges(borders.data(), {3}), factors(weights.data(), {8});
+  const auto bins = [&](AtenTensorHandle* weight, int density) {
+    Handle counts, returned;
+    EXPECT_SHIM_OK(aoti_torch_cpu_histogram_bins_tensor(input.value, edges.value, weight, density, &counts.value,
+                                                        &returned.value));
+    EXPECT_EQ(std::vector<float>(returned.data<float>(), returned.data<float>() + 3), borders);
+    return std::vector<float>(counts.data<float>(), counts.data<float>() + 2);
+  };
+  EXPECT_EQ(bins(nullptr, 0), (std::vector<float>{2, 3}));
+  EXPECT_EQ(bins(&factors.value, 0), (std::vector<float>{3, 12}));
+  EXPECT_EQ(bins(nullptr, 1), (std::vector<float>{2.0F / 5, 3.0F / (5 * 2)}));
+}
+
 #ifdef AOTBUILD_TESTS_EIGEN
 // Lengths of every kind: 1, small factors, and those with a large prime factor, which take another way.
 TEST(Fourier, TransformsOfAnyLengthAreTheDefinition) {

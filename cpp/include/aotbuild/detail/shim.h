@@ -317,6 +317,9 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_histogram_bin_ct(AtenTens
                                                                         AtenTensorHandle* weight, std::int32_t density,
                                                                         AtenTensorHandle* hist,
                                                                         AtenTensorHandle* edges);
+AOTBUILD_RUNTIME_API AOTITorchError
+aotbuild_torch_cpu_histogram_bins_tensor(AtenTensorHandle self, AtenTensorHandle bins, AtenTensorHandle* weight,
+                                         std::int32_t density, AtenTensorHandle* hist, AtenTensorHandle* edges);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu__embedding_bag(
     AtenTensorHandle weight, AtenTensorHandle indices, AtenTensorHandle offsets, std::int32_t, std::int64_t mode,
     std::int32_t, AtenTensorHandle* per_sample_weights, std::int32_t include_last_offset, std::int64_t padding_idx,
@@ -554,6 +557,7 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu__pdist_forward aotbuild_torch_cpu__pdist_forward
 #define aoti_torch_cpu_histc aotbuild_torch_cpu_histc
 #define aoti_torch_cpu_histogram_bin_ct aotbuild_torch_cpu_histogram_bin_ct
+#define aoti_torch_cpu_histogram_bins_tensor aotbuild_torch_cpu_histogram_bins_tensor
 #define aoti_torch_cpu__embedding_bag aotbuild_torch_cpu__embedding_bag
 #define aoti_torch_cpu__embedding_bag_forward_only aotbuild_torch_cpu__embedding_bag_forward_only
 #define aoti_torch_cpu_segment_reduce aotbuild_torch_cpu_segment_reduce

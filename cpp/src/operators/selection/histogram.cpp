@@ -46,6 +46,33 @@ void count_into_bins(const T* elements, std::int64_t count, T low, T high, T* bi
   }
 }
 
+// The same for bins between `edges`, of which there is one more than bins. Without `weights` each element counts as
+// one; with `density` the sum over the bins, each times its width, is 1.
+template <typename T>
+void count_between(const T* elements, std::int64_t count, const T* edges, std::int64_t bin_count, const T* weights,
+                   bool density, T* bins) {
+  T total = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (!(elements[i] >= edges[0] && elements[i] <= edges[bin_count])) continue;
+    const auto above = std::upper_bound(edges, edges + bin_count + 1, elements[i]);
+    const std::int64_t place = std::min<std::int64_t>(above - edges - 1, bin_count - 1);
+    const T amount = weights != nullptr ? weights[i] : T(1);
+    bins[place] += amount;
+    total += amount;
+  }
+  for (std::int64_t i = 0; density && i < bin_count; ++i) bins[i] /= total * (edges[i + 1] - edges[i]);
+}
+
+// The weights of a histogram's elements; null for none.
+TensorPtr histogram_weights(AtenTensorHandle* weight, const Tensor& given, const char* function) {
+  if (weight == nullptr) return nullptr;
+  TensorPtr factors = clone_contiguous(checked(*weight, function, "weight"), function);
+  if (factors->numel() != given.numel() || factors->dtype != given.dtype) {
+    fail(function, "weight does not have the input's sizes and type");
+  }
+  return factors;
+}
+
 }  // namespace
 
 AOTITorchError aotbuild_torch_cpu_histc(AtenTensorHandle self, std::int64_t bins, double min, double max,
@@ -85,11 +112,7 @@ AOTITorchError aotbuild_torch_cpu_histogram_bin_ct(AtenTensorHandle self, std::i
     const Tensor& given = checked(self, function, "self");
     if (bins < 1) fail(function, bins, " bins, expected at least 1");
     const TensorPtr dense = clone_contiguous(given, function);
-    TensorPtr factors;
-    if (weight != nullptr) factors = clone_contiguous(checked(*weight, function, "weight"), function);
-    if (factors != nullptr && (factors->numel() != given.numel() || factors->dtype != given.dtype)) {
-      fail(function, "weight does not have the input's sizes and type");
-    }
+    const TensorPtr factors = histogram_weights(weight, given, function);
     const std::int64_t edge_count = bins + 1;
     TensorPtr counts = make_tensor(given.dtype, 1, &bins, nullptr);
     TensorPtr borders = make_tensor(given.dtype, 1, &edge_count, nullptr);
@@ -109,19 +132,38 @@ AOTITorchError aotbuild_torch_cpu_histogram_bin_ct(AtenTensorHandle self, std::i
         for (std::int64_t i = 0; i <= bins; ++i) {  // from the nearer end, as torch.linspace
           edge[i] = i < edge_count / 2 ? low + step * static_cast<T>(i) : high - step * static_cast<T>(bins - i);
         }
-        T* const bin = counts->data_as<T>();
-        T total = 0;
-        for (std::int64_t i = 0; i < given.numel(); ++i) {
-          if (!(elements[i] >= low && elements[i] <= high)) continue;
-          const auto above = std::upper_bound(edge, edge + edge_count, elements[i]);
-          const std::int64_t place = std::min<std::int64_t>(above - edge - 1, bins - 1);
-          const T amount = factors != nullptr ? factors->data_as<T>()[i] : T(1);
-          bin[place] += amount;
-          total += amount;
-        }
-        if (density != 0) {
-          for (std::int64_t i = 0; i < bins; ++i) bin[i] /= total * (edge[i + 1] - edge[i]);
-        }
+        count_between(elements, given.numel(), edge, bins, factors != nullptr ? factors->data_as<T>() : nullptr,
+                      density != 0, counts->data_as<T>());
+      } else {
+        fail(function, "element type ", dtype_name(given.dtype), " is not supported");
+      }
+    });
+    checked_result(hist, function) = counts.release();
+    checked_result(edges, function) = borders.release();
+  });
+}
+
+AOTITorchError aotbuild_torch_cpu_histogram_bins_tensor(AtenTensorHandle self, AtenTensorHandle bins,
+                                                        AtenTensorHandle* weight, std::int32_t density,
+                                                        AtenTensorHandle* hist, AtenTensorHandle* edges) {
+  constexpr const char* function = "aoti_torch_cpu_histogram_bins_tensor";
+  return guarded([&] {
+    const Tensor& given = checked(self, function, "self");
+    TensorPtr borders = clone_contiguous(checked(bins, function, "bins"), function);
+    if (borders->ndim != 1 || borders->numel() < 2 || borders->dtype != given.dtype) {
+      fail(function, "bins is not a row of two or more edges of the input's type");
+    }
+    const std::int64_t count = borders->numel() - 1;
+    const TensorPtr dense = clone_contiguous(given, function);
+    const TensorPtr factors = histogram_weights(weight, given, function);
+    TensorPtr counts = make_tensor(given.dtype, 1, &count, nullptr);
+    const std::int64_t zero = 0;
+    fill(*counts, &zero, function);
+    dispatch_real(given.dtype, function, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      if constexpr (std::is_floating_point_v<T>) {
+        count_between(dense->data_as<T>(), given.numel(), borders->data_as<T>(), count,
+                      factors != nullptr ? factors->data_as<T>() : nullptr, density != 0, counts->data_as<T>());
       } else {
         fail(function, "element type ", dtype_name(given.dtype), " is not supported");
       }
