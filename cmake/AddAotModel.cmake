@@ -63,7 +63,7 @@ Weights and compiler settings:
 | `WEIGHTS EXTERNAL` | | given at run time by name | |
 | `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` | a path with folders; without `WEIGHTS FILE` |
 | `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
-| `CONFIG file.toml` | none | a TOML file of TorchInductor's settings, as in `[cpp]` with `simdlen = 8`; they win over `PRESET`, and `OPTIONS` over them. A change of the file runs the generator | a file that does not exist and that `DEPENDS` does not name; what is no TOML (while building) |
+| `CONFIG file.toml` | none | a TOML file of TorchInductor's settings, as in `[cpp]` with `simdlen = 8`; they win over `PRESET`, and `OPTIONS` over them. A change of the file runs the generator | a file that does not exist and that `DEPENDS` does not name; a file that is not TOML (while building) |
 | `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG`. With `DEVICE cuda` also `cuda_libraries=cublaslt`: [CUDA libraries](cuda.md#cuda-libraries), and `benchmark_epilogue_fusion=False`: [Bundles](tuning.md#bundles) | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have, a value of another type than the setting's, `cuda_libraries` with another library (while building) |
 
 The build:
@@ -83,7 +83,7 @@ Checks and extras:
 | keyword | default | meaning | refused |
 |---|---|---|---|
 | `NO_TEST` | | no golden data and no test. Without it the ctest `<target>` compares the library with eager PyTorch, when the project has called `enable_testing()` or `include(CTest)` and `BUILD_TESTING` is not off | with `RTOL`, `ATOL` or `TEST_LABELS`; a value. Without it, a machine that has no GoogleTest |
-| `RTOL x`, `ATOL x` | what the model file says, else [by output](#tolerances) | tolerances of the test, for every output of every method | what is no number; with `NO_TEST` |
+| `RTOL x`, `ATOL x` | what the model file says, else [by output](#tolerances) | tolerances of the test, for every output of every method | anything but a number; with `NO_TEST` |
 | `TEST_LABELS label ...` | none | labels of the ctest besides `aotbuild` | with `NO_TEST` |
 | `BENCHMARK` | | the executable `<target>_benchmark` | a machine that has no Google Benchmark; a value |
 | `PYTHON_MODULE name` | | the extension module `name`, a target of that name | no Python identifier; the name of a target; a Python without pybind11 |

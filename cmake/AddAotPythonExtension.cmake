@@ -9,7 +9,7 @@ or where CMake finds it. Beside the module lies `<module>.pyi`, its types, made 
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `<target>` | required | a library of a model that was made with `PYTHON_MODULE` | what is no model; a model without `PYTHON_MODULE`; a module with the name of a target |
+| `<target>` | required | a library of a model that was made with `PYTHON_MODULE` | anything but a model; a model without `PYTHON_MODULE`; a module with the name of a target |
 | `EXCLUDE_FROM_ALL` | | the module is built only on demand | a value |
 #]=]
 function(add_aot_python_extension)

@@ -7,7 +7,7 @@ Adds the executable `<target>_benchmark`, which times the library with Google Be
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `<target>` | required | a library of a model that was made with `BENCHMARK` | what is no model; a model without `BENCHMARK` |
+| `<target>` | required | a library of a model that was made with `BENCHMARK` | anything but a model; a model without `BENCHMARK` |
 | `EXCLUDE_FROM_ALL` | | the executable is built only on demand | a value |
 #]=]
 function(aotbuild_add_model_benchmark)

@@ -10,7 +10,7 @@ finds.
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `<target>` | required | a library of a model | what is no model; a model with `NO_TEST` |
+| `<target>` | required | a library of a model | anything but a model; a model with `NO_TEST` |
 | `LABELS label ...` | none | labels of the ctest besides `aotbuild` | no label |
 | `EXCLUDE_FROM_ALL` | | the executable is built only on demand | a value |
 

@@ -11,7 +11,7 @@ is made. C and C++ code of the target gets at it by the header `<name>.h`:
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `<target>` | required | the library or program | what is no target, or compiles nothing |
+| `<target>` | required | the library or program | anything but a target; one that compiles nothing |
 | `FILE file` | required | relative to the current source folder; it may be an output of a rule of this directory | a file that neither exists nor is made by a rule of this directory; a folder; a name with quotes or backslashes |
 | `SYMBOL name` | required | a C identifier, one of its kind in the program | no C identifier |
 | `ALIGNMENT bytes` | 64 | a power of 2 | no power of 2, or more than 4096 |

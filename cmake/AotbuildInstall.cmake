@@ -11,7 +11,7 @@ installed tree is relocatable: it names no path outside itself.
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `TARGETS target ...` | required | libraries made by `add_aot_model`: STATIC, SHARED or OBJECT | what is no model; one twice |
+| `TARGETS target ...` | required | libraries made by `add_aot_model`: STATIC, SHARED or OBJECT | anything but a model; one twice |
 | `PACKAGE name` | `PROJECT_NAME` | the name for `find_package` | the package of a call before; a name with `/` or blanks |
 | `NAMESPACE prefix::` | `<package>::` | prefix of the imported targets | a prefix that does not end in `::` |
 | `VERSION version` | `PROJECT_VERSION` | the package's version | anything but numbers and dots |

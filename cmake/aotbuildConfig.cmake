@@ -85,8 +85,8 @@ In `PARAMS`, `OPTIONS`, and `SIGNATURE`, `CONFIGS` and `EXAMPLES` of kernels a v
 | anything else | that string |
 | `'true'`, `'8'` | a string that would read as another value |
 
-For `OPTIONS` the setting's type decides: a bool takes `1` and `0` too, a string takes all as it stands, and what is no
-value of the type is an error. `CONFIG` has the types of TOML.
+For `OPTIONS` the setting's type decides: a bool takes `1` and `0` too, a string takes all as it stands, and any other
+value is an error. `CONFIG` has the types of TOML.
 
 ## Cross-compiling
 

@@ -110,6 +110,19 @@ def test_documentation_has_no_line_over_120_columns() -> None:
 
 
 @pytest.mark.quick
+def test_documentation_says_what_things_are_not_with_not() -> None:
+    """ "is not a model", and never "is no model"; that there is no such thing is another matter."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
+    found = [
+        f"{page.name}: {match[0]}"
+        for page in pages
+        if page.name != "coverage.md"  # errors as they are
+        for match in re.finditer(r"(?<!\bthere )\b(?:is|are|was|were) no\b(?! longer).*", page.read_text())
+    ]
+    assert not found
+
+
+@pytest.mark.quick
 def test_every_dependency_is_pinned_and_documented() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(
