@@ -7,7 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 cd "$ROOT"
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_PROGRESS_BAR=off
-read -ra versions <<<"${VERSIONS:-2.12.1 2.13.0 2.14.1 2.15.0}"
+tested=$(.venv/bin/python -c 'from aotbuild.spec.torch_versions import TESTED; print(*TESTED)')
+read -ra versions <<<"${VERSIONS:-$tested}"
 JOBS=${JOBS:-$(nproc)}
 # Attention, packed layers and dynamic sizes; sizes that depend on values; two methods that share state; RUNTIME torch.
 ZOO=transformer,unbacked_sizes,generator,decompositions
@@ -41,7 +42,7 @@ PYTHON
       --junitxml "$reports/$version/$1.xml" "${@:2}" || failed+=("$version")
   }
   # Those of tests/cmake have a stand-in for the generator, and no torch.
-  tests quick -n "$((JOBS > 1 ? JOBS : 0))" --dist worksteal -m quick tests/unit tests/tuning
+  tests quick -n "$((JOBS > 1 ? JOBS : 0))" --dist loadfile -m quick tests/unit tests/tuning
   # Models compiled for a GPU that this machine need not have.
   tests cuda -k 'attention or bert or hand_written' tests/unit/test_cuda_lowering.py
   # Libraries that CMake builds, beside eager PyTorch. What kind of library it is makes no difference to torch.

@@ -123,6 +123,19 @@ def test_documentation_says_what_things_are_not_with_not() -> None:
 
 
 @pytest.mark.quick
+def test_commits_of_the_page_about_extending_change_at_most_five_files() -> None:
+    def git(*words: str) -> list[str]:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+
+    if git("rev-parse", "--is-shallow-repository") == ["true"]:
+        pytest.skip("a clone without its history")
+    commits = re.findall(r"\| `([0-9a-f]{7,})` \|$", (ROOT / "docs/extending.md").read_text(), re.MULTILINE)
+    assert len(commits) == 5
+    for commit in commits:
+        assert 1 <= len(git("diff-tree", "--no-commit-id", "--name-only", "-r", commit)) <= 5, commit
+
+
+@pytest.mark.quick
 def test_every_dependency_is_pinned_and_documented() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(

@@ -8,6 +8,8 @@ from aotbuild.spec.errors import AotbuildError
 
 # The first and the last one, as in pyproject.toml: TorchInductor's interfaces are private and change with each release.
 FIRST, LAST = (2, 11), (2, 15)
+# What `make test-torch-versions` runs with.
+TESTED = ("2.12.1", "2.13.0", "2.14.1", "2.15.0")
 
 
 def refuse_unsupported(version: str) -> None:
