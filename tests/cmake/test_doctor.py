@@ -69,7 +69,7 @@ def test_message_of_the_build_is_the_remedy() -> None:
 
 @pytest.mark.quick
 def test_versions_are_compared_as_numbers() -> None:
-    assert doctor._satisfies("2.13.0+cpu", ">=2.11,<2.16")
-    assert not doctor._satisfies("2.9.1", ">=2.11,<2.16")
-    assert not doctor._satisfies("2.16", ">=2.11,<2.16")
-    assert doctor._satisfies("1.0", "")
+    assert doctor.satisfies("2.13.0+cpu", ">=2.11,<2.16")
+    assert not doctor.satisfies("2.9.1", ">=2.11,<2.16")
+    assert not doctor.satisfies("2.16", ">=2.11,<2.16")
+    assert doctor.satisfies("1.0", "")

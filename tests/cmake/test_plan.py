@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cmake_project import HEAD, CMakeProject
+from cmake_project import HEAD, PACKAGE, CMakeProject
 
 from aotbuild.spec.files import ModelKeywords, model_files
 
@@ -50,3 +51,25 @@ def test_the_command_prints_the_plan(tmp_path: Path) -> None:
     assert plan["message"] == ""
     assert plan["outputs"] == [f"{tmp_path}/build/net.aotbuild/{path}" for path in expected.all()]
     assert f"{tmp_path}/build/net.aotbuild/src/net.decode_kernels_x86_64_v3_3.cpp" in plan["outputs"]
+
+
+def test_variables_of_the_project_mean_nothing_to_the_functions(make_project: MakeProject) -> None:
+    """Whatever name a function of cmake/ gives a value may be a variable of the project too."""
+    text = "".join(path.read_text() for path in sorted(PACKAGE.rglob("*.cmake")))
+    names = sorted(set(re.findall(r"(?:set|foreach)\(([a-z]\w*)[ )]", text)))
+    assert {"separator", "flags", "target", "libraries"} <= set(names)
+    calls = (
+        "add_aot_model(encoder MODEL model.py:build WEIGHTS FILE)\n"
+        "add_aot_model(net SHARED MODEL model.py:build DEVICE cuda CUDA_ARCHITECTURES 90)\n"
+        "aotbuild_install(TARGETS encoder net PACKAGE models)\n"
+    )
+    found = []
+    for variables in ("", " ".join(names)):
+        lists = f"foreach(each IN ITEMS {variables})\n  set(${{each}} surprise)\nendforeach()\n"
+        project = make_project(HEAD + lists + calls)
+        project.run("cmake", "-E", "rm", "-rf", project.build_dir)
+        project.configure()
+        written = ["build.ninja", *(path.name for path in project.build_dir.glob("*.cmake"))]
+        written += [f"CMakeFiles/{name}.explain_request.json" for name in ("encoder", "net")]
+        found.append({name: (project.build_dir / name).read_text() for name in written})
+    assert found[0] == found[1]

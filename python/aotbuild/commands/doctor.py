@@ -133,7 +133,7 @@ def _packages() -> Iterator[Finding]:
         except metadata.PackageNotFoundError:
             yield Finding(name, "", f'not installed; pip install "{name}{wanted}"')
             continue
-        problem = "" if _satisfies(version, wanted) else f'{wanted} is needed; pip install "{name}{wanted}"'
+        problem = "" if satisfies(version, wanted) else f'{wanted} is needed; pip install "{name}{wanted}"'
         yield Finding(name, version, problem)
     triton = importlib.util.find_spec("triton")
     yield Finding(
@@ -146,7 +146,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, match[0].split("."))) if match else ()
 
 
-def _satisfies(version: str, wanted: str) -> bool:
+def satisfies(version: str, wanted: str) -> bool:
     """Whether a version lies in bounds such as ``>=2.11,<2.16``."""
     for low_or_high, bound in re.findall(r"(>=|<)\s*([\d.]+)", wanted):
         if (_version(version) >= _version(bound)) != (low_or_high == ">="):
