@@ -27,10 +27,11 @@ pytest.importorskip("triton")
 
 from triton.runtime.interpreter import InterpretedFunction
 
+from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.cuda.compile import choices, kernels, lowering, templates
 from aotbuild.lower.cuda.compile.device import declared
 from aotbuild.lower.cuda.compile.hints import BufferHint
-from aotbuild.lower.cuda.compile.lowering import LoweredCuda, kernels_to_tune, lower_cuda
+from aotbuild.lower.cuda.compile.lowering import CudaVariant, kernels_to_tune, lower_cuda
 from aotbuild.lower.cuda.compile.tunable import TunableKernel
 from aotbuild.lower.cuda.graph.graph import prepare
 from aotbuild.lower.cuda.tune import bundling, candidates
@@ -84,7 +85,7 @@ def counted(owner: Any, name: str) -> Any:
         yield calls
 
 
-def lower(captured: capture.Captured, measured: Any = None) -> LoweredCuda:
+def lower(captured: capture.Captured, measured: Any = None) -> Lowered[CudaVariant]:
     return lower_cuda(captured, ["90"], target="step", measured=measured, processes=1)
 
 

@@ -21,9 +21,10 @@ from aotbuild.spec.target import CUDA_ARCHITECTURES, cpu_isa, cuda_target
 
 pytest.importorskip("triton")
 
+from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.cpu.lowering import lower
 from aotbuild.lower.cuda.compile import cubin, dependent, indexing, products
-from aotbuild.lower.cuda.compile.lowering import CudaVariant, LoweredCuda, lower_cuda
+from aotbuild.lower.cuda.compile.lowering import CudaVariant, lower_cuda
 from aotbuild.lower.cuda.graph import sort
 from aotbuild.lower.cuda.graph.graph import prepare
 
@@ -156,7 +157,7 @@ MODELS = [
 ]
 
 
-def lowered(build: Callable[[], Model], *architectures: str) -> LoweredCuda:
+def lowered(build: Callable[[], Model], *architectures: str) -> Lowered[CudaVariant]:
     torch.manual_seed(0)
     model = build()
     captured = capture.capture(capture.Source(model, None, ()), (), build.__name__)
@@ -313,6 +314,19 @@ def test_products_that_cublaslt_may_compute() -> None:
     assert sorted(re.fullmatch(batched, row) is not None for row in rows) == [False, True], rows
     (usual,) = lower_cuda(captured, ["90"], target="net").variants
     assert "CudaProductSpec" not in usual.run_source and usual.images == chosen.images
+
+
+def test_a_product_of_a_part_of_a_tensor_stays_triton_s() -> None:
+    """The table has no place for where the part begins."""
+
+    def product(self: Any, x: torch.Tensor) -> torch.Tensor:
+        return x[16:] @ x[:16].t()
+
+    captured = capture.capture(capture.Source(Model(Function(product), (torch.randn(32, 64),)), None, ()), (), "net")
+    (variant,) = lower_cuda(
+        captured, ["90"], target="net", options={"cuda_libraries": "cublaslt"}, processes=0
+    ).variants
+    assert "CudaProductSpec" not in variant.run_source
 
 
 @pytest.mark.quick

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 import aotbuild
 from aotbuild.capture import Source, capture, custom_kernels
-from aotbuild.lower.cpu.lowering import Lowered, lower
+from aotbuild.lower.common.lowered import Lowered
+from aotbuild.lower.cpu.lowering import lower
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Model
+from aotbuild.spec.program import Variant
 from aotbuild.spec.target import cpu_isa
 
 
@@ -49,7 +51,7 @@ class Halving(nn.Module):
         return first, second
 
 
-def lowered(module: nn.Module, *inputs: Tensor) -> Lowered:
+def lowered(module: nn.Module, *inputs: Tensor) -> Lowered[Variant]:
     captured = capture(Source(Model(module, inputs), None, ()), (), "net")
     return lower(captured, [cpu_isa("x86-64-v3")], target="net", shard_count=1)
 

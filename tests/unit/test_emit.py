@@ -216,7 +216,7 @@ def test_layers_that_would_grow_or_are_read_elsewhere_lie_as_they_are() -> None:
     assert "kPacked" in render(model)["src/encoder.cpp"].decode()
     small = replace(matrix, tensor=data(np.ones((10, 64), np.float32)))
     (method,) = model.methods
-    reads = replace(method, variants=(replace(method.variants[0], run_source="context_weight(context, 1)"),))
+    reads = replace(method, variants=(replace(method.variants[0], read_weights=(1,)),))
     for other in (
         replace(model, weights=(model.weights[0], small)),
         replace(model, methods=(reads,)),
@@ -244,7 +244,7 @@ def test_weights_of_four_bits_that_layers_alone_read_have_two_values_to_a_byte()
     np.testing.assert_array_equal(packed >> 4, values.reshape(3, 2, 2, 16)[:, :, 1])
 
     # Other code reads it, or its values are none of four bits: it stays as it is.
-    reading = replace(variant(), run_source="context_weight(context, 0)")
+    reading = replace(variant(), read_weights=(0,))
     read = replace(model, methods=(replace(model.methods[0], variants=(reading,)),))
     large = replace(model, weights=(Weight("quantized", data(np.full((3, 64), 9, np.int8))), weights[1]))
     for other in (read, large, replace(model, quantized=(layer, replace(layer, bits=8)))):

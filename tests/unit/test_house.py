@@ -40,10 +40,25 @@ LONG_FILES: dict[str, str] = {
     "cpp/include/aotbuild/tensor.hpp": "to be split",
 }
 LONG_FUNCTIONS: dict[str, str] = {
-    "python/aotbuild/api/compile.py: compile": "one keyword after another becomes one of CMake's",
     "python/aotbuild/lower/cuda/graph/attention_kernel.py: _attend": "one Triton kernel",
     "python/aotbuild/lower/cuda/graph/attention_kernel.py: attention": "one Triton kernel",
-    "python/aotbuild/lower/cuda/graph/convolution.py: _lower": "to be split",
+}
+
+# Modules of lower/ and emit/ that take text apart, whose it is, and why.
+TEXT_READERS = {
+    "emit/render.py": "puts the comments of a C++ table in one column, whatever they say",
+    "lower/cpu/custom_kernels.py": "the user's: the declaration of a registered kernel",
+    "lower/cpu/environment.py": "TorchInductor's: errors that name an operator in prose",
+    "lower/cpu/wrapper_code.py": "TorchInductor's: its statements are indented by their braces",
+    "lower/cuda/compile/choices.py": "TorchInductor's: the tiles that a candidate notes for its log",
+    "lower/cuda/compile/dependent.py": "Triton's: kernels get a first statement, and PTX says what is first",
+    "lower/cuda/compile/epilogues.py": "TorchInductor's: loops as it prints them, without names, are part of a key",
+    "lower/cuda/compile/indexing.py": "TorchInductor's: assertions of Triton kernels become reports",
+    "lower/cuda/compile/kernels.py": "TorchInductor's: grids; kernels line by line, for Triton's messages",
+    "lower/cuda/compile/templates.py": "TorchInductor's: tile sizes of Triton kernels are replaced",
+    "lower/cuda/compile/wrapper.py": "TorchInductor's: grids, names of sizes, and Triton kernels as Python literals",
+    "lower/cuda/graph/graph.py": "PyTorch's: errors that name an operator in prose",
+    "lower/cuda/tune/candidates.py": "TorchInductor's: sizes in Triton kernels",
 }
 
 
@@ -109,6 +124,37 @@ def test_cpp_folders_use_only_those_before_them() -> None:
             if CPP_FOLDERS.index(target) > CPP_FOLDERS.index(folder):
                 wrong.append(f"{name} includes {used}")
     assert not wrong, "\n".join(wrong)
+
+
+def takes_text_apart(text: str) -> bool:
+    """Whether a module imports ``re``, parses Python, or goes through the lines or parts of a text."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import) and any(alias.name == "re" for alias in node.names):
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module == "re":
+            return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            of_ast = isinstance(node.func.value, ast.Name) and node.func.value.id == "ast"
+            if node.func.attr == "splitlines" or (of_ast and node.func.attr in ("parse", "literal_eval")):
+                return True
+    return False
+
+
+def test_lowering_and_emission_take_no_generated_text_apart() -> None:
+    """What the code that follows has to know is recorded where text is written."""
+    readers = {
+        path.relative_to(PACKAGE).as_posix()
+        for folder in ("lower", "emit")
+        for path in (PACKAGE / folder).rglob("*.py")
+        if takes_text_apart(path.read_text())
+    }
+    assert readers == TEXT_READERS.keys(), readers ^ TEXT_READERS.keys()
+
+
+@pytest.mark.parametrize("text", ["import re", "from re import sub", "x = body.splitlines()", "ast.parse(source)"])
+def test_taking_text_apart_is_seen(text: str) -> None:
+    assert takes_text_apart(f"def f(body):\n    {text}\n")
+    assert not takes_text_apart("import ast\nwords = name.split('.')\n")
 
 
 def product() -> Iterator[Path]:

@@ -14,16 +14,18 @@ from torch._functorch import aot_autograd
 from torch._inductor.graph import GraphLowering
 
 from aotbuild.capture import Source, capture
+from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.cpu import refusals
-from aotbuild.lower.cpu.lowering import Lowered, lower
+from aotbuild.lower.cpu.lowering import lower
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Model
+from aotbuild.spec.program import Variant
 from aotbuild.spec.target import cpu_isa
 
 pytestmark = pytest.mark.quick
 
 
-def lowered(model: Any, *args: Any, isas: tuple[str, ...] = ("x86-64-v3",), **options: Any) -> Lowered:
+def lowered(model: Any, *args: Any, isas: tuple[str, ...] = ("x86-64-v3",), **options: Any) -> Lowered[Variant]:
     source = Source(Model(model, args), None, ())
     return lower(capture(source), [cpu_isa(name) for name in isas], target="encoder", **options)
 

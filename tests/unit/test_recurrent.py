@@ -12,10 +12,12 @@ from torch.nn.modules import rnn
 
 from aotbuild.capture import Captured, Source, capture
 from aotbuild.lower.common.graph import prepare
+from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.common.recurrent import OPERATOR
-from aotbuild.lower.cpu.lowering import Lowered, lower
+from aotbuild.lower.cpu.lowering import lower
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Model
+from aotbuild.spec.program import Variant
 from aotbuild.spec.target import CPU_ISAS
 
 pytestmark = pytest.mark.quick
@@ -30,7 +32,7 @@ def captured(module: Any, shapes: Any = None, *args: Any) -> Captured:
     return capture(Source(Model(module, args or (X,), dynamic_shapes=shapes), None, ()))
 
 
-def lowered(model: Captured, **options: Any) -> Lowered:
+def lowered(model: Captured, **options: Any) -> Lowered[Variant]:
     return lower(model, [CPU_ISAS["x86-64-v3"]], target="net", **options)
 
 

@@ -7,6 +7,7 @@
 #include "kernels/activation.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/onednn.hpp"
+#include "kernels/packing.hpp"
 #include "kernels/row_product.hpp"
 #include "tensor/copy.hpp"
 
@@ -50,10 +51,6 @@ bool even_rows(const Tensor& tensor, std::int64_t* row_stride, std::int64_t* row
   return *row_stride >= tensor.sizes()[last] && (tensor.strides()[last] == 1 || tensor.sizes()[last] == 1);
 }
 
-// Of PackedMatrix.
-constexpr std::int64_t kRowBlock = 16;
-constexpr std::int64_t kColumnBlock = 32;
-
 dnnl::memory::desc embedded_layout(std::int64_t rows, std::int64_t columns) {
   return {{rows, columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::BA16a32b};
 }
@@ -69,12 +66,12 @@ TensorPtr unpack(const char* data, std::int64_t rows, std::int64_t columns) {
   TensorPtr weights = make_tensor(ScalarType::kFloat32, 2, sizes, nullptr);
   const auto* from = reinterpret_cast<const float*>(data);
   auto* to = weights->data_as<float>();
-  const std::int64_t row_blocks = (rows + kRowBlock - 1) / kRowBlock;
+  const std::int64_t row_blocks = (rows + kPanelRows - 1) / kPanelRows;
   for (std::int64_t column = 0; column < columns; ++column) {
     for (std::int64_t row = 0; row < rows; ++row) {
-      const std::int64_t block = column / kColumnBlock * row_blocks + row / kRowBlock;
-      const std::int64_t place = row % kRowBlock * kColumnBlock + column % kColumnBlock;
-      to[column * rows + row] = from[block * kRowBlock * kColumnBlock + place];
+      const std::int64_t block = column / kPanelColumns * row_blocks + row / kPanelRows;
+      const std::int64_t place = row % kPanelRows * kPanelColumns + column % kPanelColumns;
+      to[column * rows + row] = from[block * kPanelRows * kPanelColumns + place];
     }
   }
   return weights;
@@ -332,13 +329,6 @@ void PackedLinear::run_row(const float* input, float* output) const {
   activate(output, out_features_, activation_, alpha_);
 }
 
-namespace {
-
-// Input features from which sums are made in two halves.
-constexpr std::int64_t kMinBlockedFeatures = 256;
-
-}  // namespace
-
 TensorPtr slice(const Tensor& tensor, int dim, std::int64_t first, std::int64_t count) {
   std::vector<std::int64_t> sizes(tensor.sizes(), tensor.sizes() + tensor.ndim);
   sizes.at(static_cast<std::size_t>(dim)) = count;
@@ -354,13 +344,13 @@ BlockedLinear::BlockedLinear(const LinearSpec& spec, const std::vector<const Ten
                              const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded) {
   const Tensor& first_weight = *weights.at(0);
   const std::int64_t features = first_weight.ndim == 2 ? first_weight.sizes()[1] : 0;
-  if (features < kMinBlockedFeatures || first_weight.dtype != ScalarType::kFloat32) {
+  if (features < kMinHalvedFeatures || first_weight.dtype != ScalarType::kFloat32) {
     features_ = {features};
     blocks_.emplace_back(spec, weights, biases, /*accumulate=*/false, arena, embedded);
     return;
   }
-  // Whole vectors of 16 in the first half.
-  features_ = {features / 2 / 16 * 16, features - features / 2 / 16 * 16};
+  const std::int64_t half = features / 2 / kHalfMultiple * kHalfMultiple;
+  features_ = {half, features - half};
   std::int64_t first = 0;
   for (std::size_t block = 0; block < features_.size(); ++block) {
     std::vector<TensorPtr> slices;

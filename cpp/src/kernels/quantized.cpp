@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/onednn.hpp"
+#include "kernels/packing.hpp"
 #include "kernels/quantized_kernels.hpp"
 #include "tensor/copy.hpp"
 
@@ -62,7 +63,7 @@ QuantizedLinear::QuantizedLinear(const QuantizedLinearSpec& spec, const Tensor& 
     in_features_ = weight.sizes()[1];
   }
   if (weight.ndim != 2 || weight.dtype != ScalarType::kInt8 || group_ < 1 || in_features_ % group_ != 0 ||
-      (has_four_bits_ && (group_ % 32 != 0 || integers_))) {
+      (has_four_bits_ && (group_ % kFourBitsBlock != 0 || integers_))) {
     fail("QuantizedLinear", "weights of sizes ", format_dims(weight.ndim, weight.sizes()), " and type ",
          dtype_name(weight.dtype), " in groups of ", group_, has_four_bits_ ? " with 4 bits" : "");
   }

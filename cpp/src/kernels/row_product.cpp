@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "aotbuild/detail/runtime.hpp"
+#include "kernels/packing.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -14,10 +15,6 @@ namespace aotbuild::detail {
 #if defined(__x86_64__)
 
 namespace {
-
-// Of PackedMatrix.
-constexpr std::int64_t kPanelRows = 16;
-constexpr std::int64_t kPanelColumns = 32;
 
 // So many panels of columns at once: one core gets the more out of memory the more streams it reads.
 constexpr std::int64_t kStreams = 8;

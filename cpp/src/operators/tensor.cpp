@@ -10,6 +10,18 @@
 
 using namespace aotbuild::detail;  // NOLINT: this file implements the C functions of the runtime
 
+namespace {
+
+// The size or stride of one dimension.
+std::int64_t of_dim(AtenTensorHandle tensor, std::int64_t dim, const char* what,
+                    const std::int64_t* (Tensor::*values)() const noexcept, const char* function) {
+  const Tensor& self = checked(tensor, function, "tensor");
+  if (self.ndim == 0) fail(function, "a tensor without dimensions has no ", what, " ", dim);
+  return (self.*values)()[checked_dim(dim, self.ndim, function)];
+}
+
+}  // namespace
+
 // Properties.
 
 AOTITorchError aotbuild_torch_get_data_ptr(AtenTensorHandle tensor, void** ret) {
@@ -54,11 +66,7 @@ AOTITorchError aotbuild_torch_get_sizes(AtenTensorHandle tensor, std::int64_t** 
 
 AOTITorchError aotbuild_torch_get_size(AtenTensorHandle tensor, std::int64_t dim, std::int64_t* ret) {
   constexpr const char* function = "aoti_torch_get_size";
-  return guarded([&] {
-    const Tensor& self = checked(tensor, function, "tensor");
-    if (self.ndim == 0) fail(function, "a tensor without dimensions has no size ", dim);
-    checked_result(ret, function) = self.sizes()[checked_dim(dim, self.ndim, function)];
-  });
+  return guarded([&] { checked_result(ret, function) = of_dim(tensor, dim, "size", &Tensor::sizes, function); });
 }
 
 AOTITorchError aotbuild_torch_get_strides(AtenTensorHandle tensor, std::int64_t** ret) {
@@ -68,11 +76,7 @@ AOTITorchError aotbuild_torch_get_strides(AtenTensorHandle tensor, std::int64_t*
 
 AOTITorchError aotbuild_torch_get_stride(AtenTensorHandle tensor, std::int64_t dim, std::int64_t* ret) {
   constexpr const char* function = "aoti_torch_get_stride";
-  return guarded([&] {
-    const Tensor& self = checked(tensor, function, "tensor");
-    if (self.ndim == 0) fail(function, "a tensor without dimensions has no stride ", dim);
-    checked_result(ret, function) = self.strides()[checked_dim(dim, self.ndim, function)];
-  });
+  return guarded([&] { checked_result(ret, function) = of_dim(tensor, dim, "stride", &Tensor::strides, function); });
 }
 
 AOTITorchError aotbuild_torch_get_dtype(AtenTensorHandle tensor, std::int32_t* ret) {

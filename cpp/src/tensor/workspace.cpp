@@ -105,24 +105,22 @@ void* Workspace::detach(Storage* storage) noexcept {
   return storage->data;
 }
 
+template <typename T>
+T* Workspace::take(T*& free) {
+  if (free != nullptr) return std::exchange(free, free->next_free);
+  auto* made = new T;
+  made->workspace = this;
+  return made;
+}
+
 Tensor* Workspace::new_tensor() {
-  if (free_tensors_ == nullptr) {
-    auto* tensor = new Tensor;
-    tensor->workspace = this;
-    return tensor;
-  }
-  Tensor* tensor = std::exchange(free_tensors_, free_tensors_->next_free);
+  Tensor* tensor = take(free_tensors_);
   tensor->offset = 0;
   return tensor;
 }
 
 Storage* Workspace::new_storage() {
-  if (free_storages_ == nullptr) {
-    auto* storage = new Storage;
-    storage->workspace = this;
-    return storage;
-  }
-  Storage* storage = std::exchange(free_storages_, free_storages_->next_free);
+  Storage* storage = take(free_storages_);
   storage->references = 1;
   storage->owned = false;
   storage->device = {AOTBUILD_CPU, 0};

@@ -77,6 +77,10 @@ class Workspace {
   std::array<FreeList, kSizeClassCount> free_blocks_;
   DeviceCall* device_call_ = nullptr;
   RandomState* random_state_ = nullptr;
+  // One of a list of free objects, or a new one.
+  template <typename T>
+  T* take(T*& free);
+
   Tensor* free_tensors_ = nullptr;
   Storage* free_storages_ = nullptr;
   std::size_t cached_bytes_ = 0;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "kernels/packing.hpp"
 #include "tensor/copy.hpp"
 #include "weights/candidates.hpp"
 #include "weights/device_weights.hpp"
@@ -70,9 +71,10 @@ class WeightSet::Loader {
       bad("weight '", info.name, "' in ", chosen_.description(), " has the value ", static_cast<int>(from[k]),
           ", but the model was built with weights of 4 bits, from -8 to 7; quantize the checkpoint as the model");
     }
+    constexpr auto half = static_cast<std::size_t>(kFourBitsBlock / 2);
     for (std::size_t k = 0; k < nbytes; ++k) {
-      const std::int8_t* block = from + k / 16 * 32 + k % 16;
-      to[k] = static_cast<std::uint8_t>((block[0] & 15) | (block[16] & 15) << 4);
+      const std::int8_t* block = from + k / half * kFourBitsBlock + k % half;
+      to[k] = static_cast<std::uint8_t>((block[0] & 15) | (block[half] & 15) << 4);
     }
   }
 

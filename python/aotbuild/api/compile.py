@@ -122,25 +122,21 @@ def compile(
     Raises:
         AotbuildError: the model does not export or cannot be compiled, or a step of CMake failed (with its error).
     """
-    if isinstance(f, Model):
-        model = f
-    elif methods:
-        model = Model(f, methods=methods)
-    else:
-        model = Model(f, tuple(args), dict(kwargs or {}), dynamic_shapes)
-    if isinstance(f, Model) or methods:
-        given = {"args": args, "kwargs": kwargs, "dynamic_shapes": dynamic_shapes if methods else None}
-        _refuse_given(name, given, "each method has them" if methods else "the Model has them")
-    texts = {"DEVICE": device, "RUNTIME": runtime, "WEIGHTS": weights.upper(), "PRESET": preset}
-    keywords: dict[str, list[str]] = {key: [text] for key, text in texts.items()}
-    lists = {"METHODS": model.methods, "CPU_ISA": cpu_isa, "CUDA_ARCHITECTURES": cuda_architectures}
-    keywords |= {key: [str(value) for value in values] for key, values in lists.items() if values}
-    if options:
-        keywords["OPTIONS"] = [f"{key}={value}" for key, value in options.items()]
-    for key, value in (("CONFIG", config), ("TUNING_DATABASE", tuning_database)):
-        if value is not None:
-            keywords[key] = [str(Path(value).absolute())]
-    keywords |= {key: [repr(value)] for key, value in (("RTOL", rtol), ("ATOL", atol)) if value is not None}
+    model = _model_of(f, args, kwargs, dynamic_shapes, methods, name)
+    keywords = _keywords(
+        DEVICE=device,
+        RUNTIME=runtime,
+        WEIGHTS=weights.upper(),
+        PRESET=preset,
+        METHODS=list(model.methods or ()),
+        CPU_ISA=cpu_isa,
+        CUDA_ARCHITECTURES=cuda_architectures,
+        OPTIONS=[f"{key}={value}" for key, value in (options or {}).items()],
+        CONFIG=None if config is None else Path(config).absolute(),
+        TUNING_DATABASE=None if tuning_database is None else Path(tuning_database).absolute(),
+        RTOL=rtol,
+        ATOL=atol,
+    )
     if not test:
         keywords["NO_TEST"] = []
     dynamic = dynamic_shapes if _are_texts(dynamic_shapes) else ()
@@ -159,6 +155,28 @@ def compile(
     if output_dir is None:
         weakref.finalize(compiled, shutil.rmtree, directory, ignore_errors=True)
     return compiled
+
+
+def _model_of(
+    f: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    dynamic_shapes: Any,
+    methods: Mapping[str, Method] | None,
+    name: str,
+) -> Model:
+    """The model that ``compile`` was given, with its examples."""
+    if not isinstance(f, Model) and not methods:
+        return Model(f, tuple(args), dict(kwargs or {}), dynamic_shapes)
+    given = {"args": args, "kwargs": kwargs, "dynamic_shapes": dynamic_shapes if methods else None}
+    _refuse_given(name, given, "each method has them" if methods else "the Model has them")
+    return f if isinstance(f, Model) else Model(f, methods=methods or {})
+
+
+def _keywords(**values: Any) -> dict[str, list[str]]:
+    """Keywords of ``add_aot_model`` with their words; what is None or has none is left out."""
+    lists = {key: value if isinstance(value, list | tuple) else [value] for key, value in values.items()}
+    return {key: [str(word) for word in words] for key, words in lists.items() if words and words != [None]}
 
 
 def _refuse_given(name: str, given: Mapping[str, Any], reason: str) -> None:

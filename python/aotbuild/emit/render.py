@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -329,11 +328,14 @@ def _quote(text: str | None) -> str:
     """A C string literal, or nullptr."""
     if text is None:
         return "nullptr"
-    escaped = "".join(
-        f"\\{c}" if c in '"\\' else c if " " <= c <= "~" else "".join(f"\\{b:03o}" for b in c.encode()) for c in text
-    )
-    without_trigraphs = re.sub(r"(?<=[?])[?]", r"\\?", escaped)
-    return f'"{without_trigraphs}"'
+    return f'"{"".join(map(_escaped, text, f" {text}"))}"'
+
+
+def _escaped(c: str, previous: str) -> str:
+    """A character of a C string literal; two question marks could begin a trigraph."""
+    if c in '"\\' or (c == "?" and previous == "?"):
+        return f"\\{c}"
+    return c if " " <= c <= "~" else "".join(f"\\{byte:03o}" for byte in c.encode())
 
 
 def _align_comments(text: str) -> str:

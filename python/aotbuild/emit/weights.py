@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,18 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from aotbuild.emit import safetensors
+from aotbuild.spec import packing
 from aotbuild.spec.program import CompiledModel, EmitOptions, Method, Mlp, TensorData, Weight
 
 _ALIGNMENT = 64
 
-# Blocks of ``PackedMatrix`` (detail/spec.h), and how much larger a matrix may get by the zeros that fill them.
-_ROW_BLOCK = 16
-_COLUMN_BLOCK = 32
+# How much larger a packed matrix may get by the zeros that fill its blocks.
 _MAX_GROWTH = 1.25
-
-# How the runtime cuts layers: BlockedLinear of linear.cpp, PackedMlp of mlp.cpp.
-_MIN_BLOCKED_FEATURES = 256
-_MLP_BLOCK_FEATURES = 256
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,8 @@ class _Matrix:
 
     @property
     def nbytes(self) -> int:
-        return 4 * (self.rows + -self.rows % _ROW_BLOCK) * (self.columns + -self.columns % _COLUMN_BLOCK)
+        rows, columns = packing.padded(self.rows, self.columns)
+        return 4 * rows * columns
 
 
 @dataclass(frozen=True)
@@ -142,7 +137,8 @@ def stored(weight: Weight, has_four_bits: bool) -> TensorData:
     if not has_four_bits:
         return weight.tensor
     rows, columns = weight.tensor.shape
-    halves = weight.tensor.data.reshape(rows, columns // 32, 2, 16) & 15
+    block = packing.FOUR_BITS_BLOCK
+    halves = weight.tensor.data.reshape(rows, columns // block, 2, block // 2) & 15
     packed = (halves[:, :, 0] | halves[:, :, 1] << 4).astype(np.uint8).reshape(-1)
     return TensorData("uint8", (rows, columns // 2), packed)
 
@@ -192,39 +188,28 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
 
 def _read_weights(method: Method) -> set[int]:
     """The weights that the code of a method reads itself, by the model's numbers."""
-    sources = [variant.run_source for variant in method.variants]
-    found = {int(i) for source in sources for i in re.findall(r"context_weight\(context, (\d+)\)", source)}
+    found = {index for variant in method.variants for index in variant.read_weights}
     return found if method.numbering is None else {method.numbering.weights[index] for index in found}
 
 
 def _linear_matrices(model: CompiledModel, weights: Sequence[int], rows: slice = slice(None)) -> Iterator[_Matrix]:
     features = model.weights[weights[0]].tensor.shape[1]
-    for columns in _halves(features):
+    for columns in packing.halves(features):
         parts = tuple(_Part(weight, rows, columns) for weight in weights)
         sizes = [len(range(model.weights[weight].tensor.shape[0])[rows]) for weight in weights]
         yield _Matrix(columns.stop - columns.start, sum(sizes), parts)
 
 
-def _halves(features: int) -> list[slice]:
-    if features < _MIN_BLOCKED_FEATURES:
-        return [slice(0, features)]
-    middle = features // 2 // 16 * 16
-    return [slice(0, middle), slice(middle, features)]
-
-
 def _mlp_matrices(model: CompiledModel, mlp: Mlp) -> Iterator[_Matrix]:
     first, second = mlp.first.weights[0], mlp.second.weights[0]
-    hidden = model.weights[first].tensor.shape[0]
-    for begin in range(0, hidden, _MLP_BLOCK_FEATURES):
-        block = slice(begin, min(begin + _MLP_BLOCK_FEATURES, hidden))
+    for block in packing.hidden_blocks(model.weights[first].tensor.shape[0]):
         yield from _linear_matrices(model, (first,), block)
         outputs = model.weights[second].tensor.shape[0]
         yield _Matrix(block.stop - block.start, outputs, (_Part(second, slice(None), block),))
 
 
 def _pack(matrix: _Matrix, weights: Sequence[Weight]) -> bytes:
-    rows = matrix.rows + -matrix.rows % _ROW_BLOCK
-    columns = matrix.columns + -matrix.columns % _COLUMN_BLOCK
+    rows, columns = packing.padded(matrix.rows, matrix.columns)
     padded: npt.NDArray[np.float32] = np.zeros((rows, columns), np.float32)
     begin = 0
     for part in matrix.parts:
@@ -232,6 +217,8 @@ def _pack(matrix: _Matrix, weights: Sequence[Weight]) -> bytes:
         values = tensor.data.view(np.float32).reshape(tensor.shape)[part.rows, part.columns]
         padded[: matrix.rows, begin : begin + len(values)] = values.T
         begin += len(values)
-    blocks = padded.reshape(rows // _ROW_BLOCK, _ROW_BLOCK, columns // _COLUMN_BLOCK, _COLUMN_BLOCK)
+    blocks = padded.reshape(
+        rows // packing.PANEL_ROWS, packing.PANEL_ROWS, columns // packing.PANEL_COLUMNS, packing.PANEL_COLUMNS
+    )
     data: bytes = blocks.transpose(2, 0, 1, 3).tobytes()
     return data

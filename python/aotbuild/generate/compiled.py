@@ -8,31 +8,36 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aotbuild import __version__
 from aotbuild.capture import custom_kernels
 from aotbuild.generate.methods import LoweredMethod, join
 from aotbuild.generate.request import CapturedModel, GenerateRequest
 from aotbuild.spec.files import CUSTOM_SOURCES
-from aotbuild.spec.program import CompiledModel, Method, Signature, TensorSpec
+from aotbuild.spec.program import CompiledModel, Method, Signature, TensorSpec, Variant
+from aotbuild.tuning.outcome import KernelTuning
 from aotbuild.tuning.replay import Replay, Tuned, TunedEpilogue
 
 if TYPE_CHECKING:
     from aotbuild.capture import Captured
+    from aotbuild.lower.common.lowered import Lowered
+
+# What lowering made of each method, by its name.
+Lowerings: TypeAlias = "Mapping[str, Lowered[Variant]]"
 
 
-# Fields of what both devices' lowerings return; a GPU's has no layers.
+# The layers that the CPU's runtime packs and runs itself.
 _LAYERS = ("linears", "mlps", "convolutions", "quantized", "recurrent")
 
 
 def compiled_model(
-    request: GenerateRequest, captured: CapturedModel, lowered: Mapping[str, Any], replay: Replay
+    request: GenerateRequest, captured: CapturedModel, lowered: Lowerings, replay: Replay
 ) -> tuple[CompiledModel, list[str]]:
     """The model, and lines for the user about its tuning."""
     methods = captured.methods
-    tuning = [kernel for part in lowered.values() for kernel in getattr(part, "tuning", ())]
-    epilogues = [epilogue for part in lowered.values() for epilogue in getattr(part, "epilogues", ())]
+    tuning = [kernel for part in lowered.values() for kernel in part.tuning]
+    epilogues = [epilogue for part in lowered.values() for epilogue in part.epilogues]
     compiled = CompiledModel(
         **_joined(request, methods, lowered),
         custom_sources=_custom_sources(list(lowered.values()), request, request.source_dir or Path.cwd()),
@@ -64,7 +69,7 @@ def tuning_summary(kernels: Sequence[Tuned], epilogues: Sequence[TunedEpilogue] 
 
 
 def _described(
-    what: str, lowered: Mapping[str, Any], methods: Mapping[str, Captured], has_methods: bool
+    what: str, lowered: Lowerings, methods: Mapping[str, Captured], has_methods: bool
 ) -> list[dict[str, Any]]:
     """For `aotbuild report`: what is known of each kernel, or epilogue, with the model's lines that it comes from.
 
@@ -72,7 +77,7 @@ def _described(
     """
     described: list[dict[str, Any]] = []
     for method, part in lowered.items():
-        found = getattr(part, what, ())
+        found = part.tuning if what == "tuning" else part.epilogues
         if not found:
             continue
         from aotbuild.capture import node_places
@@ -81,18 +86,23 @@ def _described(
         for one in found:
             fields = {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
             del fields["reason"], fields["origins"]
-            if what == "tuning":
+            if isinstance(one, KernelTuning):
                 fields["config"] = dict(one.config)
                 fields["kernel"] = f"{method}.{one.kernel}" if has_methods else one.kernel
             described.append({**fields, "lines": list(dict.fromkeys(places[number] for number in one.origins))})
     return described
 
 
-def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: Lowerings) -> dict[str, Any]:
     """The methods, weights and layers of the compiled model; without METHODS the code's numbers are the model's."""
     signatures = {name: on_device(captured.signature, request.device) for name, captured in methods.items()}
     parts = [
-        LoweredMethod(name, signatures[name], methods[name].golden, part.variants, part.weights, **_layers(part))
+        LoweredMethod(
+            name,
+            signatures[name],
+            methods[name].golden,
+            **{field: getattr(part, field) for field in ("variants", "weights", "derived", *_LAYERS)},
+        )
         for name, part in lowered.items()
     ]
     if request.methods:
@@ -108,13 +118,7 @@ def _given(of_target: float | None, of_model: Sequence[float | None]) -> float |
     return of_model[0] if of_target is None else of_target
 
 
-def _layers(lowered: Any) -> dict[str, Any]:
-    """The layers that the CPU's runtime runs itself; what a GPU derives from weights."""
-    names = (*_LAYERS, "derived")
-    return {name: getattr(lowered, name) for name in names if hasattr(lowered, name)}
-
-
-def _custom_sources(lowered: Sequence[Any], request: GenerateRequest, base: Path) -> tuple[str, ...]:
+def _custom_sources(lowered: Sequence[Lowered[Variant]], request: GenerateRequest, base: Path) -> tuple[str, ...]:
     if request.device != "cpu":
         return ()
     functions = list(dict.fromkeys(function for part in lowered for function in part.custom_functions))

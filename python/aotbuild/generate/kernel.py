@@ -24,7 +24,7 @@ from aotbuild.tuning.replay import Replay
 if TYPE_CHECKING:
     from aotbuild.lower.cuda.compile.hand_written import HandWritten
     from aotbuild.lower.cuda.compile.kernels import Progress as CompileProgress
-    from aotbuild.lower.cuda.compile.tunable import KernelTuning
+    from aotbuild.tuning.outcome import KernelTuning
 
 
 @dataclass(frozen=True)

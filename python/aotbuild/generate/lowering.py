@@ -5,22 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aotbuild import cache
 from aotbuild.cache import graphs
 from aotbuild.capture import custom_kernels
 from aotbuild.generate.request import GenerateRequest, Progress
+from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.common.options import option_values
 from aotbuild.lower.common.process import process_settings
 from aotbuild.spec import program
 from aotbuild.spec.config import read_config
 from aotbuild.spec.files import SHARDS
 from aotbuild.spec.target import cpu_isa
+from aotbuild.tuning import outcome
 from aotbuild.tuning.replay import Replay
 
 if TYPE_CHECKING:
     from aotbuild.capture import Captured
+
+Lower: TypeAlias = "Callable[[Captured, str], Lowered[program.Variant]]"
 
 
 class Lowering:
@@ -36,7 +40,7 @@ class Lowering:
         self._settings = {**_settings(request, base), "tuning": replay.settings}
         self._classes = [*plain, *_plain_classes()]
 
-    def __call__(self, captured: Captured, method: str, progress: Progress) -> Any:
+    def __call__(self, captured: Captured, method: str, progress: Progress) -> Lowered[program.Variant]:
         """What the device's lowering makes of a method; ``method`` is empty where the model has no METHODS."""
         if self._store is None:
             return self._timed(captured, method, progress)
@@ -44,40 +48,40 @@ class Lowering:
         key = graphs.graph_key(captured, settings, process_settings(), self._tools)
         kept = graphs.find(self._store, key, self._classes) if key else None
         if kept is not None:
-            return graphs.join_weights(kept, captured.program)
+            known: Lowered[program.Variant] = graphs.join_weights(kept, captured.program)
+            return known
         lowered = self._timed(captured, method, progress)
         without_weights = graphs.split_weights(lowered, captured.program) if key else None
         if without_weights is not None:
             graphs.keep(self._store, key, without_weights)
         return lowered
 
-    def _timed(self, captured: Captured, method: str, progress: Progress) -> Any:
+    def _timed(self, captured: Captured, method: str, progress: Progress) -> Lowered[program.Variant]:
         with progress.stage(f"lowered {method or 'it'} in"):
             return self._lower(captured, method)
 
 
-def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Captured, str], Any], list[type]]:
-    """How the request's device lowers a program, and the classes that the result consists of beside program.py's."""
+def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Lower, list[type]]:
+    """How the request's device lowers a program, and the classes that the result consists of beside the plain ones."""
     config = read_config(request.config) if request.config is not None else {}
     target, preset, options = request.emit.target, request.preset, option_values(request.options, config)
     if request.device == "cuda":
-        from aotbuild.lower.cuda.compile import epilogues, kernels, tunable
+        from aotbuild.lower.cuda.compile import kernels
         from aotbuild.lower.cuda.compile import lowering as cuda
 
-        def lower_cuda(captured: Captured, method: str) -> cuda.LoweredCuda:
+        def lower_cuda(captured: Captured, method: str) -> Lowered[program.Variant]:
             architectures = request.cuda_architectures
             unit = f"{target}.{method}" if method else target
             return cuda.lower_cuda(
                 captured, architectures, target=unit, preset=preset, options=options, measured=replay.measured
             )
 
-        plain = [cuda.LoweredCuda, cuda.CudaVariant, tunable.KernelTuning, epilogues.EpilogueTuning]
-        return lower_cuda, [*plain, kernels.CompiledKernel, kernels.GridExpressions]
+        return lower_cuda, [cuda.CudaVariant, kernels.CompiledKernel, kernels.GridExpressions]
     from aotbuild.lower.cpu import lowering as cpu
 
     isas = [cpu_isa(name) for name in request.cpu_isa]
 
-    def lower(captured: Captured, method: str) -> cpu.Lowered:
+    def lower(captured: Captured, method: str) -> Lowered[program.Variant]:
         return cpu.lower(
             captured,
             isas,
@@ -90,7 +94,7 @@ def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Callable[[Capt
             has_eigen=request.has_eigen,
         )
 
-    return lower, [cpu.Lowered]
+    return lower, []
 
 
 def _settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
@@ -101,4 +105,5 @@ def _settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
 
 
 def _plain_classes() -> list[type]:
-    return [kind for kind in vars(program).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    kinds = [kind for module in (program, outcome) for kind in vars(module).values()]
+    return [Lowered, *(kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind))]

@@ -10,27 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.grid import GridExpression
 from aotbuild.spec.values import parse
 
 # Triton's element types of memory, with PyTorch's names of them; where PyTorch has none, the bytes.
 POINTER_DTYPES = {
-    "fp16": "float16",
-    "bf16": "bfloat16",
-    "fp32": "float32",
-    "fp64": "float64",
+    **{dtype.triton: dtype.name for dtype in DTYPES.values() if dtype.triton},
     "fp8e4nv": "uint8",
     "fp8e5": "uint8",
-    "i1": "bool",
-    "i8": "int8",
-    "i16": "int16",
-    "i32": "int32",
-    "i64": "int64",
-    "u8": "uint8",
-    "u16": "uint16",
-    "u32": "uint32",
-    "u64": "uint64",
 }
 SCALAR_TYPES = ("i1", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "fp32", "fp64")
 _ALIGNMENT = 16  # the only one that Triton makes use of

@@ -200,6 +200,7 @@ class Variant:
     namespace ``namespace_name``. ``kernels_header``: declarations of the kernels that it calls, included by the run
     source and by every shard. ``kernel_shards``: sources with the kernels; their number is fixed by the caller and
     some may hold no kernel. ``prepares``: the run source defines ``void prepare()`` too (detail/spec.h).
+    ``read_weights``: indices of the weights that the run source reads itself.
     """
 
     isa: str
@@ -208,6 +209,7 @@ class Variant:
     kernels_header: str
     kernel_shards: tuple[str, ...]
     prepares: bool = field(default=False, kw_only=True)
+    read_weights: tuple[int, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ REPLACED: dict[str, str] = {
     "torch._inductor.index_propagation.SymPyOps.to_dtype": "conversions of index expressions keep the value's meaning",
     "torch._inductor.codegen.cpp.CppOverrides": "functions of generated code have eager PyTorch's values",
     "torch._inductor.codegen.cpp.CppVecOverrides": "the same of vectors",
+    "torch._inductor.codegen.cpp.LoopLevel.lines": "the buffer of a kernel is told which loop it gets",
     "torchgen.aoti.fallback_ops.inductor_fallback_ops": "operators that the runtime has a C function for",
     "torch._inductor.cpu_vec_isa.pick_vec_isa": "instruction sets are declared, not probed on this machine",
     "torch._inductor.cpu_vec_isa.valid_vec_isa_list": "the same",

@@ -11,7 +11,7 @@ from aotbuild.tuning.database import Database
 
 
 class Tuned(Protocol):
-    """What lowering says about a kernel (``inductor.cuda.tunable.KernelTuning``)."""
+    """What lowering says about a kernel (``outcome.KernelTuning``)."""
 
     @property
     def architecture(self) -> str: ...
@@ -26,7 +26,7 @@ class Tuned(Protocol):
 
 
 class TunedEpilogue(Protocol):
-    """What lowering says about an epilogue (``inductor.cuda.epilogues.EpilogueTuning``)."""
+    """What lowering says about an epilogue (``outcome.EpilogueTuning``)."""
 
     @property
     def architecture(self) -> str: ...

@@ -1,6 +1,6 @@
 // AOTInductor's C shim as far as the standalone runtime implements it: the signatures of
 // torch/csrc/inductor/aoti_torch/c/shim.h and aoti_torch/generated/c_shim_cpu.h under the prefix `aotbuild_torch_`, so
-// that a process may hold libtorch too. The generator reads the `#define` lines to learn which functions there are.
+// that a process may hold libtorch too. The generator knows which there are from python/aotbuild/spec/shim.py.
 #ifndef AOTBUILD_DETAIL_SHIM_H_
 #define AOTBUILD_DETAIL_SHIM_H_
 

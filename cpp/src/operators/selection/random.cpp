@@ -145,6 +145,16 @@ TensorPtr make_filled(const std::int64_t* sizes, std::int64_t ndim, const std::i
   return make_tensor(type, ndim, sizes, nullptr);
 }
 
+// A new tensor of such numbers between 0 and 1, or around 0 with a deviation of 1.
+AOTITorchError draw(const std::int64_t* sizes, std::int64_t ndim, const std::int32_t* dtype,
+                    void (*fill)(Tensor&, double, double, const char*), AtenTensorHandle* ret, const char* function) {
+  return guarded([&] {
+    TensorPtr out = make_filled(sizes, ndim, dtype, function);
+    fill(*out, 0, 1, function);
+    checked_result(ret, function) = out.release();
+  });
+}
+
 }  // namespace
 
 AOTITorchError aotbuild_torch_cpu_randint_low_out(AtenTensorHandle out, std::int64_t low, std::int64_t high,
@@ -174,23 +184,13 @@ AOTITorchError aotbuild_torch_cpu_randint_low(std::int64_t low, std::int64_t hig
 AOTITorchError aotbuild_torch_cpu_rand(const std::int64_t* size, std::int64_t size_len, std::int32_t* dtype,
                                        std::int32_t*, std::int32_t*, std::int32_t, std::int32_t*,
                                        AtenTensorHandle* ret) {
-  constexpr const char* function = "aoti_torch_cpu_rand";
-  return guarded([&] {
-    TensorPtr out = make_filled(size, size_len, dtype, function);
-    fill_uniform(*out, 0, 1, function);
-    checked_result(ret, function) = out.release();
-  });
+  return draw(size, size_len, dtype, fill_uniform, ret, "aoti_torch_cpu_rand");
 }
 
 AOTITorchError aotbuild_torch_cpu_randn(const std::int64_t* size, std::int64_t size_len, std::int32_t* dtype,
                                         std::int32_t*, std::int32_t*, std::int32_t, std::int32_t*,
                                         AtenTensorHandle* ret) {
-  constexpr const char* function = "aoti_torch_cpu_randn";
-  return guarded([&] {
-    TensorPtr out = make_filled(size, size_len, dtype, function);
-    fill_normal(*out, 0, 1, function);
-    checked_result(ret, function) = out.release();
-  });
+  return draw(size, size_len, dtype, fill_normal, ret, "aoti_torch_cpu_randn");
 }
 
 AOTITorchError aotbuild_torch_cpu_uniform(AtenTensorHandle self, double from, double to, void**,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import sympy
@@ -38,12 +37,13 @@ def _may_differ(prepared: PreparedGraph, symbol: sympy.Symbol, value: Any, condi
 
 
 def _places(prepared: PreparedGraph, symbol: sympy.Symbol) -> list[str]:
+    """Of the inputs, by the names that users know; ``with_own_names`` numbers them."""
     found = []
+    names = {name: name.removeprefix(f"input{number}_") for number, name in enumerate(prepared.input_names)}
     for node in prepared.module.graph.nodes:
         if node.op == "placeholder":
-            name = re.sub(r"^input\d+_", "", node.name)
             for dim, size in enumerate(getattr(node.meta.get("val"), "shape", ())):
                 expression = getattr(getattr(size, "node", None), "_expr", None)
                 if expression == symbol:
-                    found.append(f"dimension {dim} of '{name}'")
+                    found.append(f"dimension {dim} of '{names.get(node.name, node.name)}'")
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -134,6 +133,10 @@ def without_guards(program: ExportedProgram) -> contextlib.AbstractContextManage
     return patched(program, "module", functools.partial(program.module, check_guards=False))
 
 
+# What export puts before the names of parameters, buffers and constants.
+_EXPORT_PREFIXES = ("p_", "b_", "c_")
+
+
 def with_own_names(prepared: PreparedGraph) -> PreparedGraph:
     """The graph with ``input0_x`` for the input x and ``weight3_bias`` for a weight.
 
@@ -144,7 +147,8 @@ def with_own_names(prepared: PreparedGraph) -> PreparedGraph:
     for number, name in enumerate(prepared.input_names):
         names[name] = f"input{number}_{identifiers.ascii_identifier(name)}"
     for name, index in prepared.weight_index.items():
-        plain = re.sub(r"^[pbc]_", "", identifiers.ascii_identifier(name))
+        plain = identifiers.ascii_identifier(name)
+        plain = plain[2:] if plain.startswith(_EXPORT_PREFIXES) else plain
         names[name] = identifiers.identifier(f"weight{index}_{plain}", names.values())
     gm = prepared.module
     for module in gm.modules():

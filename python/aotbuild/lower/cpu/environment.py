@@ -11,7 +11,6 @@ import torch
 import torch._inductor.config as inductor_config
 from torch._inductor import cpu_vec_isa
 from torch._inductor.codegen.common import get_device_op_overrides, register_backend_for_device
-from torch._inductor.codegen.cpp import CppScheduling
 from torch._inductor.codegen.wrapper import PythonWrapperCodegen
 from torch._inductor.debug import DebugContext
 from torch._inductor.virtualized import V
@@ -22,9 +21,11 @@ from aotbuild.lower.common import eager_values, half_types, pooling
 from aotbuild.lower.common.graph import PreparedGraph
 from aotbuild.lower.common.options import refuse_unknown
 from aotbuild.lower.cpu import custom_kernels, functions, recurrent, torch_wrapper
+from aotbuild.lower.cpu.checked_kernels import CheckedScheduling, loops_known
 from aotbuild.lower.cpu.refusals import supported_shim_functions
 from aotbuild.lower.cpu.torch_wrapper import TorchCppWrapper
-from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
+from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper, WrapperFactory
+from aotbuild.lower.cpu.wrapper_code import ModelNames
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.target import CpuIsa
 from aotbuild.spec.upstream import patched
@@ -68,11 +69,16 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 @contextlib.contextmanager
 def environment(
-    prepared: PreparedGraph, fake_mode: Any, registered: Mapping[Any, CustomKernel], runtime: str, isa: CpuIsa
+    prepared: PreparedGraph,
+    fake_mode: Any,
+    registered: Mapping[Any, CustomKernel],
+    names: ModelNames,
+    runtime: str,
+    isa: CpuIsa,
 ) -> Iterator[None]:
     """Within: TorchInductor lowers for ``runtime`` and ``isa``, with eager PyTorch's values."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_backend(runtime, registered))
+        stack.enter_context(_backend(runtime, registered, names))
         stack.enter_context(_custom_shims(prepared, registered, runtime))
         stack.enter_context(custom_kernels.as_library_calls(registered))
         stack.enter_context(pooling.as_library_calls())
@@ -80,6 +86,7 @@ def environment(
         if runtime == "torch":
             stack.enter_context(torch_wrapper.unserialized_arguments())
         stack.enter_context(functions.eager_functions())
+        stack.enter_context(loops_known())
         stack.enter_context(eager_values.bounds_after_zeros())
         stack.enter_context(eager_values.converted_indices())
         stack.enter_context(half_types.rounded_casts())
@@ -137,7 +144,7 @@ def inductor_options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _backend(runtime: str, registered: Iterable[Any]) -> Iterator[None]:
+def _backend(runtime: str, registered: Iterable[Any], names: ModelNames) -> Iterator[None]:
     """Makes the CPU's wrapper generator ours for the time of one lowering."""
     from torch._inductor.codegen import common
 
@@ -145,7 +152,8 @@ def _backend(runtime: str, registered: Iterable[Any]) -> Iterator[None]:
     get_device_op_overrides("cpu")
     before = common.device_codegens["cpu"]
     wrapper = StandaloneCppWrapper if runtime == "standalone" else TorchCppWrapper
-    register_backend_for_device("cpu", CppScheduling, PythonWrapperCodegen, wrapper)
+    factory: Any = WrapperFactory(wrapper, names)
+    register_backend_for_device("cpu", CheckedScheduling, PythonWrapperCodegen, factory)
     registered_names: dict[str, Any] = {str(operator): {} for operator in registered}
     shims = {**fallback_ops.inductor_fallback_ops, **registered_names}
     if runtime == "standalone":

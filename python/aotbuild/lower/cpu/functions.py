@@ -11,6 +11,7 @@ from torch._inductor.codegen.cpp_utils import cexpr_index
 from torch._inductor.virtualized import V
 from torch._prims_common import is_integer_dtype
 
+from aotbuild.lower.cpu.checked_kernels import dividing
 from aotbuild.spec.upstream import patched
 
 _NAMESPACE = "aotbuild::detail::"  # detail/eager_math.hpp
@@ -46,20 +47,19 @@ def _divide(name: str) -> Callable[[Any, Any], str]:
     return divide
 
 
-_UPSTREAM_FLOORDIV = CppVecOverrides.floordiv
-
-
-def _floor_divide(a: Any, b: Any) -> Any:
-    return _divide("floor_divide")(a, b) if is_integer_dtype(a.dtype) else _UPSTREAM_FLOORDIV(a, b)
+def _of_integers(integers: Callable[[Any, Any], Any], others: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda a, b: (integers if is_integer_dtype(a.dtype) else others)(a, b)
 
 
 _NUMBERS: Mapping[str, Any] = {
-    "truncdiv": _call("truncate_divide"),
-    "floordiv": _call("floor_divide"),
+    "truncdiv": dividing(_call("truncate_divide")),
+    "floordiv": dividing(_call("floor_divide")),
+    "mod": dividing(CppOverrides.mod),
 }
 _VECTORS: Mapping[str, Any] = {
-    "truncdiv": _divide("truncate_divide"),
-    "floordiv": _floor_divide,
+    "truncdiv": dividing(_divide("truncate_divide")),
+    "floordiv": _of_integers(dividing(_divide("floor_divide")), CppVecOverrides.floordiv),
+    "remainder": _of_integers(dividing(CppVecOverrides.remainder), CppVecOverrides.remainder),
     "fmod": _call("fmod"),
     "log1p": _call("log1p"),
     "acosh": _call("acosh"),

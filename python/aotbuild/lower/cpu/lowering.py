@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch._inductor.config as inductor_config
@@ -20,6 +19,7 @@ from aotbuild.lower.common.checks import name_checks
 from aotbuild.lower.common.fixed_sizes import refuse_fixed_sizes
 from aotbuild.lower.common.graph import PreparedGraph, decompose_preserved, prepare
 from aotbuild.lower.common.grouped import use_grouped_kernel
+from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.common.recurrent import OPERATOR as RECURRENT
 from aotbuild.lower.cpu import custom_kernels, kernels, torch_wrapper
 from aotbuild.lower.cpu.convolution import pack_convolutions
@@ -28,33 +28,11 @@ from aotbuild.lower.cpu.linear import join_mlps, pack_linears
 from aotbuild.lower.cpu.quantized import pack_quantized
 from aotbuild.lower.cpu.recurrent import pack_recurrent
 from aotbuild.lower.cpu.refusals import refuse_missing_operators, refuse_short_complex, refuse_triton_kernels
-from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper, WrapperCode
+from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
+from aotbuild.lower.cpu.wrapper_code import ModelNames, WrapperCode
 from aotbuild.spec.identifiers import distinct, symbol
 from aotbuild.spec.program import Convolution, Linear, Mlp, QuantizedLinear, Recurrent, Variant, Weight, weight_names
 from aotbuild.spec.target import CpuIsa
-
-
-@dataclass
-class Lowered:
-    """C++ for every instruction set, and the weights and packed layers that it refers to by index."""
-
-    variants: tuple[Variant, ...]
-    weights: tuple[Weight, ...]
-    linears: tuple[Linear, ...]
-    mlps: tuple[Mlp, ...]
-    convolutions: tuple[Convolution, ...]
-    quantized: tuple[QuantizedLinear, ...]
-    recurrent: tuple[Recurrent, ...]
-    custom_functions: tuple[str, ...]  # of registered kernels that the model calls
-    counters: dict[str, int]
-
-
-@dataclass
-class Counters:
-    """How often the expensive stages ran for one model: each must be 1."""
-
-    decompositions: int = 0
-    lowerings: int = 0
 
 
 def lower(
@@ -68,7 +46,7 @@ def lower(
     shard_count: int = 4,
     runtime: str = "standalone",
     has_eigen: bool = True,
-) -> Lowered:
+) -> Lowered[Variant]:
     """Lowers a captured program for the CPU. ``method``: which of several methods of the target it is.
 
     Args:
@@ -77,7 +55,6 @@ def lower(
     Raises:
         AotbuildError: for an unknown option, or operators that the standalone runtime lacks (all of them at once).
     """
-    counters = Counters()
     unit = f"{target}.{method}" if method else target
     refuse_triton_kernels(captured, unit)
     if runtime == "standalone":
@@ -87,30 +64,26 @@ def lower(
     whole += [RECURRENT] if runtime == "standalone" else []
     with named_errors(unit):
         prepared = prepare(captured.program, whole, captured.state)
-    counters.decompositions += 1
     if runtime == "standalone":
         use_grouped_kernel(prepared.module)
     layers = _packed_layers(prepared)
+    linked = {operator: kernel.linked_name(target) for operator, kernel in registered.items()}
+    names = ModelNames(prepared.weight_index, len(prepared.weights), linked)
     fake_mode = fake_mode_of(prepared)
     with named_errors(unit), V.set_fake_mode(fake_mode):
         decompose_preserved(prepared.module)
     with (
         named_errors(unit),
         inductor_options(preset, options or {}),
-        environment(prepared, fake_mode, registered, runtime, isas[0]),
+        environment(prepared, fake_mode, registered, names, runtime, isas[0]),
     ):
         guards = len(fake_mode.shape_env.guards) if fake_mode.shape_env else 0
         graph = _lower_graph(prepared, fake_mode)
         if fake_mode.shape_env:
             refuse_fixed_sizes(prepared, fake_mode.shape_env, guards, unit)
         name_checks(graph, capture.check_texts(captured.program))
-        counters.lowerings += 1
         if runtime == "standalone":
             refuse_short_complex(graph, unit)
-        StandaloneCppWrapper.weight_index = prepared.weight_index
-        StandaloneCppWrapper.weight_count = len(prepared.weights)
-        linked = {operator: kernel.linked_name(target) for operator, kernel in registered.items()}
-        StandaloneCppWrapper.custom_kernels = linked
         variants = []
         called: set[str] = set()
         for isa in sorted(isas, key=lambda isa: -isa.rank):
@@ -122,8 +95,8 @@ def lower(
             declarations = [registered[op].linked_declaration(target) for op in registered if linked[op] in called]
             variants.append(_variant(code, isa, unit, shard_count, declarations, runtime))
         weights = _with_constants(prepared.weights, graph)
-    times = {"exports": 1, "decompositions": counters.decompositions, "lowerings": counters.lowerings}
-    return Lowered(tuple(variants), weights, *layers, tuple(sorted(called)), times)
+    counters = {"exports": 1, "decompositions": 1, "lowerings": 1}
+    return Lowered(tuple(variants), weights, counters, *layers, custom_functions=tuple(sorted(called)))
 
 
 def _packed_layers(
@@ -209,7 +182,9 @@ def _restored(graph: GraphLowering) -> Iterator[None]:
 def _generate(graph: GraphLowering) -> WrapperCode:
     with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
         graph.codegen()
-    return StandaloneCppWrapper.collected
+    wrapper = graph.wrapper_code
+    assert isinstance(wrapper, StandaloneCppWrapper)
+    return wrapper.code
 
 
 def _variant(
@@ -239,4 +214,5 @@ def _variant(
         kernels.header(code.kernels, namespace),
         kernels.shards(code.kernels, isa, namespace, header_name, shard_count),
         prepares=runtime == "torch",
+        read_weights=tuple(code.weights),
     )

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import re
-
 import torch
 from torch._inductor import ir
 from torch._inductor.graph import GraphLowering
 
 from aotbuild import capture
 from aotbuild.capture import Captured, triton_kernels
-from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper, WrapperCode
+from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
+from aotbuild.lower.cpu.wrapper_code import WrapperCode
 from aotbuild.spec.errors import AotbuildError
-from aotbuild.spec.paths import include_directory
+from aotbuild.spec.shim import SHIM, SHIM_EIGEN
 
 
 def supported_shim_functions() -> frozenset[str]:
-    """The shim functions that the standalone runtime has: those that its own headers declare."""
-    return _declared("shim.h") | _declared("shim_eigen.h")
-
-
-@functools.cache
-def _declared(header: str) -> frozenset[str]:
-    text = (include_directory() / "aotbuild" / "detail" / header).read_text()
-    return frozenset(re.findall(r"^#define (aoti_torch_\w+) aotbuild_torch_\w+$", text, re.MULTILINE))
+    """The shim functions that the standalone runtime has."""
+    return SHIM | SHIM_EIGEN
 
 
 def refuse_triton_kernels(captured: Captured, target: str) -> None:
@@ -42,9 +34,8 @@ def refuse_triton_kernels(captured: Captured, target: str) -> None:
 
 def refuse_missing_operators(code: WrapperCode, graph: GraphLowering, target: str, has_eigen: bool) -> None:
     """One error with every library kernel that standalone lacks, and where the model calls each."""
-    # Upstream writes some calls, such as those of operators in place, past the generator's methods.
-    called = code.shim_functions | set(re.findall(r"\baoti_torch_\w+(?=\()", code.body))
-    needs_eigen = set() if has_eigen else called & _declared("shim_eigen.h")
+    called = code.shim_functions
+    needs_eigen = set() if has_eigen else called & SHIM_EIGEN
     missing = sorted(called - supported_shim_functions() | needs_eigen) + sorted(code.unreachable)
     if not missing:
         return
@@ -82,7 +73,7 @@ def refuse_short_complex(graph: GraphLowering, target: str) -> None:
 def _operator_name(function: str, graph: GraphLowering) -> str:
     """The operator that a shim function stands for, as in "aten.linalg_qr.default"; else what the function is named."""
     for operation in _library_calls(graph):
-        if operation.op_overload is not None and function in _names(operation):
+        if operation.op_overload is not None and function in _names(operation, graph):
             return str(operation.op_overload)
     return function.removeprefix("aoti_torch_").removeprefix("cpu_")
 
@@ -92,7 +83,7 @@ def origins(graph: GraphLowering) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for operation in _library_calls(graph):
         place = _source_line(operation)
-        for name in _names(operation):
+        for name in _names(operation, graph):
             found.setdefault(name, []).append(place)
     return found
 
@@ -103,12 +94,14 @@ def _library_calls(graph: GraphLowering) -> list[ir.ExternKernel]:
     return [operation for operation in operations if isinstance(operation, ir.ExternKernel)]
 
 
-def _names(operation: ir.ExternKernel) -> set[str]:
+def _names(operation: ir.ExternKernel, graph: GraphLowering) -> set[str]:
     """A library call by its operator and by its shim function."""
     names = {str(operation.op_overload)}
     kernel = operation.cpp_kernel_name
     if kernel is not None and (kernel.startswith("aoti_torch_") or "::" in kernel):
-        names.add(StandaloneCppWrapper.get_c_shim_func_name(kernel, "cpu"))
+        wrapper = graph.wrapper_code
+        assert isinstance(wrapper, StandaloneCppWrapper)
+        names.add(wrapper.get_c_shim_func_name(kernel, "cpu"))
     return names
 
 

@@ -13,7 +13,8 @@ import sympy
 import torch
 from torch._inductor import ir
 
-from aotbuild.lower.cpu.wrapper import DTYPE_CONSTANTS, StandaloneCppWrapper, WrapperCode
+from aotbuild.lower.cpu.wrapper import DTYPE_CONSTANTS, StandaloneCppWrapper
+from aotbuild.lower.cpu.wrapper_code import WrapperCode
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.upstream import patched
 
@@ -30,12 +31,6 @@ class TorchCppWrapper(StandaloneCppWrapper):
     """
 
     real_only = ()
-
-    @staticmethod
-    def create(
-        is_subgraph: bool, subgraph_name: str | None, parent_wrapper: Any, partition_signatures: Any = None
-    ) -> TorchCppWrapper:
-        return TorchCppWrapper()
 
     def codegen_dtype(self, dtype: torch.dtype) -> str:
         return DTYPE_CONSTANTS.get(dtype) or f"aoti_torch_dtype_{str(dtype).removeprefix('torch.')}()"

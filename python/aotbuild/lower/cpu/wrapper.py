@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import sympy
 import torch
@@ -20,27 +19,15 @@ from aotbuild.lower.common.attention import KERNEL as ATTENTION_KERNEL
 from aotbuild.lower.common.attention import KERNEL_NAME as ATTENTION_NAME
 from aotbuild.lower.common.attention import Attention
 from aotbuild.lower.cpu import recurrent
+from aotbuild.lower.cpu.checked_kernels import LINKAGE
 from aotbuild.lower.cpu.convolution import PackedConvolution
 from aotbuild.lower.cpu.linear import PackedLinear
+from aotbuild.lower.cpu.wrapper_code import Kernel, ModelNames, WrapperCode, statements
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 
-DTYPE_CONSTANTS = {
-    torch.uint8: "kUInt8",
-    torch.int8: "kInt8",
-    torch.int16: "kInt16",
-    torch.int32: "kInt32",
-    torch.int64: "kInt64",
-    torch.float16: "kFloat16",
-    torch.float32: "kFloat32",
-    torch.float64: "kFloat64",
-    torch.complex64: "kComplex64",
-    torch.complex128: "kComplex128",
-    torch.bool: "kBool",
-    torch.bfloat16: "kBFloat16",
-    torch.float8_e5m2: "kFloat8E5M2",
-    torch.float8_e4m3fn: "kFloat8E4M3FN",
-}
-
+# The numbers of types that generated code names.
+DTYPE_CONSTANTS = {getattr(torch, dtype.name): dtype.constant for dtype in DTYPES.values() if dtype.standalone}
 
 # The types that `.item()` reads the others as.
 _PYTHON_NUMBERS = {
@@ -52,32 +39,35 @@ _PYTHON_NUMBERS = {
 _LINEAR_ALGEBRA = ("linalg_", "_linalg_", "cholesky", "geqrf", "lu_unpack", "ormqr", "triangular_solve")
 
 
-@dataclass
-class Kernel:
-    """One generated C++ kernel: a function definition, and its declaration."""
+@dataclass(frozen=True)
+class WrapperFactory:
+    """Makes the wrapper generators of one lowering: upstream asks the backend's wrapper class for each."""
 
-    name: str
-    declaration: str
-    definition: str
+    kind: type[StandaloneCppWrapper]
+    names: ModelNames
+
+    def create(self, *_: Any, **__: Any) -> StandaloneCppWrapper:
+        return self.kind(self.names)
 
 
-@dataclass
-class WrapperCode:
-    """What a wrapper generator collected: the body of the run function, its kernels, and the library calls in it.
+class _Input(NamedTuple):
+    """Where the run function finds a tensor that it is given: as C++, and of a weight its index."""
 
-    ``shim_functions``: C shim functions by name. ``unreachable``: operators that no C shim function serves.
-    ``custom_functions``: those of registered kernels. ``operators``, with RUNTIME torch: name and overload of those
-    that libtorch's dispatcher serves.
-    """
+    text: str
+    weight: int | None = None
 
-    body: str = ""
-    kernels: list[Kernel] = field(default_factory=list)
-    shim_functions: set[str] = field(default_factory=set)
-    unreachable: set[str] = field(default_factory=set)
-    custom_functions: set[str] = field(default_factory=set)
-    operators: list[tuple[str, str]] = field(default_factory=list)
-    input_count: int = 0
-    output_count: int = 0
+    @classmethod
+    def of_weight(cls, index: int) -> _Input:
+        return cls(f"context_weight(context, {index})", index)
+
+
+def _used_buffers() -> set[str]:
+    """The buffers that what is scheduled reads or writes, and the graph's results."""
+    used = set(V.graph.get_output_names())
+    for node in V.graph.scheduler.nodes:
+        used |= {dependency.name for dependency in node.read_writes.reads_and_writes()}
+        used |= {name for output in node.get_outputs() for name in output.get_mutations()}
+    return used
 
 
 class StandaloneCppWrapper(CppWrapperCpu):
@@ -87,26 +77,19 @@ class StandaloneCppWrapper(CppWrapperCpu):
     compilation takes; here the model is a function, and names, weights and checks are data that the runtime reads.
     """
 
-    # Upstream makes the generator itself, so lowering sets these on the class: placeholder name -> weight index, the
-    # number of weights before the graph's own constants, and the functions of registered kernels by operator; and reads
-    # what the last generator collected.
-    weight_index: ClassVar[dict[str, int]] = {}
-    weight_count: ClassVar[int] = 0
-    custom_kernels: ClassVar[Mapping[Any, str]] = {}
-    collected: ClassVar[WrapperCode] = WrapperCode()
     # What PyTorch has for complex tensors, and the runtime for real ones only.
     real_only: ClassVar[Sequence[Any]] = (torch.ops.aten.uniform.default, torch.ops.aten.normal_functional.default)
 
-    @staticmethod
-    def create(
-        is_subgraph: bool, subgraph_name: str | None, parent_wrapper: Any, partition_signatures: Any = None
-    ) -> StandaloneCppWrapper:
-        return StandaloneCppWrapper()
-
-    def __init__(self) -> None:
+    def __init__(self, names: ModelNames) -> None:
         super().__init__()
-        self.code = StandaloneCppWrapper.collected = WrapperCode()
+        self.names = names
+        self.code = self.empty_code()
+        self._inputs: dict[str, _Input] = {}
+        self._measured: set[str] = set()
         self._writelines = adapters.BoundMethods()
+
+    def empty_code(self) -> WrapperCode:
+        return WrapperCode()
 
     # --- parts of upstream's file that have no counterpart here
 
@@ -135,39 +118,38 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def _write_unpacking(self) -> None:
         position = 0
         for name, value in V.graph.graph_inputs.items():
-            if name in self.weight_index:
-                source = f"context_weight(context, {self.weight_index[name]})"
+            if name in self.names.weight_index:
+                self._inputs[name] = _Input.of_weight(self.names.weight_index[name])
             elif isinstance(value, ir.TensorBox):
-                source = f"inputs[{position}]"
+                self._inputs[name] = _Input(f"inputs[{position}]")
                 position += 1
             else:
                 raise NotImplementedError(f"input {name} is a {type(value).__name__}")
-            self.prefix.writeline(f"BorrowedTensor {name}({source});")
         self.code.input_count = position
         for index, name in enumerate(V.graph.constants):
-            source = f"context_weight(context, {self.weight_count + index})"
-            self.prefix.writeline(f"BorrowedTensor {name}({source});")
+            self._inputs[name] = _Input.of_weight(self.names.weight_count + index)
 
     def finalize_prefix(self) -> None:
-        """Drops the unpacking of weights that only packed layers read."""
-        unpacking = self.prefix.getvalue().splitlines()
-        rest = "\n".join([self.wrapper_call.getvalue(), *(line for line in unpacking if "BorrowedTensor" not in line)])
-        used = set(re.findall(r"\b[A-Za-z_]\w*\b", rest))
-        self.prefix = IndentedBuffer()
-        for line in unpacking:
-            declared = re.match(r"\s*BorrowedTensor (\w+)\(", line)
-            if declared is None or declared[1] in used:
-                self.prefix.writeline(line.strip())
+        """Unpacks what the run function reads: some weights only packed layers do."""
+        sizes, self.prefix = self.prefix, IndentedBuffer()
+        used = _used_buffers() | self._measured
+        for name, source in self._inputs.items():
+            if name in used:
+                self.prefix.writeline(f"BorrowedTensor {name}({source.text});")
+                self.code.weights += [] if source.weight is None else [source.weight]
+        self.prefix.splice(sizes)
 
     def codegen_input_size_var_decl(self, code: IndentedBuffer, name: str) -> None:
+        self._measured.add(name)
         code.writeline(f"const int64_t* {name}_size = {name}.sizes();")
 
     def codegen_input_stride_var_decl(self, code: IndentedBuffer, name: str) -> None:
+        self._measured.add(name)
         code.writeline(f"const int64_t* {name}_stride = {name}.strides();")
 
     def generate(self, is_inference: bool) -> Any:
         result = super().generate(is_inference)
-        self.code.body = _format(self.prefix.getvalue() + self.wrapper_call.getvalue())
+        self.code.statements = list(statements(self.prefix.getvalue() + self.wrapper_call.getvalue()))
         return result
 
     def make_buffer_free(self, buffer: Any) -> str:
@@ -280,21 +262,23 @@ class StandaloneCppWrapper(CppWrapperCpu):
         cpp_definition: str | None = None,
     ) -> None:
         assert cpp_definition is not None and not gpu
-        declaration = re.sub(r'^extern "C"\s+(?:__attribute__\S+\s+)?', "", cpp_definition.strip())
-        self.code.kernels.append(Kernel(kernel_name, re.sub(r"\s+", " ", declaration), kernel_body))
+        declaration, definition = (text.strip().removeprefix(LINKAGE) for text in (cpp_definition, kernel_body))
+        self.code.kernels.append(Kernel(kernel_name, " ".join(declaration.split()), definition))
 
     def generate_c_shim_extern_kernel_call(self, kernel: str, args: list[str], device: str, **kwargs: Any) -> None:
         if kernel == recurrent.FUNCTION:
             self.writeline(f"{kernel}(context, {', '.join(args)});")
             return
         function = self.get_c_shim_func_name(kernel, device)
-        is_custom = function in self.custom_kernels.values()
+        is_custom = function in self.names.custom_kernels.values()
         (self.code.custom_functions if is_custom else self.code.shim_functions).add(function)
         self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
 
     def codegen_tensor_item(self, dtype: torch.dtype, tensor: str, scalar: str, *args: Any, **kwargs: Any) -> None:
         """Python's numbers have 64 bits whatever the tensor's type: products of small integers do not overflow."""
-        super().codegen_tensor_item(_PYTHON_NUMBERS.get(dtype, dtype), tensor, scalar, *args, **kwargs)
+        read = _PYTHON_NUMBERS.get(dtype, dtype)
+        self.code.shim_functions.add(f"aoti_torch_item_{str(read).removeprefix('torch.')}")
+        super().codegen_tensor_item(read, tensor, scalar, *args, **kwargs)
 
     def codegen_sizevar(self, x: Any) -> str:
         """Also of what ``and`` and ``or`` make, which upstream cannot simplify."""
@@ -328,14 +312,40 @@ class StandaloneCppWrapper(CppWrapperCpu):
                 strides = ", ".join(map(self.codegen_sizevar, layout.stride))
                 self.writeline(f"match_strides({output.get_name()}, {{{strides}}});")
 
-    @staticmethod
-    def get_c_shim_func_name(kernel: str, device: str) -> str:
-        is_custom = kernel in StandaloneCppWrapper.custom_kernels.values()
-        return kernel if is_custom else CppWrapperCpu.get_c_shim_func_name(kernel, device)
+    def _generate_scatter_fallback(
+        self,
+        output: str,
+        inputs: Sequence[Any],
+        cpp_kernel_name: str,
+        python_kernel_name: str,
+        src_is_tensor: bool,
+        reduce: str | None,
+        kwargs: Sequence[str],
+        device: str,
+    ) -> None:
+        """Upstream looks at nothing that scatters return."""
+        function = self.get_c_shim_func_name(cpp_kernel_name, device).replace("__", "_") + "_out"
+        arguments = [output, ",".join(map(str, inputs))]
+        if python_kernel_name.startswith("aten.scatter_reduce"):
+            arguments.append(",".join(kwargs))
+        elif src_is_tensor and reduce:
+            arguments.append(str(self.val_to_arg_str(self._get_scatter_reduce_enum(reduce))))
+        self.generate_c_shim_extern_kernel_call(function, arguments, device)
+
+    def _generate_index_put_fallback(
+        self, kernel: str, x: str, indices: Sequence[str], values: str, accumulate: str
+    ) -> None:
+        """The same of index_put."""
+        pointer = str(self._generate_temporary_array_pointer("AtenTensorHandle", indices))
+        self.generate_c_shim_extern_kernel_call(kernel, [x, x, pointer, str(len(indices)), values, accumulate], "cpu")
+
+    def get_c_shim_func_name(self, kernel: str, device: str) -> str:  # type: ignore[override]  # upstream's is static
+        is_custom = kernel in self.names.custom_kernels.values()
+        return kernel if is_custom else str(CppWrapperCpu.get_c_shim_func_name(kernel, device))
 
     def generate_fallback_kernel(self, node: ir.FallbackKernel) -> None:
-        if node.op_overload in self.custom_kernels:
-            node.cpp_kernel_name = self.custom_kernels[node.op_overload]
+        if node.op_overload in self.names.custom_kernels:
+            node.cpp_kernel_name = self.names.custom_kernels[node.op_overload]
         if node.op_overload is recurrent.PACKED:
             node.cpp_kernel_name = recurrent.FUNCTION
             self.generate_c_shim_fallback_kernel(node, recurrent.call_arguments(node.codegen_args()))
@@ -354,7 +364,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
         if node.op_overload in self.real_only:
             return any(output.get_dtype().is_complex for output in node.outputs)
         name = str(node.op_overload).removeprefix("aten.")
-        if node.op_overload in self.custom_kernels or not name.startswith(_LINEAR_ALGEBRA):
+        if node.op_overload in self.names.custom_kernels or not name.startswith(_LINEAR_ALGEBRA):
             return False
         dtypes = {value.get_dtype() for value in node.inputs if isinstance(value, ir.IRNode)}
         return any(dtype.is_complex or dtype in (torch.float16, torch.bfloat16) for dtype in dtypes)
@@ -381,7 +391,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
         mask = operands[3] if len(operands) > 3 else "nullptr"
         flags = ["true" if flag else "false" for flag in (node.causal, node.unseen_is_zero)]
         if all(kernel.name != ATTENTION_NAME for kernel in self.code.kernels):
-            self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL))
+            self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL, is_attention=True))
         arguments = [ATTENTION_NAME, query, key, value, mask, *flags, repr(node.scale), node.get_name()]
         self.writeline(f"attention({', '.join(arguments)});")
 
@@ -395,22 +405,3 @@ def _is_contiguous(sizes: Sequence[Any], strides: Sequence[Any]) -> bool:
             return False
         expected = expected * size
     return True
-
-
-# Upstream writes scatters without a look at what they return.
-_UNCHECKED_CALL = re.compile(r"^(aoti_torch_\w+\(.*\));$")
-
-
-def _format(body: str) -> str:
-    """The statements indented by their braces, two spaces a level, no blank lines; calls of the runtime are checked."""
-    lines = []
-    depth = 1
-    for line in body.splitlines():
-        text = _UNCHECKED_CALL.sub(r"AOTI_TORCH_ERROR_CODE_CHECK(\1);", line.strip())
-        if not text:
-            continue
-        if text.startswith("}"):
-            depth -= 1
-        lines.append("  " * depth + text)
-        depth += text.count("{") - text.count("}") + (1 if text.startswith("}") else 0)
-    return "\n".join(lines)

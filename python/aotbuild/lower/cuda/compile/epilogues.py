@@ -17,6 +17,7 @@ from aotbuild.capture import model_frame
 from aotbuild.lower.cuda.compile.templates import TILES
 from aotbuild.tuning.database import EPILOGUE_FUSION
 from aotbuild.tuning.keys import kernel_key
+from aotbuild.tuning.outcome import EpilogueTuning
 
 # In OPTIONS: whether a bundle compares. It is TorchInductor's name for the choice by time, which it makes as it lowers.
 OPTION = "benchmark_epilogue_fusion"
@@ -36,20 +37,6 @@ class Epilogue:
     key: str
     fused: bool
     places: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class EpilogueTuning:
-    """An ``Epilogue`` of the model on one architecture, and what tuning said about it.
-
-    ``reason``: why the database's line is not followed, or "". ``origins``: see ``tunable.KernelTuning``.
-    """
-
-    architecture: str
-    key: str
-    fused: bool
-    reason: str
-    origins: tuple[int, ...]
 
 
 @contextlib.contextmanager

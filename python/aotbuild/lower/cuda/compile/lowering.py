@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,16 +20,16 @@ from aotbuild.capture import Captured, check_texts, node_numbers, refuse_types_o
 from aotbuild.lower.common import adapters, eager_values, pooling
 from aotbuild.lower.common.checks import name_checks
 from aotbuild.lower.common.graph import PreparedGraph
+from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.cpu.environment import fake_mode_of, inductor_options
 from aotbuild.lower.cpu.refusals import origins, supported_shim_functions
-from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
+from aotbuild.lower.cpu.wrapper import WrapperFactory
+from aotbuild.lower.cpu.wrapper_code import ModelNames
 from aotbuild.lower.cuda.compile import epilogues, products
 from aotbuild.lower.cuda.compile.choices import one_choice
 from aotbuild.lower.cuda.compile.device import declared
-from aotbuild.lower.cuda.compile.epilogues import EpilogueTuning
 from aotbuild.lower.cuda.compile.kernels import CompiledKernel, compile_kernels
 from aotbuild.lower.cuda.compile.tunable import (
-    KernelTuning,
     Measured,
     TunableKernel,
     choose_measured,
@@ -45,8 +44,9 @@ from aotbuild.lower.cuda.graph.derived import SplitGraph, describe_outputs
 from aotbuild.lower.cuda.graph.graph import DEVICE, prepare
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.identifiers import symbol
-from aotbuild.spec.program import GpuVariant, Weight
+from aotbuild.spec.program import GpuVariant
 from aotbuild.spec.target import CudaTarget, cuda_target, is_architecture_specific
+from aotbuild.tuning.outcome import EpilogueTuning, KernelTuning
 
 # What differs from the CPU: matrix products and convolutions are Triton templates, nothing is timed.
 _OPTIONS: dict[str, Any] = {
@@ -73,21 +73,6 @@ class CudaVariant(GpuVariant):
     kernels: tuple[CompiledKernel, ...]
 
 
-@dataclass
-class LoweredCuda:
-    """C++ and kernels for every architecture, and the weights that they refer to by index.
-
-    ``derived``: what is derived from weights, as a text that is the same where the result is.
-    """
-
-    variants: tuple[CudaVariant, ...]
-    weights: tuple[Weight, ...]
-    counters: dict[str, int]
-    tuning: tuple[KernelTuning, ...] = ()
-    derived: tuple[str, ...] = ()
-    epilogues: tuple[EpilogueTuning, ...] = ()
-
-
 @dataclass(frozen=True)
 class Alternative:
     """The kernels of a model in which the templates of one ``epilogues.Epilogue`` leave it to other kernels."""
@@ -105,7 +90,7 @@ def lower_cuda(
     options: Mapping[str, Any] | None = None,
     measured: Measured | None = None,
     processes: int | None = None,
-) -> LoweredCuda:
+) -> Lowered[CudaVariant]:
     """Lowers a captured program for declared GPUs; this machine needs none.
 
     Args:
@@ -130,13 +115,13 @@ def lower_cuda(
     counters = {"exports": 1, "decompositions": 1, "lowerings": len(variants)}
     if graphs.derived is not None:
         counters["lowerings_of_weights"] = len(variants)
-    return LoweredCuda(
+    return Lowered(
         tuple(variant for variant, _, _ in variants),
         graphs.main.weights,
         counters,
-        tuple(kernel for _, kernels, _ in variants for kernel in kernels),
-        () if graphs.derived is None else describe_outputs(graphs.derived),
-        tuple(epilogue for _, _, found in variants for epilogue in found),
+        derived=() if graphs.derived is None else describe_outputs(graphs.derived),
+        tuning=tuple(kernel for _, kernels, _ in variants for kernel in kernels),
+        epilogues=tuple(epilogue for _, _, found in variants for epilogue in found),
     )
 
 
@@ -221,7 +206,7 @@ def _code(
     with contextlib.ExitStack() as stack:
         stack.enter_context(declared(gpu.architecture))
         stack.enter_context(_options(preset, options))
-        stack.enter_context(_standalone_backend())
+        stack.enter_context(_standalone_backend(ModelNames(prepared.weight_index, len(prepared.weights))))
         stack.enter_context(one_choice(gpu.architecture))
         stack.enter_context(decompositions.triton_scatters())
         stack.enter_context(pooling.eager_windows())
@@ -240,14 +225,14 @@ def _options(preset: str, options: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _standalone_backend() -> Iterator[None]:
+def _standalone_backend(names: ModelNames) -> Iterator[None]:
     """Makes the GPU's wrapper generator ours for the time of one lowering."""
     from torch._inductor.codegen import common
-    from torch._inductor.codegen.cuda_combined_scheduling import CUDACombinedScheduling
 
     common.init_backend_registration()
     before = common.device_codegens["cuda"]
-    common.register_backend_for_device("cuda", CUDACombinedScheduling, PythonWrapperCodegen, StandaloneCudaWrapper)
+    factory: Any = WrapperFactory(StandaloneCudaWrapper, names)
+    common.register_backend_for_device("cuda", products.Scheduling, PythonWrapperCodegen, factory)
     try:
         yield
     finally:
@@ -263,13 +248,12 @@ def _generate(prepared: PreparedGraph, target: str, checks: Mapping[str, str]) -
         stack.enter_context(torch.no_grad())
         graph = _lower_graph(prepared, fake_mode)
         name_checks(graph, checks)
-        StandaloneCppWrapper.weight_index = prepared.weight_index
-        StandaloneCppWrapper.weight_count = len(prepared.weights)
-        StandaloneCppWrapper.custom_kernels = {}
         with V.set_graph_handler(graph), V.set_extern_kernel_nodes([]):
             graph.codegen()
-        code = StandaloneCppWrapper.collected
-        assert isinstance(code, CudaWrapperCode) and not code.kernels
+        wrapper = graph.wrapper_code
+        assert isinstance(wrapper, StandaloneCudaWrapper)
+        code = wrapper.code
+        assert not code.kernels
         assert not graph.constants, "constants are weights by now"
         _refuse_library_calls(code, graph, target)
         return code
@@ -313,8 +297,7 @@ _CPU_OPERATORS = {"aoti_torch_index_put_out", "aoti_torch_scatter_out", "aoti_to
 def _refuse_library_calls(code: CudaWrapperCode, graph: GraphLowering, target: str) -> None:
     """One error with every library kernel that the model would need, and where the model calls each."""
     supported = supported_shim_functions() - _CPU_OPERATORS
-    called = set(re.findall(r"\baoti_torch_\w+(?=\()", code.body))
-    missing = {name for name in called if name not in supported or name.startswith("aoti_torch_cpu_")}
+    missing = {name for name in code.shim_functions if name not in supported or name.startswith("aoti_torch_cpu_")}
     if not missing and not code.unreachable:
         return
     places = origins(graph)
@@ -351,7 +334,7 @@ def _rendered(
     derived = "" if graphs.derived is None else _derived(derive, graphs, kernels)
     spec = "nullptr" if graphs.derived is None else "&derived"
     shared = max((kernel.shared_bytes for kernel in kernels), default=0)
-    count, rows = products.table(code.triton_kernels, kernels, code.known_grids(kernels)) if with_products else (0, "")
+    count, rows = products.table(code.products, kernels, code.known_grids(kernels)) if with_products else (0, "")
     chosen = f", {count}, products" if count else ""
     offered = (
         "// kernel, type; batch, m, n, k; strides of a and of b; places of a, b, bias and out; grid\n"
@@ -375,7 +358,16 @@ def _rendered(
         "}\n\n"
         f"}}  // namespace {namespace}\n"
     )
-    return CudaVariant(gpu.name, namespace, run, _header(kernels, namespace), (), images, tuple(kernels))
+    return CudaVariant(
+        gpu.name,
+        namespace,
+        run,
+        _header(kernels, namespace),
+        (),
+        images,
+        tuple(kernels),
+        read_weights=tuple(code.weights),
+    )
 
 
 def _header(kernels: Sequence[CompiledKernel], namespace: str) -> str:

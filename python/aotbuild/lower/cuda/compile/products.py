@@ -1,14 +1,23 @@
-"""Matrix products that cuBLASLt may compute in the place of their Triton kernels, read from these kernels' sources."""
+"""Matrix products that cuBLASLt may compute in the place of their Triton kernels, noted as these are written."""
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aotbuild.lower.cuda.compile import templates
-from aotbuild.lower.cuda.compile.kernels import CompiledKernel, TritonKernel
+import sympy
+import torch
+from torch._inductor.codegen.cuda_combined_scheduling import CUDACombinedScheduling
+from torch._inductor.codegen.triton import TritonScheduling
+from torch._inductor.ops_handler import MockHandler
+from torch._inductor.scheduler import SchedulerNode
+from torch._inductor.select_algorithm import TritonTemplateKernel
+from torch._inductor.virtualized import V
+
+from aotbuild.lower.cuda.compile.kernels import CompiledKernel
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 
 # The key of OPTIONS, and what it may be.
@@ -16,18 +25,7 @@ OPTION = "cuda_libraries"
 _LIBRARIES = ("cublaslt",)
 _PLANNED = ("cudnn",)
 
-# Triton's types, and those of the C shim.
-_DTYPES = {"*fp16": 5, "*fp32": 6, "*bf16": 15}
-
-_SIZE = re.compile(r"^    (M|N|K|BATCH|stride_[ab][qmkn]) = (\d+)$", re.MULTILINE)
-_STORED = r"(?:tl\.broadcast_to\(xindex, \[BLOCK_M, BLOCK_N\]\)|xindex)"
-_PLAIN = re.compile(rf"    tl\.store\((?P<out>\w+) \+ \({_STORED}\), acc, mask\)\n*")
-_BIASED = re.compile(
-    r"    tmp0 = tl\.load\((?P<bias>\w+) \+ \(tl\.broadcast_to\(idx_n, \[BLOCK_M, BLOCK_N\]\)\), mask, "
-    r"eviction_policy='evict_last'\)(?:\.to\(tl\.float32\))?\n"
-    rf"    tmp1 = acc \+ tmp0\n    tl\.store\((?P<out>\w+) \+ \({_STORED}\), tmp1, mask\)\n*"
-)
-_SUFFIX = "    # inductor generates a suffix\n"
+_DTYPES = {getattr(torch, name): DTYPES[name].number for name in ("float16", "float32", "bfloat16")}
 
 
 @dataclass(frozen=True)
@@ -63,60 +61,112 @@ def wants_cublaslt(options: Mapping[str, Any], target: str) -> bool:
     return bool(names)
 
 
-def product_of(source: str, signature: Mapping[str, str]) -> Product | None:
-    """The product that a kernel computes, if that and a bias are all, and its sizes are known.
+class Scheduling(CUDACombinedScheduling):
+    """Upstream's, which tells the wrapper generator what its templates multiply."""
 
-    Args:
-        signature: the types of the parameters that a launch passes.
-    """
-    if not templates.is_template(source) or _SUFFIX not in source:
+    def __init__(self, scheduler: Any) -> None:
+        super().__init__(scheduler)
+        self._triton_scheduling = _TritonScheduling(scheduler)
+
+
+class _TritonScheduling(TritonScheduling):
+    def define_kernel(self, src_code: str, node_schedule: Sequence[Any], kernel: Any) -> str:
+        name = str(super().define_kernel(src_code, node_schedule, kernel))
+        product = _product(kernel, *node_schedule) if isinstance(kernel, TritonTemplateKernel) else None
+        if product is not None:
+            code: Any = V.graph.wrapper_code
+            code.code.products[name] = product
+        return name
+
+
+def _product(kernel: TritonTemplateKernel, template: Any, *epilogue: Any) -> Product | None:
+    """The product that a template computes, if that and a bias are all, and its sizes are known."""
+    operands = kernel.named_input_nodes
+    if operands.keys() != {"A", "B"} or not template.is_template() or len(epilogue) > 1:
         return None
-    values = {name: int(value) for name, value in _SIZE.findall(source)}
-    sizes = tuple(values.get(name, 1 if name == "BATCH" else 0) for name in ("BATCH", "M", "N", "K"))
-    index, _, rest = source.partition(_SUFFIX)[2].partition("\n")
-    stored = _PLAIN.fullmatch(rest) or _BIASED.fullmatch(rest)
-    if stored is None or 0 in sizes:
+    bias = _row_of_template(kernel)
+    if epilogue:
+        bias = _row_of_epilogue(template, epilogue[0]) if bias == "" else None
+    if bias is None:
         return None
-    m, n = sizes[1:3]
-    expected = "idx_n" + (f" + {n}*idx_m" if m > 1 else "") + (f" + {m * n}*idx_q" if "BATCH" in values else "")
-    if index != f"    xindex = {expected}":
+    out = (*epilogue, template)[0].get_outputs()[0].node
+    buffers = [operands["A"].get_name(), operands["B"].get_name(), bias, out.get_name()]
+    definitions, passed, *_ = kernel.args.python_argdefs()
+    parameters = {str(outer): definition.name for outer, definition in zip(passed, definitions, strict=True)}
+    used = [name for name in buffers if name]
+    if sorted(parameters) != sorted(used) or len(definitions) != len(used):
         return None
-    a_strides, b_strides = (
-        tuple(values.get(f"stride_{x}", 0) for x in names) for names in (("aq", "am", "ak"), ("bq", "bk", "bn"))
-    )
+    dtypes = {V.graph.get_dtype(name) for name in used}
+    if len(dtypes) != 1 or not dtypes <= _DTYPES.keys() or not out.get_layout().is_contiguous():
+        return None
+    a, b = (_matrix(operands[name]) for name in ("A", "B"))
+    if a is None or b is None:
+        return None
+    ((batch, m, k), a_strides), ((_, _, n), b_strides) = a, b
     # A matrix has rows or columns that follow one another, and no element of it comes twice.
-    if any(1 not in stride[1:] or 0 in stride[1:] for stride in (a_strides, b_strides)):
-        return None
-    bias = stored.groupdict().get("bias") or ""
-    parameters = {name for name in ("arg_A", "arg_B", bias, stored["out"]) if name}
-    types = set(signature.values())
-    if parameters != set(signature) or len(types) != 1 or not types <= set(_DTYPES):
+    # One row is bound by memory, which the Triton kernel reads as fast.
+    if 0 in (batch, m - 1, n, k) or any(1 not in strides[1:] or 0 in strides[1:] for strides in (a_strides, b_strides)):
         return None
     return Product(
-        _DTYPES[types.pop()],
-        sizes,
-        a_strides,
-        b_strides,
-        "arg_A",
-        "arg_B",
-        bias,
-        stored["out"],
+        _DTYPES[dtypes.pop()], (batch, m, n, k), a_strides, b_strides, *(parameters.get(name, "") for name in buffers)
     )
+
+
+def _matrix(operand: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The sizes and strides of a batch of matrices, where they are known and begin where their memory does."""
+    layout = operand.get_layout()
+    numbers = [*layout.size, *layout.stride, layout.offset]
+    if layout.offset != 0 or not all(isinstance(number, int | sympy.Integer) for number in numbers):
+        return None
+    sizes, strides = (tuple(map(int, values)) for values in (layout.size, layout.stride))
+    return (sizes, strides) if len(sizes) == 3 else ((1, *sizes), (0, *strides))
+
+
+def _row_of_template(kernel: TritonTemplateKernel) -> str | None:
+    """The buffer of which a template itself adds a row to its product; "" where that is the result."""
+    addends = kernel.input_nodes[: kernel.prefix_args]
+    with V.set_ops_handler(MockHandler()):  # its results are the operations as texts
+        is_product = kernel.epilogue_fn("product", *("addend" for _ in addends)) == "product"
+        is_sum = len(addends) == 1 and kernel.epilogue_fn("product", "addend") == V.ops.add("product", "addend")
+    if not addends:
+        return "" if is_product else None
+    layout = addends[0].get_layout()
+    is_row = layout.offset == 0 and layout.stride[-1] == 1 and not any(layout.stride[:-1])
+    return str(addends[0].get_name()) if is_row and is_sum else None
+
+
+_NO_ARITHMETIC = ("get_index", "to_dtype")
+
+
+def _row_of_epilogue(template: Any, epilogue: Any) -> str | None:
+    """The buffer of which a row is added to each of a template's result, where an epilogue does that alone."""
+    if not isinstance(epilogue, SchedulerNode):
+        return None
+    nodes = epilogue._body.root_block.graph.nodes
+    calls = Counter(node.target for node in nodes if node.op == "call_method" and node.target not in _NO_ARITHMETIC)
+    product = template.get_outputs()[0].get_name()
+    reads = {read.name: read for read in epilogue.read_writes.reads}
+    others = [name for name in reads if name != product]
+    if calls != {"load": 2, "add": 1, "store": 1} or len(reads) != 2 or len(others) != 1:
+        return None
+    (write,) = epilogue.read_writes.writes
+    column = reads[others[0]].index
+    same_place = reads[product].index == write.index
+    return others[0] if same_place and column.is_Symbol and write.index.coeff(column) == 1 else None
 
 
 def table(
-    kernels: Sequence[TritonKernel], compiled: Sequence[CompiledKernel], grids: Mapping[str, tuple[int, int, int]]
+    products: Mapping[str, Product], compiled: Sequence[CompiledKernel], grids: Mapping[str, tuple[int, int, int]]
 ) -> tuple[int, str]:
     """The number of products, and the rows of their C++ table.
 
     Args:
+        products: by the names of their kernels.
         grids: of kernels that are launched with one grid whose sizes are known.
     """
-    sources = {kernel.name: kernel.source for kernel in kernels}
     rows = []
     for index, kernel in enumerate(compiled):
-        types = {name: kernel.signature[name] for name in kernel.parameters}
-        product = product_of(sources[kernel.name], types) if kernel.name in sources else None
+        product = products.get(kernel.name)
         if product is None or kernel.name not in grids:
             continue
         places = [

@@ -13,6 +13,7 @@ from aotbuild.lower.cuda.compile.work import Work
 from aotbuild.lower.cuda.compile.wrapper import CudaWrapperCode
 from aotbuild.spec.target import CudaTarget
 from aotbuild.tuning.keys import kernel_key
+from aotbuild.tuning.outcome import KernelTuning
 
 # Answers the configuration that was measured for an architecture ("sm_90") and a kernel's key, or None.
 Measured = Callable[[str, str], Config | None]
@@ -26,32 +27,6 @@ class TunableKernel:
     key: str
     cases: tuple[Case, ...]
     work: tuple[Work, ...]
-
-
-@dataclass(frozen=True)
-class KernelTuning:
-    """A kernel of the model, and what tuning said about it.
-
-    ``reason``: why the measured configuration is not used, or "". ``origins``: which nodes of the exported program it
-    comes from, by ``node_numbers``. ``launches`` of a call move ``nbytes`` and do ``flops`` in all (see ``Work``).
-    ``registers``: of a thread, None where the driver compiles the kernel. ``code_bytes``: of its machine code or PTX.
-    """
-
-    architecture: str
-    key: str
-    kernel: str
-    measured: bool
-    reason: str
-    config: Config
-    threads: int
-    shared_bytes: int
-    registers: int | None
-    code_bytes: int
-    launches: int
-    nbytes: int
-    flops: int
-    tensor_cores: bool
-    origins: tuple[int, ...]
 
 
 def tunable_kernels(code: CudaWrapperCode) -> list[TunableKernel]:

@@ -17,11 +17,13 @@ from torch._inductor.codegen.wrapper import SymbolicCallArg
 from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
-from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper, WrapperCode
+from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
+from aotbuild.lower.cpu.wrapper_code import WrapperCode
 from aotbuild.lower.cuda.compile.epilogues import Epilogue
 from aotbuild.lower.cuda.compile.hints import Case, cases
 from aotbuild.lower.cuda.compile.indexing import INDEX_ERROR, report_index_errors
 from aotbuild.lower.cuda.compile.kernels import SCALARS, CompiledKernel, TritonKernel
+from aotbuild.lower.cuda.compile.products import Product
 from aotbuild.lower.cuda.compile.templates import grid_sizes, is_open
 from aotbuild.lower.cuda.compile.work import Work, work
 
@@ -42,30 +44,27 @@ class Launch:
 class CudaWrapperCode(WrapperCode):
     """What the wrapper collected.
 
-    In ``body`` the line ``launch@i@ ...`` stands for ``launches[i]`` until its kernel is compiled. ``work``: of each
-    launch of a kernel, by its name. ``counted``: the graph's nodes that it accounts for. ``epilogues``: of
-    templates, by key.
+    ``places``: the text of the statement that stands for each of ``launches`` until its kernel is compiled, with its
+    number. ``work``: of each launch of a kernel, by its name. ``counted``: the graph's nodes that it accounts for.
+    ``epilogues``: of templates, by key. ``products``: what templates multiply, by their kernels' names.
     """
 
     triton_kernels: list[TritonKernel] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
     work: dict[str, list[Work]] = field(default_factory=dict)
     counted: set[torch.fx.Node] = field(default_factory=set)
     epilogues: dict[str, Epilogue] = field(default_factory=dict)
+    products: dict[str, Product] = field(default_factory=dict)
 
     def with_prefix(self, prefix: str) -> CudaWrapperCode:
         """The same with other names of kernels, to stand beside the code of another graph."""
-        return CudaWrapperCode(
-            self.body,
-            self.kernels,
-            self.shim_functions,
-            self.unreachable,
-            triton_kernels=[
-                TritonKernel(prefix + kernel.name, re.sub(rf"\b{kernel.name}\b", prefix + kernel.name, kernel.source))
-                for kernel in self.triton_kernels
-            ],
-            launches=[dataclasses.replace(launch, kernel=prefix + launch.kernel) for launch in self.launches],
-        )
+        kernels = [
+            TritonKernel(prefix + kernel.name, kernel.source.replace(kernel.name, prefix + kernel.name))
+            for kernel in self.triton_kernels
+        ]
+        launches = [dataclasses.replace(launch, kernel=prefix + launch.kernel) for launch in self.launches]
+        return dataclasses.replace(self, triton_kernels=kernels, launches=launches)
 
     def known_grids(self, kernels: Sequence[CompiledKernel]) -> dict[str, tuple[int, int, int]]:
         """Grids of the kernels that are launched with sizes that are known, the same each time."""
@@ -81,11 +80,12 @@ class CudaWrapperCode(WrapperCode):
         """The body of the run function, now that grids and parameters are known."""
         by_name = {kernel.name: kernel for kernel in kernels}
 
-        def write(match: re.Match[str]) -> str:
-            launch = self.launches[int(match[2])]
-            return _launch_line(launch, by_name[launch.kernel], match[1])
-
-        return re.sub(r"^( *)launch@(\d+)@.*$", write, self.body, flags=re.MULTILINE)
+        lines = []
+        for statement in self.statements:
+            launch = self.launches[self.places[statement.text]] if statement.text in self.places else None
+            text = _launch_line(launch, by_name[launch.kernel]) if launch is not None else statement.text
+            lines.append(str(statement._replace(text=text)))
+        return "\n".join(lines)
 
 
 class StandaloneCudaWrapper(StandaloneCppWrapper):
@@ -93,15 +93,8 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
 
     code: CudaWrapperCode
 
-    @staticmethod
-    def create(
-        is_subgraph: bool, subgraph_name: str | None, parent_wrapper: Any, partition_signatures: Any = None
-    ) -> StandaloneCudaWrapper:
-        return StandaloneCudaWrapper()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.code = StandaloneCppWrapper.collected = CudaWrapperCode()
+    def empty_code(self) -> CudaWrapperCode:
+        return CudaWrapperCode()
 
     def codegen_device(self, device: torch.device) -> str:
         return "kCuda, -1" if device.type == "cuda" else super().codegen_device(device)
@@ -109,7 +102,7 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
     def codegen_inputs(self) -> None:
         """Kernels are compiled for inputs whose address is a multiple of 16; a model writes to none of them."""
         for name, value in V.graph.graph_inputs.items():
-            if name not in self.weight_index and isinstance(value, ir.TensorBox):
+            if name not in self.names.weight_index and isinstance(value, ir.TensorBox):
                 self.prefix.writeline(f"{name} = context_aligned(context, {name});")
         super().codegen_inputs()
 
@@ -177,7 +170,10 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
             super()._generate_kernel_call_helper(kernel_name, call_args, **kwargs)
             return
         arguments = tuple(self._argument(argument) for argument in call_args)
-        self.writeline(f"launch@{len(self.code.launches)}@ {' '.join(map(str, arguments))}")
+        # The names in it are those that the launch will have, for ``finalize_prefix``.
+        place = f"launch {len(self.code.launches)}: {' '.join(map(str, arguments))}".strip()
+        self.code.places[place] = len(self.code.launches)
+        self.writeline(place)
         self.code.launches.append(Launch(kernel_name, arguments, cases(call_args, kwargs.get("raw_args") or ())))
 
     def _argument(self, argument: Any) -> str | sympy.Expr:
@@ -191,10 +187,10 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
         return expression if is_open(expression) else str(cexpr(expression))
 
 
-def _launch_line(launch: Launch, kernel: CompiledKernel, indent: str) -> str:
+def _launch_line(launch: Launch, kernel: CompiledKernel) -> str:
     values = argument_values(launch, kernel)
     arguments = [_typed(values[name], kernel.signature[name]) for name in kernel.parameters]
-    return f"{indent}launch({', '.join(['context', kernel.name, _grid(kernel, values), *arguments])});"
+    return f"launch({', '.join(['context', kernel.name, _grid(kernel, values), *arguments])});"
 
 
 def argument_values(launch: Launch, kernel: CompiledKernel) -> dict[str, str]:

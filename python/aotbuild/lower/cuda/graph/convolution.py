@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -84,6 +86,49 @@ def spatial(values: Sequence[int], rank: int) -> tuple[int, ...]:
     return tuple(values) * rank if len(values) == 1 else tuple(values)
 
 
+@dataclass(frozen=True)
+class _Window:
+    """Which elements of its input an element of a convolution's result is made of, for each spatial dimension."""
+
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    transposed: bool
+    output_padding: Sequence[int]
+
+    def output_sizes(self, sizes: Sequence[Any], taps: Sequence[Any], divide: Callable[[Any, Any], Any]) -> list[Any]:
+        """Sizes by the formulas of ``torch.nn.Conv2d`` and ``torch.nn.ConvTranspose2d``."""
+        result = []
+        for dim, size in enumerate(sizes):
+            stride, padding, reach = self.stride[dim], self.padding[dim], self.dilation[dim] * (taps[dim] - 1)
+            if self.transposed:
+                result.append((size - 1) * stride - 2 * padding + reach + self.output_padding[dim] + 1)
+            else:
+                result.append(divide(size + 2 * padding - reach - 1, stride) + 1)
+        return result
+
+    def positions(
+        self, sizes: Sequence[Any], taps: Sequence[Any], place: Sequence[Any], tap: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """Where the input's element lies that a tap takes for a place of the result, and what has to hold of it."""
+        positions, conditions = [], []
+        for dim, size in enumerate(sizes):
+            stride, padding = self.stride[dim], self.padding[dim]
+            if self.transposed:
+                spread = place[dim] + padding - tap[dim] * self.dilation[dim]
+                if stride != 1:
+                    # Shifted by a multiple of the stride, since ModularIndexing wants what is not negative.
+                    shift = stride * self.dilation[dim] * taps[dim]
+                    conditions.append(_equal(ModularIndexing(spread + shift, 1, stride), 0))
+                position = FloorDiv(spread, stride)
+            else:
+                spread = position = place[dim] * stride - padding + tap[dim] * self.dilation[dim]
+            if self.transposed or padding != 0:
+                conditions += [_at_least(spread, 0), _below(position, size)]
+            positions.append(position)
+        return positions, conditions
+
+
 @torch.library.register_fake("aotbuild::direct_convolution", lib=_library)  # type: ignore[untyped-decorator]
 def _fake(
     input: torch.Tensor,
@@ -95,14 +140,8 @@ def _fake(
     output_padding: Sequence[int],
     groups: int,
 ) -> torch.Tensor:
-    """Sizes by the formulas of ``torch.nn.Conv2d`` and ``torch.nn.ConvTranspose2d``."""
-    spatial = []
-    for dim, size in enumerate(input.shape[2:]):
-        reach = dilation[dim] * (weight.shape[2 + dim] - 1)
-        if transposed:
-            spatial.append((size - 1) * stride[dim] - 2 * padding[dim] + reach + output_padding[dim] + 1)
-        else:
-            spatial.append((size + 2 * padding[dim] - reach - 1) // stride[dim] + 1)
+    window = _Window(stride, padding, dilation, transposed, output_padding)
+    spatial = window.output_sizes(input.shape[2:], weight.shape[2:], operator.floordiv)
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
     return input.new_empty((input.shape[0], channels, *spatial))
 
@@ -123,21 +162,15 @@ def _lower(
     weight.realize()
     load_input, load_weight = input.make_loader(), weight.make_loader()
     batch, in_channels, *in_sizes = input.get_size()
-    taps = weight.get_size()[2:]
+    out_channels, group_outputs = weight.get_size()[0], weight.get_size()[1]
     if transposed:
-        group_outputs = weight.get_size()[1]
         out_channels = group_outputs * groups
     else:
-        out_channels = weight.get_size()[0]
         group_outputs = FloorDiv(out_channels, groups)
     group_inputs = FloorDiv(in_channels, groups)
-    out_sizes = []
-    for dim, size in enumerate(in_sizes):
-        reach = dilation[dim] * (taps[dim] - 1)
-        if transposed:
-            out_sizes.append((size - 1) * stride[dim] - 2 * padding[dim] + reach + output_padding[dim] + 1)
-        else:
-            out_sizes.append(FloorDiv(size + 2 * padding[dim] - reach - 1, stride[dim]) + 1)
+    taps = weight.get_size()[2:]
+    window = _Window(stride, padding, dilation, transposed, output_padding)
+    out_sizes = window.output_sizes(in_sizes, taps, FloorDiv)
     dtype = input.get_dtype()
     accumulator = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
@@ -145,21 +178,7 @@ def _lower(
         n, o, *place = index
         c, *tap = reduced
         channel = FloorDiv(o, group_outputs) * group_inputs + c
-        positions = []
-        conditions = []
-        for dim, size in enumerate(in_sizes):
-            if transposed:
-                spread = place[dim] + padding[dim] - tap[dim] * dilation[dim]
-                if stride[dim] != 1:
-                    # Shifted by a multiple of the stride, since ModularIndexing wants what is not negative.
-                    shift = stride[dim] * dilation[dim] * taps[dim]
-                    conditions.append(_equal(ModularIndexing(spread + shift, 1, stride[dim]), 0))
-                position = FloorDiv(spread, stride[dim])
-            else:
-                spread = position = place[dim] * stride[dim] - padding[dim] + tap[dim] * dilation[dim]
-            if transposed or padding[dim] != 0:
-                conditions += [_at_least(spread, 0), _below(position, size)]
-            positions.append(position)
+        positions, conditions = window.positions(in_sizes, taps, place, tap)
 
         def multiply() -> Any:
             x = ops.to_dtype(load_input([n, channel, *positions]), accumulator)

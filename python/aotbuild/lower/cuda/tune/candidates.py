@@ -17,6 +17,7 @@ from aotbuild.lower.cuda.compile.choices import Problem, Tiles, estimated_time
 from aotbuild.lower.cuda.compile.hints import Case
 from aotbuild.lower.cuda.compile.kernels import Config, TritonKernel, load_kernel
 from aotbuild.lower.cuda.compile.tunable import TunableKernel
+from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.target import CudaArchitecture
 
 # Of templates: how many; the sides of tiles, which the estimate ranks well; and for each tile BLOCK_K and stages, of
@@ -33,7 +34,7 @@ _MAX_WARPS = 16
 # A size or a constant in the source of a template.
 _SIZE = r"^    ([A-Z][A-Z0-9_]*)(?: : tl\.constexpr)? = ([\w+*/ ()-]+)$"
 
-_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+_DTYPES = {dtype.triton: getattr(torch, dtype.name) for dtype in DTYPES.values()}
 
 
 def candidates(tunable: TunableKernel, gpu: CudaArchitecture, limit: int | None = None) -> list[Config]:
