@@ -73,6 +73,17 @@ TensorPtr histogram_weights(AtenTensorHandle* weight, const Tensor& given, const
   return factors;
 }
 
+template <typename Count>
+void dispatch_floating(ScalarType dtype, const char* function, const Count& count) {
+  dispatch_real(dtype, function, [&](auto tag) {
+    if constexpr (std::is_floating_point_v<typename decltype(tag)::type>) {
+      count(tag);
+    } else {
+      fail(function, "element type ", dtype_name(dtype), " is not supported");
+    }
+  });
+}
+
 }  // namespace
 
 AOTITorchError aotbuild_torch_cpu_histc(AtenTensorHandle self, std::int64_t bins, double min, double max,
@@ -118,25 +129,21 @@ AOTITorchError aotbuild_torch_cpu_histogram_bin_ct(AtenTensorHandle self, std::i
     TensorPtr borders = make_tensor(given.dtype, 1, &edge_count, nullptr);
     const std::int64_t zero = 0;
     fill(*counts, &zero, function);
-    dispatch_real(given.dtype, function, [&](auto tag) {
+    dispatch_floating(given.dtype, function, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      if constexpr (std::is_floating_point_v<T>) {
-        const T* const elements = dense->data_as<T>();
-        const bool given_range = range != nullptr && *range != nullptr;
-        const auto [least, greatest] = histogram_range(elements, given.numel(), given_range ? (*range)[0] : 0,
-                                                       given_range ? (*range)[1] : 0, 0.5, function);
-        const T low = static_cast<T>(least);
-        const T high = static_cast<T>(greatest);
-        T* const edge = borders->data_as<T>();
-        const T step = (high - low) / static_cast<T>(bins);
-        for (std::int64_t i = 0; i <= bins; ++i) {  // from the nearer end, as torch.linspace
-          edge[i] = i < edge_count / 2 ? low + step * static_cast<T>(i) : high - step * static_cast<T>(bins - i);
-        }
-        count_between(elements, given.numel(), edge, bins, factors != nullptr ? factors->data_as<T>() : nullptr,
-                      density != 0, counts->data_as<T>());
-      } else {
-        fail(function, "element type ", dtype_name(given.dtype), " is not supported");
+      const T* const elements = dense->data_as<T>();
+      const bool given_range = range != nullptr && *range != nullptr;
+      const auto [least, greatest] = histogram_range(elements, given.numel(), given_range ? (*range)[0] : 0,
+                                                     given_range ? (*range)[1] : 0, 0.5, function);
+      const T low = static_cast<T>(least);
+      const T high = static_cast<T>(greatest);
+      T* const edge = borders->data_as<T>();
+      const T step = (high - low) / static_cast<T>(bins);
+      for (std::int64_t i = 0; i <= bins; ++i) {  // from the nearer end, as torch.linspace
+        edge[i] = i < edge_count / 2 ? low + step * static_cast<T>(i) : high - step * static_cast<T>(bins - i);
       }
+      count_between(elements, given.numel(), edge, bins, factors != nullptr ? factors->data_as<T>() : nullptr,
+                    density != 0, counts->data_as<T>());
     });
     checked_result(hist, function) = counts.release();
     checked_result(edges, function) = borders.release();
@@ -159,14 +166,10 @@ AOTITorchError aotbuild_torch_cpu_histogram_bins_tensor(AtenTensorHandle self, A
     TensorPtr counts = make_tensor(given.dtype, 1, &count, nullptr);
     const std::int64_t zero = 0;
     fill(*counts, &zero, function);
-    dispatch_real(given.dtype, function, [&](auto tag) {
+    dispatch_floating(given.dtype, function, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      if constexpr (std::is_floating_point_v<T>) {
-        count_between(dense->data_as<T>(), given.numel(), borders->data_as<T>(), count,
-                      factors != nullptr ? factors->data_as<T>() : nullptr, density != 0, counts->data_as<T>());
-      } else {
-        fail(function, "element type ", dtype_name(given.dtype), " is not supported");
-      }
+      count_between(dense->data_as<T>(), given.numel(), borders->data_as<T>(), count,
+                    factors != nullptr ? factors->data_as<T>() : nullptr, density != 0, counts->data_as<T>());
     });
     checked_result(hist, function) = counts.release();
     checked_result(edges, function) = borders.release();
