@@ -220,3 +220,52 @@ def test_sums_of_booleans_are_stored_as_such() -> None:
     x = torch.ones(64, dtype=torch.bool)
     (variant,) = lowered(added, x, ~x).variants
     assert not re.search(r"(VectorizedN|VecMask|to)<int64_t", "".join(variant.kernel_shards))
+
+
+class Scaled(nn.Module):
+    """A packed layer, and a weight that the code reads itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.scale = nn.Parameter(torch.randn(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * self.scale
+
+
+def test_a_variant_says_which_weights_its_code_reads() -> None:
+    result = lowered(Scaled(), torch.randn(4, 8))
+    (variant,) = result.variants
+    read = [result.weights[index].name for index in variant.read_weights]
+    assert read == ["scale"]
+    assert variant.run_source.count("context_weight(context, ") == 1
+
+
+def kernels_of(function: Callable[..., Any], *args: Tensor) -> str:
+    (variant,) = lowered(function, *args).variants
+    return "".join(variant.kernel_shards)
+
+
+def test_failed_checks_do_not_leave_the_iterations_of_parallel_loops() -> None:
+    text = kernels_of(lambda x, index: x[index] * 2, torch.randn(5, 4096), torch.zeros(64, dtype=torch.int64))
+    lines = [line.strip() for line in text.splitlines()]
+    loop = next(number for number, line in enumerate(lines) if line.startswith("#pragma omp for"))
+    body = next(number for number in range(loop, len(lines)) if lines[number] == "{")
+    assert lines[body + 1] == "try {"
+    assert lines.count("} catch (...) { error.capture(); }") == lines.count("error.rethrow();") == 1
+    assert lines[lines.index("error.rethrow();") - 1] == "}"
+    name = next(line for line in lines if line.startswith("void ")).removeprefix("void ").partition("(")[0]
+    assert f'"an index is outside 0 <= index < 5 (in {name})"' in text
+
+
+def test_kernels_without_checks_catch_nothing() -> None:
+    text = kernels_of(lambda x: x.sin(), torch.randn(64, 4096))
+    assert "#pragma omp for" in text and "try {" not in text and "error" not in text
+
+
+def test_a_division_by_zero_names_the_kernel() -> None:
+    text = kernels_of(lambda x, y: x // y, torch.ones(8, dtype=torch.int64), torch.ones(8, dtype=torch.int64))
+    name = text.partition("void ")[2].partition("(")[0]
+    assert f'}} catch (const std::exception& error) {{ aotbuild::detail::rethrow_named(error, "{name}"); }}' in text
+    assert "inductor_cpu_integer_div_error" not in text
