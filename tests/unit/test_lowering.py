@@ -231,7 +231,8 @@ class Scaled(nn.Module):
         self.scale = nn.Parameter(torch.randn(8))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) * self.scale
+        scaled: Tensor = self.layer(x) * self.scale
+        return scaled
 
 
 def test_a_variant_says_which_weights_its_code_reads() -> None:
