@@ -14,6 +14,8 @@ unexport PYTHONPATH PYTHONHOME
 # Processes that compile or test at a time. A model's kernels take up to 1.5 GiB each.
 JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
+# One process runs all tests of a file, so that what they share is built once.
+WORKERS := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 CPP_SOURCES := $(shell git ls-files '*.h' '*.hpp' '*.c' '*.cpp' 2>/dev/null)
 
 help: ## this list
@@ -29,10 +31,10 @@ demo: bootstrap ## build the semantic search example and compare it with eager P
 	@tools/demo.sh
 
 test: lint ## all checks: style and types, every test, the sanitizers
-	pytest -n $(JOBS) --dist worksteal --durations=10
+	pytest $(WORKERS) --durations=10
 
 quick: lint ## the checks that take less than three minutes
-	pytest -n $(JOBS) --dist worksteal -m quick
+	pytest $(WORKERS) -m quick
 
 test-torch-versions: bootstrap ## tests and builds with each release of torch: several GB of packages in build/torch
 	@tools/torch_versions.sh

@@ -23,6 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The zoo first: one worker builds it while the others run what does not need it."""
+    items.sort(key=lambda item: item.path.name != "test_zoo.py")
+
+
 @pytest.fixture(scope="session")
 def zoo_build(pytestconfig: pytest.Config) -> Path:
     """The build tree of every model, in build/models so that a second run of the tests builds only what changed.

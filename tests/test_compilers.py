@@ -37,7 +37,7 @@ def test_runtime_and_models_pass_their_tests_with_clang() -> None:
         pytest.skip("no Clang from 14 on with OpenMP: make cross-tools")
     build = build_targets(
         ROOT / "build" / "clang",
-        [Target("transformer", "transformer", kind="STATIC", test=True)],
+        [Target("transformer", "transformer", kind="STATIC", test=True, preset="debug")],
         LISTS,
         "-DCMAKE_BUILD_TYPE=Debug",
         "-DCMAKE_CXX_FLAGS_DEBUG=",  # -O0 and no debug information compile fastest

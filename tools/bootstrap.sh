@@ -89,6 +89,11 @@ fi
 rm -f "$STAMP"
 export PATH=$VENV/bin:$PATH VIRTUAL_ENV=$VENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_PROGRESS_BAR=off
 install=("$VENV/bin/python" -m pip install --constraint constraints.txt)
+# The tests build a wheel of the same sources, in another folder: its objects come from ccache then, as paths below the
+# folder of the build do not count.
+if command -v ccache >/dev/null; then
+  export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache} CCACHE_BASEDIR=$PWD/build/wheel
+fi
 
 # oneDNN: the package is built with objects of the runtime in it.
 tools=(scikit-build-core pybind11 ninja onednn-devel-cpu-gomp)

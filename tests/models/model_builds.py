@@ -38,6 +38,7 @@ class Target:
     test: bool = False
     methods: tuple[str, ...] = ()
     runtime: str = "standalone"
+    preset: str = "default"
 
     @property
     def path(self) -> str:
@@ -51,6 +52,7 @@ class Target:
         words += ["NAMESPACE", self.namespace] if self.namespace else []
         words += ["METHODS", *self.methods] if self.methods else []
         words += ["RUNTIME", self.runtime] if self.runtime != "standalone" else []
+        words += ["PRESET", self.preset] if self.preset != "default" else []
         words += [] if self.test else ["NO_TEST"]
         return f"add_aot_model({' '.join(words)})\n"
 
