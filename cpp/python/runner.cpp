@@ -46,7 +46,7 @@ const aotbuild_api& load_library(const std::string& path) {
                               "with add_aot_model(<target> SHARED ...)");
   }
   const aotbuild::Status fits = aotbuild::detail::check_abi(*functions);
-  if (!fits) throw aotbuild::Error(fits.code(), path + ": " + fits.message());
+  if (!fits) throw aotbuild::Error(fits.code(), path + ": " + fits.message().c_str());
   return *functions;
 }
 

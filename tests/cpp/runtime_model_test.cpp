@@ -2,15 +2,34 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <atomic>
 #include <cfenv>
+#include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <new>
 #include <thread>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
+#include "aotbuild/model.hpp"
 #include "runtime_test_model.hpp"
+
+namespace {
+
+std::atomic<int> allocations{0};
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  ++allocations;
+  void* const memory = std::malloc(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -416,6 +435,63 @@ TEST(ModelAbi, WeightsAreAsFarApartAsTheCallersHeaderHasThem) {
   named[0].known.struct_size = 0;
   EXPECT_EQ(aotbuild_model_set_weights(model.handle, &named[0].known, 2), AOTBUILD_INVALID_ARGUMENT);
   EXPECT_EQ(std::string(aotbuild_last_error()).rfind("encoder: aotbuild_named_tensor::struct_size is 0", 0), 0U);
+}
+
+// y = 2 * (x + 1), with a tensor between.
+void run_affine(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  std::int64_t* sizes = nullptr;
+  aoti_torch_get_sizes(inputs[0], &sizes);
+  const std::int64_t strides[] = {1};
+  const auto data_of = [](AtenTensorHandle tensor) {
+    void* data = nullptr;
+    aoti_torch_get_data_ptr(tensor, &data);
+    return static_cast<float*>(data);
+  };
+  AtenTensorHandle sum = context_allocate(context, 1, sizes, strides, kFloat32, -1);
+  outputs[0] = context_allocate(context, 1, sizes, strides, kFloat32, 0);
+  for (std::int64_t i = 0; i < sizes[0]; ++i) data_of(sum)[i] = data_of(inputs[0])[i] + 1;
+  for (std::int64_t i = 0; i < sizes[0]; ++i) data_of(outputs[0])[i] = 2 * data_of(sum)[i];
+  aoti_torch_delete_tensor_object(sum);
+}
+
+// What oneDNN allocates in each of its primitives is its own.
+TEST(ModelClass, ACallIntoTheCallersMemoryAllocatesNothing) {
+  static const aotbuild::detail::ModelSpec* spec = nullptr;
+  ModelBuilder builder(run_affine);
+  builder.input("x", kFloat, {dynamic("n", 1, 1000)}).output("y", kFloat, {dynamic("n", 1, 1000)});
+  spec = &builder.spec();
+  aotbuild_api functions{};
+  functions.abi_version = AOTBUILD_ABI_VERSION;
+  functions.struct_size = sizeof functions;
+  functions.create = [](const aotbuild_options* options, aotbuild_model** model) {
+    return aotbuild_model_create(spec, options, model);
+  };
+  functions.destroy = aotbuild_model_destroy;
+  functions.run = aotbuild_model_run;
+  functions.last_error = aotbuild_last_error;
+  const aotbuild::Model model(functions, {});
+  std::vector<float> x(300, 1), y(300);
+  const aotbuild::TensorView<const float, 1> input(x);
+  const aotbuild::TensorView<float, 1> output(y);
+  for (int i = 0; i < 4; ++i) {
+    const int before = allocations;
+    const aotbuild::Status status = model.try_run_into<1>({input.c_tensor()}, {output.c_tensor()});
+    const int made = allocations - before;
+    ASSERT_TRUE(status.ok()) << status.message().c_str();
+    if (i > 0) EXPECT_EQ(made, 0) << "in call " << i;
+    EXPECT_EQ(y[299], 4);
+  }
+}
+
+TEST(ModelClass, LibrariesOfAnotherVersionAreRefused) {
+  aotbuild_api functions{};
+  functions.abi_version = 3;
+  const auto model = aotbuild::Model::try_create(functions, {});
+  ASSERT_FALSE(model.ok());
+  EXPECT_STREQ(
+      model.status().message().c_str(),
+      "the model's library has version 3 of aotbuild's binary interface, this program was compiled for version "
+      "4. Build the library and the program with one release of aotbuild");
 }
 
 TEST(ModelAbi, CodeOfAnotherReleaseIsRefused) {

@@ -8,12 +8,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "aotbuild/any_tensor.hpp"
 #include "aotbuild/dlpack.hpp"
 
 namespace {
@@ -211,6 +214,141 @@ TEST(DLPack, HandsOwnershipOver) {
   EXPECT_FALSE(watch.expired());
   managed->deleter(managed);
   EXPECT_TRUE(watch.expired());
+}
+
+std::string names_of(const aotbuild::NamedTensors& tensors) {
+  std::string names;
+  for (const aotbuild::NamedTensor& tensor : tensors) names += std::string(tensor.name.c_str()) + " ";
+  return names;
+}
+
+TEST(NamedTensors, AreMadeOfMapsAndLists) {
+  std::vector<float> data(6);
+  const TensorView<float, 2> view(data.data(), {2, 3});
+  const std::map<std::string, aotbuild::AnyTensorView> map = {{"a", view}, {"b", view}};
+  EXPECT_EQ(names_of(map), "a b ");
+  aotbuild::NamedTensors tensors = {{"w", view}, {"b", view}, {"w", TensorView<float, 1>(data)}};
+  EXPECT_EQ(names_of(tensors), "w b ");
+  EXPECT_EQ(tensors.begin()->tensor.c_tensor().ndim, 1);
+  for (int i = 0; i < 20; ++i) tensors[std::to_string(i)] = view;
+  EXPECT_EQ(tensors.size(), 22U);
+  const auto c_tensors = tensors.c_tensors();
+  EXPECT_STREQ(c_tensors[21].name, "19");
+  EXPECT_EQ(c_tensors[21].struct_size, sizeof(aotbuild_named_tensor));
+  EXPECT_EQ(c_tensors[21].tensor.strides[0], 3);
+}
+
+TEST(NamedTensors, CopiesAreApart) {
+  std::vector<float> data(6);
+  aotbuild::NamedTensors tensors = {{"a", TensorView<float, 1>(data)}};
+  const aotbuild::NamedTensors copy = tensors;
+  tensors["b"] = tensors["a"] = TensorView<float, 2>(data.data(), {2, 3});
+  EXPECT_EQ(names_of(copy), "a ");
+  EXPECT_EQ(copy.begin()->tensor.c_tensor().ndim, 1);
+  const aotbuild::NamedTensors moved = std::move(tensors);
+  EXPECT_EQ(names_of(moved), "a b ");
+}
+
+TEST(Expected, HoldsAValueOrAStatus) {
+  using Pointer = aotbuild::Expected<std::shared_ptr<int>>;
+  const auto shared = std::make_shared<int>(3);
+  Pointer value(shared);
+  Pointer copy = value;
+  EXPECT_EQ(shared.use_count(), 3);
+  copy = aotbuild::Status(AOTBUILD_INVALID_ARGUMENT, std::string("no") + "thing");
+  EXPECT_EQ(shared.use_count(), 2);
+  EXPECT_FALSE(copy.ok());
+  EXPECT_STREQ(copy.status().message().c_str(), "nothing");
+  copy = std::move(value);
+  EXPECT_EQ(**copy, 3);
+  EXPECT_EQ(aotbuild::Expected<std::unique_ptr<int>>(std::make_unique<int>(4)).status().message(), "");
+}
+
+// What std::mdspan of C++23 has, for compilers without it.
+namespace md {
+
+constexpr std::size_t kDynamic = static_cast<std::size_t>(-1);
+
+template <std::size_t... Sizes>
+struct Extents {
+  using index_type = int;
+  static constexpr std::size_t rank() { return sizeof...(Sizes); }
+  static constexpr std::size_t static_extent(std::size_t i) { return std::array{Sizes...}[i]; }
+  explicit Extents(const std::array<int, sizeof...(Sizes)>& sizes) : values(sizes) {}
+  std::array<int, sizeof...(Sizes)> values;
+};
+template <typename MdExtents>
+struct RightMapping {
+  explicit RightMapping(const MdExtents& sizes) : extents(sizes) {}
+  int stride(std::size_t i) const {
+    int result = 1;
+    for (std::size_t k = MdExtents::rank(); --k > i;) result *= extents.values[k];
+    return result;
+  }
+  MdExtents extents;
+};
+template <typename MdExtents>
+struct StridedMapping {
+  StridedMapping(const MdExtents& sizes, const std::array<int, MdExtents::rank()>& steps)
+      : extents(sizes), strides(steps) {}
+  int stride(std::size_t i) const { return strides[i]; }
+  MdExtents extents;
+  std::array<int, MdExtents::rank()> strides;
+};
+template <typename T, typename MdExtents, template <typename> class Mapping = RightMapping>
+struct Span {
+  using element_type = T;
+  using extents_type = MdExtents;
+  using mapping_type = Mapping<MdExtents>;
+  using data_handle_type = T*;
+  static constexpr std::size_t rank() { return MdExtents::rank(); }
+  Span(T* elements, const mapping_type& layout) : data(elements), mapping(layout) {}
+  T* data_handle() const { return data; }
+  int extent(std::size_t i) const { return mapping.extents.values[i]; }
+  int stride(std::size_t i) const { return mapping.stride(i); }
+  T* data;
+  mapping_type mapping;
+};
+
+}  // namespace md
+
+using Matrix = md::Extents<md::kDynamic, md::kDynamic>;
+
+TEST(Mdspan, ConvertsToAViewAndBack) {
+  std::vector<float> data(12);
+  const TensorView<float, 2> columns(data.data(), {3, 2},
+                                     {1, 4});  // of a matrix [4, 3], the first two rows, transposed
+  const md::Span<const float, Matrix, md::StridedMapping> strided = columns;
+  EXPECT_EQ(strided.extent(0), 3);
+  EXPECT_EQ(strided.stride(1), 4);
+  const TensorView<const float, 2> back = strided;
+  EXPECT_EQ(back.data(), data.data());
+  EXPECT_EQ(back.sizes(), columns.sizes());
+  EXPECT_EQ(back.strides(), columns.strides());
+  Tensor<float, 2> tensor(TensorView<float, 2>(data.data(), {4, 3}), nullptr);
+  const md::Span<float, md::Extents<md::kDynamic, 3>> rows = tensor;
+  EXPECT_EQ(rows.extent(0), 4);
+  EXPECT_EQ((TensorView<float, 2>(rows).strides()), tensor.strides());
+}
+
+TEST(Mdspan, RefusesAnotherLayoutAndOtherSizes) {
+  std::vector<float> data(12);
+  const TensorView<float, 2> columns(data.data(), {3, 2}, {1, 4});
+  using Rows = md::Span<float, Matrix>;
+  using Square = md::Span<float, md::Extents<3, 3>, md::StridedMapping>;
+  EXPECT_THROW((void)static_cast<Rows>(columns), aotbuild::Error);
+  EXPECT_THROW((void)static_cast<Square>(columns), aotbuild::Error);
+}
+
+TEST(Mdspan, KeepsConstAndTheRank) {
+  using Writable = TensorView<float, 2>;
+  using Read = TensorView<const float, 2>;
+  static_assert(std::is_convertible_v<Writable, md::Span<const float, Matrix>>);
+  static_assert(!std::is_convertible_v<Read, md::Span<float, Matrix>>);
+  static_assert(!std::is_convertible_v<md::Span<const float, Matrix>, Writable>);
+  static_assert(!std::is_convertible_v<md::Span<float, md::Extents<md::kDynamic>>, Writable>);
+  static_assert(!std::is_convertible_v<const Tensor<float, 2>&, md::Span<float, Matrix>>);
+  static_assert(!std::is_convertible_v<Writable, md::Span<int, Matrix>>);
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ STRICT = [
 ]
 
 USER = """\
+#include <vector>
+
 #include "encoder.hpp"
 #include "aotbuild/dlpack.hpp"
 #include "aotbuild/kernel.hpp"
@@ -94,6 +96,79 @@ def test_headers_have_no_warnings_with_and_without_exceptions(compiler: str, inc
     for text, flags in ((USER + "float use();" + THROWS, ()), (USER, ("-fno-exceptions", "-fno-rtti"))):
         done = compile_cpp(compiler, text, include, *flags)
         assert done.returncode == 0, done.stderr
+
+
+def lines_of(header: str, include: Path) -> int:
+    """What a compiler reads for a header: the lines that are left after preprocessing, without its markers."""
+    command = ["g++", "-std=c++17", "-E", f"-I{ROOT / 'cpp/include'}", f"-I{include}", "-x", "c++", "-"]
+    text = f'#include "{header}"\n'
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    return sum(not line.startswith("#") for line in done.stdout.splitlines())
+
+
+def test_a_generated_header_costs_little_to_include(include: Path) -> None:
+    assert lines_of("encoder.hpp", include) <= 15000
+    # <complex> alone is three times that, so headers have it where the model has complex types.
+    assert lines_of("aotbuild/complex.hpp", include) > 40000
+
+
+SPANS = """\
+#include <span>
+#include <vector>
+
+#include "aotbuild/tensor.hpp"
+
+float sum(std::span<const float> values) {
+  float result = 0;
+  for (const float value : values) result += value;
+  return result;
+}
+
+int main() {
+  std::vector<float> data(6, 1);
+  const aotbuild::TensorView<const float, 1> row = std::span<const float>(data);
+  aotbuild::Tensor<float, 2> tensor(aotbuild::TensorView<float, 2>(data.data(), {2, 3}), nullptr);
+  const std::span<float> all = tensor;
+  return sum(row) + sum(tensor) + sum(all) == 18 ? 0 : 1;
+}
+"""
+MDSPANS = """\
+#include <mdspan>
+#include <vector>
+
+#include "aotbuild/tensor.hpp"
+
+int main() {
+  std::vector<float> data(12);
+  const std::mdspan matrix(data.data(), 4, 3);
+  const aotbuild::TensorView<float, 2> view = matrix;
+  const std::mdspan<const float, std::extents<std::int64_t, std::dynamic_extent, 3>> back = view;
+  const aotbuild::TensorView<float, 2> columns(data.data(), {3, 4}, {1, 3});
+  const std::mdspan<float, std::dextents<int, 2>, std::layout_stride> strided = columns;
+  const std::mdspan<float, std::dextents<int, 2>, std::layout_left> left = columns;
+  return view.stride(0) == 3 && back.extent(0) == 4 && strided.stride(1) == 3 && left.stride(0) == 1 ? 0 : 1;
+}
+"""
+
+
+def runs(compiler: list[str], program: str, folder: Path) -> None:
+    command = [*compiler, f"-I{ROOT / 'cpp/include'}", "-x", "c++", "-", "-o", str(folder / "program")]
+    subprocess.run(command, input=program, text=True, check=True)
+    subprocess.run([folder / "program"], check=True)
+
+
+def test_contiguous_tensors_are_spans(tmp_path: Path) -> None:
+    runs(["g++", "-std=c++20"], SPANS, tmp_path)
+
+
+def test_views_are_mdspans_where_the_library_has_them(tmp_path: Path) -> None:
+    """tests/cpp/tensor_test.cpp has a class like std::mdspan for compilers without it."""
+    candidates = [["g++", "-std=c++23"], ["clang++-19", "-std=c++23", "-stdlib=libc++"]]
+    for compiler in filter(lambda words: shutil.which(words[0]), candidates):
+        check = [*compiler, "-fsyntax-only", "-x", "c++", "-"]
+        if not subprocess.run(check, input="#include <mdspan>\n", text=True, capture_output=True).returncode:
+            return runs(compiler, MDSPANS, tmp_path)
+    pytest.skip("no compiler has <mdspan>: GCC 15, or Clang 19 with libc++-19-dev")
 
 
 def test_what_throws_is_not_there_without_exceptions(include: Path) -> None:

@@ -127,5 +127,5 @@ def test_libraries_of_other_versions_are_refused_before_they_are_read(
     message = r"other\.so: the model's library has version 7 of aotbuild's binary interface, .* version 4\. Build"
     with pytest.raises(aotbuild.Error, match=message):
         aotbuild.load(build_another_echo(tmp_path / "other.so", "-DECHO_ABI_VERSION=7"))
-    with pytest.raises(aotbuild.Error, match=r"shorter\.so: .* an earlier release with fewer functions of"):
+    with pytest.raises(aotbuild.Error, match=r"shorter\.so: .* of an earlier release of aotbuild"):
         aotbuild.load(build_another_echo(tmp_path / "shorter.so", "-DECHO_API_SIZE=100"))

@@ -49,11 +49,10 @@ extern "C" {
 #define AOTBUILD_EXPORT
 #endif
 
-// What a library was built with says `abi_version` of aotbuild_api and aotbuild_model_info, which is their first member
-// in every version: refuse a library of another one. Within a version structures only grow, at their ends. Those that
-// do say in `struct_size` how many bytes whoever filled them in knows of: read no member beyond it, take what is not
-// there for zero, and reach their elements in arrays through the pointers that are there for that. docs/c-abi.md has
-// the rules.
+// The version of all that follows. `abi_version` is the first member of aotbuild_api and aotbuild_model_info in every
+// version: refuse a library of another one. Within a version structures only grow, at their ends. `struct_size` says
+// how many bytes of a structure are known to the side that filled it in: read no member beyond it, and take what is not
+// there for zero. Lists are arrays of pointers for that reason. docs/c-abi.md has the rules.
 #define AOTBUILD_ABI_VERSION 4
 
 typedef enum aotbuild_status {

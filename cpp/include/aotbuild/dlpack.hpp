@@ -6,8 +6,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <utility>
 
 #include "aotbuild/cuda.hpp"
@@ -31,9 +29,9 @@ template <typename T, std::size_t Rank, typename DLTensor>
 Expected<HostOrDeviceView<T, Rank>> try_from_dlpack_anywhere(const DLTensor& tensor) {
   const aotbuild_dtype dtype{static_cast<std::uint8_t>(tensor.dtype.code), tensor.dtype.bits, tensor.dtype.lanes};
   if (dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
-    return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: expected " + dtype_name(dtype_v<T>) + " of rank " +
-                                                 detail::number_text(static_cast<long long>(Rank)) + ", got " +
-                                                 dtype_name(dtype) + " of rank " + detail::number_text(tensor.ndim));
+    return Status(AOTBUILD_INVALID_ARGUMENT,
+                  detail::format("from_dlpack: expected %s of rank %zu, got %s of rank %d", dtype_name(dtype_v<T>),
+                                 Rank, dtype_name(dtype), static_cast<int>(tensor.ndim)));
   }
   Extents<Rank> sizes;
   for (std::size_t i = 0; i < Rank; ++i) sizes[i] = tensor.shape[i];
@@ -48,9 +46,10 @@ Expected<HostOrDeviceView<T, Rank>> try_from_dlpack_anywhere(const DLTensor& ten
   using View = HostOrDeviceView<T, Rank>;
   if (type == AOTBUILD_CPU || type == detail::kDlCudaHost) return View(TensorView<T, Rank>(data, sizes, strides));
   if (type == AOTBUILD_CUDA) return View(DeviceView<T, Rank>(data, sizes, strides, tensor.device.device_id));
-  return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on DLPack's device type " +
-                                               detail::number_text(type) +
-                                               ", expected 1 (CPU), 2 (CUDA) or 3 (CUDA's pinned host memory)");
+  return Status(AOTBUILD_INVALID_ARGUMENT,
+                detail::format("from_dlpack: the tensor is on DLPack's device type %d, expected 1 (CPU), 2 (CUDA) or 3 "
+                               "(CUDA's pinned host memory)",
+                               static_cast<int>(type)));
 }
 
 // A view of the host memory of a DLTensor: `auto ids = try_from_dlpack<const std::int64_t, 2>(managed->dl_tensor)`.
@@ -60,9 +59,10 @@ Expected<TensorView<T, Rank>> try_from_dlpack(const DLTensor& tensor) {
   const Expected<HostOrDeviceView<T, Rank>> view = try_from_dlpack_anywhere<T, Rank>(tensor);
   if (!view) return view.status();
   if (view->device().type != AOTBUILD_CPU) {
-    return Status(AOTBUILD_INVALID_ARGUMENT, "from_dlpack: the tensor is on CUDA device " +
-                                                 detail::number_text(view->device().index) +
-                                                 ", expected host memory; CUDA models take from_dlpack_anywhere()");
+    return Status(AOTBUILD_INVALID_ARGUMENT,
+                  detail::format("from_dlpack: the tensor is on CUDA device %d, expected host memory; CUDA models take "
+                                 "from_dlpack_anywhere()",
+                                 static_cast<int>(view->device().index)));
   }
   return TensorView<T, Rank>(view->data(), view->sizes(), view->strides());
 }
@@ -104,7 +104,7 @@ template <typename DLManagedTensor, typename Owning>
 DLManagedTensor* to_dlpack(Owning tensor) {
   using T = typename Owning::value_type;
   using Owner = detail::ManagedTensor<DLManagedTensor, Owning>;
-  auto owner = std::make_unique<Owner>();
+  auto* const owner = new Owner;
   owner->sizes = tensor.sizes();
   owner->strides = tensor.strides();
   owner->tensor = std::move(tensor);
@@ -119,9 +119,9 @@ DLManagedTensor* to_dlpack(Owning tensor) {
   out.shape = owner->sizes.data();
   out.strides = owner->strides.data();
   out.byte_offset = 0;
-  owner->managed.manager_ctx = owner.get();
+  owner->managed.manager_ctx = owner;
   owner->managed.deleter = [](DLManagedTensor* self) { delete static_cast<Owner*>(self->manager_ctx); };
-  return &owner.release()->managed;
+  return &owner->managed;
 }
 
 }  // namespace AOTBUILD_NAMESPACE

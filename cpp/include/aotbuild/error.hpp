@@ -2,13 +2,18 @@
 #ifndef AOTBUILD_ERROR_HPP_
 #define AOTBUILD_ERROR_HPP_
 
+#include <cstdarg>
+#include <cstddef>
 #include <cstdio>
-#include <optional>
-#include <stdexcept>
-#include <string>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <type_traits>
 #include <utility>
 
 #include "aotbuild/c_api.h"
+#include "aotbuild/detail/shared.hpp"
 #include "aotbuild/detail/version.h"
 
 // Whether the code that includes this is compiled with exceptions. Without them the functions that throw are not
@@ -24,81 +29,126 @@
 #define AOTBUILD_HIDDEN __attribute__((visibility("hidden")))
 
 namespace aotbuild {
-namespace detail {
 inline namespace AOTBUILD_NAMESPACE {
 
-// As std::to_string, whose table is such a variable.
-inline std::string number_text(long long number) {
-  char text[24];
-  std::snprintf(text, sizeof(text), "%lld", number);
-  return text;
-}
+// Text that does not change: of a literal, or a copy of what has c_str(), such as std::string or std::filesystem::path.
+class Text {
+ public:
+  Text() = default;
+  Text(const char* text) : characters_(text, std::strlen(text) + 1) {}
+  template <typename String, typename = std::enable_if_t<
+                                 std::is_convertible_v<decltype(std::declval<const String&>().c_str()), const char*> &&
+                                 !std::is_same_v<String, Text>>>
+  Text(const String& text) : Text(static_cast<const char*>(text.c_str())) {}
 
-}  // namespace AOTBUILD_NAMESPACE
-}  // namespace detail
+  const char* c_str() const noexcept { return characters_.data() == nullptr ? "" : characters_.data(); }
+  std::size_t size() const noexcept { return characters_.size() == 0 ? 0 : characters_.size() - 1; }
+  bool empty() const noexcept { return size() == 0; }
+  friend bool operator==(const Text& a, const Text& b) noexcept { return std::strcmp(a.c_str(), b.c_str()) == 0; }
+  friend bool operator!=(const Text& a, const Text& b) noexcept { return !(a == b); }
 
-inline namespace AOTBUILD_NAMESPACE {
+ private:
+  detail::SharedArray<char> characters_;
+};
 
 // How a call ended.
 class [[nodiscard]] Status {
  public:
   Status() = default;  // well
-  Status(aotbuild_status code, std::string message) : code_(code), message_(std::move(message)) {}
+  Status(aotbuild_status code, Text message) : code_(code), message_(std::move(message)) {}
 
   bool ok() const noexcept { return code_ == AOTBUILD_OK; }
   explicit operator bool() const noexcept { return ok(); }
   aotbuild_status code() const noexcept { return code_; }
   // What is wrong, and with what; empty when the call ended well.
-  const std::string& message() const noexcept { return message_; }
+  const Text& message() const noexcept { return message_; }
 
  private:
   aotbuild_status code_ = AOTBUILD_OK;
-  std::string message_;
+  Text message_;
 };
 
 // What a call returns: a value, or a status that says why there is none.
 template <typename T>
 class [[nodiscard]] Expected {
  public:
-  Expected(T value) : value_(std::move(value)) {}
-  Expected(Status why) : status_(std::move(why)) {}
+  Expected(T value) : value_(std::move(value)), has_value_(true) {}
+  Expected(Status why) : status_(std::move(why)), has_value_(false) {}
+  Expected(const Expected& other) : status_(other.status_), has_value_(other.has_value_) {
+    if (has_value_) ::new (static_cast<void*>(&value_)) T(other.value_);
+  }
+  Expected(Expected&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
+      : status_(std::move(other.status_)), has_value_(other.has_value_) {
+    if (has_value_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+  }
+  Expected& operator=(Expected other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+    this->~Expected();
+    return *::new (static_cast<void*>(this)) Expected(std::move(other));
+  }
+  ~Expected() {
+    if (has_value_) value_.~T();
+  }
 
-  bool ok() const noexcept { return value_.has_value(); }
-  explicit operator bool() const noexcept { return ok(); }
+  bool ok() const noexcept { return has_value_; }
+  explicit operator bool() const noexcept { return has_value_; }
   const Status& status() const noexcept { return status_; }
 
   // The value, which has to be there.
-  T& operator*() & { return *value_; }
-  const T& operator*() const& { return *value_; }
-  T&& operator*() && { return *std::move(value_); }
-  T* operator->() { return &*value_; }
-  const T* operator->() const { return &*value_; }
+  T& operator*() & { return value_; }
+  const T& operator*() const& { return value_; }
+  T&& operator*() && { return std::move(value_); }
+  T* operator->() { return &value_; }
+  const T* operator->() const { return &value_; }
 
  private:
-  std::optional<T> value_;
+  union {
+    T value_;
+  };
   Status status_;
+  bool has_value_;
 };
 
 #if AOTBUILD_EXCEPTIONS
 // The exception that every aotbuild call throws.
-class Error : public std::runtime_error {
+class Error : public std::exception {
  public:
-  Error(aotbuild_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  Error(aotbuild_status status, Text message) : status_(status), message_(std::move(message)) {}
 
+  const char* what() const noexcept override { return message_.c_str(); }
   aotbuild_status status() const noexcept { return status_; }
 
  private:
   aotbuild_status status_;
+  Text message_;
 };
-
 #endif
 
 }  // namespace AOTBUILD_NAMESPACE
 
-#if AOTBUILD_EXCEPTIONS
 namespace detail {
 inline namespace AOTBUILD_NAMESPACE {
 
+// As std::snprintf, in memory that is long enough.
+[[gnu::format(printf, 1, 2)]] inline Text format(const char* pattern, ...) {
+  char text[1024];
+  std::va_list arguments;
+  va_start(arguments, pattern);
+  std::vsnprintf(text, sizeof(text), pattern, arguments);
+  va_end(arguments);
+  return text;
+}
+
+// A template, so that code with and code without exceptions in one program do not share one of the two.
+template <bool kThrows>
+[[noreturn]] void refuse(const char* why) {
+#if AOTBUILD_EXCEPTIONS
+  if constexpr (kThrows) throw Error(AOTBUILD_INVALID_ARGUMENT, why);
+#endif
+  std::fputs(why, stderr);
+  std::abort();
+}
+
+#if AOTBUILD_EXCEPTIONS
 inline void throw_unless_ok(const Status& status) {
   if (!status.ok()) throw Error(status.code(), status.message());
 }
@@ -108,10 +158,10 @@ T value_or_throw(Expected<T> expected) {
   throw_unless_ok(expected.status());
   return *std::move(expected);
 }
+#endif
 
 }  // namespace AOTBUILD_NAMESPACE
 }  // namespace detail
-#endif
 
 }  // namespace aotbuild
 

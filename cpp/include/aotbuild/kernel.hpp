@@ -5,8 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <type_traits>
 
 #include "aotbuild/cuda.hpp"
@@ -71,9 +69,9 @@ class KernelHandle {
   template <typename T>
   void check(const char* argument, const DevicePointer<T>& value, Status* status) const {
     if (value.device() < 0 || value.device() == device_ || !status->ok()) return;
-    *status = Status(AOTBUILD_INVALID_ARGUMENT, std::string(name_) + ": argument '" + argument +
-                                                    "' is on CUDA device " + detail::number_text(value.device()) +
-                                                    ", but the kernel is on device " + detail::number_text(device_));
+    *status = Status(AOTBUILD_INVALID_ARGUMENT,
+                     format("%s: argument '%s' is on CUDA device %d, but the kernel is on device %d", name_, argument,
+                            value.device(), device_));
   }
 
  private:
@@ -83,7 +81,7 @@ class KernelHandle {
   const char* name_;
   const char* (*last_error_)();
   int device_;
-  std::unique_ptr<aotbuild_kernel, void (*)(aotbuild_kernel*)> handle_;
+  Handle<aotbuild_kernel> handle_;
 };
 
 }  // namespace AOTBUILD_NAMESPACE

@@ -6,16 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <map>
-#include <memory>
-#include <string>
-#include <type_traits>
 #include <utility>
-#include <vector>
 
+#include "aotbuild/any_tensor.hpp"
 #include "aotbuild/c_api.h"
+#include "aotbuild/detail/results.hpp"
 #include "aotbuild/error.hpp"
-#include "aotbuild/tensor.hpp"
 
 namespace aotbuild {
 namespace detail {
@@ -24,11 +20,17 @@ inline namespace AOTBUILD_NAMESPACE {
 // Whether these headers fit the library behind `functions`. Nothing else of it may be read when they do not.
 inline Status check_abi(const aotbuild_api& functions) {
   if (functions.abi_version == AOTBUILD_ABI_VERSION && functions.struct_size >= sizeof(aotbuild_api)) return {};
-  std::string what = "version " + number_text(functions.abi_version);
-  if (functions.abi_version == AOTBUILD_ABI_VERSION) what = "an earlier release with fewer functions";
-  return {AOTBUILD_INVALID_ARGUMENT, "the model's library has " + what + " of aotbuild's binary interface, this " +
-                                         "program was compiled for version " + number_text(AOTBUILD_ABI_VERSION) +
-                                         ". Build the library and the program with one release of aotbuild"};
+  constexpr const char* kRemedy = "Build the library and the program with one release of aotbuild";
+  if (functions.abi_version == AOTBUILD_ABI_VERSION) {
+    return {AOTBUILD_INVALID_ARGUMENT,
+            format("the model's library is of an earlier release of aotbuild, with fewer functions than this program "
+                   "was compiled for. %s",
+                   kRemedy)};
+  }
+  return {AOTBUILD_INVALID_ARGUMENT,
+          format("the model's library has version %u of aotbuild's binary interface, this program was compiled for "
+                 "version %d. %s",
+                 functions.abi_version, AOTBUILD_ABI_VERSION, kRemedy)};
 }
 
 }  // namespace AOTBUILD_NAMESPACE
@@ -38,11 +40,11 @@ inline namespace AOTBUILD_NAMESPACE {
 
 struct Options {
   // A safetensors file. Empty: the embedded weights (WEIGHTS EMBED) or the file beside the library (WEIGHTS FILE).
-  std::string weights_file;
+  Text weights_file;
   // Threads of one call; 0: what OpenMP says (OMP_NUM_THREADS, else all cores).
   int num_threads = 0;
   // WEIGHTS EXTERNAL: tensors by their state_dict names. Their memory is borrowed and has to outlive the model.
-  std::map<std::string, AnyTensorView> weights;
+  NamedTensors weights;
   // Where the model runs. Type 0: what it was built for, index 0.
   aotbuild_device device = {0, 0};
   // For CUDA: how many captured graphs are kept (`aotbuild_options::cuda_graphs`); 0: the default, -1: none.
@@ -65,53 +67,6 @@ struct TensorMetadata {
   std::array<DimMetadata, MaxRank> dims;
 };
 
-// The outputs of one call, which share the ownership of the call's memory.
-template <std::size_t Count>
-class Results {
- public:
-  Results(const std::array<aotbuild_tensor, Count>& tensors, std::shared_ptr<void> owner)
-      : tensors_(tensors), owner_(std::move(owner)) {}
-
-  // `Owning` is Tensor or DeviceTensor, as the call asked for. What `checked` gets says whether all were of their
-  // types.
-  template <typename T, std::size_t Rank, template <typename, std::size_t> class Owning = Tensor>
-  Owning<T, Rank> get(std::size_t index) {
-    const aotbuild_tensor& tensor = tensors_[index];
-    if (tensor.dtype != dtype_v<T> || tensor.ndim != static_cast<std::int32_t>(Rank)) {
-      mismatch_ =
-          Status(AOTBUILD_RUNTIME_ERROR, "output " + detail::number_text(static_cast<long long>(index)) + " is " +
-                                             dtype_name(tensor.dtype) + " of rank " + detail::number_text(tensor.ndim) +
-                                             ": the header and the library are of different builds");
-      return {};
-    }
-    Extents<Rank> sizes;
-    Extents<Rank> strides;
-    for (std::size_t i = 0; i < Rank; ++i) {
-      sizes[i] = tensor.shape[i];
-      strides[i] = tensor.strides[i];
-    }
-    auto* const bytes = static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
-    using View = typename Owning<T, Rank>::View;
-    if constexpr (std::is_same_v<View, TensorView<T, Rank>>) {
-      return {View(reinterpret_cast<T*>(bytes), sizes, strides), owner_};
-    } else {
-      return {View(reinterpret_cast<T*>(bytes), sizes, strides, tensor.device.index), owner_};
-    }
-  }
-
-  // The structure of outputs, if each was what `get` took it for.
-  template <typename Outputs>
-  Expected<Outputs> checked(Outputs outputs) {
-    if (!mismatch_.ok()) return std::move(mismatch_);
-    return Expected<Outputs>(std::move(outputs));
-  }
-
- private:
-  std::array<aotbuild_tensor, Count> tensors_;
-  std::shared_ptr<void> owner_;
-  Status mismatch_;
-};
-
 // A model object behind the functions of its C ABI. Movable; a moved-from object may only be assigned or destroyed.
 // Functions that begin with `try_` return a status and throw nothing but std::bad_alloc; the others throw Error.
 class Model {
@@ -120,7 +75,7 @@ class Model {
   static Expected<Model> try_create(const aotbuild_api& functions, const Options& options) {
     Status fits = detail::check_abi(functions);
     if (!fits) return fits;
-    const std::vector<aotbuild_named_tensor> weights = named_tensors(options.weights);
+    const auto weights = options.weights.c_tensors();
     aotbuild_options c_options{};
     c_options.struct_size = sizeof(c_options);
     c_options.num_threads = options.num_threads;
@@ -132,38 +87,40 @@ class Model {
     aotbuild_model* model = nullptr;
     const aotbuild_status code = functions.create(&c_options, &model);
     if (code != AOTBUILD_OK) return Status(code, functions.last_error());
-    return Model(functions, model);
+    return Model(functions, detail::Handle<aotbuild_model>(model, functions.destroy));
   }
 
   // Runs into memory that the library allocates, on the host or on `device`. `method` is an index of info().methods: 0
   // is the only one of a model without METHODS. For CUDA `stream` is as in `<prefix>_run_on_stream` of the C ABI, null
   // for none.
   template <std::size_t Count>
-  Expected<Results<Count>> try_run(std::initializer_list<aotbuild_tensor> inputs, void* stream = nullptr,
-                                   aotbuild_device device = kCpuDevice, std::size_t method = 0) const {
+  Expected<detail::Results<Count>> try_run(std::initializer_list<aotbuild_tensor> inputs, void* stream = nullptr,
+                                           aotbuild_device device = kCpuDevice, std::size_t method = 0) const {
     std::array<aotbuild_tensor, Count> outputs{};
     for (aotbuild_tensor& output : outputs) output.device = device;
     auto owner = try_run_allocating(inputs.begin(), inputs.size(), outputs.data(), Count, stream, method);
     if (!owner) return owner.status();
-    return Results<Count>(outputs, *std::move(owner));
+    return detail::Results<Count>(outputs, *std::move(owner));
   }
 
-  // Runs into the caller's memory.
-  Status try_run_into(std::initializer_list<aotbuild_tensor> inputs, std::vector<aotbuild_tensor> outputs,
+  // Runs into the caller's memory; allocates nothing.
+  template <std::size_t Count>
+  Status try_run_into(std::initializer_list<aotbuild_tensor> inputs, std::initializer_list<aotbuild_tensor> outputs,
                       void* stream = nullptr, std::size_t method = 0) const {
-    return status_of(call(method, stream, inputs.begin(), inputs.size(), outputs.data(), outputs.size(), nullptr));
+    std::array<aotbuild_tensor, Count> into{};
+    std::size_t i = 0;
+    for (const aotbuild_tensor& output : outputs) into[i++] = output;
+    return status_of(call(method, stream, inputs.begin(), inputs.size(), into.data(), Count, nullptr));
   }
 
   // Runs and allocates each output whose `data` is null. The tensors' memory lives as long as what is returned.
-  Expected<std::shared_ptr<void>> try_run_allocating(const aotbuild_tensor* inputs, std::size_t input_count,
-                                                     aotbuild_tensor* outputs, std::size_t output_count,
-                                                     void* stream = nullptr, std::size_t method = 0) const {
+  Expected<detail::Shared> try_run_allocating(const aotbuild_tensor* inputs, std::size_t input_count,
+                                              aotbuild_tensor* outputs, std::size_t output_count,
+                                              void* stream = nullptr, std::size_t method = 0) const {
     aotbuild_result* result = nullptr;
     Status status = status_of(call(method, stream, inputs, input_count, outputs, output_count, &result));
     if (!status) return status;
-    return std::shared_ptr<void>(result, [destroy = functions_->destroy_result](void* memory) {
-      destroy(static_cast<aotbuild_result*>(memory));
-    });
+    return detail::Shared(detail::Handle<aotbuild_result>(result, functions_->destroy_result));
   }
 
   // A model object with these weights and state of its own.
@@ -171,7 +128,7 @@ class Model {
     aotbuild_model* session = nullptr;
     Status status = status_of(functions_->new_session(handle_.get(), &session));
     if (!status) return status;
-    return Model(*functions_, session);
+    return Model(*functions_, detail::Handle<aotbuild_model>(session, functions_->destroy));
   }
 
   // For CUDA: captures the graph for inputs of these sizes, whose data is not read, instead of in the second call.
@@ -191,14 +148,12 @@ class Model {
     return statistics;
   }
 
-  Status try_manual_seed(std::uint64_t seed) const { return status_of(functions_->manual_seed(handle_.get(), seed)); }
+  Status try_manual_seed(std::uint64_t seed) { return status_of(functions_->manual_seed(handle_.get(), seed)); }
 
-  Status try_load_weights(const std::string& path) const {
-    return status_of(functions_->load_weights(handle_.get(), path.c_str()));
-  }
+  Status try_load_weights(const Text& path) { return status_of(functions_->load_weights(handle_.get(), path.c_str())); }
 
-  Status try_set_weights(const std::map<std::string, AnyTensorView>& weights) const {
-    const std::vector<aotbuild_named_tensor> tensors = named_tensors(weights);
+  Status try_set_weights(const NamedTensors& weights) {
+    const auto tensors = weights.c_tensors();
     return status_of(functions_->set_weights(handle_.get(), tensors.data(), tensors.size()));
   }
 
@@ -206,34 +161,21 @@ class Model {
   Model(const aotbuild_api& functions, const Options& options)
       : Model(detail::value_or_throw(try_create(functions, options))) {}
 
-  std::shared_ptr<void> run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
-                                       std::size_t output_count, void* stream = nullptr, std::size_t method = 0) const {
+  detail::Shared run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
+                                std::size_t output_count, void* stream = nullptr, std::size_t method = 0) const {
     return detail::value_or_throw(try_run_allocating(inputs, input_count, outputs, output_count, stream, method));
   }
   Model new_session() const { return detail::value_or_throw(try_new_session()); }
   void synchronize(void* stream) const { detail::throw_unless_ok(try_synchronize(stream)); }
   aotbuild_statistics statistics() const { return detail::value_or_throw(try_statistics()); }
-  void manual_seed(std::uint64_t seed) const { detail::throw_unless_ok(try_manual_seed(seed)); }
-  void load_weights(const std::string& path) const { detail::throw_unless_ok(try_load_weights(path)); }
-  void set_weights(const std::map<std::string, AnyTensorView>& weights) const {
-    detail::throw_unless_ok(try_set_weights(weights));
-  }
+  void manual_seed(std::uint64_t seed) { detail::throw_unless_ok(try_manual_seed(seed)); }
+  void load_weights(const Text& path) { detail::throw_unless_ok(try_load_weights(path)); }
+  void set_weights(const NamedTensors& weights) { detail::throw_unless_ok(try_set_weights(weights)); }
 #endif
 
  private:
-  using Handle = std::unique_ptr<aotbuild_model, void (*)(aotbuild_model*)>;
-
-  Model(const aotbuild_api& functions, aotbuild_model* handle)
-      : functions_(&functions), handle_(handle, functions.destroy) {}
-
-  static std::vector<aotbuild_named_tensor> named_tensors(const std::map<std::string, AnyTensorView>& weights) {
-    std::vector<aotbuild_named_tensor> tensors;
-    tensors.reserve(weights.size());
-    for (const auto& [name, tensor] : weights) {
-      tensors.push_back({sizeof(aotbuild_named_tensor), name.c_str(), tensor.c_tensor()});
-    }
-    return tensors;
-  }
+  Model(const aotbuild_api& functions, detail::Handle<aotbuild_model> handle)
+      : functions_(&functions), handle_(std::move(handle)) {}
 
   aotbuild_status call(std::size_t method, void* stream, const aotbuild_tensor* inputs, std::size_t input_count,
                        aotbuild_tensor* outputs, std::size_t output_count, aotbuild_result** result) const {
@@ -245,7 +187,7 @@ class Model {
   }
 
   const aotbuild_api* functions_;
-  Handle handle_;
+  detail::Handle<aotbuild_model> handle_;
 };
 
 }  // namespace AOTBUILD_NAMESPACE

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "aotbuild/complex.hpp"
 #include "aotbuild/model.hpp"
 #include "aotbuild/tensor.hpp"
 
@@ -101,7 +102,7 @@ class GoldenFile {
   // A tensor whose element type is no complex one.
   AnyTensorView get(const std::string& name, aotbuild_dtype dtype) const {
     const Entry entry = find(name);
-    return {entry.data, dtype, entry.shape, {}};
+    return {entry.data, dtype, entry.shape.size(), entry.shape.data()};
   }
 
   // How far a result may be from the tensor of that name.
@@ -111,13 +112,13 @@ class GoldenFile {
   }
 
   // The weights that `info` names, stored as "weights/<name>".
-  std::map<std::string, AnyTensorView> weights(const aotbuild_model_info& info) const {
+  NamedTensors weights(const aotbuild_model_info& info) const {
     std::map<std::string, AnyTensorView> result;
     for (std::size_t i = 0; i < info.weight_count; ++i) {
       const aotbuild_weight_info& weight = *info.weights[i];
       const Entry entry = find(std::string("weights/") + weight.name);
-      result.insert_or_assign(weight.name,
-                              AnyTensorView(entry.data, weight.dtype, {weight.shape, weight.shape + weight.ndim}, {}));
+      result.insert_or_assign(
+          weight.name, AnyTensorView(entry.data, weight.dtype, static_cast<std::size_t>(weight.ndim), weight.shape));
     }
     return result;
   }

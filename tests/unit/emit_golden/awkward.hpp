@@ -9,13 +9,11 @@
 #define AOTBUILD_GENERATED_AWKWARD_HPP_
 
 #include <array>
-#include <complex>
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <string>
 #include <utility>
 
+#include "aotbuild/complex.hpp"
 #include "aotbuild/model.hpp"
 #include "awkward.h"
 
@@ -83,10 +81,10 @@ class Awkward {
   void manual_seed(std::uint64_t seed) { aotbuild::detail::throw_unless_ok(try_manual_seed(seed)); }
 
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
-  void load_weights(const std::string& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
+  void load_weights(const aotbuild::Text& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
 
   // Takes tensors by their state_dict names. Their memory is borrowed and has to outlive this object.
-  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
+  void set_weights(const aotbuild::NamedTensors& weights) {
     aotbuild::detail::throw_unless_ok(try_set_weights(weights));
   }
 #endif
@@ -113,7 +111,7 @@ class Awkward {
   }
 
   aotbuild::Status try_run(const Inputs& inputs, const OutputViews& outputs) const {
-    return model_.try_run_into(
+    return model_.try_run_into<3>(
         {
             inputs.class_.c_tensor(),
             inputs.state.Inputs.c_tensor(),
@@ -125,11 +123,9 @@ class Awkward {
 
   aotbuild::Status try_manual_seed(std::uint64_t seed) { return model_.try_manual_seed(seed); }
 
-  aotbuild::Status try_load_weights(const std::string& path) { return model_.try_load_weights(path); }
+  aotbuild::Status try_load_weights(const aotbuild::Text& path) { return model_.try_load_weights(path); }
 
-  aotbuild::Status try_set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
-    return model_.try_set_weights(weights);
-  }
+  aotbuild::Status try_set_weights(const aotbuild::NamedTensors& weights) { return model_.try_set_weights(weights); }
 
   static const aotbuild_model_info& info() { return *awkward_describe(); }
 

@@ -13,8 +13,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <string>
 #include <utility>
 
 #include "aotbuild/model.hpp"
@@ -71,10 +69,10 @@ class Encoder {
   void manual_seed(std::uint64_t seed) { aotbuild::detail::throw_unless_ok(try_manual_seed(seed)); }
 
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
-  void load_weights(const std::string& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
+  void load_weights(const aotbuild::Text& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
 
   // Takes tensors by their state_dict names. Their memory is borrowed and has to outlive this object.
-  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
+  void set_weights(const aotbuild::NamedTensors& weights) {
     aotbuild::detail::throw_unless_ok(try_set_weights(weights));
   }
 #endif
@@ -93,8 +91,8 @@ class Encoder {
   }
 
   aotbuild::Status try_run(const Inputs& inputs, const OutputViews& outputs) const {
-    return model_.try_run_into({inputs.input_ids.c_tensor(), inputs.attention_mask.c_tensor()},
-                               {outputs.output.c_tensor()});
+    return model_.try_run_into<1>({inputs.input_ids.c_tensor(), inputs.attention_mask.c_tensor()},
+                                  {outputs.output.c_tensor()});
   }
 
   aotbuild::Expected<Encoder> try_new_session() const {
@@ -105,11 +103,9 @@ class Encoder {
 
   aotbuild::Status try_manual_seed(std::uint64_t seed) { return model_.try_manual_seed(seed); }
 
-  aotbuild::Status try_load_weights(const std::string& path) { return model_.try_load_weights(path); }
+  aotbuild::Status try_load_weights(const aotbuild::Text& path) { return model_.try_load_weights(path); }
 
-  aotbuild::Status try_set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
-    return model_.try_set_weights(weights);
-  }
+  aotbuild::Status try_set_weights(const aotbuild::NamedTensors& weights) { return model_.try_set_weights(weights); }
 
   static const aotbuild_model_info& info() { return *encoder_describe(); }
 

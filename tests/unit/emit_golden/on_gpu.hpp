@@ -13,8 +13,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <string>
 #include <utility>
 
 #include "aotbuild/cuda.hpp"
@@ -88,10 +86,10 @@ class OnGpu {
   void manual_seed(std::uint64_t seed) { aotbuild::detail::throw_unless_ok(try_manual_seed(seed)); }
 
   // Takes a safetensors checkpoint of the same architecture. Calls in flight end with the weights before it.
-  void load_weights(const std::string& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
+  void load_weights(const aotbuild::Text& path) { aotbuild::detail::throw_unless_ok(try_load_weights(path)); }
 
   // Takes tensors by their state_dict names. Their memory is borrowed and has to outlive this object.
-  void set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
+  void set_weights(const aotbuild::NamedTensors& weights) {
     aotbuild::detail::throw_unless_ok(try_set_weights(weights));
   }
 #endif
@@ -116,7 +114,7 @@ class OnGpu {
   }
 
   aotbuild::Status try_run(const Inputs& inputs, const OutputViews& outputs, aotbuild::CudaStream stream = {}) const {
-    return model_.try_run_into({inputs.x.c_tensor(), inputs.s.c_tensor()}, {outputs.y.c_tensor()}, stream.handle());
+    return model_.try_run_into<1>({inputs.x.c_tensor(), inputs.s.c_tensor()}, {outputs.y.c_tensor()}, stream.handle());
   }
 
   aotbuild::Status try_capture_graph(const Inputs& inputs) const {
@@ -127,11 +125,9 @@ class OnGpu {
 
   aotbuild::Status try_manual_seed(std::uint64_t seed) { return model_.try_manual_seed(seed); }
 
-  aotbuild::Status try_load_weights(const std::string& path) { return model_.try_load_weights(path); }
+  aotbuild::Status try_load_weights(const aotbuild::Text& path) { return model_.try_load_weights(path); }
 
-  aotbuild::Status try_set_weights(const std::map<std::string, aotbuild::AnyTensorView>& weights) {
-    return model_.try_set_weights(weights);
-  }
+  aotbuild::Status try_set_weights(const aotbuild::NamedTensors& weights) { return model_.try_set_weights(weights); }
 
   static const aotbuild_model_info& info() { return *on_gpu_describe(); }
 

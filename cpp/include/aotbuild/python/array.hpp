@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "aotbuild/c_api.h"
+#include "aotbuild/complex.hpp"
 #include "aotbuild/python/tree.hpp"
 #include "aotbuild/tensor.hpp"
 
@@ -171,10 +172,10 @@ inline Array to_array(const py::object& object, const std::string& what, void* s
 }
 
 // A capsule as `__dlpack__` returns it. `owner` keeps the tensor's memory, sizes and strides alive.
-inline py::object to_capsule(const aotbuild_tensor& tensor, std::shared_ptr<void> owner) {
+inline py::object to_capsule(const aotbuild_tensor& tensor, detail::Shared owner) {
   struct Export {
     ManagedTensor managed;
-    std::shared_ptr<void> owner;
+    detail::Shared owner;
   };
   auto exported = std::make_unique<Export>();
   exported->owner = std::move(owner);
@@ -196,7 +197,7 @@ inline py::object to_capsule(const aotbuild_tensor& tensor, std::shared_ptr<void
 // A result on a CUDA device for whoever takes DLPack: made on `stream`, for which `wait` waits.
 struct DeviceArray {
   aotbuild_tensor tensor;
-  std::shared_ptr<void> owner;
+  detail::Shared owner;
   void* stream;
   std::function<void()> wait;
 
@@ -225,13 +226,12 @@ struct DeviceArray {
 };
 
 // `owner` keeps the memory alive.
-inline py::object to_numpy(const aotbuild_tensor& tensor, const std::shared_ptr<void>& owner, const char* name) {
+inline py::object to_numpy(const aotbuild_tensor& tensor, const detail::Shared& owner, const char* name) {
   const py::dtype dtype = to_numpy_dtype(tensor.dtype, "output '" + std::string(name) + "'");
   std::vector<py::ssize_t> sizes(tensor.shape, tensor.shape + tensor.ndim);
   std::vector<py::ssize_t> strides;
   for (std::int32_t i = 0; i < tensor.ndim; ++i) strides.push_back(tensor.strides[i] * dtype.itemsize());
-  const py::capsule base(new std::shared_ptr<void>(owner),
-                         [](void* memory) { delete static_cast<std::shared_ptr<void>*>(memory); });
+  const py::capsule base(new detail::Shared(owner), [](void* memory) { delete static_cast<detail::Shared*>(memory); });
   return py::array(dtype, sizes, strides, static_cast<unsigned char*>(tensor.data) + tensor.byte_offset, base);
 }
 
