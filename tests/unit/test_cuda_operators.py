@@ -165,6 +165,19 @@ def test_assignments_to_slices_compile_where_pytorch_has_no_cuda() -> None:
     assert run_source(assign, numbers(3, 4), numbers(3, 2)).count("launch(context") == 1
 
 
+class Roll(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.roll(2, 0)
+
+
+def test_checks_of_indices_that_sizes_alone_give_are_reports_too() -> None:
+    """No index is loaded, and none can be replaced."""
+    model = Model(Roll(), (numbers(5, 4),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    captured = capture.capture(capture.Source(model, None, ()), (), "model")
+    source = lower_cuda(captured, ["90"], target="model", processes=0).variants[0].run_source
+    assert "context_index_error(context)" in source
+
+
 def test_a_model_without_tensors_compiles_beside_others() -> None:
     run_source(lambda x: x * 2, numbers(3))
     assert "launch(context" not in run_source(lambda x: x.shape[0], numbers(3))

@@ -25,13 +25,14 @@ def report_index_errors(name: str, source: str) -> str:
         indent, condition, bounds = match["indent"], match["condition"], match["bounds"]
         limits = re.fullmatch(r"(?:(?P<lower>\S+) <= )?(?P<index>.+?)(?: < (?P<upper>.+))?", bounds)
         assert limits is not None, match[0]
-        (index,) = set(re.findall(r"\btmp\d+\b", limits["index"]))
+        stored = f"{indent}tl.store({INDEX_ERROR} + tl.where({condition}, 0, 0), {code}, mask=~({condition}))"
+        loaded = set(re.findall(r"\btmp\d+\b", limits["index"]))
+        if not loaded:  # an expression of places and sizes, which is in bounds wherever the sizes are
+            return stored
+        (index,) = loaded
         conditions = [f"({limits['lower']} <= {index})"] if limits["lower"] else []
         conditions += [f"({index} < {limits['upper']})"] if limits["upper"] else []
-        return (
-            f"{indent}tl.store({INDEX_ERROR} + tl.where({condition}, 0, 0), {code}, mask=~({condition}))\n"
-            f"{indent}{index} = tl.where({' & '.join(conditions)}, {index}, 0)"
-        )
+        return f"{stored}\n{indent}{index} = tl.where({' & '.join(conditions)}, {index}, 0)"
 
     source, count = _ASSERTION.subn(report, source)
     if count == 0:
