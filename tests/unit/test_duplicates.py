@@ -24,7 +24,7 @@ STATEMENTS = 5
 # Files in which passages stand twice, and why.
 KNOWN = {
     "python/aotbuild/spec/files.py": "a table: a property for each name",
-    "cpp/include/aotbuild/tensor.hpp": "float16 and bfloat16 are read side by side in the public header",
+    "cpp/include/aotbuild/floats.hpp": "float16 and bfloat16 are read side by side in the public header",
     "cpp/src/kernels/quantized_kernels.cpp": "a function each instruction set: a target is no template parameter",
     "cpp/src/operators/selection/window.cpp": "AOTInductor's C shim gives these signatures",
 }
