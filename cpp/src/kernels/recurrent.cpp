@@ -10,8 +10,10 @@ namespace aotbuild::detail {
 
 namespace {
 
-// Bytes of the input's part of the gates that are made at a time, so that they stay in the cache with the weights.
+// The input's part of the gates is made for so many bytes at a time, which stay in the cache with the weights, but for
+// no fewer rows, each of which would read all weights of the input again.
 constexpr std::int64_t kBlockBytes = 128 * 1024;
+constexpr std::int64_t kBlockRows = 64;
 
 std::int64_t rounded_up(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit * unit; }
 
@@ -53,18 +55,30 @@ T* allocate(Arena& arena, std::int64_t count) {
   return reinterpret_cast<T*>(arena.allocate(static_cast<std::size_t>(count) * sizeof(T)));
 }
 
-// [gates * units, depth] as panels [depth][gates][lanes] for each `lanes` units, zeros beyond the last.
+// Numbers of a row of columns: `gates` for each vector of units, in panels of two columns.
+std::int64_t row_size(std::int64_t gates, std::int64_t units, std::int64_t lanes) {
+  return rounded_up(rounded_up(units, lanes) * gates, 2 * lanes);
+}
+
+// Where a unit's gate is in a row.
+std::int64_t column_of(std::int64_t gate, std::int64_t unit, std::int64_t gates, std::int64_t lanes) {
+  return (unit / lanes * gates + gate) * lanes + unit % lanes;
+}
+
+// [gates * units, depth] as panels of RecurrentProduct.
 template <typename T>
 const T* pack_panels(const T* matrix, std::int64_t gates, std::int64_t units, std::int64_t depth, Arena& arena) {
   const std::int64_t lanes = recurrent_kernels<T>().lanes;
-  const std::int64_t padded = rounded_up(units, lanes);
-  T* const packed = allocate<T>(arena, padded * gates * depth);
-  std::fill(packed, packed + padded * gates * depth, T{0});
+  const std::int64_t width = 2 * lanes;
+  const std::int64_t count = row_size(gates, units, lanes) * depth;
+  T* const packed = allocate<T>(arena, count);
+  std::fill(packed, packed + count, T{0});
   for (std::int64_t gate = 0; gate < gates; ++gate) {
     for (std::int64_t unit = 0; unit < units; ++unit) {
+      const std::int64_t column = column_of(gate, unit, gates, lanes);
       const T* from = matrix + (gate * units + unit) * depth;
-      T* to = packed + (unit / lanes * depth * gates + gate) * lanes + unit % lanes;
-      for (std::int64_t k = 0; k < depth; ++k) to[k * gates * lanes] = from[k];
+      T* to = packed + column / width * depth * width + column % width;
+      for (std::int64_t k = 0; k < depth; ++k) to[k * width] = from[k];
     }
   }
   return packed;
@@ -98,7 +112,6 @@ template <typename T>
 void PackedRecurrent::pack(const std::vector<const Tensor*>& weights, Arena& arena, const char* function) {
   const std::int64_t directions = spec_.bidirectional ? 2 : 1;
   const std::int64_t lanes = recurrent_kernels<T>().lanes;
-  const std::int64_t padded = rounded_up(hidden_features_, lanes);
   const std::int64_t rows = gates_ * hidden_features_;
   auto next = weights.begin();
   const auto matrix = [&](std::int64_t gates, std::int64_t units, std::int64_t depth) {
@@ -112,10 +125,10 @@ void PackedRecurrent::pack(const std::vector<const Tensor*>& weights, Arena& are
       part.features = layer == 0 ? input_features_ : directions * output_features_;
       part.input = matrix(gates_, hidden_features_, part.features);
       part.hidden = matrix(gates_, hidden_features_, output_features_);
-      T* const bias = allocate<T>(arena, padded * gates_);
-      T* const third = allocate<T>(arena, padded);
-      std::fill(bias, bias + padded * gates_, T{0});
-      std::fill(third, third + padded, T{0});
+      const std::int64_t bias_size = row_size(gates_, hidden_features_, lanes);
+      T* const bias = allocate<T>(arena, bias_size + rounded_up(hidden_features_, lanes));
+      T* const third = bias + bias_size;
+      std::fill(bias, third + rounded_up(hidden_features_, lanes), T{0});
       for (int i = 0; i < 2 && spec_.has_biases; ++i) {
         const Tensor& tensor = **next++;
         check_sizes(tensor, dtype_, {rows}, "a bias", function);
@@ -124,18 +137,13 @@ void PackedRecurrent::pack(const std::vector<const Tensor*>& weights, Arena& are
           const std::int64_t gate = row / hidden_features_;
           const std::int64_t unit = row % hidden_features_;
           const bool is_third = spec_.cell == RecurrentCell::kGru && i == 1 && gate == 2;
-          T* const to = is_third ? third + unit : bias + (unit / lanes * gates_ + gate) * lanes + unit % lanes;
+          T* const to = is_third ? third + unit : bias + column_of(gate, unit, gates_, lanes);
           *to += dense.data()[row];
         }
       }
       part.bias = reinterpret_cast<const char*>(bias);
       part.third = reinterpret_cast<const char*>(third);
-      if (spec_.has_projection) {
-        part.project = matrix(1, output_features_, hidden_features_);
-        T* const zeros = allocate<T>(arena, rounded_up(output_features_, lanes));
-        std::fill(zeros, zeros + rounded_up(output_features_, lanes), T{0});
-        part.zeros = reinterpret_cast<const char*>(zeros);
-      }
+      if (spec_.has_projection) part.project = matrix(1, output_features_, hidden_features_);
       parts_.push_back(part);
     }
   }
@@ -150,12 +158,11 @@ class RecurrentRun {
         kernels_(recurrent_kernels<T>()),
         length_(length),
         batch_(batch),
-        units_(rounded_up(layer.hidden_features_, kernels_.lanes)),
-        outputs_(rounded_up(layer.output_features_, kernels_.lanes)),
-        gates_(units_ * layer.gates_),
-        block_(
-            std::clamp<std::int64_t>(kBlockBytes / (gates_ * batch * static_cast<std::int64_t>(sizeof(T))), 1, length)),
-        gates_buffer_(make_scratch(block_ * batch * gates_)),
+        units_(rounded_up(layer.hidden_features_, 2 * kernels_.lanes)),
+        outputs_(rounded_up(layer.output_features_, 2 * kernels_.lanes)),
+        gates_(row_size(layer.gates_, layer.hidden_features_, kernels_.lanes)),
+        block_(steps_at_a_time(gates_ * static_cast<std::int64_t>(sizeof(T)))),
+        gates_buffer_(make_scratch((block_ + 1) * batch * gates_)),
         state_buffer_(make_scratch(batch * (2 * outputs_ + 2 * units_))) {}
 
   // `input`: [length, batch, features], dense. Rows of `output` are so far apart. `hidden` and `cell`: [batch,
@@ -171,18 +178,19 @@ class RecurrentRun {
     move_rows(hidden, features, state, outputs_, features);
     if (cell != nullptr) move_rows(cell, layer_.hidden_features_, cells, units_, layer_.hidden_features_);
     T* const gates = gates_buffer_->template data_as<T>();
+    T* const of_hidden = gates + block_ * batch_ * gates_;
     for (std::int64_t done = 0; done < length_; done += block_) {
       const std::int64_t count = std::min(block_, length_ - done);
       const std::int64_t first = is_reverse ? length_ - done - count : done;
-      multiply(layer_.gates_, input + first * batch_ * part.features, part.features, count * batch_, part.features,
-               part.input, part.bias, gates, gates_, units_);
+      multiply(input + first * batch_ * part.features, part.features, count * batch_, part.features, part.input,
+               part.bias, gates, gates_, false);
       for (std::int64_t i = 0; i < count; ++i) {
         const std::int64_t at = is_reverse ? count - 1 - i : i;
-        step(part, gates + at * batch_ * gates_, state, cells, part.project != nullptr ? unprojected : next,
-             (done + i) % 2 != 0);
+        multiply(state, outputs_, batch_, features, part.hidden, nullptr, of_hidden, gates_, (done + i) % 2 != 0);
+        T* const made = part.project != nullptr ? unprojected : next;
+        step(part, gates + at * batch_ * gates_, of_hidden, state, cells, made);
         if (part.project != nullptr) {
-          multiply(1, unprojected, units_, batch_, layer_.hidden_features_, part.project, part.zeros, next, outputs_,
-                   outputs_);
+          multiply(unprojected, units_, batch_, layer_.hidden_features_, part.project, nullptr, next, outputs_, false);
         }
         move_rows(next, outputs_, output + (first + at) * output_step, output_row, features);
         std::swap(state, next);
@@ -201,9 +209,15 @@ class RecurrentRun {
     }
   }
 
-  void multiply(std::int64_t gates, const T* input, std::int64_t input_stride, std::int64_t rows, std::int64_t depth,
-                const char* weights, const char* bias, T* output, std::int64_t output_stride,
-                std::int64_t units) const {
+  // Steps whose input's part of the gates, of so many bytes a row, is made by one product.
+  std::int64_t steps_at_a_time(std::int64_t row_nbytes) const {
+    const std::int64_t rows = std::max(kBlockBytes / row_nbytes, kBlockRows);
+    return std::clamp<std::int64_t>(rows / batch_, 1, length_);
+  }
+
+  // Rows of the output are whole rows of columns.
+  void multiply(const T* input, std::int64_t input_stride, std::int64_t rows, std::int64_t depth, const char* weights,
+                const char* bias, T* output, std::int64_t output_stride, bool is_backward) const {
     RecurrentProduct<T> product{};
     product.input = input;
     product.input_stride = input_stride;
@@ -213,26 +227,24 @@ class RecurrentRun {
     product.output_stride = output_stride;
     product.rows = rows;
     product.depth = depth;
-    product.panels = units / kernels_.lanes;
-    kernels_.multiply[gates](product);
+    product.panels = output_stride / (2 * kernels_.lanes);
+    product.backward = is_backward;
+    kernels_.multiply(product);
   }
 
-  void step(const PackedRecurrent::Part& part, const T* gates, const T* state, T* cells, T* next,
-            bool is_backward) const {
+  void step(const PackedRecurrent::Part& part, const T* of_input, const T* of_hidden, const T* state, T* cells,
+            T* next) const {
     RecurrentStep<T> step{};
-    step.gates = gates;
+    step.input_gates = of_input;
+    step.hidden_gates = of_hidden;
     step.gates_stride = gates_;
-    step.hidden = state;
-    step.hidden_stride = outputs_;
-    step.weights = reinterpret_cast<const T*>(part.hidden);
     step.hidden_bias = reinterpret_cast<const T*>(part.third);
+    step.hidden = state;
     step.cell = cells;
     step.next = next;
-    step.next_stride = units_;  // as outputs_ where nothing is projected
+    step.stride = units_;  // as outputs_ where nothing is projected
     step.rows = batch_;
-    step.depth = layer_.output_features_;
-    step.panels = units_ / kernels_.lanes;
-    step.backward = is_backward;
+    step.units = rounded_up(layer_.hidden_features_, kernels_.lanes);
     kernels_.step[static_cast<int>(layer_.spec_.cell)](step);
   }
 
@@ -268,7 +280,7 @@ class RecurrentRun {
   const std::int64_t batch_;
   const std::int64_t units_;    // of the cell, padded to vectors
   const std::int64_t outputs_;  // of h, padded
-  const std::int64_t gates_;    // numbers of all gates of a row
+  const std::int64_t gates_;    // of a row, with a column that may be none
   const std::int64_t block_;    // steps whose input's part is made at a time
   const TensorPtr gates_buffer_;
   const TensorPtr state_buffer_;

@@ -32,12 +32,11 @@ class PackedRecurrent {
 
   // One layer in one direction. All of float, or of double where the weights are.
   struct Part {
-    const char* input;    // panels [features][gates][lanes]
+    const char* input;    // panels of RecurrentProduct
     const char* hidden;   // panels
-    const char* bias;     // [panels * gates * lanes]
+    const char* bias;     // a row of columns
     const char* third;    // of a GRU: what is added to h's part of the third gate
-    const char* project;  // panels of one gate; null: h is not projected
-    const char* zeros;    // the projection's bias
+    const char* project;  // panels; null: h is not projected
     std::int64_t features;
   };
 

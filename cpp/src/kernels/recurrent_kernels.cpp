@@ -23,7 +23,7 @@ constexpr std::int64_t kBytes = 16;
 using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 #if defined(__aarch64__)
-constexpr int kSums = 24;
+constexpr int kSums = 28;
 inline Floats multiply_add(Floats a, Floats b, Floats c) {
   return reinterpret_cast<Floats>(
       vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
@@ -74,7 +74,7 @@ inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm256_fma
 namespace recurrent_avx512 {
 
 constexpr std::int64_t kBytes = 64;
-constexpr int kSums = 24;
+constexpr int kSums = 28;
 using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }

@@ -6,47 +6,46 @@
 
 namespace aotbuild::detail {
 
-// Packed weights are panels, one for each `lanes` hidden units: [depth][gates][lanes], so that one panel's product has
-// all gates of its units, and the cell is computed while they are in registers. Units beyond the last are zero.
+// Columns are vectors of `lanes` hidden units: the gates of the first `lanes` units, then those of the next. Two
+// columns are a panel, whose weights are [depth][2][lanes]; units beyond the last, and a second column that is none,
+// are zero.
 
-// output[rows][panels * gates * lanes] = bias + input[rows][depth] @ weights.
+// output[rows][panels * 2 * lanes] = bias + input[rows][depth] @ weights.
 template <typename T>
 struct RecurrentProduct {
   const T* input;
   std::int64_t input_stride;
   const T* weights;
-  const T* bias;  // as one row of the output
+  const T* bias;  // one row; null: zero
   T* output;
   std::int64_t output_stride;
   std::int64_t rows;
   std::int64_t depth;
   std::int64_t panels;
-};
-
-// One step of the sequence for all rows of the batch.
-template <typename T>
-struct RecurrentStep {
-  const T* gates;  // the input's part of all gates, with biases, in the order of the panels
-  std::int64_t gates_stride;
-  const T* hidden;  // h of the step before
-  std::int64_t hidden_stride;
-  const T* weights;
-  const T* hidden_bias;  // of a GRU: what is added to h's part of the third gate, [panels * lanes]
-  T* cell;               // c of an LSTM, in and out: [rows][panels * lanes]
-  T* next;               // h of this step
-  std::int64_t next_stride;
-  std::int64_t rows;
-  std::int64_t depth;  // features of h
-  std::int64_t panels;
   // The last panel first. Steps take turns, so that what the caches have of larger weights is used first.
   bool backward;
+};
+
+// What the cells of one step make of the products, for all rows of the batch.
+template <typename T>
+struct RecurrentStep {
+  const T* input_gates;   // the input's part, with biases
+  const T* hidden_gates;  // h's part
+  std::int64_t gates_stride;
+  const T* hidden_bias;  // of a GRU: what is added to h's part of the third gate, by unit
+  const T* hidden;       // h of the step before
+  T* cell;               // c of an LSTM, in and out
+  T* next;               // h of this step
+  std::int64_t stride;   // between rows of these three
+  std::int64_t rows;
+  std::int64_t units;  // a multiple of `lanes`
 };
 
 template <typename T>
 struct RecurrentKernels {
   std::int64_t lanes;
-  void (*multiply[5])(const RecurrentProduct<T>&);  // by the number of gates: 1, 3 or 4
-  void (*step[4])(const RecurrentStep<T>&);         // by RecurrentCell
+  void (*multiply)(const RecurrentProduct<T>&);
+  void (*step[4])(const RecurrentStep<T>&);  // by RecurrentCell
 };
 
 // The best that this machine runs. Of float and double.
