@@ -14,8 +14,7 @@ import importlib
 import io
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +36,16 @@ Array = npt.NDArray[Any]
 Run = Callable[[], Any]
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One model: ``make`` gives the module, whose input is [LENGTH, batch, features]."""
-
-    make: Callable[[], nn.RNNBase]
-    features: int
-
-
-LAYERS: Mapping[str, Layer] = {
-    "gru_2x256": Layer(lambda: nn.GRU(256, 256, 2), 256),
-    "lstm_2x256": Layer(lambda: nn.LSTM(256, 256, 2), 256),
-    "lstm_1x512": Layer(lambda: nn.LSTM(512, 512), 512),
-    "lstm_bidirectional_128": Layer(lambda: nn.LSTM(128, 128, bidirectional=True), 128),
+LAYERS: Mapping[str, Callable[[], nn.RNNBase]] = {
+    "gru_2x256": lambda: nn.GRU(256, 256, 2),
+    "lstm_2x256": lambda: nn.LSTM(256, 256, 2),
+    "lstm_1x512": lambda: nn.LSTM(512, 512),
+    "lstm_bidirectional_128": lambda: nn.LSTM(128, 128, bidirectional=True),
 }
 
 
 class Output(nn.Module):
-    """The layer's output alone."""
+    """A layer's output alone."""
 
     def __init__(self, layer: nn.RNNBase) -> None:
         super().__init__()
@@ -63,6 +54,38 @@ class Output(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         output: torch.Tensor = self.layer(x)[0]
         return output
+
+
+class Layers(nn.Module):
+    """All layers, each a method, so that one build has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleDict({name: Output(make()) for name, make in LAYERS.items()})
+
+    def gru_2x256(self, x: torch.Tensor) -> Any:
+        return self.layers["gru_2x256"](x)
+
+    def lstm_2x256(self, x: torch.Tensor) -> Any:
+        return self.layers["lstm_2x256"](x)
+
+    def lstm_1x512(self, x: torch.Tensor) -> Any:
+        return self.layers["lstm_1x512"](x)
+
+    def lstm_bidirectional_128(self, x: torch.Tensor) -> Any:
+        return self.layers["lstm_bidirectional_128"](x)
+
+
+def sequence(name: str, batch: int) -> torch.Tensor:
+    """[LENGTH, batch, features] of a layer."""
+    return torch.randn(LENGTH, batch, LAYERS[name]().input_size)
+
+
+def compiled(module: Layers) -> Any:
+    sizes = {0: torch.export.Dim("length", min=1, max=10000), 1: torch.export.Dim("batch", min=1, max=64)}
+    methods = {name: aotbuild.Method((sequence(name, 2),), dynamic_shapes=(sizes,)) for name in LAYERS}
+    return aotbuild.compile(module, methods=methods, output_dir=BUILD, num_threads=1).runner
 
 
 def onnx_bytes(module: nn.Module, x: torch.Tensor) -> bytes:
@@ -100,14 +123,14 @@ def on_openvino(model: bytes, x: Array) -> Run | None:
     return run
 
 
-def contenders(name: str, batch: int, module: Output, library: Any) -> tuple[dict[str, Run], Array]:
+def contenders(name: str, batch: int, module: Output, ours: Callable[[Array], Any]) -> tuple[dict[str, Run], Array]:
     """Every contender's call over one input, and the result in float64."""
     torch.manual_seed(1)
-    x = torch.randn(LENGTH, batch, LAYERS[name].features)
+    x = sequence(name, batch)
     model = onnx_bytes(module, x)
     given = x.numpy()
     runs: dict[str, Run] = {
-        "aotbuild": lambda: library(given),
+        "aotbuild": lambda: ours(given),
         "eager": lambda: module(x).numpy(),
         "onnxruntime": on_onnxruntime(model, given),
     }
@@ -132,18 +155,15 @@ def best_times(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
     return best
 
 
-def measured(names: list[str], rounds: int) -> Iterator[dict[str, Any]]:
+def measured(names: Iterable[str], rounds: int) -> Iterator[dict[str, Any]]:
+    module = Layers().eval()
+    library = compiled(module)
     for name in names:
-        torch.manual_seed(0)
-        module = Output(LAYERS[name].make()).eval()
-        any_size = {0: torch.export.Dim("length", min=1, max=10000), 1: torch.export.Dim("batch", min=1, max=64)}
-        example = torch.randn(LENGTH, 2, LAYERS[name].features)
-        built = aotbuild.compile(module, (example,), dynamic_shapes=(any_size,), output_dir=BUILD / name, num_threads=1)
+        layer: Any = module.layers[name]
         for batch in BATCHES:
-            runs, exact = contenders(name, batch, module, built.runner)
+            runs, exact = contenders(name, batch, layer, getattr(library, name))
             errors = {each: relative_error(np.asarray(run()), exact) for each, run in runs.items()}
-            times = best_times(runs, rounds)
-            milliseconds = {each: 1e3 * seconds for each, seconds in times.items()}
+            milliseconds = {each: 1e3 * seconds for each, seconds in best_times(runs, rounds).items()}
             yield {"layer": name, "batch": batch, "milliseconds": milliseconds, "errors": errors}
 
 
