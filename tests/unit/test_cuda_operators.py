@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -149,6 +150,23 @@ def test_a_size_that_depends_on_values_is_read_on_the_host() -> None:
     source = run_source(lambda x: x.masked_select(x > 0) * 2, numbers(3, 4))
     assert "launch(context" in source
     assert "item" in source
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_conversions_that_the_model_writes_round(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.codegen.triton import TritonKernel
+
+    kernels: list[str] = []
+    upstreams = TritonKernel.codegen_kernel
+
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> str:
+        kernels.append(str(upstreams(self, *args, **kwargs)))
+        return kernels[-1]
+
+    monkeypatch.setattr(TritonKernel, "codegen_kernel", recorded)
+    run_source(lambda x: x.to(dtype).float() * 3, numbers(4, 5))
+    name = str(dtype).removeprefix("torch.")
+    assert re.search(rf"(\w+) = \w+\.to\(tl\.{name}\)\n +\w+ = \1\.to\(tl\.float32\)", kernels[0])
 
 
 def test_a_mask_larger_than_the_tensor_is_refused() -> None:

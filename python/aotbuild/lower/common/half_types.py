@@ -184,12 +184,12 @@ def _rounds(x: Any, dtype: torch.dtype) -> bool:
 
 
 def _rounded(x: Any, dtype: torch.dtype) -> Any:
-    source = x.get_dtype()
+    source, is_on_gpu = x.get_dtype(), x.get_device().type == "cuda"
 
     def there_and_back(value: Any) -> Any:
         # Of two, the first stays as it is, and the second becomes one to float32 where that is what goes on. That it is
-        # one that rounds is told by `use_compute_types`.
+        # one that rounds is told by `use_compute_types`; Triton's second one is an ordinary one.
         value = ops.to_dtype(value, dtype, src_dtype=source, use_compute_types=False)
-        return ops.to_dtype(value, dtype, use_compute_types=False)
+        return ops.to_dtype(value, dtype, src_dtype=dtype, use_compute_types=is_on_gpu)
 
     return lowering.make_pointwise(there_and_back, override_return_dtype=dtype)(x)

@@ -17,7 +17,7 @@ from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 
 from aotbuild.capture import Captured, check_texts, node_numbers, refuse_types_of_torch
-from aotbuild.lower.common import adapters, eager_values, pooling
+from aotbuild.lower.common import adapters, eager_values, half_types, pooling
 from aotbuild.lower.common.checks import name_checks
 from aotbuild.lower.common.graph import PreparedGraph
 from aotbuild.lower.common.lowered import Lowered
@@ -211,6 +211,7 @@ def _code(
         stack.enter_context(decompositions.triton_scatters())
         stack.enter_context(pooling.eager_windows())
         stack.enter_context(eager_values.sizes_of_every_call())
+        stack.enter_context(half_types.rounded_casts())
         found = stack.enter_context(epilogues.scheduled(is_alone))
         code = _generate(prepared, target, checks)
         code.epilogues.update(found)
