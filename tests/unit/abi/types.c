@@ -4,4 +4,6 @@
 
 AOTBUILD_EXPORT const aotbuild_api aotbuild_model_api = {AOTBUILD_ABI_VERSION, sizeof(aotbuild_api), 0};
 AOTBUILD_EXPORT int aotbuild_kernel_of(const aotbuild_kernel* kernel, enum aotbuild_dtype_code code);
-int aotbuild_kernel_of(const aotbuild_kernel* kernel, enum aotbuild_dtype_code code) { return kernel != 0 && code != 0; }
+int aotbuild_kernel_of(const aotbuild_kernel* kernel, enum aotbuild_dtype_code code) {
+  return kernel != 0 && code != 0;
+}
