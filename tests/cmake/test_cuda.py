@@ -91,6 +91,7 @@ int main() try {
 
 # The typed class with tensors on the device and a stream, in a program that uses CUDA itself.
 STREAMS = """\
+#include <stdexcept>
 #include <dlfcn.h>
 #include <cstdio>
 #include <cstdlib>

@@ -67,7 +67,8 @@ inline cudaError_t cudaFree(void* memory) { return status(cuMemFree_v2(address(m
 RUNTIME = """\
 add_library(aotbuild_runtime STATIC)
 foreach(name IN ITEMS
-    cuda/launcher cuda/kernels cuda/products cuda/device cuda/driver cuda/workspace cuda/memory tensor/dtype base/error)
+    cuda/launcher cuda/kernels cuda/products cuda/device cuda/driver cuda/workspace cuda/graphs cuda/memory tensor/dtype
+    base/error)
   target_sources(aotbuild_runtime PRIVATE "${CPP}/src/${name}.cpp")
 endforeach()
 target_include_directories(aotbuild_runtime PUBLIC "$<BUILD_INTERFACE:${CPP}/include>" PRIVATE "${CPP}/src")

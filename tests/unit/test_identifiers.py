@@ -107,6 +107,7 @@ def assert_compiles(folder: Path, files: dict[str, bytes], *sources: str) -> Non
         ("3", "_3"),
         ("", "_"),
         ("_hidden", "_hidden"),
+        ("AOTBUILD_X", "aotbuild_X"),
         ("Q", "Q"),
     ],
 )

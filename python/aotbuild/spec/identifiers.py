@@ -21,6 +21,7 @@ xor xor_eq
 """
 # ``std`` and ``aotbuild`` are the namespaces that generated code refers to.
 _RESERVED = frozenset([*_KEYWORDS.split(), *macros.NAMES.split(), "std", "aotbuild"])
+_MACROS = "AOTBUILD_"  # with which macros of the runtime begin, those of later releases too
 
 
 def identifier(text: str, taken: Iterable[str] = ()) -> str:
@@ -36,14 +37,16 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
     """``text`` as a name that a C++ program may give, and that is not in ``taken``.
 
     Names that C++ allows stay as they are. In others, what no identifier has becomes an underscore; where C++ reserves
-    the name, underscores in a row become one and the one before a capital goes; and behind a keyword, a macro of the
-    standard library, ``std``, ``aotbuild``, and what is in ``taken``, comes an underscore, else ``_2``, ``_3``, ...
+    the name, underscores in a row become one and the one before a capital goes; ``AOTBUILD_``, with which macros of the
+    runtime begin, becomes ``aotbuild_``; and behind a keyword, a macro of the standard library, ``std``, ``aotbuild``, and what is in ``taken``, comes an underscore, else ``_2``, ``_3``, ...
     """
     used = frozenset(taken)
     name = identifier(text)
     if "__" in name or _has_reserved_start(name):
         name = re.sub(r"__+", "_", name)
         name = name[1:] if _has_reserved_start(name) else name
+    if name.startswith(_MACROS):
+        name = _MACROS.lower() + name.removeprefix(_MACROS)
     return _unique(name, lambda candidate: candidate in used or is_reserved(candidate))
 
 
@@ -84,7 +87,7 @@ def unique_names(
 
 def is_reserved(name: str) -> bool:
     """Whether C++, the headers that a program includes, or generated code has the word for something else."""
-    return name in _RESERVED or name.startswith("AOTBUILD_")
+    return name in _RESERVED or name.startswith(_MACROS)
 
 
 def is_ascii_identifier(name: str) -> bool:
