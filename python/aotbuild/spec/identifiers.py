@@ -38,7 +38,8 @@ def cpp_identifier(text: str, taken: Iterable[str] = ()) -> str:
 
     Names that C++ allows stay as they are. In others, what no identifier has becomes an underscore; where C++ reserves
     the name, underscores in a row become one and the one before a capital goes; ``AOTBUILD_``, with which macros of the
-    runtime begin, becomes ``aotbuild_``; and behind a keyword, a macro of the standard library, ``std``, ``aotbuild``, and what is in ``taken``, comes an underscore, else ``_2``, ``_3``, ...
+    runtime begin, becomes ``aotbuild_``; and behind a keyword, a macro of the standard library, ``std``, ``aotbuild``,
+    and what is in ``taken``, comes an underscore, else ``_2``, ``_3``, ...
     """
     used = frozenset(taken)
     name = identifier(text)
