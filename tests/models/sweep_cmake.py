@@ -77,7 +77,7 @@ def _reference(sample: Sample) -> list[tuple[str, tuple[int, ...], bytes]] | Non
 
 def lower(captured: Any, target: str, device: str, runtime: str = "standalone") -> Any:
     """The compiled model; a GPU's kernels are compiled in this process, which is one of many anyway."""
-    from aotbuild.generate.compiled import on_device
+    from aotbuild.generate.compiled import LAYERS, on_device
     from aotbuild.lower.cpu import lowering
     from aotbuild.lower.cuda.compile import lowering as cuda
     from aotbuild.spec.program import CompiledModel, Method
@@ -91,10 +91,7 @@ def lower(captured: Any, target: str, device: str, runtime: str = "standalone") 
     return CompiledModel(
         (Method("run", captured.signature, lowered.variants),),
         lowered.weights,
-        lowered.linears,
-        lowered.mlps,
-        lowered.convolutions,
-        lowered.quantized,
+        **{layers: getattr(lowered, layers) for layers in LAYERS},
     )
 
 

@@ -28,7 +28,7 @@ Lowerings: TypeAlias = "Mapping[str, Lowered[Variant]]"
 
 
 # The layers that the CPU's runtime packs and runs itself.
-_LAYERS = ("linears", "mlps", "convolutions", "quantized", "recurrent")
+LAYERS = ("linears", "mlps", "convolutions", "quantized", "recurrent")
 
 
 def compiled_model(
@@ -101,7 +101,7 @@ def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: 
             name,
             signatures[name],
             methods[name].golden,
-            **{field: getattr(part, field) for field in ("variants", "weights", "derived", *_LAYERS)},
+            **{field: getattr(part, field) for field in ("variants", "weights", "derived", *LAYERS)},
         )
         for name, part in lowered.items()
     ]
@@ -109,7 +109,7 @@ def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: 
         return vars(join(parts))
     (part,) = parts
     method = Method(part.name, part.signature, part.variants, part.golden)
-    layers = {name: getattr(part, name) for name in ("weights", *_LAYERS)}
+    layers = {name: getattr(part, name) for name in ("weights", *LAYERS)}
     return {"methods": (method,), **layers}
 
 
