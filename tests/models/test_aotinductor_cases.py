@@ -2,7 +2,7 @@
 
     python test_aotinductor_cases.py [--through WAY] [NAME ...]  # these alone, with the reason of each that fails
 
-All cases are lowered by the pipeline of `add_aot_model` and `aotbuild.compile`, and compiled with the flags that CMake
+All cases go through the pipeline of `add_aot_model` and `aotbuild.compile`, and are compiled with the flags that CMake
 has for models, many to a library (`sweep_build.py`), because most of a small model's compile time is in headers. With
 `--through`, every case is built as a user builds it (`case_ways.py`): "compile" or "add_aot_model".
 """
@@ -32,7 +32,10 @@ from sweep_build import Builder, Sources, in_child
 from sweep_calls import BuiltModel, compare_leaves, signature_inputs
 from torch.utils import _pytree as pytree
 
-from aotbuild import capture, emit
+from aotbuild import capture
+from aotbuild.generate.model import capture_model
+from aotbuild.generate.model import generate as generate_sources
+from aotbuild.generate.request import GenerateRequest, Progress
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Model
 from aotbuild.spec.program import EmitOptions
@@ -50,26 +53,21 @@ class Outcome:
 
 
 def generate(case: Case, folder: Path) -> str:
-    """Writes the sources of a case. Returns what is wrong; "refused" where the case says so."""
-    from sweep_cmake import lower
-
+    """Writes the sources of a case as the product does. Returns what is wrong; "refused" where the case says so."""
     shutil.rmtree(folder, ignore_errors=True)
-    module = copy.deepcopy(case.module)
-    model = Model(module, copy.deepcopy(case.args), copy.deepcopy(dict(case.kwargs)), case.dynamic)
     target = folder.name
+    model = Model(copy.deepcopy(case.module), copy.deepcopy(case.args), copy.deepcopy(dict(case.kwargs)), case.dynamic)
+    request = GenerateRequest("", EmitOptions(target, test=False), folder, folder / "stamp")
     try:
-        captured = capture.capture(capture.Source(model, None, ()), (), target)
-        files = emit.render(lower(captured, target, "cpu"), EmitOptions(target, test=False))
+        captured = capture_model(capture.Source(model, None, ()), request)
+        generate_sources(request, Progress(target, quiet=True), captured)
     except AotbuildError as error:
         if case.error and re.search(case.error, str(error)):
             return "refused"
         return f"refused: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    if case.error:
-        return f"it builds, but was to be refused with {case.error!r}"
-    emit.write(files, folder, folder / "stamp", None, ())
-    return ""
+    return f"it builds, but was to be refused with {case.error!r}" if case.error else ""
 
 
 Call = Callable[[tuple[Any, ...], dict[str, Any], int], Sequence[torch.Tensor]]
