@@ -62,11 +62,19 @@ def generate(case: Case, folder: Path) -> str:
         captured = capture_model(capture.Source(model, None, ()), request)
         generate_sources(request, Progress(target, quiet=True), captured)
     except AotbuildError as error:
-        if case.error and re.search(case.error, str(error)):
-            return "refused"
-        return f"refused: {error}"
+        return refusal(case, str(error)) or "refused"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+    return built_though_refused(case)
+
+
+def refusal(case: Case, message: str) -> str:
+    """What is wrong with refusing the model."""
+    return "" if case.error and re.search(case.error, message) else f"refused: {message}"
+
+
+def built_though_refused(case: Case) -> str:
+    """What is wrong with building the model."""
     return f"it builds, but was to be refused with {case.error!r}" if case.error else ""
 
 

@@ -12,6 +12,7 @@ import pytest
 from aotbuild.spec import abi
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
 
 # Written in pieces, so that this file may hold what no file may hold.
 FORBIDDEN = {
@@ -99,10 +100,9 @@ def test_documentation_links_lead_somewhere() -> None:
 @pytest.mark.quick
 def test_documentation_has_no_line_over_120_columns() -> None:
     """Tables apart, as a row cannot be broken, and the page that the sweep writes of errors as they are."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
     long = [
         f"{page.name}:{number}"
-        for page in pages
+        for page in PAGES
         for number, line in enumerate(page.read_text().splitlines(), 1)
         if len(line) > 120 and not line.startswith("|")
     ]
@@ -112,10 +112,9 @@ def test_documentation_has_no_line_over_120_columns() -> None:
 @pytest.mark.quick
 def test_documentation_says_what_things_are_not_with_not() -> None:
     """ "is not a model", and never "is no model"; that there is no such thing is another matter."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
     found = [
         f"{page.name}: {match[0]}"
-        for page in pages
+        for page in PAGES
         if page.name != "coverage.md"  # errors as they are
         for match in re.finditer(r"(?<!\bthere )\b(?:is|are|was|were) no\b(?! longer).*", page.read_text())
     ]

@@ -130,12 +130,15 @@ inline namespace AOTBUILD_NAMESPACE {
 
 // As std::snprintf, in memory that is long enough.
 [[gnu::format(printf, 1, 2)]] inline Text format(const char* pattern, ...) {
-  char text[1024];
   std::va_list arguments;
   va_start(arguments, pattern);
-  std::vsnprintf(text, sizeof(text), pattern, arguments);
+  const int length = std::vsnprintf(nullptr, 0, pattern, arguments);
   va_end(arguments);
-  return text;
+  const SharedArray<char> text(static_cast<std::size_t>(length < 0 ? 0 : length) + 1);
+  va_start(arguments, pattern);
+  std::vsnprintf(text.data(), text.size(), pattern, arguments);
+  va_end(arguments);
+  return text.data();
 }
 
 // A template, so that code with and code without exceptions in one program do not share one of the two.

@@ -45,16 +45,21 @@ void set_last_error(const std::string& message) noexcept;
 // The status and the thread's last error for the exception that is being handled.
 aotbuild_status report_current_exception() noexcept;
 
-// Runs `body` of a shim function: 0, or 1 and the thread's last error.
+// Runs `body` of a function of the C ABI, which no exception leaves.
 template <typename Body>
-int guarded(Body&& body) noexcept {
+aotbuild_status reported(Body&& body) noexcept {
   try {
     std::forward<Body>(body)();
-    return 0;
+    return AOTBUILD_OK;
   } catch (...) {
-    report_current_exception();
-    return 1;
+    return report_current_exception();
   }
+}
+
+// The same of a shim function, which returns 0 or 1.
+template <typename Body>
+int guarded(Body&& body) noexcept {
+  return reported(std::forward<Body>(body)) == AOTBUILD_OK ? 0 : 1;
 }
 
 }  // namespace aotbuild::detail

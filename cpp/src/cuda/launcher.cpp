@@ -15,7 +15,7 @@ using aotbuild::detail::fail;
 using aotbuild::detail::GridFunction;
 using aotbuild::detail::KernelParameterSpec;
 using aotbuild::detail::LauncherSpec;
-using aotbuild::detail::report_current_exception;
+using aotbuild::detail::reported;
 using aotbuild::detail::VariantSpec;
 
 // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"
@@ -98,25 +98,19 @@ struct aotbuild_kernel {
 };
 
 aotbuild_status aotbuild_kernel_create(const LauncherSpec* spec, std::int32_t device, aotbuild_kernel** kernel) {
-  try {
+  return reported([&] {
     if (kernel == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, spec->name, ": nowhere to put the kernel");
     *kernel = nullptr;
     if (spec->release != AOTBUILD_RELEASE) aotbuild::detail::refuse_release(spec->name, spec->release);
     *kernel = new aotbuild_kernel(*spec, device);
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  });
 }
 
 aotbuild_status aotbuild_kernel_launch(const aotbuild_kernel* kernel, void* stream, void** arguments) {
-  try {
+  return reported([&] {
     if (kernel == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_kernel_launch: the kernel is null");
     kernel->launch(stream, arguments);
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  });
 }
 
 void aotbuild_kernel_destroy(aotbuild_kernel* kernel) { delete kernel; }

@@ -55,6 +55,13 @@ std::vector<aotbuild_named_tensor> read_tensors(const aotbuild_named_tensor* ten
   return read;
 }
 
+// `object`, which must not be null; `what` says what it is.
+template <typename T>
+T& required(T* object, const char* function, const char* what) {
+  if (object == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, function, ": ", what, " is null");
+  return *object;
+}
+
 }  // namespace
 
 }  // namespace aotbuild::detail
@@ -62,122 +69,84 @@ std::vector<aotbuild_named_tensor> read_tensors(const aotbuild_named_tensor* ten
 using namespace aotbuild::detail;  // NOLINT: this file is the border between the C ABI and the runtime
 
 aotbuild_status aotbuild_model_create(const ModelSpec* spec, const aotbuild_options* options, aotbuild_model** model) {
-  try {
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_create: the place for the model is null");
-    *model = nullptr;
-    if (spec == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_create: the model's description is null");
-    const char* name = spec->info->name;
-    if (spec->release != AOTBUILD_RELEASE) refuse_release(name, spec->release);
+  return reported([&] {
+    aotbuild_model*& place = required(model, "aotbuild_model_create", "the place for the model");
+    place = nullptr;
+    const ModelSpec& made_of = required(spec, "aotbuild_model_create", "the model's description");
+    const char* name = made_of.info->name;
+    if (made_of.release != AOTBUILD_RELEASE) refuse_release(name, made_of.release);
     aotbuild_options chosen{};
     if (options != nullptr) chosen = read_struct(*options, kFirstOptionsSize, name, "aotbuild_options");
-    check_options(*spec, chosen);
+    check_options(made_of, chosen);
     const std::vector<aotbuild_named_tensor> weights = read_tensors(chosen.weights, chosen.weight_count, name);
-    auto made = std::make_unique<aotbuild_model>(*spec, chosen);
+    auto made = std::make_unique<aotbuild_model>(made_of, chosen);
     made->load({chosen.weights_file, weights.data(), weights.size()});
-    *model = made.release();
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+    place = made.release();
+  });
 }
 
 aotbuild_status aotbuild_model_run(aotbuild_model* model, std::size_t method, void* stream,
                                    const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
                                    std::size_t output_count, aotbuild_result** result) {
   if (result != nullptr) *result = nullptr;
-  try {
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_run: the model is null");
-    model->run(model->method(method), inputs, input_count, outputs, output_count, result, stream);
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  return reported([&] {
+    aotbuild_model& called = required(model, "aotbuild_model_run", "the model");
+    called.run(called.method(method), inputs, input_count, outputs, output_count, result, stream);
+  });
 }
 
 aotbuild_status aotbuild_model_new_session(aotbuild_model* model, aotbuild_model** session) {
-  try {
-    if (session == nullptr) {
-      fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_new_session: the place for the session is null");
-    }
-    *session = nullptr;
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_new_session: the model is null");
-    *session = std::make_unique<aotbuild_model>(*model).release();
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  return reported([&] {
+    aotbuild_model*& place = required(session, "aotbuild_model_new_session", "the place for the session");
+    place = nullptr;
+    place = std::make_unique<aotbuild_model>(required(model, "aotbuild_model_new_session", "the model")).release();
+  });
 }
 
 aotbuild_status aotbuild_model_statistics(const aotbuild_model* model, aotbuild_statistics* statistics) {
-  try {
-    if (model == nullptr || statistics == nullptr) {
-      fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_statistics: an argument is null");
-    }
-    check_struct_size(statistics->struct_size, kFirstStatisticsSize, model->spec.info->name, "aotbuild_statistics");
+  return reported([&] {
+    const aotbuild_model& asked = required(model, "aotbuild_model_statistics", "the model");
+    aotbuild_statistics& out = required(statistics, "aotbuild_model_statistics", "the place for the statistics");
+    check_struct_size(out.struct_size, kFirstStatisticsSize, asked.spec.info->name, "aotbuild_statistics");
     aotbuild_statistics all{};
-    if (model->device != nullptr) model->device->statistics(&all);
-    write_struct(all, statistics);
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+    if (asked.device != nullptr) asked.device->statistics(&all);
+    write_struct(all, &out);
+  });
 }
 
 aotbuild_status aotbuild_model_capture_graph(aotbuild_model* model, std::size_t method, const aotbuild_tensor* inputs,
                                              std::size_t input_count) {
-  try {
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_capture_graph: the model is null");
-    model->capture_graph(model->method(method), inputs, input_count);
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  return reported([&] {
+    aotbuild_model& called = required(model, "aotbuild_model_capture_graph", "the model");
+    called.capture_graph(called.method(method), inputs, input_count);
+  });
 }
 
 aotbuild_status aotbuild_model_synchronize(aotbuild_model* model, void* stream) {
-  try {
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_synchronize: the model is null");
-    model->synchronize(stream);
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  return reported([&] { required(model, "aotbuild_model_synchronize", "the model").synchronize(stream); });
 }
 
 aotbuild_status aotbuild_model_manual_seed(aotbuild_model* model, std::uint64_t seed) {
-  try {
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_manual_seed: the model is null");
-    model->manual_seed(seed);
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  return reported([&] { required(model, "aotbuild_model_manual_seed", "the model").manual_seed(seed); });
 }
 
 aotbuild_status aotbuild_model_load_weights(aotbuild_model* model, const char* path) {
-  try {
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_load_weights: the model is null");
-    if (path == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name, ": the path of the weights is null");
-    model->load({path, nullptr, 0});
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  return reported([&] {
+    aotbuild_model& changed = required(model, "aotbuild_model_load_weights", "the model");
+    required(path, changed.spec.info->name, "the path of the weights");
+    changed.load({path, nullptr, 0});
+  });
 }
 
 aotbuild_status aotbuild_model_set_weights(aotbuild_model* model, const aotbuild_named_tensor* weights,
                                            std::size_t count) {
-  try {
-    if (model == nullptr) fail(AOTBUILD_INVALID_ARGUMENT, "aotbuild_model_set_weights: the model is null");
-    if (weights == nullptr || count == 0) {
-      fail(AOTBUILD_INVALID_ARGUMENT, model->spec.info->name, ": no weights are given");
-    }
-    const std::vector<aotbuild_named_tensor> read = read_tensors(weights, count, model->spec.info->name);
-    model->load({nullptr, read.data(), read.size()});
-    return AOTBUILD_OK;
-  } catch (...) {
-    return report_current_exception();
-  }
+  return reported([&] {
+    aotbuild_model& changed = required(model, "aotbuild_model_set_weights", "the model");
+    const char* const name = changed.spec.info->name;
+    if (weights == nullptr || count == 0) fail(AOTBUILD_INVALID_ARGUMENT, name, ": no weights are given");
+    const std::vector<aotbuild_named_tensor> read = read_tensors(weights, count, name);
+    changed.load({nullptr, read.data(), read.size()});
+  });
 }
 
 void aotbuild_model_destroy(aotbuild_model* model) { delete model; }

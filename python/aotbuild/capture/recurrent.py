@@ -33,15 +33,9 @@ _library.define(  # type: ignore[no-untyped-call]
 
 @torch.library.register_fake("aotbuild::recurrent", lib=_library)  # type: ignore[untyped-decorator]
 def _sizes(
-    input: Tensor,
-    state: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    cell: str,
-    has_biases: bool,
-    num_layers: int,
-    bidirectional: bool,
-    batch_first: bool,
+    input: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], cell: str, *options: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _, _, bidirectional, _ = options
     features = state[0].shape[2] * (2 if bidirectional else 1)
     output = input.new_empty((*input.shape[:2], features))
     return output, torch.empty_like(state[0]), torch.empty_like(state[1]) if cell == "lstm" else input.new_empty(0)

@@ -138,7 +138,7 @@ CUDA_ARCHITECTURES: dict[int, CudaArchitecture] = {
         CudaArchitecture(90, "H100-SXM5-80GB", 132, 50 << 20, 80 << 30, 2048, 228 << 10, 227 << 10),
         # Blackwell tuning guide, B200 datasheet
         CudaArchitecture(100, "B200", 148, 126 << 20, 180 << 30, 2048, 228 << 10, 227 << 10),
-        # Blackwell tuning guide, HGX B300 datasheet
+        # as B200, with the memory that is published of HGX B300; not seen on a device
         CudaArchitecture(103, "B300", 148, 126 << 20, 288 << 30, 2048, 228 << 10, 227 << 10),
         # RTX Blackwell whitepaper (GB202), RTX 5090
         CudaArchitecture(120, "GeForce RTX 5090", 170, 96 << 20, 32 << 30, 1536, 100 << 10, 99 << 10),

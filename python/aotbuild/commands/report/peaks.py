@@ -58,7 +58,7 @@ PEAKS: dict[str, Peak] = {
         8000e9,
         75e12,
         2250e12,
-        "NVIDIA HGX B300 datasheet, of 8 GPUs: 8 TB/s each, FP32 600 TFLOPS, FP16 Tensor Core 36 PFLOPS sparse",
+        "published of HGX B300, a GPU: 8 TB/s, FP32 75 TFLOPS, FP16 Tensor Core 4.5 PFLOPS sparse",
     ),
     "120": Peak(
         "GeForce RTX 5090",

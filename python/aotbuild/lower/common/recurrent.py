@@ -25,17 +25,8 @@ def recurrent_table(preserved: Sequence[Any]) -> dict[Any, Callable[..., Any]]:
 
 
 def _as_one(cell: str) -> Callable[..., Any]:
-    def decomposition(
-        input: Tensor,
-        hx: Any,
-        params: Sequence[Tensor],
-        has_biases: bool,
-        num_layers: int,
-        dropout: float,
-        train: bool,
-        bidirectional: bool,
-        batch_first: bool,
-    ) -> Any:
+    def decomposition(input: Tensor, hx: Any, params: Sequence[Tensor], *options: Any) -> Any:
+        has_biases, num_layers, dropout, train, bidirectional, batch_first = options
         if train and dropout > 0:
             return NotImplemented
         state = list(hx) if cell == "lstm" else [hx]
@@ -45,19 +36,11 @@ def _as_one(cell: str) -> Callable[..., Any]:
     return decomposition
 
 
-def _unrolled(
-    input: Tensor,
-    state: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    cell: str,
-    has_biases: bool,
-    num_layers: int,
-    bidirectional: bool,
-    batch_first: bool,
-) -> Any:
+def _unrolled(input: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], cell: str, *options: Any) -> Any:
+    *_, batch_first = options
     if isinstance(input.shape[1 if batch_first else 0], torch.SymInt):
         raise AotbuildError(
             f"a recurrent layer ({cell}) over a sequence of any length: DEVICE cuda and RUNTIME torch write out its "
             "steps\n  Declare that dimension static, or build for the CPU with the standalone runtime."
         )
-    return recurrent.in_pytorchs(input, state, weights, cell, has_biases, num_layers, bidirectional, batch_first)
+    return recurrent.in_pytorchs(input, state, weights, cell, *options)
