@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # a plan loads this module, and `typing` takes longer than all else that it loads
 if TYPE_CHECKING:
+    from typing import Any
+
     from aotbuild.api.compile import Compiled, compile
     from aotbuild.api.runner import Error, Runner, load
     from aotbuild.capture.custom_kernels import register_kernel
@@ -41,6 +41,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_MODULES[name]), name)

@@ -130,7 +130,7 @@ def capture_methods(
                 f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: with METHODS write method.input:dim=min..max; the methods "
                 f"are {', '.join(names)}"
             )
-        dims[method].append(entry._replace(input=name))
+        dims[method].append(DynamicDim(name, entry.dim, entry.min, entry.max))
     captured = {}
     modules = {}
     for name in names:

@@ -8,9 +8,10 @@ from typing import Any
 
 from aotbuild.emit.names import TargetNames
 from aotbuild.emit.render import ENVIRONMENT, WIDTH
+from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
-from aotbuild.spec.identifiers import ascii_identifier, cpp_identifier, include_guard, unique_names
+from aotbuild.spec.identifiers import cpp_identifier, include_guard, unique_names
 from aotbuild.spec.launcher import CompiledLauncher, LauncherVariant, Parameter
 from aotbuild.spec.program import EmitOptions
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from aotbuild.spec.ascii_names import ascii_identifier, is_ascii_identifier
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
 from aotbuild.spec.identifiers import (
-    ascii_identifier,
     camel_case,
     cpp_identifier,
     distinct,
-    is_ascii_identifier,
     is_reserved,
     unique_names,
 )

@@ -14,10 +14,11 @@ from aotbuild import __version__
 from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, MethodNames, Struct, TargetNames, method_names, struct_of
 from aotbuild.spec import abi
+from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Files
-from aotbuild.spec.identifiers import ascii_identifier, camel_case, include_guard
+from aotbuild.spec.identifiers import camel_case, include_guard
 from aotbuild.spec.program import CompiledModel, Dim, EmitOptions, GpuVariant, Method, Signature, TensorSpec, Variant
 
 WIDTH = 120

@@ -13,10 +13,10 @@ from aotbuild import cache, emit
 from aotbuild.generate.compiled import compiled_model
 from aotbuild.generate.request import CapturedModel, GenerateRequest, Progress
 from aotbuild.spec import torch_versions
+from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.config import read_config
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Generated, ModelKeywords, model_files
-from aotbuild.spec.identifiers import ascii_identifier
 from aotbuild.spec.target import cuda_suffix
 from aotbuild.tuning.replay import Replay
 

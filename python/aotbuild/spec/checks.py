@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-from collections.abc import Sequence
 
+from aotbuild.spec.ascii_names import is_ascii_identifier
 from aotbuild.spec.dynamic import dynamic_shape_problems
 from aotbuild.spec.place import Place
 from aotbuild.spec.target import CPU_ISAS, CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
 from aotbuild.spec.words import Call, nearest
 
-IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
-_DOTTED = r"[A-Za-z_][A-Za-z0-9_.]*"
-_IN_FILE = re.compile(rf"(.+\.py):({_DOTTED})")
-_SETTING = r"[A-Za-z_][A-Za-z0-9_]*=[^ =]+"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def check_target(call: Call, place: Place) -> None:
-    if call.target and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.+-]*", call.target):
+    if call.target and not is_ascii_identifier(call.target, also=".+-"):
         call.problem(
             f'"{call.target}" is no target name that files can be named after; use letters, digits and _ . + -'
         )
@@ -47,35 +45,50 @@ def check_test(call: Call) -> None:
 def check_model(call: Call, place: Place) -> tuple[str, str]:
     """Returns MODEL's file, none for a module, and what the generator gets."""
     model = call.one("MODEL")
-    in_file = _IN_FILE.fullmatch(model)
-    path = ""
+    path, name = _file_and_name(model)
+    if path:
+        return _found(call, place, "MODEL", path, f":{name}")
     if not model:
         if not call.has("MODEL"):
             call.problem("MODEL is missing; write MODEL file.py:callable, package.module:callable or file.pt2")
-    elif in_file:
-        path = in_file[1]
-    elif re.fullmatch(r".+\.pt2", model):
+    elif model.endswith(".pt2") and model != ".pt2":
         path = model
         for keyword in ("PARAMS", "DYNAMIC_SHAPES", "METHODS"):
             if call.has(keyword):
                 call.problem(f'{keyword} needs a callable, and "{model}" is exported already; leave it out')
     elif model.endswith(".py"):
         call.problem(f'MODEL "{model}" names no callable; write {model}:callable')
-    elif not re.fullmatch(f"{_DOTTED}:{_DOTTED}", model):
+    elif not _is_in_module(model):
         call.problem(f'MODEL "{model}" is not file.py:callable, package.module:callable or file.pt2')
-    return _found(call, place, "MODEL", path, f":{in_file[2]}" if in_file else "")
+    return _found(call, place, "MODEL", path, "")
+
+
+def _file_and_name(text: str) -> tuple[str, str]:
+    """The parts of ``file.py:name``, empty for a text of another form."""
+    file, _, name = text.rpartition(":")
+    fits = file.endswith(".py") and file != ".py" and _is_dotted(name)
+    return (file, name) if fits else ("", "")
+
+
+def _is_in_module(text: str) -> bool:
+    module, _, name = text.partition(":")
+    return _is_dotted(module) and _is_dotted(name)
+
+
+def _is_dotted(text: str) -> bool:
+    return is_ascii_identifier(text, also=".")
 
 
 def check_kernel(call: Call, place: Place) -> tuple[str, str]:
     """Returns KERNEL's file, none for a module, and what the generator gets."""
     kernel = call.one("KERNEL")
-    in_file = _IN_FILE.fullmatch(kernel)
+    path, name = _file_and_name(kernel)
     file, argument = "", kernel
-    if in_file:
-        file, argument = _found(call, place, "KERNEL", in_file[1], f":{in_file[2]}")
+    if path:
+        file, argument = _found(call, place, "KERNEL", path, f":{name}")
     elif kernel.endswith(".py"):
         call.problem(f'KERNEL "{kernel}" names no function; write {kernel}:function')
-    elif kernel and not re.fullmatch(f"{_DOTTED}:{_DOTTED}", kernel):
+    elif kernel and not _is_in_module(kernel):
         call.problem(f'KERNEL "{kernel}" is not file.py:function or package.module:function')
     for form in ("KERNEL file.py:function", "SIGNATURE x=*fp32 count=i32", 'GRID "cdiv(count, block)"'):
         keyword = form.partition(" ")[0]
@@ -94,9 +107,15 @@ def check_kernel(call: Call, place: Place) -> tuple[str, str]:
         )
     for keyword in ("CONFIGS", "EXAMPLES"):
         for entry in call.many(keyword):
-            if not re.fullmatch(f" *{_SETTING}( +{_SETTING})* *", entry):
+            settings = [setting for setting in entry.split(" ") if setting]
+            if not settings or not all(map(_is_setting, settings)):
                 call.problem(f'{keyword} "{entry}" is not "name=value name=value ...", without blanks in a value')
     return file, argument
+
+
+def _is_setting(text: str) -> bool:
+    name, _, value = text.partition("=")
+    return is_ascii_identifier(name) and value != "" and "=" not in value
 
 
 def _found(call: Call, place: Place, keyword: str, path: str, rest: str) -> tuple[str, str]:
@@ -120,7 +139,7 @@ def check_methods(call: Call) -> None:
     """Names that Python can have, each once; letters of other scripts are Python's to judge."""
     seen: set[str] = set()
     for method in call.many("METHODS"):
-        if not re.fullmatch(IDENTIFIER, re.sub("[^ -~]", "a", method)):
+        if not is_ascii_identifier("".join(letter if " " <= letter <= "~" else "a" for letter in method)):
             call.problem(f'METHODS "{method}" is no name of a method; write letters, digits and underscores')
         elif method in seen:
             call.problem(f'METHODS names "{method}" more than once; keep one of them')
@@ -139,9 +158,9 @@ def _suggestion(word: str) -> str:
     return f"; did you mean {word}?" if word else ""
 
 
-def check_match(call: Call, keyword: str, pattern: str, expected: str) -> None:
+def check_form(call: Call, keyword: str, fits: Callable[[str], bool], expected: str) -> None:
     value = call.one(keyword)
-    if value and not re.fullmatch(pattern, value):
+    if value and not fits(value):
         call.problem(f'{keyword} "{value}" is not {expected}')
 
 
@@ -183,7 +202,7 @@ def check_architectures(call: Call, place: Place) -> list[str]:
     virtual = [str(number) for number in CUDA_ARCHITECTURES if number < FIRST_ARCHITECTURE_SPECIFIC]
     seen: set[str] = set()
     for architecture in architectures:
-        number = re.sub("-(real|virtual)$", "", architecture)
+        number = architecture.removesuffix("-virtual" if architecture.endswith("-virtual") else "-real")
         if number not in known:
             call.problem(
                 f'{keyword} "{architecture}" is none of {", ".join(known)}, with or without -real, or one of '
@@ -217,31 +236,48 @@ def check_tune(call: Call, on_gpu: bool) -> None:
 
 
 def check_cpp_names(call: Call) -> None:
-    check_match(call, "NAMESPACE", f"{IDENTIFIER}(::{IDENTIFIER})*", "a C++ namespace such as a::b")
-    check_match(call, "CLASS_NAME", IDENTIFIER, "a C++ identifier (the namespace goes into NAMESPACE)")
-    check_match(call, "SYMBOL_PREFIX", IDENTIFIER, "a C identifier")
+    check_form(call, "NAMESPACE", _is_namespace, "a C++ namespace such as a::b")
+    check_form(call, "CLASS_NAME", is_ascii_identifier, "a C++ identifier (the namespace goes into NAMESPACE)")
+    check_form(call, "SYMBOL_PREFIX", is_ascii_identifier, "a C identifier")
     header = call.one("HEADER")
-    check_match(call, "HEADER", r"[^/].*\.(h|hh|hpp|hxx)", "a relative path that ends in .h, .hh, .hpp or .hxx")
+    check_form(call, "HEADER", _is_header, "a relative path that ends in .h, .hh, .hpp or .hxx")
     if {".", ".."} & set(header.split("/")):
         call.problem(f'HEADER "{header}" leaves the include folder; write it without . and ..')
     elif header == f"{call.target}.h":
         call.problem(f'HEADER "{header}" is the name of the generated C header; use {call.target}.hpp')
 
 
+def _is_namespace(text: str) -> bool:
+    return all(map(is_ascii_identifier, text.split("::")))
+
+
+def _is_header(text: str) -> bool:
+    return text[0] != "/" and text[1:].endswith((".h", ".hh", ".hpp", ".hxx"))
+
+
+def is_number(text: str) -> bool:
+    """A number such as 1e-4, without a sign."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text[0] in "0123456789." and set("0123456789.eE+-").issuperset(text)
+
+
 def check_pairs(call: Call, keyword: str) -> None:
     """The form of key=value entries, and keys that come twice."""
     keys: set[str] = set()
     for entry in call.many(keyword):
-        match = re.match("([A-Za-z_][A-Za-z0-9_.]*)=", entry)
-        if match is None:
+        key, equals, _ = entry.partition("=")
+        if not equals or not _is_dotted(key):
             upper = entry.upper()
             is_keyword = upper in call.keywords.all()
             remedy = f"did you mean the keyword {upper}?" if is_keyword else f"as in {keyword} name=value"
             call.problem(f'{keyword} entry "{entry}" is not key=value; {remedy}')
-        elif match[1] in keys:
-            call.problem(f'{keyword} sets "{match[1]}" more than once; keep one of them')
+        elif key in keys:
+            call.problem(f'{keyword} sets "{key}" more than once; keep one of them')
         else:
-            keys.add(match[1])
+            keys.add(key)
 
 
 def check_dynamic_shapes(call: Call) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
-
 from aotbuild.spec.errors import AotbuildError
+from aotbuild.spec.record import record
 
-# Numbers have no zeros in front, so that a dimension has one name.
-_ENTRY = re.compile(r"([^:=]+):(0|[1-9][0-9]*)=(0|[1-9][0-9]*)[.][.](|0|[1-9][0-9]*)")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 _MOST_DIGITS = 15  # of a size of a tensor
 
 
-class DynamicDim(NamedTuple):
+@record
+class DynamicDim:
     """One entry of DYNAMIC_SHAPES: dimension ``dim`` of input ``input`` varies in ``[min, max]``."""
 
     input: str
@@ -32,19 +32,33 @@ def parse_dynamic_shapes(entries: Iterable[str]) -> list[DynamicDim]:
     problems = list(dynamic_shape_problems(texts))
     if problems:
         raise AotbuildError("\n".join(problems))
-    parts = [match.groups() for match in map(_ENTRY.fullmatch, texts) if match]
+    parts = [found for found in map(_parts, texts) if found]
     return [DynamicDim(name, int(dim), int(low), int(high) if high else None) for name, dim, low, high in parts]
+
+
+def _parts(entry: str) -> tuple[str, str, str, str] | None:
+    """Input, dimension, minimum and maximum, the last may be empty; None for an entry of another form."""
+    name, _, rest = entry.partition(":")
+    dim, _, sizes = rest.partition("=")
+    low, dots, high = sizes.partition("..")
+    fits = name and "=" not in name and dots and all(map(_is_number, (dim, low, high or "0")))
+    return (name, dim, low, high) if fits else None
+
+
+def _is_number(text: str) -> bool:
+    """A number without zeros in front, so that a dimension has one name."""
+    return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
 
 
 def dynamic_shape_problems(entries: Iterable[str]) -> Iterator[str]:
     """What is wrong with entries, each a sentence."""
     seen: set[str] = set()
     for entry in entries:
-        match = _ENTRY.fullmatch(entry)
-        if match is None:
+        parts = _parts(entry)
+        if parts is None:
             yield f'DYNAMIC_SHAPES entry "{entry}" is not input:dim=min..max, as in ids:1=1..512'
             continue
-        name, dim, low, high = match.groups()
+        name, dim, low, high = parts
         problem = _range_problem(low, high)
         if problem:
             yield f'DYNAMIC_SHAPES entry "{entry}": {problem}'

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from aotbuild.spec.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Sources of kernels for each instruction set and method: as many as compile well in parallel, whatever the model.
 SHARDS = 4
@@ -11,7 +14,8 @@ SHARDS = 4
 CUSTOM_SOURCES = 4
 
 
-class Files(NamedTuple):
+@record
+class Files:
     """The names of files of one target, whichever of them a model has."""
 
     target: str
@@ -115,7 +119,8 @@ class Files(NamedTuple):
         return f"{self.target}.kernels.json"
 
 
-class Group(NamedTuple):
+@record
+class Group:
     """Sources that are compiled in the same way.
 
     ``kind``: ``library`` (tables and functions), ``api`` (the same, of shared libraries alone), ``kernels`` (what
@@ -129,7 +134,8 @@ class Group(NamedTuple):
     embeds: str = ""
 
 
-class Generated(NamedTuple):
+@record
+class Generated:
     """What a generator writes: ``groups`` are the sources, ``others`` the files beside them."""
 
     groups: tuple[Group, ...]
@@ -144,7 +150,8 @@ class Generated(NamedTuple):
         yield from self.others
 
 
-class ModelKeywords(NamedTuple):
+@record
+class ModelKeywords:
     """The keywords of `add_aot_model` that say which files there are. ``gpu``: architectures as files name them."""
 
     target: str

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
 from aotbuild.spec import macros
+from aotbuild.spec.ascii_names import ascii_identifier
 
 # C++20's keywords and alternative tokens, C's keywords that C++ lacks, and what GNU's and Clang's default modes add.
 _KEYWORDS = """
@@ -91,22 +93,11 @@ def is_reserved(name: str) -> bool:
     return name in _RESERVED or name.startswith(_MACROS)
 
 
-def is_ascii_identifier(name: str) -> bool:
-    """Whether ``name`` is letters, digits and underscores, as a namespace, class or prefix of functions has to be."""
-    return re.fullmatch(r"[A-Za-z_][0-9A-Za-z_]*", name) is not None
-
-
 def camel_case(text: str) -> str:
     """``sentence_encoder`` as ``SentenceEncoder``."""
     words = [word for word in re.split(r"[\W_]+", unicodedata.normalize("NFKC", text)) if word]
     name = "".join(word[0].upper() + word[1:] for word in words)
     return name if name[:1].isidentifier() else f"_{name}" if name else "Value"
-
-
-def ascii_identifier(text: str) -> str:
-    """``text`` as a C identifier: other characters become underscores, a leading digit gets one before it."""
-    name = re.sub(r"[^0-9A-Za-z_]", "_", text)
-    return f"_{name}" if not name or name[0].isdigit() else name
 
 
 def symbol(text: str) -> str:
@@ -124,6 +115,4 @@ def include_guard(header: str) -> str:
 
 
 def _digest(text: str) -> str:
-    import hashlib  # takes longer to load than all else that a plan needs
-
     return hashlib.sha256(text.encode()).hexdigest()[:8]

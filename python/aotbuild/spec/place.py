@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+from aotbuild.spec.record import record
 
 
-class Place(NamedTuple):
+@record
+class Place:
     """What CMake says of the build at a call. Folders are absolute.
 
     ``kind``: of libraries that say none, STATIC or SHARED. ``owners``: the target that each OUTPUT_DIR belongs to.

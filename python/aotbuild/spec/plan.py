@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
 
 from aotbuild.spec import checks
+from aotbuild.spec.ascii_names import ascii_identifier, is_ascii_identifier
 from aotbuild.spec.files import Files, Generated, ModelKeywords, kernel_files, model_files
 from aotbuild.spec.functions import FUNCTIONS, PLANNED, WITHOUT_TARGET
-from aotbuild.spec.identifiers import ascii_identifier
 from aotbuild.spec.place import Place
 from aotbuild.spec.target import cuda_suffix, isa_flags
 from aotbuild.spec.words import Call, words_of
@@ -19,7 +17,12 @@ from aotbuild.spec.words import Call, words_of
 # Options of the generator for what says how a kernel is called.
 _KERNEL_OPTIONS = {"SIGNATURE": "signature", "GRID": "grid", "CONFIGS": "configuration", "EXAMPLES": "example"}
 
-Plan = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    Plan = dict[str, Any]
 
 
 def plan(function: str, words: Sequence[str], place: Place) -> Plan:
@@ -177,13 +180,14 @@ def _check_values(call: Call, place: Place, on_gpu: bool) -> None:
     else:
         checks.check_choice(call, "PRESET", ("default", "debug", "min-size"))
     checks.check_cpp_names(call)
-    checks.check_match(call, "PYTHON_MODULE", checks.IDENTIFIER, "a Python identifier")
-    checks.check_match(call, "WEIGHTS_FILE", "[^/]+", "a file name: the file lies beside the library")
+    checks.check_form(call, "PYTHON_MODULE", is_ascii_identifier, "a Python identifier")
+    checks.check_form(
+        call, "WEIGHTS_FILE", lambda name: "/" not in name, "a file name: the file lies beside the library"
+    )
     if call.one("WEIGHTS_FILE") and call.one("WEIGHTS") != "FILE":
         call.problem("WEIGHTS_FILE needs WEIGHTS FILE")
     for keyword in ("RTOL", "ATOL"):
-        number = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
-        checks.check_match(call, keyword, number, "a number such as 1e-4")
+        checks.check_form(call, keyword, checks.is_number, "a number such as 1e-4")
     checks.check_dynamic_shapes(call)
     checks.check_pairs(call, "PARAMS")
     checks.check_pairs(call, "OPTIONS")

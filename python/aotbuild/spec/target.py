@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
+from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.errors import AotbuildError
-from aotbuild.spec.identifiers import ascii_identifier
+from aotbuild.spec.record import record
 
 
-class CpuIsa(NamedTuple):
+@record
+class CpuIsa:
     """A CPU instruction set that kernels are generated for.
 
     ``name`` is the value of ``CPU_ISA``. ``vector_isa`` names Inductor's vector instruction set (None: scalar code),
@@ -93,7 +92,8 @@ def _native_vector_isa() -> tuple[str | None, str]:
     return None, "DEFAULT"
 
 
-class CudaArchitecture(NamedTuple):
+@record
+class CudaArchitecture:
     """A GPU architecture that kernels are generated for, with the figures that code generation asks a device for.
 
     ``capability`` is 10 * major + minor of the compute capability. ``name`` is the GPU whose number of processors and
@@ -146,7 +146,8 @@ CUDA_ARCHITECTURES: dict[int, CudaArchitecture] = {
 }
 
 
-class CudaTarget(NamedTuple):
+@record
+class CudaTarget:
     """One value of CUDA_ARCHITECTURES: machine code, or PTX that the driver compiles for later architectures."""
 
     architecture: CudaArchitecture
@@ -187,8 +188,8 @@ def cuda_target(text: str) -> CudaTarget:
 
 def cuda_suffix(text: str) -> str:
     """What names of files say of a value of CUDA_ARCHITECTURES: ``sm_90``, or ``compute_80`` for PTX."""
-    number = re.match("[0-9]*", text)
-    return f"{'compute' if text.endswith('-virtual') else 'sm'}_{number[0] if number else ''}"
+    number, _, kind = text.partition("-")
+    return f"{'compute' if kind == 'virtual' else 'sm'}_{number}"
 
 
 def is_architecture_specific(architecture: CudaArchitecture) -> bool:

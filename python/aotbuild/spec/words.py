@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from aotbuild.spec.record import record
 
-_CAPITALS = re.compile("[A-Z][A-Z0-9_]+")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_OF_KEYWORDS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
-class Keywords(NamedTuple):
+@record
+class Keywords:
     """The keywords of a function: those without a value, with one value, and with several."""
 
     flags: tuple[str, ...] = ()
@@ -97,7 +100,7 @@ class Call:
 
     def _misspelt(self, word: str) -> str:
         takes_no_value = not self._current or self._is_full
-        if _CAPITALS.fullmatch(word) and (takes_no_value or self._current not in self.keywords.single):
+        if _looks_like_keyword(word) and (takes_no_value or self._current not in self.keywords.single):
             return nearest(word, self.keywords.all())
         return word.upper() if word.upper() in self._values and takes_no_value else ""
 
@@ -110,12 +113,16 @@ class Call:
         self._is_full = self._current in self.keywords.single
 
     def _refuse_more(self, word: str) -> None:
-        if _CAPITALS.fullmatch(word):
+        if _looks_like_keyword(word):
             self.problem(f'unknown keyword "{word}"; use one of the keywords below')
         elif self._current in self.keywords.flags:
             self.problem(f'{self._current} takes no value, got "{word}"; remove it, or write its keyword')
         else:
             self.problem(f'{self._current} takes one value, got also "{word}"; keep one of them, or write its keyword')
+
+
+def _looks_like_keyword(word: str) -> bool:
+    return len(word) > 1 and word[0].isalpha() and _OF_KEYWORDS.issuperset(word)
 
 
 def words_of(text: str) -> list[str]:

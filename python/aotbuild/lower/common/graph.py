@@ -23,6 +23,7 @@ from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.lower.common import activation, attention, branches, complex_numbers, decompositions, half_types
 from aotbuild.lower.common.recurrent import recurrent_table
 from aotbuild.spec import identifiers
+from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.program import Weight
@@ -145,9 +146,9 @@ def with_own_names(prepared: PreparedGraph) -> PreparedGraph:
     """
     names: dict[str, str] = {}
     for number, name in enumerate(prepared.input_names):
-        names[name] = f"input{number}_{identifiers.ascii_identifier(name)}"
+        names[name] = f"input{number}_{ascii_identifier(name)}"
     for name, index in prepared.weight_index.items():
-        plain = identifiers.ascii_identifier(name)
+        plain = ascii_identifier(name)
         plain = plain[2:] if plain.startswith(_EXPORT_PREFIXES) else plain
         names[name] = identifiers.identifier(f"weight{index}_{plain}", names.values())
     gm = prepared.module
@@ -155,7 +156,7 @@ def with_own_names(prepared: PreparedGraph) -> PreparedGraph:
         if isinstance(module, GraphModule):
             operands = [node for node in module.graph.nodes if node.op == "placeholder"]
             for number, node in enumerate(operands):
-                plain = identifiers.ascii_identifier(node.name)
+                plain = ascii_identifier(node.name)
                 node.name = node.target = names[node.name] if module is gm else f"operand{number}_{plain}"
             module.recompile()
     return replace(
