@@ -41,12 +41,11 @@ Targets besides the library: `<target>.generate`, `<target>.explain` and, with `
 #]=]
 function(add_aot_kernel)
   _aotbuild_python()
-  _aotbuild_plan(add_aot_kernel "${ARGV}" plan)
+  _aotbuild_plan(add_aot_kernel "${ARGV}" statements)
+  cmake_language(EVAL CODE "${statements}")
   _aotbuild_require_compiler()
-  _aotbuild_read_plan("${plan}"
-    target kind output_dir header header_dir manifest cuda_architectures sources)
-  _aotbuild_set_group_properties("${plan}")
-  _aotbuild_add_generator("${plan}")
+  _aotbuild_set_group_properties()
+  _aotbuild_add_generator()
   set_target_properties(${plan_target}.generate PROPERTIES
     AOTBUILD_OUTPUT_DIR "${plan_output_dir}"
     AOTBUILD_HEADER "${plan_header}"
@@ -55,7 +54,7 @@ function(add_aot_kernel)
     AOTBUILD_CUDA_ARCHITECTURES "${plan_cuda_architectures}")
 
   _aotbuild_runtime(${plan_kind} runtime)
-  _aotbuild_add_library("${plan}" "${plan_sources}" ${runtime} "")
+  _aotbuild_add_library("${plan_sources}" ${runtime} "")
   set(plan_output_targets ${plan_target} ${runtime})
-  _aotbuild_set_results("${plan}")
+  _aotbuild_set_results()
 endfunction()

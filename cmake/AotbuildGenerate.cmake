@@ -38,19 +38,16 @@ changes, and only then. It rewrites only files that differ, so that new weights 
 
 function(aotbuild_generate)
   _aotbuild_python()
-  _aotbuild_plan(aotbuild_generate "${ARGV}" plan)
+  _aotbuild_plan(aotbuild_generate "${ARGV}" statements)
+  cmake_language(EVAL CODE "${statements}")
   _aotbuild_require_compiler()
-  _aotbuild_generate_planned("${plan}")
-  _aotbuild_read_plan("${plan}" sources header manifest)
-  _aotbuild_set_results("${plan}")
+  _aotbuild_generate_planned()
+  _aotbuild_set_results()
 endfunction()
 
 # Adds the rule that writes a planned model, sets how its sources are compiled, and adds what the plan says of it to
 # <target>.generate.
-function(_aotbuild_generate_planned plan)
-  _aotbuild_read_plan("${plan}"
-    target output_dir header header_dir manifest api test golden benchmark python_module python_source python_stub weights
-    weights_file runtime cpu_isa cuda_architectures)
+function(_aotbuild_generate_planned)
   foreach(kind IN ITEMS STATIC SHARED)  # what the sources are linked with; built on demand
     _aotbuild_runtime(${kind} runtime)
     if(plan_runtime STREQUAL "torch")
@@ -62,8 +59,8 @@ function(_aotbuild_generate_planned plan)
   if(NOT has_eigen)
     set(more --no-eigen)
   endif()
-  _aotbuild_set_group_properties("${plan}")
-  _aotbuild_add_generator("${plan}" ${more})
+  _aotbuild_set_group_properties()
+  _aotbuild_add_generator(${more})
   _aotbuild_fact(torch_version torch_version)
   set_target_properties(${plan_target}.generate PROPERTIES
     AOTBUILD_OUTPUT_DIR "${plan_output_dir}"

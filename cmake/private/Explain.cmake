@@ -1,15 +1,16 @@
 # The target <target>.explain.
 
-# Sets <out> to a JSON array of strings.
-function(_aotbuild_json_strings out)
-  set(json "")
-  set(separator "")
-  foreach(item IN LISTS ARGN)
-    _aotbuild_json_string("${item}" item)
-    string(APPEND json "${separator}${item}")
-    set(separator ", ")
-  endforeach()
-  set(${out} "[${json}]" PARENT_SCOPE)
+# Sets <out> to a JSON array of the strings of a list of the caller. All at once: a loop over outputs takes as long as all
+# else that is done for a model.
+function(_aotbuild_json_strings list out)
+  string(ASCII 31 separator)
+  list(JOIN ${list} "${separator}" text)
+  _aotbuild_json_string("${text}" text)
+  string(REPLACE "${separator}" "\", \"" text "${text}")
+  if(text STREQUAL "\"\"")
+    set(text "")
+  endif()
+  set(${out} "[${text}]" PARENT_SCOPE)
 endfunction()
 
 function(_aotbuild_json_string text out)
@@ -25,7 +26,7 @@ function(_aotbuild_add_explain target model stamp depfile dir command_list depen
     _aotbuild_json_string("${${name}}" json_${name})
   endforeach()
   foreach(name IN ITEMS command depends outputs)
-    _aotbuild_json_strings(json_${name} ${${${name}_list}})
+    _aotbuild_json_strings(${${name}_list} json_${name})
   endforeach()
   set(request "${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/${target}.explain_request.json")
   file(WRITE "${request}"

@@ -1,13 +1,12 @@
 # The rule that runs the generator, of models and of kernels, and the targets <target>.generate and <target>.explain.
 
-# _aotbuild_add_generator(<plan> [<argument>...]): runs the planned command with further arguments, and adds <target>.tune
+# _aotbuild_add_generator([<argument>...]): runs the planned command with further arguments, and adds <target>.tune
 # where the plan has it. The command writes the outputs, the depfile and, last, the stamp.
-function(_aotbuild_add_generator plan)
-  _aotbuild_read_plan("${plan}"
-    target output_dir description input config depends command outputs stamp depfile job_pool tuning_database tune)
+function(_aotbuild_add_generator)
   _aotbuild_fact(generator generator)
   _aotbuild_fact(generator_depends generator_depends)
-  set(command ${generator} ${plan_command} ${ARGN})
+  set(command "${generator};${plan_command}")  # quoted, so that semicolons in words stay what they are
+  list(APPEND command ${ARGN})
   set(database "")
   if(NOT plan_tuning_database STREQUAL "")
     file(GLOB database CONFIGURE_DEPENDS "${plan_tuning_database}")  # CMake runs again when it appears or goes
@@ -53,14 +52,13 @@ function(_aotbuild_add_generator plan)
   _aotbuild_add_explain("${target}" "${plan_description}" "${stamp}" "${depfile}" "${plan_output_dir}" command depends
                         outputs)
   if(NOT plan_tune STREQUAL "")
-    _aotbuild_add_tune("${plan}")
+    _aotbuild_add_tune()
   endif()
 endfunction()
 
 # The library of what <target>.generate writes: <runtime> is what it is linked with. Its AOTBUILD_... properties
 # <properties> are those of <target>.generate.
-function(_aotbuild_add_library plan sources runtime properties)
-  _aotbuild_read_plan("${plan}" target kind exclude_from_all)
+function(_aotbuild_add_library sources runtime properties)
   set(target "${plan_target}")
   set(exclude "")
   if(plan_exclude_from_all)

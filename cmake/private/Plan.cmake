@@ -1,7 +1,8 @@
 # The plan of a call: python/aotbuild/spec checks the keywords, and says what the generator writes and how it is run.
 
-# _aotbuild_plan(<function> <words> <out>): sets <out> to the plan as JSON, or ends the configuration with all that is
-# wrong with the call's words. A plan is kept in the build tree for the next configuration.
+# _aotbuild_plan(<function> <words> <out>): sets <out> to statements that set plan_<field>, or ends the configuration with
+# all that is wrong with the call's words. The public function runs the statements; what it calls sees the variables. A
+# plan is kept in the build tree for the next configuration.
 function(_aotbuild_plan function words out)
   set(target "")
   if(NOT words STREQUAL "")
@@ -9,7 +10,7 @@ function(_aotbuild_plan function words out)
   endif()
   set(facts
     "source_dir=${CMAKE_CURRENT_SOURCE_DIR}" "binary_dir=${CMAKE_CURRENT_BINARY_DIR}" "project_dir=${CMAKE_SOURCE_DIR}"
-    "processor=${CMAKE_SYSTEM_PROCESSOR}" lists=cmake)
+    "processor=${CMAKE_SYSTEM_PROCESSOR}" form=cmake)
   if(BUILD_SHARED_LIBS)
     list(APPEND facts kind=SHARED)
   endif()
@@ -30,25 +31,24 @@ function(_aotbuild_plan function words out)
     _aotbuild_fact(python python)
     string(SHA256 key "${version};${python};${function};${facts};${CMAKE_CUDA_ARCHITECTURES};${words}")
     string(SHA256 name "${CMAKE_CURRENT_BINARY_DIR};${target}")
-    set(kept "${CMAKE_BINARY_DIR}/CMakeFiles/aotbuild.plans/${name}.json")
-    _aotbuild_kept_plan("${kept}" "${key}" plan)
-    if(NOT plan STREQUAL "")
-      _aotbuild_claim_output_dir("${plan}")
-      set(${out} "${plan}" PARENT_SCOPE)
+    set(kept "${CMAKE_BINARY_DIR}/CMakeFiles/aotbuild.plans/${name}.cmake")
+    _aotbuild_kept_plan("${kept}" "${key}" statements)
+    if(NOT statements STREQUAL "")
+      set(${out} "${statements}" PARENT_SCOPE)
       return()
     endif()
   endif()
-  _aotbuild_run_plan(${function} "${words}" plan
+  _aotbuild_run_plan(${function} "${words}" statements
     ${facts} "cuda_architectures=${CMAKE_CUDA_ARCHITECTURES}" "owners=${owners}")
-  string(JSON message GET "${plan}" message)
-  if(NOT message STREQUAL "")
-    message(FATAL_ERROR "${message}")
+  cmake_language(EVAL CODE "${statements}")
+  if(NOT plan_message STREQUAL "")
+    message(FATAL_ERROR "${plan_message}")
   endif()
   if(NOT kept STREQUAL "")
-    file(WRITE "${kept}" "${key}\n${plan}")
+    file(WRITE "${kept}" "${key}\n${statements}")
   endif()
-  _aotbuild_claim_output_dir("${plan}")
-  set(${out} "${plan}" PARENT_SCOPE)
+  _aotbuild_claim_output_dir("${plan_output_dir}" "${plan_target}")
+  set(${out} "${statements}" PARENT_SCOPE)
 endfunction()
 
 # _aotbuild_run_plan(<function> <words> <out> <fact>...): sets <out> to what `aotbuild plan` prints. The arguments behind
@@ -87,7 +87,7 @@ function(_aotbuild_plan_version out)
   set(${out} "${version}" PARENT_SCOPE)
 endfunction()
 
-# Sets <out> to the plan that an earlier configuration kept, "" where it holds no more.
+# Sets <out> to the plan that an earlier configuration kept, and claims its folder; to "" where it holds no more.
 function(_aotbuild_kept_plan file key out)
   set(${out} "" PARENT_SCOPE)
   if(NOT EXISTS "${file}")
@@ -99,45 +99,32 @@ function(_aotbuild_kept_plan file key out)
     return()
   endif()
   string(LENGTH "${key}\n" length)
-  string(SUBSTRING "${content}" ${length} -1 plan)
-  foreach(field IN ITEMS input config)
-    string(JSON path ERROR_VARIABLE missing GET "${plan}" ${field})
-    if(missing STREQUAL "NOTFOUND" AND NOT path STREQUAL "" AND (NOT EXISTS "${path}" OR IS_DIRECTORY "${path}"))
+  string(SUBSTRING "${content}" ${length} -1 statements)
+  cmake_language(EVAL CODE "${statements}")
+  foreach(path IN ITEMS "${plan_input}" "${plan_config}")
+    if(NOT path STREQUAL "" AND (NOT EXISTS "${path}" OR IS_DIRECTORY "${path}"))
       return()
     endif()
   endforeach()
-  string(JSON dir GET "${plan}" output_dir)
-  get_property(owner GLOBAL PROPERTY "_AOTBUILD_OWNER_${dir}")
+  get_property(owner GLOBAL PROPERTY "_AOTBUILD_OWNER_${plan_output_dir}")
   if("${owner}" STREQUAL "")
-    set(${out} "${plan}" PARENT_SCOPE)
+    _aotbuild_claim_output_dir("${plan_output_dir}" "${plan_target}")
+    set(${out} "${statements}" PARENT_SCOPE)
   endif()
 endfunction()
 
 # A folder that a generator writes to is one target's own.
-function(_aotbuild_claim_output_dir plan)
-  string(JSON dir GET "${plan}" output_dir)
-  string(JSON target GET "${plan}" target)
+function(_aotbuild_claim_output_dir dir target)
   set_property(GLOBAL PROPERTY "_AOTBUILD_OWNER_${dir}" "${target}")
   set_property(GLOBAL APPEND PROPERTY _AOTBUILD_OWNERS "${dir}|${target}")
 endfunction()
 
-# _aotbuild_read_plan(<plan> <field>...): sets plan_<field> of the caller for each field.
-function(_aotbuild_read_plan plan)
-  foreach(field IN LISTS ARGN)
-    string(JSON value GET "${plan}" ${field})
-    set(plan_${field} "${value}" PARENT_SCOPE)
-  endforeach()
-endfunction()
-
 # Gives the caller's caller the variables that OUTPUT_TARGETS, HEADER_VAR, MANIFEST_VAR and SOURCES_VAR name. A macro, so
-# that its scope is the caller's, which has `targets` and the plan's `header`, `manifest` and `sources`.
-macro(_aotbuild_set_results plan)
-  foreach(keyword IN ITEMS OUTPUT_TARGETS HEADER_VAR MANIFEST_VAR SOURCES_VAR)
-    string(JSON variable ERROR_VARIABLE missing GET "${plan}" variables ${keyword})
-    if(missing STREQUAL "NOTFOUND")
-      string(REGEX REPLACE "_VAR$" "" value "${keyword}")
-      string(TOLOWER "plan_${value}" value)
-      set(${variable} "${${value}}" PARENT_SCOPE)
-    endif()
+# that its scope is the caller's.
+macro(_aotbuild_set_results)
+  foreach(keyword IN LISTS plan_variables)
+    string(REGEX REPLACE "_VAR$" "" value "${keyword}")
+    string(TOLOWER "plan_${value}" value)
+    set(${plan_variables_${keyword}} "${${value}}" PARENT_SCOPE)
   endforeach()
 endmacro()

@@ -4,6 +4,12 @@
 function(_aotbuild_python)
   _aotbuild_find_interpreter(python)
   _aotbuild_interpreter_environment(package_path environment)
+  _aotbuild_stand_in(stand_in)
+  set(found "${python};${environment};${stand_in}")
+  get_property(known GLOBAL PROPERTY _AOTBUILD_PYTHON_FOUND)
+  if(known STREQUAL found)  # by the call before
+    return()
+  endif()
   _aotbuild_probe("${python}" "${environment}" output)
   foreach(key IN ITEMS version prefix prebuilt torch_include torch_version pybind11_dir aotbuild)
     string(JSON ${key} GET "${output}" ${key})
@@ -13,7 +19,6 @@ function(_aotbuild_python)
       "aotbuild: ${python} is Python ${version}; 3.10 or later is needed.\n"
       "Set AOTBUILD_PYTHON to the interpreter of the environment that aotbuild and torch are installed in.")
   endif()
-  _aotbuild_stand_in(stand_in)
   if(stand_in STREQUAL "")
     _aotbuild_check_packages("${python}" "${package_path}" "${aotbuild}" "${torch_include}")
     set(command "${python}" -m aotbuild)
@@ -25,6 +30,7 @@ function(_aotbuild_python)
   foreach(fact IN ITEMS python package_path prefix prebuilt torch_include torch_version pybind11_dir)
     _aotbuild_set_fact(${fact} "${${fact}}")
   endforeach()
+  set_property(GLOBAL PROPERTY _AOTBUILD_PYTHON_FOUND "${found}")
 endfunction()
 
 # Sets <out_path> to the folder that the package lies in, and <out_environment> to the variables that the interpreter needs

@@ -22,8 +22,7 @@ function(_aotbuild_tuner out)
 endfunction()
 
 # Adds <target>.tune: a bundle of the first architecture, or of AOTBUILD_TUNE_ARCHITECTURE, its run and its results.
-function(_aotbuild_add_tune plan)
-  _aotbuild_read_plan("${plan}" target output_dir tune tuning_database cuda_architectures)
+function(_aotbuild_add_tune)
   set(target "${plan_target}")
   set(dir "${plan_output_dir}/tune")
   _aotbuild_tuner(tuner)

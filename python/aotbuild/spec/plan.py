@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -11,6 +10,7 @@ from aotbuild.spec.ascii_names import ascii_identifier, is_ascii_identifier
 from aotbuild.spec.files import Files, Generated, ModelKeywords, kernel_files, model_files
 from aotbuild.spec.functions import FUNCTIONS, PLANNED, WITHOUT_TARGET
 from aotbuild.spec.place import Place
+from aotbuild.spec.statements import statements
 from aotbuild.spec.target import cuda_suffix, isa_flags
 from aotbuild.spec.words import Call, words_of
 
@@ -284,11 +284,11 @@ def _join(folder: str, path: str) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the plan of a call as JSON.
+    """Prints the plan of a call as JSON, or as statements that set ``plan`` and ``plan_<field>`` of CMake.
 
     Args:
         argv: the function's name, ``key=value`` for facts of the place, ``--`` and the call's words; one alone is a
-            list of CMake's. With the fact ``lists=cmake`` the plan's lists are CMake's too, which reads JSON slowly.
+            list of CMake's. With the fact ``form=cmake`` the plan is statements.
     """
     split = argv.index("--")
     function, *facts = argv[:split]
@@ -310,17 +310,9 @@ def main(argv: Sequence[str]) -> None:
     )
     listed = words_of(words[0]) if len(words) == 1 else words
     found = plan(function, listed, place) if function in PLANNED else parsed(function, listed)
-    if given.get("lists") == "cmake":
-        json.dump(_with_cmake_lists(found), sys.stdout)
-    else:
-        print(json.dumps(found, indent=2))
+    if given.get("form") == "cmake":
+        sys.stdout.buffer.write(os.fsencode("".join(statements("plan", found))))
+        return
+    import json  # takes as long to load as all else
 
-
-def _with_cmake_lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_cmake_lists(part) for key, part in value.items()}
-    if not isinstance(value, list):
-        return value
-    if any(isinstance(part, dict) for part in value):
-        return [_with_cmake_lists(part) for part in value]
-    return ";".join(part.replace(";", "\\;") for part in value)
+    print(json.dumps(found, indent=2))
