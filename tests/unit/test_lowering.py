@@ -260,13 +260,23 @@ def test_failed_checks_do_not_leave_the_iterations_of_parallel_loops() -> None:
     assert f'"an index is outside 0 <= index < 5 (in {name})"' in text
 
 
+def test_an_example_that_is_a_view_of_other_numbers_is_an_input_like_any_other() -> None:
+    """Export then guards the tensor behind it, of which a call knows nothing."""
+    assert lowered(lambda x: x * 2, torch.view_as_complex(torch.randn(5, 2))).variants
+
+
+def test_a_division_is_written_with_the_models_line_also_where_several_become_one_kernel() -> None:
+    def divide(x: Tensor, y: Tensor) -> Tensor:
+        quotient = x // y
+        return torch.fmod(quotient + 1, y + 2)
+
+    text = kernels_of(divide, torch.ones(64, dtype=torch.int64), torch.ones(64, dtype=torch.int64))
+    for number, code in ((1, "quotient = x // y"), (2, "return torch.fmod(quotient + 1, y + 2)")):
+        line = divide.__code__.co_firstlineno + number
+        assert f'divided("test_lowering.py:{line} in forward: {code}", [&] {{' in text
+    assert "inductor_cpu_integer_div_error" not in text
+
+
 def test_kernels_without_checks_catch_nothing() -> None:
     text = kernels_of(lambda x: x.sin(), torch.randn(64, 4096))
     assert "#pragma omp for" in text and "try {" not in text and "error" not in text
-
-
-def test_a_division_by_zero_names_the_kernel() -> None:
-    text = kernels_of(lambda x, y: x // y, torch.ones(8, dtype=torch.int64), torch.ones(8, dtype=torch.int64))
-    name = text.partition("void ")[2].partition("(")[0]
-    assert f'}} catch (const std::exception& error) {{ aotbuild::detail::rethrow_named(error, "{name}"); }}' in text
-    assert "inductor_cpu_integer_div_error" not in text

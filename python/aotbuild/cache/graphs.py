@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from aotbuild.cache.keys import digest
 from aotbuild.cache.store import Store
-from aotbuild.capture import tensor_data
+from aotbuild.capture import division_place, tensor_data
 from aotbuild.spec.program import TensorData, Weight
 
 
@@ -111,7 +111,8 @@ def _node_text(node: Any) -> str:
         else str(value)
         for value in pytree.tree_leaves(node.meta.get("val"))
     ]
-    return f"{node.name} {node.op} {node.target} {node.args} {node.kwargs} {values}"
+    # A division's line is in the code: its error at run time names it.
+    return f"{node.name} {node.op} {node.target} {node.args} {node.kwargs} {values} {division_place(node)}"
 
 
 def _size_text(size: Any) -> str:

@@ -3,7 +3,7 @@
 from aotbuild.capture.checks import forms as check_forms
 from aotbuild.capture.checks import texts_of as check_texts
 from aotbuild.capture.export import export_program
-from aotbuild.capture.frames import is_project_file, model_frame, node_numbers, node_places, user_frame
+from aotbuild.capture.frames import division_place, is_project_file, model_frame, node_numbers, node_places, user_frame
 from aotbuild.capture.golden import tensor_data
 from aotbuild.capture.load import Source, load_named, load_source
 from aotbuild.capture.modules import as_module
@@ -22,6 +22,7 @@ __all__ = [
     "capture_methods",
     "check_forms",
     "check_texts",
+    "division_place",
     "export_program",
     "is_project_file",
     "load_named",

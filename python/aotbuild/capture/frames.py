@@ -69,6 +69,21 @@ def _last_frame(stack_trace: str | None, counts: Callable[[str], bool]) -> str |
     return "{}:{} in {}: {}".format(*own[-1]).removesuffix(": ") if own else None
 
 
+_DIVISIONS = frozenset({"div", "floor_divide", "remainder", "fmod"})
+
+
+def division_place(node: torch.fx.Node | None) -> str | None:
+    """Where a division of integers is in the model's code, without the folder; None for other nodes."""
+    name = getattr(getattr(node, "target", None), "overloadpacket", None)
+    if node is None or name is None or name.__name__.removesuffix("_") not in _DIVISIONS:
+        return None
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor) or value.dtype.is_floating_point or value.dtype.is_complex:
+        return None
+    place = model_frame(node.meta.get("stack_trace"))
+    return re.sub(r"^[^:]*/", "", place) if place is not None else None
+
+
 def node_places(program: torch.export.ExportedProgram) -> list[str | None]:
     """Where each node of the exported program, those of its subgraphs included, is in the model's code."""
     modules = (module for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule))

@@ -25,6 +25,8 @@ REPLACED: dict[str, str] = {
     "torch._inductor.codegen.cpp.CppOverrides": "functions of generated code have eager PyTorch's values",
     "torch._inductor.codegen.cpp.CppVecOverrides": "the same of vectors",
     "torch._inductor.codegen.cpp.LoopLevel.lines": "the buffer of a kernel is told which loop it gets",
+    "torch._inductor.ir.Loops.create": "loops of divisions know the model's line",
+    "torch._inductor.loop_body.LightTracer.create_node": "the same of each operation in them",
     "torchgen.aoti.fallback_ops.inductor_fallback_ops": "operators that the runtime has a C function for",
     "torch._inductor.cpu_vec_isa.pick_vec_isa": "instruction sets are declared, not probed on this machine",
     "torch._inductor.cpu_vec_isa.valid_vec_isa_list": "the same",

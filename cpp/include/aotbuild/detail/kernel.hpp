@@ -6,7 +6,6 @@
 #include <torch/csrc/inductor/cpp_prefix.h>
 
 #include <atomic>
-#include <cstring>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -39,11 +38,19 @@ class KernelError {
   std::exception_ptr error_;
 };
 
-// Within a handler: throws anew what a kernel threw. A division by zero, which in torch's headers names one of them,
-// says which kernel it is in.
-[[noreturn]] inline void rethrow_named(const std::exception& error, const char* kernel) {
-  if (std::strstr(error.what(), "ZeroDivisionError") == nullptr) throw;
-  throw std::runtime_error(std::string("ZeroDivisionError: an integer is divided by zero (in ") + kernel + ")");
+[[noreturn, gnu::cold]] inline void fail_division(const char* place) {
+  throw std::runtime_error(std::string("ZeroDivisionError: an integer is divided by zero (") + place + ")");
+}
+
+// The value of a division of integers. Its error, which in torch's headers names one of these, says where the division
+// is in the model.
+template <typename Divide>
+auto divided(const char* place, Divide&& divide) {
+  try {
+    return divide();
+  } catch (const std::exception&) {
+    fail_division(place);
+  }
 }
 
 }  // namespace aotbuild::detail::inline AOTBUILD_ISA

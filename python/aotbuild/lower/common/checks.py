@@ -20,10 +20,10 @@ def name_checks(graph: GraphLowering, texts: Mapping[str, str]) -> None:
         if isinstance(operation, ir.AssertScalar):
             text = next((texts[form] for form in capture.check_forms(operation.scalar) if form in texts), None)
             if text is not None:
-                operation.msg = f"{operation.scalar} ({_in_literal(text)})"
+                operation.msg = f"{operation.scalar} ({in_literal(text)})"
 
 
-def _in_literal(text: str) -> str:
+def in_literal(text: str) -> str:
     """Text for a C++ string literal, which TorchInductor writes without escapes: one line of ASCII."""
     line = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
     return "".join(c if " " <= c <= "~" else "".join(f"\\{byte:03o}" for byte in c.encode()) for c in line)

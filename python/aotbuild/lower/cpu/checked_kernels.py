@@ -6,14 +6,14 @@ What may throw is noted by the operation that writes it, and each kernel's text 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch._inductor.codegen.common import CSE, BracesBuffer
 from torch._inductor.codegen.cpp import CppKernelProxy, CppScheduling, KernelGroup, LoopLevel, WorkSharing
 from torch._inductor.utils import Placeholder
-from torch._inductor.virtualized import V
 
+from aotbuild.lower.cpu.divisions import divided
 from aotbuild.spec.upstream import patched
 
 # What a kernel's definition begins with, for upstream to find it; the run function calls it as C++.
@@ -24,16 +24,6 @@ _CHECKED_DIVISIONS = {
     "c10::div_floor_integer(": "aotbuild::detail::floor_divide(",
     "c10::div_mod(": "aotbuild::detail::floor_remainder(",
 }
-
-
-def dividing(function: Callable[..., str]) -> Callable[..., str]:
-    """A function that writes a division of integers, which throws where the divisor is zero."""
-
-    def write(*operands: Any) -> str:
-        V.kernel.divides = True
-        return function(*operands)
-
-    return write
 
 
 class _LoopHead(list[str]):
@@ -66,7 +56,7 @@ class _Loops(BracesBuffer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.may_throw = self.divides = self.keeps_errors = False
+        self.may_throw = self.keeps_errors = False
         self._shared = 0  # loops that are still to come of those that threads share
         self._begins_iteration = False
 
@@ -102,10 +92,10 @@ class _CheckedCse(CSE[Any, Any]):
 
     def generate(self, buffer: Any, expr: Any, *, assignment: bool = True, **options: Any) -> Any:
         if isinstance(expr, str) and assignment:
-            for unchecked, checked in _CHECKED_DIVISIONS.items():
-                if unchecked in expr:
-                    V.kernel.divides = True
-                    expr = expr.replace(unchecked, checked)
+            found = [unchecked for unchecked in _CHECKED_DIVISIONS if unchecked in expr]
+            for unchecked in found:
+                expr = expr.replace(unchecked, _CHECKED_DIVISIONS[unchecked])
+            expr = divided(expr) if found else expr
         return super().generate(buffer, expr, assignment=assignment, **options)
 
 
@@ -140,7 +130,6 @@ class _Kernels(CppKernelProxy):
         super().gen_body(code)
         if isinstance(code, _Loops):
             kernels: Sequence[Any] = self.kernels
-            code.divides |= any(kernel.divides for kernel in kernels)
             code.may_throw |= any(kernel.divides or kernel.checks for kernel in kernels)
 
 
@@ -159,8 +148,7 @@ class _Group(KernelGroup):
 
     def codegen_group(self, name: str | None = None) -> str:
         """The kernel's definition. Upstream's puts the address of a local flag into a global variable, where divisions
-        by zero find it: two calls at a time would write to that variable and set each other's flags. Here they throw,
-        and the error says which kernel it is in, and so which operators of the model.
+        by zero find it: two calls at a time would write to that variable and set each other's flags. Here they throw.
         """
         self.stack.close()
         if not self.scheduled_nodes:
@@ -172,14 +160,11 @@ class _Group(KernelGroup):
         code = BracesBuffer()
         code.writeline(f"{LINKAGE}void {name}({_SEPARATOR.join(parameters)})")
         with code.indent():
-            code.writelines(["try {"] if loops.divides else [])
             code.writelines(["aotbuild::detail::KernelError error;"] if loops.keeps_errors else [])
             for old, new in self.args.aliases():
                 code.writeline(f"auto {old} = {new};")
             code.splice(loops)
             code.writelines(["error.rethrow();"] if loops.keeps_errors else [])
-            rethrown = f'aotbuild::detail::rethrow_named(error, "{name}")'
-            code.writelines([f"}} catch (const std::exception& error) {{ {rethrown}; }}"] if loops.divides else [])
         return str(code.getvalue())
 
 

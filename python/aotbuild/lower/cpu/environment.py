@@ -22,6 +22,7 @@ from aotbuild.lower.common.graph import PreparedGraph
 from aotbuild.lower.common.options import refuse_unknown
 from aotbuild.lower.cpu import custom_kernels, functions, recurrent, torch_wrapper
 from aotbuild.lower.cpu.checked_kernels import CheckedScheduling, loops_known
+from aotbuild.lower.cpu.divisions import divisions_placed
 from aotbuild.lower.cpu.refusals import supported_shim_functions
 from aotbuild.lower.cpu.torch_wrapper import TorchCppWrapper
 from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper, WrapperFactory
@@ -87,6 +88,7 @@ def environment(
             stack.enter_context(torch_wrapper.unserialized_arguments())
         stack.enter_context(functions.eager_functions())
         stack.enter_context(loops_known())
+        stack.enter_context(divisions_placed())
         stack.enter_context(eager_values.bounds_after_zeros())
         stack.enter_context(eager_values.converted_indices())
         stack.enter_context(half_types.rounded_casts())

@@ -11,7 +11,7 @@ from torch._inductor.codegen.cpp_utils import cexpr_index
 from torch._inductor.virtualized import V
 from torch._prims_common import is_integer_dtype
 
-from aotbuild.lower.cpu.checked_kernels import dividing
+from aotbuild.lower.cpu.divisions import dividing
 from aotbuild.spec.upstream import patched
 
 _NAMESPACE = "aotbuild::detail::"  # detail/eager_math.hpp
@@ -57,6 +57,7 @@ _NUMBERS: Mapping[str, Any] = {
     "mod": dividing(CppOverrides.mod),
 }
 _VECTORS: Mapping[str, Any] = {
+    "mod": CppVecOverrides._scalarize(_NUMBERS["mod"]),
     "truncdiv": dividing(_divide("truncate_divide")),
     "floordiv": _of_integers(dividing(_divide("floor_divide")), CppVecOverrides.floordiv),
     "remainder": _of_integers(dividing(CppVecOverrides.remainder), CppVecOverrides.remainder),
