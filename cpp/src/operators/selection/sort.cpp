@@ -129,8 +129,10 @@ AOTITorchError median_along(AtenTensorHandle self, std::int64_t dim, bool keeps_
       }
       const auto count = std::count_if(elements.begin(), elements.end(), is_number);
       const auto middle = elements.begin() + std::max<std::ptrdiff_t>(count - 1, 0) / 2;
-      std::nth_element(elements.begin(), middle, elements.end(),
-                       [](const auto& a, const auto& b) { return comes_before(a.first, b.first); });
+      // Of equal elements, the place is that of the one that a stable sort has in the middle.
+      std::nth_element(elements.begin(), middle, elements.end(), [](const auto& a, const auto& b) {
+        return comes_before(a.first, b.first) || (a.first == b.first && a.second < b.second);
+      });
       std::iter_swap(elements.begin(), middle);
     });
   });

@@ -12,32 +12,43 @@ import torch
 from torch._inductor import lowering
 from torch._inductor.virtualized import ops
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from aotbuild.spec.upstream import patched, patched_entries
 
 aten = torch.ops.aten
 
-_POOLS = (aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
+# By pool, as what it reaches the lowering.
+_PLACED = {
+    aten.max_pool1d_with_indices.default: aten.max_pool2d_with_indices.default,
+    aten.max_pool2d_with_indices.default: aten.max_pool2d_with_indices.default,
+    aten.max_pool3d_with_indices.default: aten.max_pool3d_with_indices.default,
+    aten.adaptive_max_pool2d.default: aten.adaptive_max_pool2d.default,
+    aten.adaptive_max_pool3d.default: aten.adaptive_max_pool3d.default,
+    aten.fractional_max_pool2d.default: aten.fractional_max_pool2d.default,
+    aten.fractional_max_pool3d.default: aten.fractional_max_pool3d.default,
+}
 
 
 def pools_with_places(program: ExportedProgram) -> list[Any]:
     """Max pools that stay whole and are the runtime's: eager gives the last of NaNs, TorchInductor's loops the first.
 
-    None, where no place is read.
+    Those that no place is read of are not among them.
     """
-    is_read = any(
-        user.target is operator.getitem and user.args[1] == 1
-        for node in program.graph.nodes
-        if node.target in (aten.max_pool1d_with_indices.default, *_POOLS)
-        for user in node.users
-    )
-    return list(_POOLS) if is_read else []
+    graphs = (module.graph for module in program.graph_module.modules() if isinstance(module, GraphModule))
+    found = {
+        _PLACED[node.target]
+        for node in (node for graph in graphs for node in graph.nodes)
+        if node.target in _PLACED
+        and any(user.target is operator.getitem and user.args[1] == 1 and user.users for user in node.users)
+    }
+    return sorted(found, key=str)
 
 
 @contextlib.contextmanager
-def as_library_calls() -> Iterator[None]:
-    """Calls of these operators that are left in the graph become calls of the runtime."""
-    handlers = {pool: lowering.fallback_handler(pool, add_to_fallback_set=False) for pool in _POOLS}
+def as_library_calls(pools: Sequence[Any]) -> Iterator[None]:
+    """Calls of these operators become calls of the runtime."""
+    handlers = {pool: lowering.fallback_handler(pool, add_to_fallback_set=False) for pool in pools}
     with patched_entries(lowering, "lowerings", handlers):
         yield
 

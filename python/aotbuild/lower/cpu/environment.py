@@ -82,7 +82,6 @@ def environment(
         stack.enter_context(_backend(runtime, registered, names))
         stack.enter_context(_custom_shims(prepared, registered, runtime))
         stack.enter_context(custom_kernels.as_library_calls(registered))
-        stack.enter_context(pooling.as_library_calls())
         stack.enter_context(pooling.eager_windows())
         if runtime == "torch":
             stack.enter_context(torch_wrapper.unserialized_arguments())

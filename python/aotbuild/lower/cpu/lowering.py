@@ -60,7 +60,8 @@ def lower(
     if runtime == "standalone":
         capture.refuse_types_of_torch(captured.signature, unit)
     registered = custom_kernels.registered_operators()
-    whole = [*registered, *pooling.pools_with_places(captured.program)]
+    pools = pooling.pools_with_places(captured.program)
+    whole = [*registered, *pools]
     whole += [RECURRENT] if runtime == "standalone" else []
     with named_errors(unit):
         prepared = prepare(captured.program, whole, captured.state)
@@ -76,6 +77,7 @@ def lower(
         named_errors(unit),
         inductor_options(preset, options or {}),
         environment(prepared, fake_mode, registered, names, runtime, isas[0]),
+        pooling.as_library_calls(pools),
     ):
         guards = len(fake_mode.shape_env.guards) if fake_mode.shape_env else 0
         graph = _lower_graph(prepared, fake_mode)
