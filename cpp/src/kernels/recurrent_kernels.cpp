@@ -5,104 +5,28 @@
 #include <type_traits>
 
 #include "aotbuild/detail/runtime.hpp"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
+#include "kernels/intrinsics.hpp"
 
 namespace aotbuild::detail {
 
 namespace {
+namespace recurrent {
 
-// What every machine of the architecture has.
-namespace recurrent_portable {
+#define AOTBUILD_LOOPS "kernels/recurrent_loops.hpp"
+#include "kernels/each_isa.hpp"
 
-constexpr std::int64_t kBytes = 16;
-using Floats = float __attribute__((vector_size(kBytes)));
-using Doubles = double __attribute__((vector_size(kBytes)));
-#if defined(__aarch64__)
-constexpr int kSums = 28;
-inline Floats multiply_add(Floats a, Floats b, Floats c) {
-  return reinterpret_cast<Floats>(
-      vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
-}
-#else
-constexpr int kSums = 12;
-inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
-#endif
-inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
-
-#include "kernels/recurrent_loops.hpp"
-
-}  // namespace recurrent_portable
-
-#if defined(__x86_64__)
-
-// The functions between these lines are compiled for one instruction set, and called where the machine has it.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-
-namespace recurrent_avx2 {
-
-constexpr std::int64_t kBytes = 32;
-constexpr int kSums = 12;
-using Floats = float __attribute__((vector_size(kBytes)));
-using Doubles = double __attribute__((vector_size(kBytes)));
-inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
-inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
-
-#include "kernels/recurrent_loops.hpp"
-
-}  // namespace recurrent_avx2
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))), \
-                             apply_to = function)
-#else
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
-#endif
-
-namespace recurrent_avx512 {
-
-constexpr std::int64_t kBytes = 64;
-constexpr int kSums = 28;
-using Floats = float __attribute__((vector_size(kBytes)));
-using Doubles = double __attribute__((vector_size(kBytes)));
-inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
-
-#include "kernels/recurrent_loops.hpp"
-
-}  // namespace recurrent_avx512
-
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-
-#endif
-
+}  // namespace recurrent
 }  // namespace
 
 template <typename T>
 const RecurrentKernels<T>* recurrent_kernels_for(const char* isa) noexcept {
-  if (isa == nullptr) return &recurrent_portable::kKernels<T>;
+  if (isa == nullptr) return &recurrent::portable::kKernels<T>;
 #if defined(__x86_64__)
   const std::string_view name = isa;
   if constexpr (std::is_same_v<T, float>) {  // for double its code would be larger than what it wins
-    if (name == "avx512" && cpu_supports(isa)) return &recurrent_avx512::kKernels<T>;
+    if (name == "avx512" && cpu_supports(isa)) return &recurrent::avx512::kKernels<T>;
   }
-  if (name == "avx2" && cpu_supports(isa)) return &recurrent_avx2::kKernels<T>;
+  if (name == "avx2" && cpu_supports(isa)) return &recurrent::avx2::kKernels<T>;
 #endif
   return nullptr;
 }

@@ -1,89 +1,6 @@
-// The loops of recurrent layers, included once for each instruction set into a namespace of its own, which has
-// kBytes, kSums (how many vectors of sums registers hold) and multiply_add of vectors.
+// The loops of recurrent layers. Included by kernels/each_isa.hpp.
 
-#define AOTBUILD_INLINE __attribute__((always_inline)) inline
-
-using Words = std::int32_t __attribute__((vector_size(kBytes)));
-
-template <typename T>
-struct VectorOf;
-template <>
-struct VectorOf<float> {
-  using Type = Floats;
-};
-template <>
-struct VectorOf<double> {
-  using Type = Doubles;
-};
-template <typename T>
-using Vector = typename VectorOf<T>::Type;
-template <typename T>
-constexpr std::int64_t kLanes = kBytes / static_cast<std::int64_t>(sizeof(T));
-
-template <typename T>
-AOTBUILD_INLINE Vector<T> load(const T* from) {
-  Vector<T> value;
-  __builtin_memcpy(&value, from, sizeof value);
-  return value;
-}
-
-template <typename T>
-AOTBUILD_INLINE void store(T* to, Vector<T> value) {
-  __builtin_memcpy(to, &value, sizeof value);
-}
-
-template <typename T>
-AOTBUILD_INLINE Vector<T> every(T value) {
-  return value - Vector<T>{};
-}
-
-// e^x to half a unit more than exact rounding: x = n log(2) + r, and a polynomial of r whose error is 5e-11.
-AOTBUILD_INLINE Floats exponential(Floats x) {
-  x = x > 89.0F ? every(89.0F) : x;  // infinite, and NaN stays
-  x = x < -87.0F ? every(-87.0F) : x;
-  const Floats magic = every(12582912.0F);  // 1.5 * 2^23: the sum's last bits are a whole number
-  const Floats shifted = multiply_add(x, every(1.442695F), magic);
-  const Floats n = shifted - magic;
-  Floats r = multiply_add(n, every(-0.69140625F), x);
-  r = multiply_add(n, every(-0.0017409306F), r);
-  Floats p = every(0.0001991797F);
-  p = multiply_add(p, r, every(0.001394619F));
-  p = multiply_add(p, r, every(0.008333265F));
-  p = multiply_add(p, r, every(0.04166627F));
-  p = multiply_add(p, r, every(0.16666667F));
-  p = multiply_add(p, r, every(0.5F));
-  p = multiply_add(p * r, r, r) + 1.0F;
-  Words power;
-  __builtin_memcpy(&power, &shifted, sizeof power);
-  power = (power << 23) + 0x3f800000;
-  Floats scale;
-  __builtin_memcpy(&scale, &power, sizeof scale);
-  return p * scale;
-}
-
-// Functions as quotients, so that a product of them takes one division. A sigmoid is 1 / below.
-AOTBUILD_INLINE Floats below_sigmoid(Floats x) { return 1.0F + exponential(-x); }
-
-template <typename V>
-struct Quotient {
-  V above;
-  V below;
-};
-
-AOTBUILD_INLINE Quotient<Floats> hyperbolic_tangent(Floats x) {
-  const Floats size = x < 0.0F ? -x : x;
-  const Floats power = exponential(-(size + size));
-  // Where the power is near 1 the difference would lose its last bits; a polynomial of x^2 whose error is 4e-9.
-  const Floats z = x * x;
-  Floats p = every(-0.0057170326F);
-  p = multiply_add(p, z, every(0.020650575F));
-  p = multiply_add(p, z, every(-0.053743493F));
-  p = multiply_add(p, z, every(0.13331491F));
-  p = multiply_add(p, z, every(-0.33333284F));
-  const Floats small = multiply_add(p * z, x, x);
-  const Floats large = 1.0F - power;
-  return {size < 0.625F ? small : (x < 0.0F ? -large : large), size < 0.625F ? every(1.0F) : 1.0F + power};
-}
+#include "kernels/vector_math.hpp"
 
 AOTBUILD_INLINE Doubles below_sigmoid(Doubles x) {
   for (std::int64_t i = 0; i < kLanes<double>; ++i) x[i] = 1.0 + std::exp(-x[i]);
@@ -256,5 +173,3 @@ void multiply(const RecurrentProduct<T>& product) {
 template <typename T>
 constexpr RecurrentKernels<T> kKernels = {
     kLanes<T>, multiply<T>, {run_step<T, Lstm>, run_step<T, Gru>, run_step<T, Tanh>, run_step<T, Relu>}};
-
-#undef AOTBUILD_INLINE

@@ -1,0 +1,82 @@
+// Includes the header of loops that AOTBUILD_LOOPS names once for each instruction set of the architecture, into a
+// namespace of its own: portable, avx2, avx512. Each has Floats and Doubles, vectors of kBytes; kSums, how many vectors
+// of sums its registers hold beside operands; multiply_add; and parts of vectors. To be included inside a namespace,
+// after kernels/intrinsics.hpp, and as often as there are such loops.
+
+// What every machine of the architecture has.
+namespace portable {
+
+constexpr std::int64_t kBytes = 16;
+using Floats = float __attribute__((vector_size(kBytes)));
+using Doubles = double __attribute__((vector_size(kBytes)));
+#if defined(__aarch64__)
+constexpr int kSums = 28;
+inline Floats multiply_add(Floats a, Floats b, Floats c) {
+  return reinterpret_cast<Floats>(
+      vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
+}
+#else
+constexpr int kSums = 12;
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
+#endif
+inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
+
+#include AOTBUILD_LOOPS
+
+}  // namespace portable
+
+#if defined(__x86_64__)
+
+// The functions between these lines are compiled for one instruction set, and called where the machine has it.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+namespace avx2 {
+
+constexpr std::int64_t kBytes = 32;
+constexpr int kSums = 12;
+using Floats = float __attribute__((vector_size(kBytes)));
+using Doubles = double __attribute__((vector_size(kBytes)));
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
+
+#include AOTBUILD_LOOPS
+
+}  // namespace avx2
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))), \
+                             apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
+#endif
+
+namespace avx512 {
+
+constexpr std::int64_t kBytes = 64;
+constexpr int kSums = 28;
+using Floats = float __attribute__((vector_size(kBytes)));
+using Doubles = double __attribute__((vector_size(kBytes)));
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
+
+#include AOTBUILD_LOOPS
+
+}  // namespace avx512
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif
+
+#undef AOTBUILD_LOOPS
