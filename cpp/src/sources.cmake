@@ -26,11 +26,12 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/matmul.cpp
     kernels/mlp.cpp
     kernels/onednn.cpp
+    kernels/panel_kernels.cpp
+    kernels/panel_product.cpp
     kernels/quantized.cpp
     kernels/quantized_kernels.cpp
     kernels/recurrent.cpp
     kernels/recurrent_kernels.cpp
-    kernels/row_product.cpp
     model/c_api.cpp
     model/call.cpp
     model/context.cpp

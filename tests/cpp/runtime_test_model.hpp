@@ -83,11 +83,11 @@ class ModelBuilder {
     return *this;
   }
   ModelBuilder& linear(std::vector<int> weights, std::vector<int> biases,
-                       detail::Activation activation = detail::Activation::kNone, std::int64_t m_hint = 8) {
+                       detail::Activation activation = detail::Activation::kNone) {
     indices_.push_back(std::move(weights));
     const std::vector<int>& kept = indices_.back();
     indices_.push_back(std::move(biases));
-    linears_.push_back({static_cast<int>(kept.size()), kept.data(), indices_.back().data(), activation, 0.0, m_hint});
+    linears_.push_back({static_cast<int>(kept.size()), kept.data(), indices_.back().data(), activation, 0.0});
     return *this;
   }
   // The last two linear layers as a pair.

@@ -106,20 +106,20 @@ def test_weights_and_layers_are_joined() -> None:
     first = LoweredMethod(
         *("prefill", empty, (), ()),
         (weight("embedding", 1, ("head",)), weight("up", 2), weight("table", 3, required=False)),
-        (Linear((1,), (None,), m_hint=32), Linear((0,), (None,), m_hint=1)),
+        (Linear((1,), (None,)), Linear((0,), (None,))),
     )
     second = LoweredMethod(
         *("decode", empty, (), ()),
         (weight("table", 4, required=False), weight("table2", 3, required=False), weight("head", 1), weight("up", 2)),
-        (Linear((2,), (None,), m_hint=1), Linear((3,), (None,), m_hint=1), Linear((3,), (None,), "relu", m_hint=1)),
+        (Linear((2,), (None,)), Linear((3,), (None,)), Linear((3,), (None,), "relu")),
     )
     joined = join([first, second])
     assert [w.name for w in joined.weights] == ["embedding", "up", "table", "decode.table"]
     assert joined.weights[0].aliases == ("head",)
     assert joined.linears == (
-        Linear((1,), (None,), m_hint=32),
-        Linear((0,), (None,), m_hint=1),
-        Linear((1,), (None,), "relu", m_hint=1),
+        Linear((1,), (None,)),
+        Linear((0,), (None,)),
+        Linear((1,), (None,), "relu"),
     )
     prefill, decode = (method.numbering for method in joined.methods)
     assert prefill is not None and (prefill.weights, prefill.linears) == ((0, 1, 2), (0, 1))

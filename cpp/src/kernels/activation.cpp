@@ -5,8 +5,8 @@
 #include <limits>
 #include <type_traits>
 
-#include "aotbuild/detail/runtime.hpp"
 #include "base/error.hpp"
+#include "kernels/panel_kernels.hpp"
 
 namespace aotbuild::detail {
 
@@ -43,57 +43,6 @@ T activate_value(T x, Activation activation, double alpha) noexcept {
   return x;
 }
 
-// Inlined into functions for one instruction set each, and vectorised there.
-#define AOTBUILD_LOOP __attribute__((always_inline)) inline
-
-template <Activation kActivation>
-AOTBUILD_LOOP void activate_loop(float* values, std::int64_t count, float alpha) noexcept {
-#pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float x = values[i];
-    if constexpr (kActivation == Activation::kRelu) {
-      values[i] = 0.0F > x ? 0.0F : x;
-    } else if constexpr (kActivation == Activation::kLeakyRelu) {
-      values[i] = x > 0.0F ? x : x * alpha;
-    } else {
-      const float shifted = x + 3.0F;
-      const float low = 0.0F > shifted ? 0.0F : shifted;
-      values[i] = x * (6.0F < low ? 6.0F : low) / 6.0F;
-    }
-  }
-}
-
-using Loop = void (*)(float* values, std::int64_t count, float alpha) noexcept;
-
-template <Activation kActivation>
-void activate_portable(float* values, std::int64_t count, float alpha) noexcept {
-  activate_loop<kActivation>(values, count, alpha);
-}
-
-#if defined(__x86_64__)
-template <Activation kActivation>
-__attribute__((target("avx2"))) void activate_avx2(float* values, std::int64_t count, float alpha) noexcept {
-  activate_loop<kActivation>(values, count, alpha);
-}
-#endif
-
-template <Activation kActivation>
-Loop loop_of_this_machine() noexcept {
-#if defined(__x86_64__)
-  static const bool has_avx2 = cpu_supports("avx2");
-  if (has_avx2) return activate_avx2<kActivation>;
-#endif
-  return activate_portable<kActivation>;
-}
-
-// Null: the activation is computed one value at a time.
-Loop vector_loop(Activation activation) noexcept {
-  if (activation == Activation::kRelu) return loop_of_this_machine<Activation::kRelu>();
-  if (activation == Activation::kLeakyRelu) return loop_of_this_machine<Activation::kLeakyRelu>();
-  if (activation == Activation::kHardswish) return loop_of_this_machine<Activation::kHardswish>();
-  return nullptr;
-}
-
 }  // namespace
 
 bool is_post_op(Activation activation, double alpha) noexcept {
@@ -123,9 +72,8 @@ void append_activation(dnnl::post_ops* post_ops, Activation activation, double a
 }
 
 void activate(float* values, std::int64_t count, Activation activation, double alpha) noexcept {
-  if (activation == Activation::kNone) return;
-  if (const Loop loop = vector_loop(activation)) return loop(values, count, static_cast<float>(alpha));
-  for (std::int64_t i = 0; i < count; ++i) values[i] = apply_activation(values[i], activation, alpha);
+  panel_kernels().activate[static_cast<int>(activation)](
+      {values, count, values, count, /*rows=*/1, count, static_cast<float>(alpha)});
 }
 
 void finish_activation(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,

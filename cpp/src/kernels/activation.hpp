@@ -1,4 +1,4 @@
-// Activations that layers apply themselves: by oneDNN where its values are eager PyTorch's, else over the output.
+// Activations that layers apply themselves. Convolutions leave them to oneDNN where its values are eager PyTorch's.
 #ifndef AOTBUILD_SRC_KERNELS_ACTIVATION_HPP_
 #define AOTBUILD_SRC_KERNELS_ACTIVATION_HPP_
 
@@ -10,7 +10,7 @@
 
 namespace aotbuild::detail {
 
-// Whether matrix products and convolutions of oneDNN apply `activation` with eager PyTorch's values. Its ReLU is a
+// Whether convolutions of oneDNN apply `activation` with eager PyTorch's values. Its ReLU is a
 // maximum, which makes 0 of NaN, or in deconvolutions a product, which makes NaN of -inf; its hardswish divides before
 // it multiplies, and so has a value where eager overflows. What it does right was found with every kernel that it has
 // for SSE4.1, AVX2 and AVX-512. ResNet-18 and 50 take as long with ReLU over the output (31.8 and 76.6 ms, one thread).

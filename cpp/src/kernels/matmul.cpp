@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/activation.hpp"
 #include "kernels/onednn.hpp"
 #include "tensor/copy.hpp"
 #include "tensor/workspace.hpp"
@@ -144,24 +143,6 @@ void multiply_rows(const Matrices& out, const Matrices& a, const Matrices& b, Fi
 }
 
 }  // namespace
-
-void plain_matmul(const Matrices& out, const Matrices& a, const Matrices& b, const void* bias, bool accumulate,
-                  ScalarType dtype, Activation activation, double activation_alpha, const char* function) {
-  dispatch(dtype, function, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using Sum = Accumulator<T>;
-    multiply_rows<T>(out, a, b, [&](Sum sum, std::int64_t column, const T* at) {
-      if constexpr (std::is_floating_point_v<Sum>) {
-        if (accumulate) sum += convert<Sum>(*at);
-        if (bias != nullptr) sum += convert<Sum>(static_cast<const T*>(bias)[column]);
-        return apply_activation(sum, activation, activation_alpha);
-      } else {
-        fail(function, "linear layers of element type ", dtype_name(dtype), " are not supported");
-        return sum;
-      }
-    });
-  });
-}
 
 void matmul(Tensor& out, const Tensor& a, const Tensor& b, const Tensor* c, double alpha, double beta,
             const char* function) {

@@ -5,7 +5,6 @@
 #include <array>
 #include <cstdint>
 
-#include "aotbuild/detail/spec.h"
 #include "tensor/tensor.hpp"
 
 namespace aotbuild::detail {
@@ -21,11 +20,6 @@ struct Matrices {
 // Element types must agree. With beta == 0, NaNs in `c` do not spread, as in torch.
 void matmul(Tensor& out, const Tensor& a, const Tensor& b, const Tensor* c, double alpha, double beta,
             const char* function);
-
-// out = activation(a @ b + bias) in plain C++ for what oneDNN does not have; `bias` is one row of `out` or null.
-// `accumulate`: what is in `out` is added before the activation.
-void plain_matmul(const Matrices& out, const Matrices& a, const Matrices& b, const void* bias, bool accumulate,
-                  ScalarType dtype, Activation activation, double activation_alpha, const char* function);
 
 }  // namespace aotbuild::detail
 

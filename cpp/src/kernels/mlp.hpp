@@ -1,9 +1,6 @@
-// Two linear layers in a row over constant weights, run block by block of the hidden features.
+// Two linear layers in a row over constant weights.
 #ifndef AOTBUILD_SRC_KERNELS_MLP_HPP_
 #define AOTBUILD_SRC_KERNELS_MLP_HPP_
-
-#include <cstdint>
-#include <vector>
 
 #include "aotbuild/detail/spec.h"
 #include "kernels/linear.hpp"
@@ -18,20 +15,12 @@ class PackedMlp {
   PackedMlp(const MlpSpec& spec, const Tensor& first_weight, const Tensor* first_bias, const Tensor& second_weight,
             const Tensor* second_bias, Arena& arena, PackedMatrices* embedded);
 
-  bool is_packed() const { return is_packed_; }
-
   // input: [..., K] to output: [..., N].
   void run(Workspace& workspace, Tensor& input, Tensor& output) const;
 
  private:
-  struct Block {
-    std::int64_t features;
-    BlockedLinear first;
-    PackedLinear second;
-  };
-
-  bool is_packed_;
-  std::vector<Block> blocks_;
+  PackedLinear first_;
+  PackedLinear second_;
 };
 
 }  // namespace aotbuild::detail

@@ -213,7 +213,7 @@ class WeightSet::Loader {
       const LinearSpec& linear = spec_.linears[slot];
       const auto [weights, biases] = operands(linear);
       set_.linears_.emplace_back(linear, weights, biases, set_.arena_, embedded(linear));
-      if (set_.linears_.back().is_packed()) release_parts(linear);
+      release_parts(linear);
     }
     set_.mlps_.reserve(spec_.mlp_count);
     for (std::size_t slot = 0; slot < spec_.mlp_count; ++slot) {
@@ -222,7 +222,6 @@ class WeightSet::Loader {
       const auto [second_weights, second_biases] = operands(mlp.second);
       set_.mlps_.emplace_back(mlp, *first_weights.at(0), first_biases.at(0), *second_weights.at(0), second_biases.at(0),
                               set_.arena_, embedded(mlp.first));
-      if (!set_.mlps_.back().is_packed()) continue;
       release_parts(mlp.first);
       release_parts(mlp.second);
     }

@@ -33,7 +33,7 @@ class WeightSet {
   // The handle is shared by all calls, and nothing writes to its data: what calls write to only begins like it.
   Tensor* tensor(std::size_t index) const { return &tensors_[index]; }
   std::size_t linear_count() const { return linears_.size(); }
-  const BlockedLinear& linear(std::size_t slot) const { return linears_[slot]; }
+  const PackedLinear& linear(std::size_t slot) const { return linears_[slot]; }
   std::size_t mlp_count() const { return mlps_.size(); }
   const PackedMlp& mlp(std::size_t slot) const { return mlps_[slot]; }
   std::size_t convolution_count() const { return convolutions_.size(); }
@@ -54,7 +54,7 @@ class WeightSet {
   std::unique_ptr<Storage[]> storages_;
   std::unique_ptr<Tensor[]> tensors_;
   Arena arena_;
-  std::vector<BlockedLinear> linears_;
+  std::vector<PackedLinear> linears_;
   std::vector<PackedMlp> mlps_;
   std::vector<PackedConvolution> convolutions_;
   std::vector<QuantizedLinear> quantized_;

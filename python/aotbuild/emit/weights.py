@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,30 +11,21 @@ import numpy.typing as npt
 
 from aotbuild.emit import safetensors
 from aotbuild.spec import packing
-from aotbuild.spec.program import CompiledModel, EmitOptions, Method, Mlp, TensorData, Weight
+from aotbuild.spec.program import CompiledModel, EmitOptions, Method, TensorData, Weight
 
 _ALIGNMENT = 64
 
-# How much larger a packed matrix may get by the zeros that fill its blocks.
+# How much larger a packed matrix may get by the zeros that fill its panels.
 _MAX_GROWTH = 1.25
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Rows and columns of a weight [N, K]."""
-
-    weight: int
-    rows: slice
-    columns: slice
-
-
-@dataclass(frozen=True)
 class _Matrix:
-    """[K, N] of a packed layer: columns are the rows of its parts, one after another."""
+    """[K, N] of a packed layer: columns are the rows of its weights [N_i, K], one after another."""
 
     rows: int
     columns: int
-    parts: tuple[_Part, ...]
+    weights: tuple[int, ...]
 
     @property
     def nbytes(self) -> int:
@@ -69,7 +60,7 @@ class Blob:
 def layout(model: CompiledModel, options: EmitOptions) -> Blob:
     """The layout of the embedded blob: it depends on the sizes alone, so new values change no source file."""
     matrices = _matrices(model, options)
-    packed_weights = frozenset(part.weight for matrix in matrices for part in matrix.parts)
+    packed_weights = frozenset(weight for matrix in matrices for weight in matrix.weights)
     zeros, four_bits = _zeros(model), four_bit_weights(model)
     offsets: dict[int, int] = {}
     end = 0
@@ -175,13 +166,13 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
             and not weight.mutated
         )
 
-    layers = [list(_linear_matrices(model, linear.weights)) for linear in model.linears]
-    layers += [list(_mlp_matrices(model, mlp)) for mlp in model.mlps]
+    layers = [[_matrix(model, linear.weights)] for linear in model.linears]
+    layers += [[_matrix(model, linear.weights) for linear in (mlp.first, mlp.second)] for mlp in model.mlps]
     result = []
     for matrices in layers:
         dense = 4 * sum(matrix.rows * matrix.columns for matrix in matrices)
         fits = sum(matrix.nbytes for matrix in matrices) <= _MAX_GROWTH * dense
-        if dense and fits and all(is_packable(part.weight) for matrix in matrices for part in matrix.parts):
+        if dense and fits and all(is_packable(weight) for matrix in matrices for weight in matrix.weights):
             result += matrices
     return result
 
@@ -192,33 +183,20 @@ def _read_weights(method: Method) -> set[int]:
     return found if method.numbering is None else {method.numbering.weights[index] for index in found}
 
 
-def _linear_matrices(model: CompiledModel, weights: Sequence[int], rows: slice = slice(None)) -> Iterator[_Matrix]:
-    features = model.weights[weights[0]].tensor.shape[1]
-    for columns in packing.halves(features):
-        parts = tuple(_Part(weight, rows, columns) for weight in weights)
-        sizes = [len(range(model.weights[weight].tensor.shape[0])[rows]) for weight in weights]
-        yield _Matrix(columns.stop - columns.start, sum(sizes), parts)
-
-
-def _mlp_matrices(model: CompiledModel, mlp: Mlp) -> Iterator[_Matrix]:
-    first, second = mlp.first.weights[0], mlp.second.weights[0]
-    for block in packing.hidden_blocks(model.weights[first].tensor.shape[0]):
-        yield from _linear_matrices(model, (first,), block)
-        outputs = model.weights[second].tensor.shape[0]
-        yield _Matrix(block.stop - block.start, outputs, (_Part(second, slice(None), block),))
+def _matrix(model: CompiledModel, weights: tuple[int, ...]) -> _Matrix:
+    shapes = [model.weights[weight].tensor.shape for weight in weights]
+    return _Matrix(shapes[0][1], sum(shape[0] for shape in shapes), weights)
 
 
 def _pack(matrix: _Matrix, weights: Sequence[Weight]) -> bytes:
     rows, columns = packing.padded(matrix.rows, matrix.columns)
     padded: npt.NDArray[np.float32] = np.zeros((rows, columns), np.float32)
     begin = 0
-    for part in matrix.parts:
-        tensor = weights[part.weight].tensor
-        values = tensor.data.view(np.float32).reshape(tensor.shape)[part.rows, part.columns]
+    for weight in matrix.weights:
+        tensor = weights[weight].tensor
+        values = tensor.data.view(np.float32).reshape(tensor.shape)
         padded[: matrix.rows, begin : begin + len(values)] = values.T
         begin += len(values)
-    blocks = padded.reshape(
-        rows // packing.PANEL_ROWS, packing.PANEL_ROWS, columns // packing.PANEL_COLUMNS, packing.PANEL_COLUMNS
-    )
-    data: bytes = blocks.transpose(2, 0, 1, 3).tobytes()
+    panels = padded.reshape(rows, columns // packing.PANEL_COLUMNS, packing.PANEL_COLUMNS)
+    data: bytes = panels.transpose(1, 0, 2).tobytes()
     return data

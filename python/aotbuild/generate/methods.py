@@ -64,8 +64,8 @@ class Joined:
 def join(parts: Sequence[LoweredMethod]) -> Joined:
     """Each weight once, by its name in the ``state_dict``, constants by their values; each layer over them once."""
     weights: list[Weight] = []
-    linears = _Layers[Linear](lambda layer: replace(layer, m_hint=0), _larger_hint)
-    mlps = _Layers[Mlp](_without_hints, lambda kept, _: kept)
+    linears = _Layers[Linear](lambda layer: layer, lambda kept, _: kept)
+    mlps = _Layers[Mlp](lambda mlp: mlp, lambda kept, _: kept)
     convolutions = _Layers[Convolution](lambda layer: replace(layer, input_hint=()), lambda kept, _: kept)
     all_numbers = [tuple(_add_weight(weights, weight, part.name) for weight in part.weights) for part in parts]
     texts = dict.fromkeys(text for part in parts for text in part.derived)
@@ -145,15 +145,8 @@ class _Layers(Generic[Layer]):
         return index
 
 
-Hinted = TypeVar("Hinted", Linear, QuantizedLinear)
-
-
-def _larger_hint(a: Hinted, b: Hinted) -> Hinted:
+def _larger_hint(a: QuantizedLinear, b: QuantizedLinear) -> QuantizedLinear:
     return a if a.m_hint >= b.m_hint else b
-
-
-def _without_hints(mlp: Mlp) -> Hashable:
-    return replace(mlp.first, m_hint=0), replace(mlp.second, m_hint=0)
 
 
 def _renumber_linear(linear: Linear, numbers: Sequence[int]) -> Linear:

@@ -118,12 +118,11 @@ class Linear:
     biases: tuple[int | None, ...]
     activation: str = "none"
     alpha: float = 0.0
-    m_hint: int = 1
 
 
 @dataclass(frozen=True)
 class Mlp:
-    """Two linear layers in a row, run block by block of the hidden features (``MlpSpec`` of detail/spec.h)."""
+    """Two linear layers in a row (``MlpSpec`` of detail/spec.h)."""
 
     first: Linear
     second: Linear

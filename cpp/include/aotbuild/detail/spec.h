@@ -49,9 +49,9 @@ struct WeightSpec {
   bool four_bits = false;
 };
 
-// A matrix [rows, columns] of a packed layer as the embedded blob holds it, in the layout that oneDNN calls BA16a32b:
-// columns in blocks of 32, in each block the rows in blocks of 16, zeros beyond the matrix. On processors with AVX-512
-// the layer reads it in place, so that a program starts without copying its weights.
+// A matrix [rows, columns] of a packed layer as the embedded blob holds it: columns in panels of 32, in each panel the
+// rows one after the other, to a multiple of 16 of them, zeros beyond the matrix. Layers read it in place, so that a
+// program starts without copying its weights.
 struct PackedMatrix {
   std::uint64_t offset;  // as in WeightSpec
   std::int64_t rows;
@@ -67,12 +67,11 @@ struct LinearSpec {
   const int* weights;  // `part_count` indices of weights
   const int* biases;   // `part_count` indices, -1 for none; null: no part has a bias
   Activation activation;
-  double alpha;         // the activation's parameter (negative slope of leaky ReLU)
-  std::int64_t m_hint;  // a typical M, for the choice of the packed layout
+  double alpha;  // the activation's parameter (negative slope of leaky ReLU)
 };
 
 // Two linear layers, the first of one part, with nothing between them: second(first(x)). The hidden features are made
-// in blocks that stay in the cache, and the products over them are summed block by block, which rounds less.
+// for so many rows at a time that they stay in the cache.
 struct MlpSpec {
   LinearSpec first;
   LinearSpec second;

@@ -1,4 +1,4 @@
-"""Activations that packed layers apply themselves, as oneDNN post-ops: which calls they are, with which parameter."""
+"""Activations that packed layers apply themselves: which calls they are, with which parameter."""
 
 from __future__ import annotations
 

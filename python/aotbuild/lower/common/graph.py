@@ -54,7 +54,7 @@ BATCH_NORM = aten._native_batch_norm_legit_no_training.default
 def _preserved() -> list[Any]:
     """Operators that stay whole through decomposition, because a stage behind it handles them.
 
-    aten.linear becomes a packed oneDNN call when its weight is constant; attention and products with quantized weights
+    aten.linear becomes a packed layer when its weight is constant; attention and products with quantized weights
     have kernels of their own.
     """
     return [aten.linear.default, *activation.PRESERVED, *attention.OPERATORS, BATCH_NORM, *_quantized_products()]

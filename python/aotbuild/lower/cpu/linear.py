@@ -131,14 +131,13 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
             groups.setdefault((node.args[0], alone), []).append(candidate)
     linears: list[Linear] = []
     for members in groups.values():
-        source = _replace(gm, members, len(linears))
+        _replace(gm, members, len(linears))
         linears.append(
             Linear(
                 tuple(member.weight for member in members),
                 tuple(member.bias for member in members),
                 activation=members[0].activation.name,
                 alpha=members[0].activation.alpha,
-                m_hint=rows_hint(source),
             )
         )
     gm.graph.lint()
@@ -185,8 +184,8 @@ def size_hint(size: int | torch.SymInt) -> int:
     return int(hint) if hint is not None else 1
 
 
-def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> Node:
-    """Puts one packed layer in the place of the members; returns its input."""
+def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> None:
+    """Puts one packed layer in the place of the members."""
     graph = gm.graph
     first = members[0].node
     source = first.args[0]
@@ -208,4 +207,3 @@ def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> Node:
             member.node.replace_all_uses_with(replacement)
     for member in members:
         graph.erase_node(member.node)
-    return source

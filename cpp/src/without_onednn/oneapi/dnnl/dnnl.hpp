@@ -83,7 +83,7 @@ struct memory {
   using dim = std::int64_t;
   using dims = std::vector<dim>;
   enum class data_type { undef, f32, bf16, f16, s8, s32 };
-  enum class format_tag { any, BA16a32b, BA16a64b };
+  enum class format_tag { any };
 
   class desc {
    public:

@@ -1,0 +1,259 @@
+// The loops of products over weights in panels, and activations: kernels/panel_kernels.hpp. Included by
+// kernels/each_isa.hpp.
+
+#include "kernels/vector_math.hpp"
+
+constexpr std::int64_t kWidth = kLanes<float>;
+constexpr std::int64_t kPanelVectors = kPanelColumns / kWidth;
+
+// Tiles are rows x vectors of sums, which fill the registers: many rows take kWide vectors at a time, few take twice as
+// many, for as many sums as an addition takes cycles, and one row takes kRowVectors, for as many streams of weights.
+constexpr int kWide = kBytes == 16 && kSums > 12 ? 4 : 2;
+constexpr int kWiderSums = kSums > 12 ? kSums - 4 : kSums;  // four vectors of weights need registers as well
+constexpr int kMaxRows = (kWide > 2 ? kWiderSums : kSums) / kWide;
+constexpr int kFewRows = kWiderSums / (2 * kWide);
+constexpr int kRowVectors = kSums > 12 ? 16 : 8;
+
+struct Tile {
+  const float* input;
+  std::int64_t input_stride;
+  const float* weights;
+  std::int64_t panel_stride;
+  std::int64_t depth;
+  const float* before;  // what the sums are added to
+  std::int64_t before_stride;
+  float* output;
+  std::int64_t output_stride;
+  const char* next;  // what is read after this: a cache line of it is asked for with each term
+  std::int64_t next_step;
+};
+
+struct Sums {
+  float* data;
+  std::int64_t stride;
+};
+
+template <int kVectors, int kRows>
+AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kVectors]) {
+  const float* before = tile.before;
+  const std::int64_t before_stride = tile.before_stride;
+  float* output = tile.output;
+  const std::int64_t output_stride = tile.output_stride;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) store(output + v * kWidth, load(before + v * kWidth) + sums[r][v]);
+    before += before_stride;
+    output += output_stride;
+  }
+}
+
+template <int kVectors, int kRows>
+__attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
+  constexpr bool kAsks = kVectors == kWide && kRows > kFewRows;
+  const std::int64_t stride = tile.input_stride;
+  const char* next = tile.next;
+  const float* weights = tile.weights;
+  // Four rows have one pointer: an address is a pointer and one, two or three strides. No array of pointers: GCC 12
+  // takes a loop over it for a reason to unroll the one around it 16 times.
+  const float* rows0 = tile.input;
+  const float* rows4 = rows0 + 4 * stride;
+  const float* rows8 = rows4 + 4 * stride;
+  const float* rows12 = rows8 + 4 * stride;
+  const auto number_of = [&](int r) __attribute__((always_inline)) {
+    const float* const rows = r < 4 ? rows0 : (r < 8 ? rows4 : (r < 12 ? rows8 : rows12));
+    return every(rows[r % 4 * stride]);
+  };
+  Floats sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) sums[r][v] = Floats{};
+  }
+  const float* const end = rows0 + tile.depth;
+  while (rows0 < end) {
+    if constexpr (kAsks) {
+      __builtin_prefetch(next, 0, 2);
+      next += tile.next_step;
+    }
+    // What there is less of is kept, the other passes.
+    if constexpr (kRows < kVectors) {
+      Floats numbers[kRows];
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) numbers[r] = number_of(r);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        const Floats value = load(weights + v / kPanelVectors * tile.panel_stride + v % kPanelVectors * kWidth);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) sums[r][v] = multiply_add(numbers[r], value, sums[r][v]);
+      }
+    } else {
+      Floats values[kVectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        values[v] = load(weights + v / kPanelVectors * tile.panel_stride + v % kPanelVectors * kWidth);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Floats number = number_of(r);
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = multiply_add(number, values[v], sums[r][v]);
+      }
+    }
+    weights += kPanelColumns;
+    ++rows0;
+    ++rows4;
+    ++rows8;
+    ++rows12;
+  }
+  store_tile<kVectors, kRows>(tile, sums);
+}
+
+using TileFunction = void (*)(const Tile&) noexcept;
+
+// Those of kVectors, by their rows less one.
+template <int kVectors, typename Rows>
+struct Tiles;
+template <int kVectors, int... kLess>
+struct Tiles<kVectors, std::integer_sequence<int, kLess...>> {
+  static constexpr TileFunction kAll[] = {multiply_tile<kVectors, kLess + 1>...};
+};
+template <int kVectors>
+constexpr int kMostRows = kVectors > 2 * kWide ? 1 : (kVectors > kWide ? kFewRows : kMaxRows);
+template <int kVectors>
+using TilesOf = Tiles<kVectors, std::make_integer_sequence<int, kMostRows<kVectors>>>;
+
+// Activations. NaN stays in all of them.
+template <Activation kActivation>
+AOTBUILD_INLINE Floats activated(Floats x, float alpha) {
+  if constexpr (kActivation == Activation::kRelu) {
+    return x < 0.0F ? Floats{} : x;
+  } else if constexpr (kActivation == Activation::kLeakyRelu) {
+    return x > 0.0F ? x : x * alpha;
+  } else if constexpr (kActivation == Activation::kHardswish) {
+    const Floats shifted = x + 3.0F;
+    const Floats low = shifted < 0.0F ? Floats{} : shifted;
+    return x * (low > 6.0F ? every(6.0F) : low) / 6.0F;
+  } else if constexpr (kActivation == Activation::kGelu) {
+    return gelu(x);
+  } else if constexpr (kActivation == Activation::kGeluTanh) {
+    // x sigmoid(2u), which is x (1 + tanh(u)) / 2
+    const Floats cube = x * x * x;
+    return x / below_sigmoid(1.5957691F * multiply_add(cube, every(0.044715F), x));
+  } else if constexpr (kActivation == Activation::kSilu) {
+    return x / below_sigmoid(x);
+  } else if constexpr (kActivation == Activation::kTanh) {
+    const Quotient<Floats> made = hyperbolic_tangent(x);
+    return made.above / made.below;
+  } else {
+    return x;
+  }
+}
+
+template <Activation kActivation>
+__attribute__((noinline)) void activate(const ActivatedRows& rows) noexcept {
+  for (std::int64_t row = 0; row < rows.rows; ++row) {
+    const float* from = rows.from + row * rows.from_stride;
+    float* to = rows.to + row * rows.to_stride;
+    std::int64_t left = rows.columns;
+    for (; left >= kWidth; left -= kWidth, from += kWidth, to += kWidth) {
+      store(to, activated<kActivation>(load(from), rows.alpha));
+    }
+    if (left > 0) store_part(to, activated<kActivation>(load_part(from, left), rows.alpha), left);
+  }
+}
+
+constexpr ActivationFunction kActivate[] = {activate<Activation::kNone>,      activate<Activation::kRelu>,
+                                            activate<Activation::kGelu>,      activate<Activation::kGeluTanh>,
+                                            activate<Activation::kSilu>,      activate<Activation::kTanh>,
+                                            activate<Activation::kHardswish>, activate<Activation::kLeakyRelu>};
+
+// Adds `terms` terms from `k` on to a tile of sums; the first are added to the bias. `next`: what is read after this.
+template <int kVectors>
+AOTBUILD_INLINE void add_terms(const PanelProduct& product, std::int64_t row, std::int64_t rows, std::int64_t vector,
+                               std::int64_t k, std::int64_t terms, const Sums& sums, const char* next,
+                               std::int64_t next_step) {
+  const float* const weights = product.weights + vector / kPanelVectors * product.panel_stride +
+                               vector % kPanelVectors * kWidth + k * kPanelColumns;
+  const float* const input = product.input + row * product.input_stride + k - first_term(product.depth, product.begin);
+  const float* const before = k == 0 ? product.bias + vector * kWidth : sums.data;
+  TilesOf<kVectors>::kAll[rows - 1]({input, product.input_stride, weights, product.panel_stride, terms, before,
+                                     k == 0 ? 0 : sums.stride, sums.data, sums.stride, next, next_step});
+}
+
+// Writes a tile of sums, or the part of it that is in the output.
+AOTBUILD_INLINE void write_sums(const PanelProduct& product, std::int64_t row, std::int64_t rows, std::int64_t column,
+                                std::int64_t columns, const Sums& sums) {
+  float* const output = product.output + row * product.output_stride + column;
+  if (sums.data == output && product.activation == Activation::kNone) return;
+  const std::int64_t left = product.columns - column;
+  kActivate[static_cast<int>(product.activation)](
+      {sums.data, sums.stride, output, product.output_stride, rows, left < columns ? left : columns, product.alpha});
+}
+
+// All terms of few rows, vectors [vector, end).
+template <int kVectors>
+void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t end) {
+  constexpr std::int64_t kColumns = kVectors * kWidth;
+  alignas(kBytes) float buffer[kSums * kWidth];
+  const auto* const here = reinterpret_cast<const char*>(product.weights);
+  for (; vector < end; vector += kVectors) {
+    const std::int64_t column = vector * kWidth;
+    const bool is_direct = product.activation == Activation::kNone && product.columns - column >= kColumns;
+    const Sums sums = is_direct ? Sums{product.output + column, product.output_stride} : Sums{buffer, kColumns};
+    for (std::int64_t part = 0; part < product.end; ++part) {
+      const std::int64_t k = first_term(product.depth, part);
+      add_terms<kVectors>(product, 0, product.rows, vector, k, first_term(product.depth, part + 1) - k, sums, here, 0);
+    }
+    write_sums(product, 0, product.rows, column, kColumns, sums);
+  }
+}
+
+// All rows, kVectors from `vector` on, in tiles of about equal size, the sums in the output or beside it. Each part of
+// the weights stays in the first cache while the rows pass, and they ask for their shares of the panel after it.
+template <int kVectors>
+void multiply_columns(const PanelProduct& product, std::int64_t vector, const Sums& all) {
+  constexpr std::int64_t kPasses = kPanelVectors / kWide;
+  constexpr std::int64_t kLine = kPanelColumns * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t tiles = (product.rows + kMaxRows - 1) / kMaxRows;
+  const std::int64_t rows = product.rows / tiles;
+  const std::int64_t longer = product.rows % tiles;
+  const std::int64_t shares = tiles * kPasses;
+  const std::int64_t step = (kLine + shares - 1) / shares;
+  const float* const panel = product.weights + (vector / kPanelVectors + 1) * product.panel_stride;
+  for (std::int64_t part = product.begin; part < product.end; ++part) {
+    const std::int64_t k = first_term(product.depth, part);
+    const std::int64_t terms = first_term(product.depth, part + 1) - k;
+    const auto* next = reinterpret_cast<const char*>(panel + k * kPanelColumns) +
+                       vector % kPanelVectors / kWide * tiles * step * terms;
+    std::int64_t row = 0;
+    for (std::int64_t tile = 0; tile < tiles; ++tile, next += step * terms) {
+      const std::int64_t count = tile < longer ? rows + 1 : rows;
+      const Sums sums{all.data + row * all.stride, all.stride};
+      add_terms<kVectors>(product, row, count, vector, k, terms, sums, next, step);
+      if (first_term(product.depth, part + 1) == product.depth) {
+        write_sums(product, row, count, vector * kWidth, kVectors * kWidth, sums);
+      }
+      row += count;
+    }
+  }
+}
+
+inline void multiply(const PanelProduct& product) {
+  const std::int64_t vectors = (product.columns + kWidth - 1) / kWidth;
+  if (product.rows <= kFewRows) {
+    const std::int64_t first = product.rows == 1 ? vectors / kRowVectors * kRowVectors : 0;
+    if (product.rows == 1) multiply_few<kRowVectors>(product, 0, first);
+    return multiply_few<2 * kWide>(product, first, vectors);
+  }
+  const std::int64_t whole = product.columns / (kWide * kWidth) * kWide;
+  for (std::int64_t vector = 0; vector < whole; vector += kWide) {
+    multiply_columns<kWide>(product, vector, {product.output + vector * kWidth, product.output_stride});
+  }
+  if (whole == vectors) return;
+  const Sums beside{product.beside, kWide * kWidth};
+  if (vectors - whole <= kWide / 2) return multiply_columns<kWide / 2>(product, whole, beside);
+  multiply_columns<kWide>(product, whole, beside);
+}
+
+constexpr PanelKernels kKernels = {kMaxRows, kFewRows, multiply, kActivate};

@@ -1,0 +1,34 @@
+// Products over packed float32 weights, in blocks for the caches and shared out among threads.
+#ifndef AOTBUILD_SRC_KERNELS_PANEL_PRODUCT_HPP_
+#define AOTBUILD_SRC_KERNELS_PANEL_PRODUCT_HPP_
+
+#include <cstdint>
+
+#include "aotbuild/detail/spec.h"
+#include "tensor/workspace.hpp"
+
+namespace aotbuild::detail {
+
+// Rows of a matrix of float32, `stride` values apart.
+struct Rows {
+  float* data;
+  std::int64_t stride;
+  std::int64_t count;
+};
+
+// What a layer keeps of its weights.
+struct Panels {
+  const float* weights;  // a PackedMatrix (detail/spec.h)
+  const float* bias;     // one value a column, in whole panels
+  std::int64_t depth;
+  std::int64_t columns;
+};
+
+// output = activation(input @ weights + bias). The values of a row depend neither on the other rows nor on the number
+// of threads.
+void multiply_panels(Workspace& workspace, const Rows& input, const Panels& panels, Activation activation, double alpha,
+                     const Rows& output);
+
+}  // namespace aotbuild::detail
+
+#endif  // AOTBUILD_SRC_KERNELS_PANEL_PRODUCT_HPP_
