@@ -62,7 +62,7 @@ void run_mlp(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* o
   aoti_torch_delete_tensor_object(hidden);
 }
 
-// As many features as make the runtime split the sums, and rows that lie apart.
+// As many features as make the runtime part the sums, and rows that lie apart.
 void run_wide_mlp(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
   std::int64_t* sizes = nullptr;
   aoti_torch_get_sizes(inputs[0], &sizes);
@@ -117,7 +117,7 @@ TEST(Linear, PairsInBlocksGiveTheSameSums) {
   }
 }
 
-// One row is a kernel of its own where the processor has AVX-512.
+// One row takes more columns at once.
 TEST(Linear, OneRowGivesTheSumsOfSeveral) {
   constexpr std::int64_t kFeatures = 301, kColumns = 333;
   const std::vector<float> w = random_values(kColumns * kFeatures, 1), b = random_values(kColumns, 2);
