@@ -168,17 +168,21 @@ constexpr ActivationFunction kActivate[] = {activate<Activation::kNone>,      ac
                                             activate<Activation::kSilu>,      activate<Activation::kTanh>,
                                             activate<Activation::kHardswish>, activate<Activation::kLeakyRelu>};
 
+// Those of the columns from `vector` on, from term `k` on.
+AOTBUILD_INLINE const float* weights_of(const PanelProduct& product, std::int64_t vector, std::int64_t k) {
+  return product.weights + vector / kPanelVectors * product.panel_stride + vector % kPanelVectors * kWidth +
+         k * kPanelColumns;
+}
+
 // Adds `terms` terms from `k` on to a tile of sums; the first are added to the bias. `next`: what is read after this.
 template <int kVectors>
 AOTBUILD_INLINE void add_terms(const PanelProduct& product, std::int64_t row, std::int64_t rows, std::int64_t vector,
                                std::int64_t k, std::int64_t terms, const Sums& sums, const char* next,
                                std::int64_t next_step) {
-  const float* const weights = product.weights + vector / kPanelVectors * product.panel_stride +
-                               vector % kPanelVectors * kWidth + k * kPanelColumns;
   const float* const input = product.input + row * product.input_stride + k - first_term(product.depth, product.begin);
   const float* const before = k == 0 ? product.bias + vector * kWidth : sums.data;
-  TilesOf<kVectors>::kAll[rows - 1]({input, product.input_stride, weights, product.panel_stride, terms, before,
-                                     k == 0 ? 0 : sums.stride, sums.data, sums.stride, next, next_step});
+  TilesOf<kVectors>::kAll[rows - 1]({input, product.input_stride, weights_of(product, vector, k), product.panel_stride,
+                                     terms, before, k == 0 ? 0 : sums.stride, sums.data, sums.stride, next, next_step});
 }
 
 // Writes a tile of sums, or the part of it that is in the output.
@@ -210,28 +214,27 @@ void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t
 }
 
 // All rows, kVectors from `vector` on, in tiles of about equal size, the sums in the output or beside it. Each part of
-// the weights stays in the first cache while the rows pass, and they ask for their shares of the panel after it.
+// the weights stays in the first cache while the rows pass, and they ask for their shares of the part after it.
 template <int kVectors>
 void multiply_columns(const PanelProduct& product, std::int64_t vector, const Sums& all) {
-  constexpr std::int64_t kPasses = kPanelVectors / kWide;
   constexpr std::int64_t kLine = kPanelColumns * static_cast<std::int64_t>(sizeof(float));
   const std::int64_t tiles = (product.rows + kMaxRows - 1) / kMaxRows;
   const std::int64_t rows = product.rows / tiles;
   const std::int64_t longer = product.rows % tiles;
-  const std::int64_t shares = tiles * kPasses;
-  const std::int64_t step = (kLine + shares - 1) / shares;
-  const float* const panel = product.weights + (vector / kPanelVectors + 1) * product.panel_stride;
+  const std::int64_t step = (kLine + tiles - 1) / tiles;
   for (std::int64_t part = product.begin; part < product.end; ++part) {
     const std::int64_t k = first_term(product.depth, part);
     const std::int64_t terms = first_term(product.depth, part + 1) - k;
-    const auto* next = reinterpret_cast<const char*>(panel + k * kPanelColumns) +
-                       vector % kPanelVectors / kWide * tiles * step * terms;
+    const bool is_last = part + 1 == product.end;
+    const float* const after = weights_of(product, is_last ? vector + kVectors : vector,
+                                          is_last ? first_term(product.depth, product.begin) : k + terms);
+    const auto* next = reinterpret_cast<const char*>(after);
     std::int64_t row = 0;
     for (std::int64_t tile = 0; tile < tiles; ++tile, next += step * terms) {
       const std::int64_t count = tile < longer ? rows + 1 : rows;
       const Sums sums{all.data + row * all.stride, all.stride};
       add_terms<kVectors>(product, row, count, vector, k, terms, sums, next, step);
-      if (first_term(product.depth, part + 1) == product.depth) {
+      if (k + terms == product.depth) {
         write_sums(product, row, count, vector * kWidth, kVectors * kWidth, sums);
       }
       row += count;
