@@ -14,9 +14,6 @@ namespace {
 // So many hidden values of one thread are made at a time: they stay in its caches until the second layer reads them.
 constexpr std::int64_t kHiddenValues = 1 << 18;
 
-// Between rows of hidden values, which so lie in all sets of a cache.
-constexpr std::int64_t kRowGap = 16;
-
 }  // namespace
 
 PackedMlp::PackedMlp(const MlpSpec& spec, const Tensor& first_weight, const Tensor* first_bias,

@@ -14,12 +14,11 @@ namespace {
 
 // What one thread takes at a time: so many rows, and so many of their values, which stay in the second cache while the
 // weights pass.
-constexpr std::int64_t kBlockRows = 192;
-constexpr std::int64_t kBlockValues = 96 << 10;
+constexpr std::int64_t kSharedRows = 192;
+constexpr std::int64_t kSharedValues = 96 << 10;
 
-// Rows whose distance is a multiple of this lie in few sets of the first cache. They are copied to longer ones.
+// Rows whose distance is a multiple of this are copied to rows kRowGap longer.
 constexpr std::int64_t kEvilValues = 512;
-constexpr std::int64_t kRowGap = 16;
 
 // Products of so many numbers are a share that a thread is woken for.
 constexpr std::int64_t kShare = 1 << 16;
@@ -42,14 +41,14 @@ bool is_copied(const PanelProduct& product) {
 }
 
 // Parts of the sums that are made together for a block of `rows`.
-std::int64_t parts_together(std::int64_t rows) { return std::max<std::int64_t>(1, kBlockValues / (rows * kTerms)); }
+std::int64_t parts_together(std::int64_t rows) { return std::max<std::int64_t>(1, kSharedValues / (rows * kTerms)); }
 
 // For a block's copy of its input, and for sums of columns that are no whole tile.
 std::int64_t buffer_values(const PanelProduct& product) {
-  const std::int64_t rows = std::min(product.rows, kBlockRows);
+  const std::int64_t rows = std::min(product.rows, kSharedRows);
   const std::int64_t beside = rows * kPanelColumns;
   if (!is_copied(product)) return beside;
-  return beside + rows * kRowGap + std::min(rows * product.depth, std::max(kBlockValues, rows * kTerms));
+  return beside + rows * kRowGap + std::min(rows * product.depth, std::max(kSharedValues, rows * kTerms));
 }
 
 void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buffer) {
@@ -98,7 +97,7 @@ void multiply_share(const PanelKernels& kernels, PanelProduct share, float* buff
     return kernels.multiply(share);
   }
   const Range all{0, pieces(share.columns, kPanelColumns)};
-  const std::int64_t blocks = pieces(share.rows, kBlockRows);
+  const std::int64_t blocks = pieces(share.rows, kSharedRows);
   for (std::int64_t i = 0; i < blocks; ++i) {
     multiply_block(kernels, cut(share, part_of(share.rows, i, blocks), all), buffer);
   }

@@ -9,6 +9,9 @@
 
 namespace aotbuild::detail {
 
+// What rows are longer than their values, so that they lie in all sets of a cache and not, some KB apart, in few.
+constexpr std::int64_t kRowGap = 16;
+
 // Rows of a matrix of float32, `stride` values apart.
 struct Rows {
   float* data;
