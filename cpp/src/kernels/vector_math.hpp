@@ -4,7 +4,7 @@
 // The same each time.
 #define AOTBUILD_INLINE __attribute__((always_inline)) inline
 
-using Words = std::int32_t __attribute__((vector_size(kBytes)));
+using Words = std::uint32_t __attribute__((vector_size(kBytes)));
 
 template <typename T>
 struct VectorOf;
@@ -52,7 +52,7 @@ AOTBUILD_INLINE void store_part(float* to, Floats value, std::int64_t count) {
 AOTBUILD_INLINE Floats absolute(Floats x) {
   Words bits;
   __builtin_memcpy(&bits, &x, sizeof bits);
-  bits &= 0x7fffffff;
+  bits &= 0x7fffffffU;
   __builtin_memcpy(&x, &bits, sizeof x);
   return x;
 }
@@ -74,7 +74,7 @@ AOTBUILD_INLINE Floats exponential_within(Floats x) {
   p = multiply_add(p * r, r, r) + 1.0F;
   Words power;
   __builtin_memcpy(&power, &shifted, sizeof power);
-  power = (power << 23) + 0x3f800000;
+  power = (power << 23) + 0x3f800000U;
   Floats scale;
   __builtin_memcpy(&scale, &power, sizeof scale);
   return p * scale;
