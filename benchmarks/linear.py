@@ -97,7 +97,7 @@ def compiled(module: Layers) -> Any:
 def on_onednn(layer: nn.Linear, activation: str, x: torch.Tensor) -> Run:
     """PyTorch's own call of oneDNN over weights packed for this number of rows, which TorchInductor uses."""
     packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), len(x))
-    arguments = (x, packed, layer.bias, activation, [], "none" if activation == "gelu" else "")
+    arguments: tuple[Any, ...] = (x, packed, layer.bias, activation, [], "none" if activation == "gelu" else "")
     return lambda: torch.ops.mkldnn._linear_pointwise(*arguments)
 
 
