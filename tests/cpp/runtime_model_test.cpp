@@ -181,6 +181,34 @@ void expect_near(const float* actual, const std::vector<double>& expected) {
   for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 1e-4) << i;
 }
 
+TEST(Linear, WeightsMayBeTransposed) {
+  constexpr std::int64_t kFeatures = 21, kColumns = 37, kRows = 3;
+  const std::vector<float> w = random_values(kColumns * kFeatures, 1), b = random_values(kColumns, 2);
+  std::vector<float> transposed(w.size());
+  for (std::int64_t n = 0; n < kColumns; ++n) {
+    for (std::int64_t k = 0; k < kFeatures; ++k) transposed[k * kColumns + n] = w[n * kFeatures + k];
+  }
+  ModelBuilder builder([](CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+    const std::int64_t sizes[] = {kRows, kColumns};
+    const std::int64_t strides[] = {kColumns, 1};
+    outputs[0] = context_allocate(context, 2, sizes, strides, kFloat32, 0);
+    context_linear(context, 0, inputs[0], outputs[0]);
+  });
+  builder.input("x", kFloat, {fixed(kRows), fixed(kFeatures)})
+      .output("y", kFloat, {fixed(kRows), fixed(kColumns)})
+      .weight("weight", {kFeatures, kColumns}, transposed)
+      .weight("bias", {kColumns}, b)
+      .linear({0}, {1}, Activation::kNone, /*transposed=*/true);
+  Model model(builder.spec());
+  ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+  Buffer<float> x({kRows, kFeatures}, random_values(kRows * kFeatures, 3));
+  Buffer<float> y({kRows, kColumns});
+  aotbuild_tensor in = x.tensor(), out = y.tensor();
+  ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
+      << aotbuild_last_error();
+  expect_near(y.values.data(), linear_reference(x.values, w, b, kRows, kFeatures, kColumns));
+}
+
 TEST(Model, WritesIntoTheCallersBufferWithoutACopy) {
   Mlp mlp;
   Model model(mlp.builder.spec());

@@ -83,11 +83,12 @@ class ModelBuilder {
     return *this;
   }
   ModelBuilder& linear(std::vector<int> weights, std::vector<int> biases,
-                       detail::Activation activation = detail::Activation::kNone) {
+                       detail::Activation activation = detail::Activation::kNone, bool transposed = false) {
     indices_.push_back(std::move(weights));
     const std::vector<int>& kept = indices_.back();
     indices_.push_back(std::move(biases));
-    linears_.push_back({static_cast<int>(kept.size()), kept.data(), indices_.back().data(), activation, 0.0});
+    linears_.push_back(
+        {static_cast<int>(kept.size()), kept.data(), indices_.back().data(), activation, 0.0, transposed});
     return *this;
   }
   // The last two linear layers as a pair.

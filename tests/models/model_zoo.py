@@ -710,6 +710,28 @@ def packed_layers() -> Model:
 
 
 @model
+def products_with_constants() -> Model:
+    """GPT-2's Conv1D, which has its weight as [K, N]; a head over the embedding's weight; others that are no layers."""
+
+    def f(self: Any, tokens: Tensor, x: Tensor) -> Any:
+        hidden = torch.addmm(self.bias, self.embedding(tokens), self.matrix)
+        active = functional.silu(hidden) @ self.second
+        others = x @ self.matrix.transpose(0, 1), torch.addmm(self.bias, x.t(), self.matrix[:3], beta=2)
+        return active, active @ self.embedding.weight.t(), torch.addmm(x, x, self.square), *others
+
+    parts = {"embedding": nn.Embedding(50, 64)}
+    values = {
+        "matrix": randn(64, 100) / 8,
+        "bias": randn(100),
+        "second": randn(100, 64) / 10,
+        "square": randn(100, 100),
+    }
+    weights = {name: nn.Parameter(value) for name, value in values.items()}
+    x = (torch.tensor([3, 49, 0]), randn(3, 100))
+    return Model(Compute(f, **parts, **weights), x, golden_inputs=calls(x))
+
+
+@model
 def linears_of_any_rank() -> Model:
     def f(self: Any, vector: Tensor, matrix: Tensor, block: Tensor, strided: Tensor) -> Any:
         computed = functional.linear(matrix, self.linear.weight * 2, self.linear.bias)

@@ -210,6 +210,22 @@ def test_matrices_of_large_layers_lie_packed() -> None:
 
 
 @pytest.mark.quick
+def test_matrices_that_are_transposed_already_lie_packed_alike() -> None:
+    values = np.random.default_rng(0).standard_normal((60, 100)).astype(np.float32)
+
+    def packed(tensor: np.ndarray[Any, Any], transposed: bool) -> bytes:
+        weights = (encoder().weights[0], Weight("matrix", data(np.ascontiguousarray(tensor))))
+        layer = Linear((1,), (None,), transposed=transposed)
+        files = render(replace(encoder(), weights=weights, linears=(layer,)))
+        source = files["src/encoder.cpp"].decode()
+        assert "{64, 100, 60}" in source
+        assert ("0.0, true}" in source) == transposed
+        return files["encoder.weights.bin"]
+
+    assert packed(values.T, True) == packed(values, False)
+
+
+@pytest.mark.quick
 def test_layers_that_would_grow_or_are_read_elsewhere_lie_as_they_are() -> None:
     matrix = Weight("matrix", data(np.ones((128, 64), np.float32)))
     model = replace(encoder(), weights=(encoder().weights[0], matrix), linears=(Linear((1,), (0,)),))

@@ -64,17 +64,17 @@ bool even_rows(const Tensor& tensor, Rows* rows) {
 
 PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
                            const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded)
-    : activation_(spec.activation), alpha_(spec.alpha) {
-  if (weights.at(0)->ndim == 2) in_features_ = weights[0]->sizes()[1];
+    : transposed_(spec.transposed), activation_(spec.activation), alpha_(spec.alpha) {
+  if (weights.at(0)->ndim == 2) in_features_ = weights[0]->sizes()[1 - column_dim()];
   check(weights, biases);
-  for (const Tensor* weight : weights) out_features_ += weight->sizes()[0];
+  for (const Tensor* weight : weights) out_features_ += weight->sizes()[column_dim()];
   const std::int64_t padded = (out_features_ + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
   const std::size_t nbytes = static_cast<std::size_t>(padded) * sizeof(float);
   bias_ = reinterpret_cast<float*>(arena.allocate(nbytes));
   std::memset(bias_, 0, nbytes);
   float* at = bias_;
   for (std::size_t part = 0; part < weights.size(); ++part) {
-    const std::int64_t columns = weights[part]->sizes()[0];
+    const std::int64_t columns = weights[part]->sizes()[column_dim()];
     if (biases[part] != nullptr) {
       std::memcpy(at, biases[part]->data(), static_cast<std::size_t>(columns) * sizeof(float));
     }
@@ -86,14 +86,15 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
 void PackedLinear::check(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases) const {
   for (std::size_t part = 0; part < weights.size(); ++part) {
     const Tensor& weight = *weights[part];
-    if (weight.ndim != 2 || weight.sizes()[1] != in_features_ || weight.dtype != ScalarType::kFloat32) {
+    if (weight.ndim != 2 || weight.sizes()[1 - column_dim()] != in_features_ || weight.dtype != ScalarType::kFloat32) {
       fail("PackedLinear", "part ", part, " has weights of sizes ", format_dims(weight.ndim, weight.sizes()),
-           " and type ", dtype_name(weight.dtype), "; expected [N, ", in_features_, "] of type float32");
+           " and type ", dtype_name(weight.dtype), "; expected ", in_features_, transposed_ ? " rows" : " columns",
+           " of type float32");
     }
     const Tensor* bias = biases[part];
-    if (bias != nullptr && (bias->numel() != weight.sizes()[0] || bias->dtype != ScalarType::kFloat32)) {
+    if (bias != nullptr && (bias->numel() != weight.sizes()[column_dim()] || bias->dtype != ScalarType::kFloat32)) {
       fail("PackedLinear", "part ", part, " has a bias of sizes ", format_dims(bias->ndim, bias->sizes()), " and type ",
-           dtype_name(bias->dtype), "; expected [", weight.sizes()[0], "] of type float32");
+           dtype_name(bias->dtype), "; expected [", weight.sizes()[column_dim()], "] of type float32");
     }
   }
 }
@@ -105,8 +106,9 @@ float* PackedLinear::pack(const std::vector<const Tensor*>& weights, Arena& aren
       reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(panels * panel_size) * sizeof(float)));
   std::vector<Column> columns;
   for (const Tensor* weight : weights) {
-    for (std::int64_t column = 0; column < weight->sizes()[0]; ++column) {
-      columns.push_back({weight->data_as<float>() + column * weight->strides()[0], weight->strides()[1]});
+    const int dim = column_dim();
+    for (std::int64_t column = 0; column < weight->sizes()[dim]; ++column) {
+      columns.push_back({weight->data_as<float>() + column * weight->strides()[dim], weight->strides()[1 - dim]});
     }
   }
 #pragma omp parallel for if (panels * panel_size > 1 << 16)

@@ -44,7 +44,10 @@ class PackedLinear {
  private:
   void check(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases) const;
   float* pack(const std::vector<const Tensor*>& weights, Arena& arena) const;
+  // Which dimension of the weights is the columns of the product; the other one is the features of its input.
+  int column_dim() const { return transposed_ ? 1 : 0; }
 
+  bool transposed_;
   Activation activation_;
   double alpha_;
   std::int64_t in_features_ = 0;

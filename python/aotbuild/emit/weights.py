@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from aotbuild.emit import safetensors
 from aotbuild.spec import packing
-from aotbuild.spec.program import CompiledModel, EmitOptions, Method, TensorData, Weight
+from aotbuild.spec.program import CompiledModel, EmitOptions, Linear, Method, TensorData, Weight
 
 _ALIGNMENT = 64
 
@@ -21,11 +21,12 @@ _MAX_GROWTH = 1.25
 
 @dataclass(frozen=True)
 class _Matrix:
-    """[K, N] of a packed layer: columns are the rows of its weights [N_i, K], one after another."""
+    """[K, N] of a packed layer: columns are the rows of its weights [N_i, K], one after another, or their columns."""
 
     rows: int
     columns: int
     weights: tuple[int, ...]
+    transposed: bool
 
     @property
     def nbytes(self) -> int:
@@ -166,8 +167,8 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
             and not weight.mutated
         )
 
-    layers = [[_matrix(model, linear.weights)] for linear in model.linears]
-    layers += [[_matrix(model, linear.weights) for linear in (mlp.first, mlp.second)] for mlp in model.mlps]
+    layers = [[_matrix(model, linear)] for linear in model.linears]
+    layers += [[_matrix(model, linear) for linear in (mlp.first, mlp.second)] for mlp in model.mlps]
     result = []
     for matrices in layers:
         dense = 4 * sum(matrix.rows * matrix.columns for matrix in matrices)
@@ -183,9 +184,10 @@ def _read_weights(method: Method) -> set[int]:
     return found if method.numbering is None else {method.numbering.weights[index] for index in found}
 
 
-def _matrix(model: CompiledModel, weights: tuple[int, ...]) -> _Matrix:
-    shapes = [model.weights[weight].tensor.shape for weight in weights]
-    return _Matrix(shapes[0][1], sum(shape[0] for shape in shapes), weights)
+def _matrix(model: CompiledModel, linear: Linear) -> _Matrix:
+    shapes = [model.weights[weight].tensor.shape for weight in linear.weights]
+    columns = 1 if linear.transposed else 0
+    return _Matrix(shapes[0][1 - columns], sum(shape[columns] for shape in shapes), linear.weights, linear.transposed)
 
 
 def _pack(matrix: _Matrix, weights: Sequence[Weight]) -> bytes:
@@ -195,8 +197,9 @@ def _pack(matrix: _Matrix, weights: Sequence[Weight]) -> bytes:
     for weight in matrix.weights:
         tensor = weights[weight].tensor
         values = tensor.data.view(np.float32).reshape(tensor.shape)
-        padded[: matrix.rows, begin : begin + len(values)] = values.T
-        begin += len(values)
+        part = values.T if matrix.transposed else values
+        padded[: matrix.rows, begin : begin + len(part)] = part.T
+        begin += len(part)
     panels = padded.reshape(rows, columns // packing.PANEL_COLUMNS, packing.PANEL_COLUMNS)
     data: bytes = panels.transpose(1, 0, 2).tobytes()
     return data

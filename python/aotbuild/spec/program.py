@@ -112,12 +112,16 @@ def weight_names(weights: Iterable[Weight]) -> set[str]:
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear layer over constant weights (``LinearSpec`` of detail/spec.h): indices into the weights."""
+    """A linear layer over constant weights (``LinearSpec`` of detail/spec.h): indices into the weights.
+
+    ``transposed``: weights are [K, N].
+    """
 
     weights: tuple[int, ...]
     biases: tuple[int | None, ...]
     activation: str = "none"
     alpha: float = 0.0
+    transposed: bool = False
 
 
 @dataclass(frozen=True)

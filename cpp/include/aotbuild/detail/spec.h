@@ -61,13 +61,14 @@ struct PackedMatrix {
 enum class Activation : int { kNone = 0, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kHardswish, kLeakyRelu };
 
 // One linear layer over constant weights, packed when the weights are loaded.
-// y[M, N] = activation(x[M, K] @ concat(weights).T + concat(biases)); weights are [N_i, K], row-major.
+// y[M, N] = activation(x[M, K] @ concat(weights).T + concat(biases)); weights are [N_i, K], row-major, or [K, N_i].
 struct LinearSpec {
   int part_count;
   const int* weights;  // `part_count` indices of weights
   const int* biases;   // `part_count` indices, -1 for none; null: no part has a bias
   Activation activation;
-  double alpha;  // the activation's parameter (negative slope of leaky ReLU)
+  double alpha;             // the activation's parameter (negative slope of leaky ReLU)
+  bool transposed = false;  // weights are [K, N_i]
 };
 
 // Two linear layers, the first of one part, with nothing between them: second(first(x)). The hidden features are made

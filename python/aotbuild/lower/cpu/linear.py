@@ -70,15 +70,23 @@ class _Candidate:
     weight: int
     bias: int | None
     out_features: int
+    transposed: bool
     activation: Activation
+
+    @property
+    def source(self) -> Node:
+        """The layer's input, which may itself be a layer that was replaced."""
+        source = self.node.args[1 if self.node.target is aten.addmm.default else 0]
+        assert isinstance(source, Node)
+        return source
 
 
 # Hidden features from which two layers in a row are worth running in blocks.
 _MIN_HIDDEN_FEATURES = 512
 
 
-def join_mlps(gm: GraphModule, linears: list[Linear], features: dict[int, int]) -> tuple[list[Linear], list[Mlp]]:
-    """Joins packed layers that feed nothing but one other packed layer; ``features``: rows of each weight.
+def join_mlps(gm: GraphModule, linears: list[Linear]) -> tuple[list[Linear], list[Mlp]]:
+    """Joins packed layers that feed nothing but one other packed layer.
 
     Returns:
         The layers that stay alone, renumbered in the graph, and the pairs.
@@ -96,7 +104,7 @@ def join_mlps(gm: GraphModule, linears: list[Linear], features: dict[int, int]) 
             and len(source.users) == 1
             and len(second.weights) == 1
             and len(linears[source.args[1]].weights) == 1
-            and features[linears[source.args[1]].weights[0]] >= _MIN_HIDDEN_FEATURES
+            and source.args[2] >= _MIN_HIDDEN_FEATURES
         ):
             with gm.graph.inserting_before(node):
                 joined = gm.graph.call_function(mlp, (source.args[0], len(pairs), out_features))
@@ -114,21 +122,21 @@ def join_mlps(gm: GraphModule, linears: list[Linear], features: dict[int, int]) 
 
 
 def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Linear]:
-    """Replaces ``aten.linear`` over constant float32 weights by packed layers, and decomposes the others.
+    """Replaces products with constant float32 weights by packed layers, and decomposes other ``aten.linear`` calls.
 
     Layers of one input, such as query, key and value projections, become one packed layer and slices of its output
     (one pass over the input, and a wider matrix product).
     """
-    groups: dict[tuple[Node, Node | None], list[_Candidate]] = {}
+    groups: dict[tuple[Node, bool, Node | None], list[_Candidate]] = {}
     for node in list(gm.graph.nodes):
-        if node.target is not aten.linear.default:
+        if node.target not in _PRODUCTS:
             continue
         candidate = _candidate(node, weight_index, mutated)
-        if candidate is None:
-            decompose_linear(gm, node)
-        else:
+        if candidate is not None:
             alone = node if candidate.activation != NO_ACTIVATION else None
-            groups.setdefault((node.args[0], alone), []).append(candidate)
+            groups.setdefault((candidate.source, candidate.transposed, alone), []).append(candidate)
+        elif node.target is aten.linear.default:
+            decompose_linear(gm, node)
     linears: list[Linear] = []
     for members in groups.values():
         _replace(gm, members, len(linears))
@@ -138,6 +146,7 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
                 tuple(member.bias for member in members),
                 activation=members[0].activation.name,
                 alpha=members[0].activation.alpha,
+                transposed=members[0].transposed,
             )
         )
     gm.graph.lint()
@@ -145,9 +154,41 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
     return linears
 
 
+_PRODUCTS = (aten.linear.default, aten.addmm.default, aten.mm.default)
+
+
+def _operands(node: Node) -> tuple[Any, Any, Any, bool] | None:
+    """Input, weight, bias or None, and whether the weight is [K, N] and not [N, K]; None for what is no layer."""
+    if node.target is aten.linear.default:
+        source, weight, *rest = node.args
+        return source, weight, rest[0] if rest else node.kwargs.get("bias"), False
+    bias, source, weight = (None, *node.args) if node.target is aten.mm.default else node.args
+    assert isinstance(weight, Node)
+    if any(node.kwargs.get(factor, 1) != 1 for factor in ("alpha", "beta")):
+        return None
+    if isinstance(bias, Node) and bias.meta["val"].shape != weight.meta["val"].shape[1:]:
+        return None
+    swapped = _swapped(weight)
+    return (source, weight, bias, True) if swapped is None else (source, swapped, bias, False)
+
+
+def _swapped(node: Node) -> Node | None:
+    """The matrix whose dimensions a call exchanges; None for other calls."""
+    if node.target is aten.t.default:
+        exchanges = True
+    elif node.target is aten.permute.default:
+        exchanges = [dim % 2 for dim in node.args[1]] == [1, 0]  # type: ignore[union-attr,operator]
+    else:
+        exchanges = node.target is aten.transpose.int and {dim % 2 for dim in node.args[1:]} == {0, 1}  # type: ignore[operator]
+    matrix = node.args[0] if exchanges else None
+    return matrix if isinstance(matrix, Node) else None
+
+
 def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _Candidate | None:
-    source, weight = node.args[0], node.args[1]
-    bias = node.args[2] if len(node.args) > 2 else node.kwargs.get("bias")
+    found = _operands(node)
+    if found is None:
+        return None
+    source, weight, bias, transposed = found
     assert isinstance(source, Node) and isinstance(weight, Node)
     value = source.meta["val"]
     if value.dtype != torch.float32 or weight.meta["val"].dim() != 2 or value.dim() < 1 or value.shape[-1] == 0:
@@ -164,8 +205,8 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
         call.replace_all_uses_with(node)
         call.graph.erase_node(call)
     bias_index = indices[1] if bias is not None else None
-    out_features = weight.meta["val"].shape[0]
-    return _Candidate(node, int(indices[0] or 0), bias_index, out_features, activation)
+    out_features = weight.meta["val"].shape[1 if transposed else 0]
+    return _Candidate(node, int(indices[0] or 0), bias_index, out_features, transposed, activation)
 
 
 def rows_hint(source: Node) -> int:
@@ -187,9 +228,7 @@ def size_hint(size: int | torch.SymInt) -> int:
 def _replace(gm: GraphModule, members: list[_Candidate], slot: int) -> None:
     """Puts one packed layer in the place of the members."""
     graph = gm.graph
-    first = members[0].node
-    source = first.args[0]
-    assert isinstance(source, Node)
+    first, source = members[0].node, members[0].source
     total = sum(member.out_features for member in members)
     with graph.inserting_before(first):
         packed = graph.call_function(torch.ops.aotbuild.linear.default, (source, slot, total))

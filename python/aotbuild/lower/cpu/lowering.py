@@ -116,8 +116,7 @@ def _packed_layers(
     quantized = pack_quantized(prepared.module, prepared.weight_index, mutated)
     recurrent = pack_recurrent(prepared.module, prepared.weight_index, mutated)
     linears = pack_linears(prepared.module, prepared.weight_index, mutated)
-    features = {index: (weight.tensor.shape or (1,))[0] for index, weight in enumerate(prepared.weights)}
-    linears, mlps = join_mlps(prepared.module, linears, features)
+    linears, mlps = join_mlps(prepared.module, linears)
     return tuple(linears), tuple(mlps), tuple(convolutions), tuple(quantized), tuple(recurrent)
 
 
