@@ -247,7 +247,11 @@ inline void multiply(const PanelProduct& product) {
   if (product.rows <= kFewRows) {
     const std::int64_t first = product.rows == 1 ? vectors / kRowVectors * kRowVectors : 0;
     if (product.rows == 1) multiply_few<kRowVectors>(product, 0, first);
-    return multiply_few<2 * kWide>(product, first, vectors);
+    // What two panels are one tile of may end with one.
+    const std::int64_t held = (product.columns + kPanelColumns - 1) / kPanelColumns * kPanelVectors;
+    const std::int64_t last = first + (held - first) / (2 * kWide) * 2 * kWide;
+    multiply_few<2 * kWide>(product, first, last < vectors ? last : vectors);
+    return multiply_few<kWide>(product, last, vectors);
   }
   const std::int64_t whole = product.columns / (kWide * kWidth) * kWide;
   for (std::int64_t vector = 0; vector < whole; vector += kWide) {
