@@ -17,6 +17,14 @@
 
 namespace aotbuild::testing {
 
+// The thread sanitizer sees no barrier of OpenMP's library: with it, tests compute on one thread.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kIsThreadSanitized = true;
+#else
+constexpr bool kIsThreadSanitized = false;
+#endif
+
+
 inline constexpr aotbuild_dtype kFloat = {AOTBUILD_FLOAT, 32, 1};
 inline constexpr aotbuild_dtype kDouble = {AOTBUILD_FLOAT, 64, 1};
 inline constexpr aotbuild_dtype kLong = {AOTBUILD_INT, 64, 1};
