@@ -24,7 +24,6 @@ constexpr bool kIsThreadSanitized = true;
 constexpr bool kIsThreadSanitized = false;
 #endif
 
-
 inline constexpr aotbuild_dtype kFloat = {AOTBUILD_FLOAT, 32, 1};
 inline constexpr aotbuild_dtype kDouble = {AOTBUILD_FLOAT, 64, 1};
 inline constexpr aotbuild_dtype kLong = {AOTBUILD_INT, 64, 1};
