@@ -123,6 +123,8 @@ def _in_float64(case: Case, args: Sequence[Any]) -> list[torch.Tensor]:
         return leaf.double() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
 
     module = capture.as_module(Model(copy.deepcopy(case.module), ())).double()
+    for part in module.modules():  # weights that are plain attributes
+        part.__dict__.update({name: wide(value) for name, value in vars(part).items()})
     return leaves(pytree.tree_leaves(module(*pytree.tree_map(wide, args), **pytree.tree_map(wide, dict(case.kwargs)))))
 
 
