@@ -37,6 +37,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     model/context.cpp
     model/model.cpp
     model/outputs.cpp
+    operators/complex.cpp
     operators/constants.cpp
     operators/convolution.cpp
     operators/grouped.cpp

@@ -548,6 +548,30 @@ TEST(Fourier, TransformsOfAnyLengthAreTheDefinition) {
 }
 #endif
 
+TEST(Complex, FunctionsTakeAnyStridesAndPowersAreBroadcast) {
+  using Number = std::complex<double>;
+  std::vector<Number> numbers{{0, 0}, {0, INFINITY}, {-INFINITY, 1}, {1e-20, -1e20}, {-2, 0.5}, {3, -0.0}};
+  std::vector<Number> powers{{0.5, 0}, {-1, 2}};
+  const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+  Handle transposed(numbers.data(), {2, 3}, {1, 2}, kComplex128Type);
+  Handle column(powers.data(), {2, 1}, {}, kComplex128Type);
+  Handle row(numbers.data(), {3}, {}, kComplex128Type);
+  Handle roots, raised;
+  EXPECT_SHIM_OK(aoti_torch_cpu_complex_function(transposed.value, "sqrt", &roots.value));
+  EXPECT_SHIM_OK(aoti_torch_cpu_complex_power(row.value, column.value, &raised.value));
+  for (std::size_t i = 0; i < 6; ++i) {
+    const Number root = std::sqrt(numbers[i % 3 * 2 + i / 3]), power = std::pow(numbers[i % 3], powers[i / 3]);
+    EXPECT_PRED2(same, roots.data<Number>()[i].real(), root.real()) << i;
+    EXPECT_PRED2(same, roots.data<Number>()[i].imag(), root.imag()) << i;
+    EXPECT_PRED2(same, raised.data<Number>()[i].real(), power.real()) << i;
+    EXPECT_PRED2(same, raised.data<Number>()[i].imag(), power.imag()) << i;
+  }
+  AtenTensorHandle result = nullptr;
+  EXPECT_EQ(aoti_torch_cpu_complex_function(row.value, "erf", &result), 1);
+  EXPECT_STREQ(aotbuild_last_error(), "aoti_torch_cpu_complex_function: there is no function 'erf' of complex numbers");
+  EXPECT_EQ(result, nullptr);
+}
+
 TEST(Shim, IndicesOutOfBoundsAreErrors) {
   std::vector<float> values(6, 1);
   std::vector<std::int64_t> index{0, 3};

@@ -1,9 +1,10 @@
 // The C shim: powers and divisors of integers, and how often each occurs.
 #include <algorithm>
 #include <numeric>
-#include <vector>
+#include <utility>
 
 #include "aotbuild/detail/shim.h"
+#include "operators/broadcast.hpp"
 #include "operators/shim_check.hpp"
 #include "tensor/copy.hpp"
 #include "tensor/lines.hpp"
@@ -33,33 +34,20 @@ T integer_power(T base, T exponent) {
 // `combine(a, b)` of the elements of two tensors of one integer type, broadcast.
 template <typename Combine>
 TensorPtr combine_integers(const Tensor& a, const Tensor& b, const char* function, Combine&& combine) {
-  if (a.dtype != b.dtype) {
-    fail(function, "operands have types ", dtype_name(a.dtype), " and ", dtype_name(b.dtype), ", expected one");
-  }
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(std::max(a.ndim, b.ndim)), 1);
-  for (const Tensor* tensor : {&a, &b}) {
-    for (std::int32_t d = 0; d < tensor->ndim; ++d) {
-      std::int64_t& size = sizes[sizes.size() - static_cast<std::size_t>(tensor->ndim - d)];
-      if (size == 1) size = tensor->sizes()[d];
-    }
-  }
-  const auto rank = static_cast<std::int64_t>(sizes.size());
-  TensorPtr left = make_tensor(a.dtype, rank, sizes.data(), nullptr);
-  const TensorPtr right = make_tensor(b.dtype, rank, sizes.data(), nullptr);
-  copy(*left, a, function);
-  copy(*right, b, function);
+  std::pair<TensorPtr, TensorPtr> operands = broadcast(a, b, function);
+  const Tensor &left = *operands.first, &right = *operands.second;
   dispatch(a.dtype, function, [&](auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-      for (std::int64_t i = 0; i < left->numel(); ++i) {
-        T& element = left->data_as<T>()[i];
-        element = combine(element, right->data_as<T>()[i]);
+      for (std::int64_t i = 0; i < left.numel(); ++i) {
+        T& element = left.data_as<T>()[i];
+        element = combine(element, right.data_as<T>()[i]);
       }
     } else {
       fail(function, "element type ", dtype_name(a.dtype), " is not supported, expected integers");
     }
   });
-  return left;
+  return std::move(operands.first);
 }
 
 // A number as a tensor of the other operand's type.

@@ -39,7 +39,7 @@ _CPU = """
     _embedding_bag_forward_only segment_reduce rand randn randint_low randint_low_out uniform normal_functional
     grouped_mm_fallback recurrent median_dim nanmedian_dim _unique2 unique_consecutive unique_dim multinomial
     slice_Tensor permute squeeze_dim clone constant_pad_nd pow_Tensor_Tensor pow_Scalar pow_Tensor_Scalar gcd
-    bincount
+    bincount complex_function complex_power
 """
 _CUDA = """
     view_dtype view_as_real view_as_complex fill__Scalar

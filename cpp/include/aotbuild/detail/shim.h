@@ -406,6 +406,10 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_gcd(AtenTensorHandle self
                                                            AtenTensorHandle* ret);
 AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle self, AtenTensorHandle* weights,
                                                                 std::int64_t minlength, AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_complex_function(AtenTensorHandle self, const char* name,
+                                                                        AtenTensorHandle* ret);
+AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_complex_power(AtenTensorHandle self, AtenTensorHandle exponent,
+                                                                     AtenTensorHandle* ret);
 
 }  // extern "C"
 
@@ -585,6 +589,8 @@ AOTBUILD_RUNTIME_API AOTITorchError aotbuild_torch_cpu_bincount(AtenTensorHandle
 #define aoti_torch_cpu_pow_Tensor_Scalar aotbuild_torch_cpu_pow_Tensor_Scalar
 #define aoti_torch_cpu_gcd aotbuild_torch_cpu_gcd
 #define aoti_torch_cpu_bincount aotbuild_torch_cpu_bincount
+#define aoti_torch_cpu_complex_function aotbuild_torch_cpu_complex_function
+#define aoti_torch_cpu_complex_power aotbuild_torch_cpu_complex_power
 
 #include "aotbuild/detail/shim_eigen.h"
 

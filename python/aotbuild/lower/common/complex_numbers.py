@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +9,33 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from aotbuild.lower.common import complex_functions
+from aotbuild.lower.common import complex_functions, complex_operators
+from aotbuild.lower.common.complex_arithmetic import (
+    Rule,
+    absolute,
+    angle,
+    called,
+    elementary,
+    equal,
+    exp,
+    is_nonzero,
+    logaddexp,
+    pair_of,
+    pairs_of,
+    parts_of,
+    power,
+    power_written_out,
+    product,
+    quotient,
+    reciprocal,
+    sgn,
+    sqrt,
+    sum_of,
+    where,
+    written_out,
+)
 
 aten = torch.ops.aten
-
-Rule = Callable[..., Any]
 
 
 def has_complex(gm: GraphModule) -> bool:
@@ -33,9 +54,13 @@ def _flat(value: Any) -> list[Any]:
     return [leaf for part in value for leaf in _flat(part)] if isinstance(value, tuple | list) else [value]
 
 
-def with_complex(table: dict[Any, Any]) -> dict[Any, Any]:
-    """The table of decompositions with rules for complex operands; all else goes as it did."""
-    return {**table, **{op: _rule(table.get(op), rule) for op, rule in _RULES.items()}}
+def with_complex(table: dict[Any, Any], preserved: Sequence[Any] = ()) -> dict[Any, Any]:
+    """The table of decompositions with rules for complex operands; all else goes as it did.
+
+    ``preserved``: those of ``complex_operators`` that stay operators.
+    """
+    rules = {op: rule for op, rule in _RULES.items() if op not in preserved}
+    return {**table, **{op: _rule(table.get(op), rule) for op, rule in rules.items()}}
 
 
 def _rule(before: Rule | None, rule: Rule) -> Rule:
@@ -51,38 +76,6 @@ def _is_complex(value: Any) -> bool:
     if isinstance(value, torch.dtype):
         return value.is_complex
     return isinstance(value, complex) or (isinstance(value, Tensor) and value.is_complex())
-
-
-# --- parts
-
-
-def _pair(real: Tensor, imag: Tensor) -> Tensor:
-    return torch.view_as_complex(torch.stack(torch.broadcast_tensors(real, imag), -1))
-
-
-def _parts(value: Any) -> tuple[Any, Any]:
-    """The real and the imaginary part of a tensor or a number."""
-    if isinstance(value, Tensor):
-        if not value.is_complex():
-            return value, torch.zeros_like(value)
-        pairs = torch.view_as_real(value)
-        return pairs[..., 0], pairs[..., 1]
-    return (value.real, value.imag) if isinstance(value, complex) else (value, 0)
-
-
-def _pairs(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor converted to a complex type, with its parts in a last dimension."""
-    if value.dtype == dtype:
-        return torch.view_as_real(value)
-    real_type = _real_type(dtype)
-    if value.is_complex():
-        return torch.view_as_real(value).to(real_type)
-    real = value.to(real_type)
-    return torch.stack((real, torch.zeros_like(real)), -1)
-
-
-def _real_type(dtype: torch.dtype) -> torch.dtype:
-    return dtype.to_real()
 
 
 def _wrapped(dim: int, ndim: int) -> int:
@@ -121,7 +114,7 @@ def _squeeze(pairs: Tensor, ndim: int, dim: Sequence[int] | int) -> Tensor:
 
 
 def _pad(pairs: Tensor, ndim: int, pad: Sequence[int], value: Any = 0) -> Tensor:
-    real, imag = _parts(value)
+    real, imag = parts_of(value)
     if imag == 0 and real == 0:
         return aten.constant_pad_nd(pairs, [0, 0, *pad], 0)  # type: ignore[no-any-return]
     return torch.stack([aten.constant_pad_nd(pairs[..., i], pad, part) for i, part in enumerate((real, imag))], -1)
@@ -177,8 +170,8 @@ def _diagonal_scatter(pairs: Tensor, ndim: int, src: Tensor, offset: int = 0, di
 
 def _copy(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     if not self.is_complex():
-        return _parts(src)[0].to(self.dtype).expand(self.shape).clone()  # type: ignore[no-any-return]
-    return torch.view_as_complex(_pairs(src, self.dtype).expand(*self.shape, 2).contiguous())
+        return parts_of(src)[0].to(self.dtype).expand(self.shape).clone()  # type: ignore[no-any-return]
+    return torch.view_as_complex(pairs_of(src, self.dtype).expand(*self.shape, 2).contiguous())
 
 
 def _structural_parts(change: Callable[..., Sequence[Tensor]]) -> Rule:
@@ -193,27 +186,21 @@ def _structural_parts(change: Callable[..., Sequence[Tensor]]) -> Rule:
 
 def _full(size: Sequence[int], fill_value: Any, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
     """A tensor of one complex number."""
-    real_type = _real_type(dtype or torch.complex64)
-    parts = [torch.full(size, float(part), dtype=real_type) for part in _parts(fill_value)]
-    return _pair(*parts)
+    real_type = (dtype or torch.complex64).to_real()
+    device = options.get("device")
+    parts = [torch.full(size, float(part), dtype=real_type, device=device) for part in parts_of(fill_value)]
+    return pair_of(*parts)
 
 
 def _full_like(self: Tensor, fill_value: Any, *, dtype: torch.dtype | None = None, **options: Any) -> Any:
     dtype = dtype or self.dtype
     if not dtype.is_complex:
-        return torch.full(self.shape, fill_value, dtype=dtype)
-    return _full(self.shape, fill_value, dtype=dtype)
+        return torch.full(self.shape, fill_value, dtype=dtype, device=self.device)
+    return _full(self.shape, fill_value, dtype=dtype, device=self.device)
 
 
 def _empty(size: Sequence[int], *, dtype: torch.dtype, **options: Any) -> Tensor:
-    return torch.view_as_complex(torch.empty((*size, 2), dtype=_real_type(dtype)))
-
-
-def _where(condition: Tensor, self: Any, other: Any) -> Tensor:
-    dtype = torch.result_type(self, other)
-    return torch.view_as_complex(
-        torch.where(condition.unsqueeze(-1), _pairs(self, dtype), _pairs(other, dtype)).contiguous()
-    )
+    return torch.view_as_complex(torch.empty((*size, 2), dtype=dtype.to_real()))
 
 
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -222,83 +209,8 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         dtype = torch.promote_types(dtype, tensor.dtype)
     kept = [tensor for tensor in tensors if tuple(tensor.shape) != (0,)] or tensors[:1]
     return torch.view_as_complex(
-        torch.cat([_pairs(tensor, dtype) for tensor in kept], _wrapped(dim, kept[0].dim())).contiguous()
+        torch.cat([pairs_of(tensor, dtype) for tensor in kept], _wrapped(dim, kept[0].dim())).contiguous()
     )
-
-
-# --- arithmetic
-
-
-def _sum_of(self: Any, other: Any, *, alpha: Any = 1, sign: int = 1) -> Tensor:
-    other = other if alpha == 1 else other * alpha
-    dtype = torch.result_type(self, other)
-    if isinstance(self, Tensor) and isinstance(other, Tensor):
-        a, b = _pairs(self, dtype), _pairs(other, dtype)
-        # Dimensions are matched from the last: that of the parts is the last of both.
-        return torch.view_as_complex((a + b if sign > 0 else a - b).contiguous())
-    (a_real, a_imag), (b_real, b_imag) = _parts(self), _parts(other)
-    return _pair(a_real + sign * b_real, a_imag + sign * b_imag)
-
-
-def _product(self: Any, other: Any) -> Tensor:
-    (a, b), (c, d) = _parts(self), _parts(other)
-    return _pair(a * c - b * d, a * d + b * c)
-
-
-def _quotient(self: Any, other: Any) -> Tensor:
-    """Divided by the greater part of the divisor first, so that no square overflows (Smith 1962)."""
-    (a, b), (c, d) = _parts(self), _parts(other)
-    if not isinstance(other, Tensor):
-        c, d = (torch.full((), part, dtype=a.dtype) for part in (c, d))
-    swap = c.abs() < d.abs()
-    big, small = torch.where(swap, d, c), torch.where(swap, c, d)
-    ratio = small / big
-    below = big + small * ratio
-    real = torch.where(swap, a * ratio + b, a + b * ratio)
-    imag = torch.where(swap, b * ratio - a, b - a * ratio)
-    return _pair(real / below, imag / below)
-
-
-def _abs(self: Tensor) -> Tensor:
-    return torch.hypot(*_parts(self))
-
-
-def _angle(self: Tensor) -> Tensor:
-    real, imag = _parts(self)
-    return torch.atan2(imag, real)
-
-
-def _elementary(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Rule:
-    return lambda self: _pair(*function(*_parts(self)))
-
-
-_exp, _log, _sqrt = map(_elementary, (complex_functions.exp, complex_functions.log, complex_functions.sqrt))
-
-
-def _power(self: Any, exponent: Any) -> Tensor:
-    if isinstance(exponent, int) and 0 < exponent <= 4:
-        result = self
-        for _ in range(exponent - 1):
-            result = _product(result, self)
-        return result  # type: ignore[no-any-return]
-    dtype = torch.result_type(self, exponent)
-    if not isinstance(self, Tensor):
-        self = torch.full((), self, dtype=dtype)
-    power = _exp(_product(_log(torch.view_as_complex(_pairs(self, dtype))), exponent))
-    if isinstance(exponent, Tensor):
-        return power  # type: ignore[no-any-return]
-    at_zero = 1.0 if exponent == 0 else 0.0 if _parts(exponent)[0] > 0 else math.inf
-    return _where(_abs(self) == 0, torch.full_like(power, at_zero), power)
-
-
-def _is_nonzero(value: Tensor) -> Any:
-    real, imag = _parts(value)
-    return (real != 0) | (imag != 0)
-
-
-def _equal(self: Any, other: Any) -> Any:
-    (a, b), (c, d) = _parts(self), _parts(other)
-    return (a == c) & (b == d)
 
 
 # --- matrix products
@@ -306,8 +218,8 @@ def _equal(self: Any, other: Any) -> Any:
 
 def _matrix_product(product: Callable[[Tensor, Tensor], Tensor]) -> Rule:
     def rule(self: Tensor, mat2: Tensor) -> Tensor:
-        (a, b), (c, d) = _parts(self), _parts(mat2)
-        return _pair(product(a, c) - product(b, d), product(a, d) + product(b, c))
+        (a, b), (c, d) = parts_of(self), parts_of(mat2)
+        return pair_of(product(a, c) - product(b, d), product(a, d) + product(b, c))
 
     return rule
 
@@ -380,7 +292,7 @@ _RULES: dict[Any, Rule] = {
     aten.scalar_tensor.default: lambda s, **options: _full([], s, **options),
     aten.empty.memory_format: _empty,
     aten.cat.default: _cat,
-    aten.where.self: _where,
+    aten.where.self: where,
     # sums
     aten.sum.default: _structural(_sum),
     aten.sum.dim_IntList: _structural(_sum),
@@ -388,44 +300,49 @@ _RULES: dict[Any, Rule] = {
     aten.mean.dim: _structural(_mean),
     aten.cumsum.default: _structural(lambda pairs, n, dim, **_: pairs.cumsum(_wrapped(dim, n)) if n else pairs),
     # arithmetic
-    aten.add.Tensor: _sum_of,
-    aten.sub.Tensor: lambda self, other, *, alpha=1: _sum_of(self, other, alpha=alpha, sign=-1),
-    aten.add.Scalar: lambda self, other, alpha=1: _sum_of(self, other, alpha=alpha),
-    aten.sub.Scalar: lambda self, other, alpha=1: _sum_of(self, other, alpha=alpha, sign=-1),
-    aten.addcmul.default: lambda self, a, b, *, value=1: _sum_of(self, _product(a, b), alpha=value),
-    aten.addcdiv.default: lambda self, a, b, *, value=1: _sum_of(self, _quotient(a, b), alpha=value),
-    aten.rsub.Scalar: lambda self, other, alpha=1: _sum_of(other, self, alpha=alpha, sign=-1),
-    aten.mul.Tensor: _product,
-    aten.mul.Scalar: _product,
-    aten.div.Tensor: _quotient,
-    aten.div.Scalar: _quotient,
-    aten.reciprocal.default: lambda self: _quotient(torch.ones((), dtype=self.dtype), self),
+    aten.add.Tensor: sum_of,
+    aten.sub.Tensor: lambda self, other, *, alpha=1: sum_of(self, other, alpha=alpha, sign=-1),
+    aten.add.Scalar: lambda self, other, alpha=1: sum_of(self, other, alpha=alpha),
+    aten.sub.Scalar: lambda self, other, alpha=1: sum_of(self, other, alpha=alpha, sign=-1),
+    aten.addcmul.default: lambda self, a, b, *, value=1: sum_of(self, product(product(a, value), b)),
+    aten.addcdiv.default: lambda self, a, b, *, value=1: sum_of(self, quotient(product(a, value), b)),
+    aten.rsub.Scalar: lambda self, other, alpha=1: sum_of(other, self, alpha=alpha, sign=-1),
+    aten.mul.Tensor: product,
+    aten.mul.Scalar: product,
+    aten.div.Tensor: quotient,
+    aten.div.Scalar: quotient,
+    aten.reciprocal.default: reciprocal,
     aten.neg.default: _structural(lambda pairs, _: -pairs),
-    aten.abs.default: _abs,
-    aten.angle.default: _angle,
-    aten.sgn.default: lambda self: _where(_abs(self) == 0, torch.zeros_like(self), _quotient(self, _abs(self))),
-    aten.rsqrt.default: lambda self: _quotient(torch.ones((), dtype=self.dtype), _sqrt(self)),
-    **{getattr(aten, function.__name__).default: _elementary(function) for function in complex_functions.FUNCTIONS},
-    aten.sigmoid.default: lambda self: _quotient(torch.ones((), dtype=self.dtype), _exp(-self) + 1),
-    aten.pow.Tensor_Scalar: _power,
-    aten.pow.Tensor_Tensor: _power,
-    aten.pow.Scalar: _power,
+    aten.abs.default: absolute,
+    aten.angle.default: angle,
+    aten.sgn.default: sgn,
+    aten.rsqrt.default: lambda self: reciprocal(sqrt(self)),
+    **{getattr(aten, function.__name__).default: elementary(function) for function in complex_functions.FUNCTIONS},
+    **{getattr(aten, name).default: called(name) for name in complex_operators.FUNCTIONS},
+    complex_operators.FUNCTION: written_out,
+    complex_operators.POWER: power_written_out,
+    aten.sigmoid.default: lambda self: reciprocal(exp(-self) + 1),
+    aten.silu.default: lambda self: quotient(self, exp(-self) + 1),
+    aten.pow.Tensor_Scalar: power,
+    aten.pow.Tensor_Tensor: power,
+    aten.pow.Scalar: power,
+    aten.logaddexp.default: logaddexp,
     # logic
-    aten.eq.Tensor: _equal,
-    aten.eq.Scalar: _equal,
-    aten.ne.Tensor: lambda self, other: ~_equal(self, other),
-    aten.ne.Scalar: lambda self, other: ~_equal(self, other),
-    aten.logical_and.default: lambda self, other: _is_nonzero(self) & _is_nonzero(other),
-    aten.logical_or.default: lambda self, other: _is_nonzero(self) | _is_nonzero(other),
-    aten.logical_xor.default: lambda self, other: _is_nonzero(self) ^ _is_nonzero(other),
-    aten.logical_not.default: lambda self: ~_is_nonzero(self),
-    aten.isnan.default: lambda self: _parts(self)[0].isnan() | _parts(self)[1].isnan(),
-    aten.isinf.default: lambda self: _parts(self)[0].isinf() | _parts(self)[1].isinf(),
+    aten.eq.Tensor: equal,
+    aten.eq.Scalar: equal,
+    aten.ne.Tensor: lambda self, other: ~equal(self, other),
+    aten.ne.Scalar: lambda self, other: ~equal(self, other),
+    aten.logical_and.default: lambda self, other: is_nonzero(self) & is_nonzero(other),
+    aten.logical_or.default: lambda self, other: is_nonzero(self) | is_nonzero(other),
+    aten.logical_xor.default: lambda self, other: is_nonzero(self) ^ is_nonzero(other),
+    aten.logical_not.default: lambda self: ~is_nonzero(self),
+    aten.isnan.default: lambda self: parts_of(self)[0].isnan() | parts_of(self)[1].isnan(),
+    aten.isinf.default: lambda self: parts_of(self)[0].isinf() | parts_of(self)[1].isinf(),
     # matrix products
     aten.mm.default: _mm,
     aten.bmm.default: _bmm,
     aten.addmm.default: _with_addend(_mm),
     aten.baddbmm.default: _with_addend(_bmm),
-    aten.dot.default: lambda self, tensor: _product(self, tensor).sum(),
+    aten.dot.default: lambda self, tensor: product(self, tensor).sum(),
     aten.mv.default: lambda self, vec: _mm(self, vec.unsqueeze(1)).squeeze(1),
 }

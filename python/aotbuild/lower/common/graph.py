@@ -99,7 +99,7 @@ def prepare(
     with torch.no_grad():
         table = half_types.with_rounded_numbers(decomposition_table([*_preserved(), *whole]))
         if complex_numbers.has_complex(program.graph_module):
-            table = complex_numbers.with_complex(table)
+            table = complex_numbers.with_complex(table, whole)
         with without_guards(program):
             program = _decomposed(program, table)
     gm = GraphModule(program.graph_module, program.graph_module.graph)

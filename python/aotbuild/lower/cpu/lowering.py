@@ -12,7 +12,7 @@ from torch._inductor.virtualized import V
 
 from aotbuild import capture
 from aotbuild.capture import Captured, tensor_data
-from aotbuild.lower.common import eager_values, pooling
+from aotbuild.lower.common import complex_operators, eager_values, pooling
 from aotbuild.lower.common.attention import use_attention_kernel
 from aotbuild.lower.common.branches import copy_shifted_results
 from aotbuild.lower.common.checks import name_checks
@@ -62,7 +62,7 @@ def lower(
     registered = custom_kernels.registered_operators()
     pools = pooling.pools_with_places(captured.program)
     whole = [*registered, *pools]
-    whole += [RECURRENT] if runtime == "standalone" else []
+    whole += [RECURRENT, *complex_operators.OPERATORS] if runtime == "standalone" else []
     with named_errors(unit):
         prepared = prepare(captured.program, whole, captured.state)
     if runtime == "standalone":
