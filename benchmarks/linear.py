@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
@@ -24,7 +23,7 @@ import torch
 from torch import nn
 
 import aotbuild
-from harness import machine, relative_error, save, table
+from harness import best_times, machine, relative_error, save, table
 
 BUILD = Path(__file__).parents[1] / "build" / "bench" / "linear"
 ROWS = (1, 4, 16, 64, 128, 384)
@@ -101,19 +100,6 @@ def on_onednn(layer: nn.Linear, activation: str, x: torch.Tensor) -> Run:
     return lambda: torch.ops.mkldnn._linear_pointwise(*arguments)
 
 
-def best_times(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
-    """Seconds of this thread's processor time, the least of all calls; the contenders take turns."""
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(rounds):
-        for name, run in runs.items():
-            run()  # finds the caches full of another's weights
-            begin = time.thread_time()
-            for _ in range(3):
-                run()
-            best[name] = min(best[name], (time.thread_time() - begin) / 3)
-    return best
-
-
 def measured(names: Sequence[str], rounds: int) -> Iterator[dict[str, Any]]:
     module = Layers().eval()
     library = compiled(module)
@@ -123,7 +109,7 @@ def measured(names: Sequence[str], rounds: int) -> Iterator[dict[str, Any]]:
             torch.manual_seed(rows)
             runs, exact = contenders(SHAPES[name], rows, layer, getattr(library, name))
             errors = {each: relative_error(np.asarray(run()), exact) for each, run in runs.items()}
-            microseconds = {each: 1e6 * seconds for each, seconds in best_times(runs, rounds).items()}
+            microseconds = {each: 1e6 * seconds for each, seconds in best_times(runs, rounds=rounds).items()}
             yield {"layer": name, "rows": rows, "microseconds": microseconds, "errors": errors}
 
 

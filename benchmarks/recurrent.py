@@ -13,7 +13,6 @@ import argparse
 import importlib
 import io
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import torch
 from torch import nn
 
 import aotbuild
-from harness import machine, relative_error, save, table
+from harness import best_times, machine, relative_error, save, table
 
 BUILD = Path(__file__).parents[1] / "build" / "bench" / "recurrent"
 LENGTH = 100
@@ -142,19 +141,6 @@ def contenders(name: str, batch: int, module: Output, ours: Callable[[Array], An
     return runs, exact
 
 
-def best_times(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
-    """Seconds of this thread's processor time, the least of all calls; the contenders take turns."""
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(rounds):
-        for name, run in runs.items():
-            run()  # finds the caches full of another's weights
-            for _ in range(3):
-                start = time.thread_time()
-                run()
-                best[name] = min(best[name], time.thread_time() - start)
-    return best
-
-
 def measured(names: Iterable[str], rounds: int) -> Iterator[dict[str, Any]]:
     module = Layers().eval()
     library = compiled(module)
@@ -163,7 +149,7 @@ def measured(names: Iterable[str], rounds: int) -> Iterator[dict[str, Any]]:
         for batch in BATCHES:
             runs, exact = contenders(name, batch, layer, getattr(library, name))
             errors = {each: relative_error(np.asarray(run()), exact) for each, run in runs.items()}
-            milliseconds = {each: 1e3 * seconds for each, seconds in best_times(runs, rounds).items()}
+            milliseconds = {each: 1e3 * seconds for each, seconds in best_times(runs, rounds=rounds).items()}
             yield {"layer": name, "batch": batch, "milliseconds": milliseconds, "errors": errors}
 
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "aotbuild/detail/runtime.hpp"
+#include "kernels/best_kernels.hpp"
 #include "kernels/intrinsics.hpp"
 #include "kernels/packing.hpp"
 
@@ -30,12 +31,7 @@ const PanelKernels* panel_kernels_for(const char* isa) noexcept {
 }
 
 const PanelKernels& panel_kernels() noexcept {
-  static const PanelKernels& best = []() -> const PanelKernels& {
-    for (const char* isa : {"avx512", "avx2"}) {
-      if (const PanelKernels* kernels = panel_kernels_for(isa)) return *kernels;
-    }
-    return *panel_kernels_for(nullptr);
-  }();
+  static const PanelKernels& best = best_kernels(panel_kernels_for);
   return best;
 }
 

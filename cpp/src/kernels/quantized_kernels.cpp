@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "aotbuild/detail/runtime.hpp"
+#include "kernels/best_kernels.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -261,12 +262,7 @@ const QuantizedKernels* quantized_kernels_for(const char* isa) noexcept {
 }
 
 const QuantizedKernels& quantized_kernels() noexcept {
-  static const QuantizedKernels& best = []() -> const QuantizedKernels& {
-    for (const char* isa : {"avx512", "avx2"}) {
-      if (const QuantizedKernels* kernels = quantized_kernels_for(isa)) return *kernels;
-    }
-    return kPortable;
-  }();
+  static const QuantizedKernels& best = best_kernels(quantized_kernels_for);
   return best;
 }
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "aotbuild/detail/runtime.hpp"
+#include "kernels/best_kernels.hpp"
 #include "kernels/intrinsics.hpp"
 
 namespace aotbuild::detail {
@@ -33,12 +34,7 @@ const RecurrentKernels<T>* recurrent_kernels_for(const char* isa) noexcept {
 
 template <typename T>
 const RecurrentKernels<T>& recurrent_kernels() noexcept {
-  static const RecurrentKernels<T>& best = []() -> const RecurrentKernels<T>& {
-    for (const char* isa : {"avx512", "avx2"}) {
-      if (const RecurrentKernels<T>* kernels = recurrent_kernels_for<T>(isa)) return *kernels;
-    }
-    return *recurrent_kernels_for<T>(nullptr);
-  }();
+  static const RecurrentKernels<T>& best = best_kernels(recurrent_kernels_for<T>);
   return best;
 }
 

@@ -197,9 +197,10 @@ def _pack(matrix: _Matrix, weights: Sequence[Weight]) -> bytes:
     for weight in matrix.weights:
         tensor = weights[weight].tensor
         values = tensor.data.view(np.float32).reshape(tensor.shape)
-        part = values.T if matrix.transposed else values
-        padded[: matrix.rows, begin : begin + len(part)] = part.T
-        begin += len(part)
+        part: npt.NDArray[np.float32] = values if matrix.transposed else values.T
+        end = begin + part.size // matrix.rows
+        padded[: matrix.rows, begin:end] = part
+        begin = end
     panels = padded.reshape(rows, columns // packing.PANEL_COLUMNS, packing.PANEL_COLUMNS)
     data: bytes = panels.transpose(1, 0, 2).tobytes()
     return data

@@ -64,14 +64,14 @@ class Joined:
 def join(parts: Sequence[LoweredMethod]) -> Joined:
     """Each weight once, by its name in the ``state_dict``, constants by their values; each layer over them once."""
     weights: list[Weight] = []
-    linears = _Layers[Linear](lambda layer: layer, lambda kept, _: kept)
-    mlps = _Layers[Mlp](lambda mlp: mlp, lambda kept, _: kept)
-    convolutions = _Layers[Convolution](lambda layer: replace(layer, input_hint=()), lambda kept, _: kept)
+    linears = _Layers[Linear]()
+    mlps = _Layers[Mlp]()
+    convolutions = _Layers[Convolution](lambda layer: replace(layer, input_hint=()))
     all_numbers = [tuple(_add_weight(weights, weight, part.name) for weight in part.weights) for part in parts]
     texts = dict.fromkeys(text for part in parts for text in part.derived)
     derived = {text: len(weights) + position for position, text in enumerate(texts)}
     quantized = _Layers[QuantizedLinear](lambda layer: replace(layer, m_hint=0), _larger_hint)
-    recurrent = _Layers[Recurrent](lambda layer: layer, lambda kept, _: kept)
+    recurrent = _Layers[Recurrent]()
     methods = []
     for part, numbers in zip(parts, all_numbers, strict=True):
         numbering = Numbering(
@@ -128,9 +128,13 @@ def _equal(a: Weight, b: Weight) -> bool:
 
 
 class _Layers(Generic[Layer]):
-    """Layers without repetition; two are the same when their ``key`` is, and ``merge`` makes one of them."""
+    """Layers without repetition; two are the same when their ``key`` is, and ``merge`` makes one of them: the first."""
 
-    def __init__(self, key: Callable[[Layer], Hashable], merge: Callable[[Layer, Layer], Layer]) -> None:
+    def __init__(
+        self,
+        key: Callable[[Layer], Hashable] = lambda layer: layer,
+        merge: Callable[[Layer, Layer], Layer] = lambda kept, _: kept,
+    ) -> None:
         self.all: list[Layer] = []
         self._key = key
         self._merge = merge
