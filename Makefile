@@ -43,7 +43,8 @@ lint: bootstrap ## style and types
 	ruff check --quiet .
 	ruff format --check --quiet .
 	mypy
-	$(if $(CPP_SOURCES),clang-format --dry-run --Werror $(CPP_SOURCES))
+	@echo clang-format --dry-run --Werror on $(words $(CPP_SOURCES)) files
+	@$(if $(CPP_SOURCES),clang-format --dry-run --Werror $(CPP_SOURCES))
 
 format: bootstrap ## rewrite the sources in the style that `make lint` wants
 	ruff check --fix --quiet .
