@@ -228,6 +228,8 @@ TEST(PanelKernels, ActivationsKeepWhatIsNoNumber) {
     const auto of = [&](Activation activation) { return activated(*kernels, activation, ends); };
     EXPECT_EQ(of(Activation::kRelu), (std::vector<float>{kInfinity, 0, 3e38F, 0}));
     EXPECT_EQ(of(Activation::kTanh), (std::vector<float>{1, -1, 1, -1}));
+    EXPECT_EQ(of(Activation::kGelu)[0], kInfinity);
+    EXPECT_TRUE(std::isnan(of(Activation::kGelu)[1]));
     EXPECT_EQ(of(Activation::kGelu)[2], 3e38F);
     EXPECT_EQ(of(Activation::kGelu)[3], 0);
     EXPECT_EQ(of(Activation::kSilu)[0], kInfinity);

@@ -181,9 +181,10 @@ def _is_as_near(got: torch.Tensor, want: torch.Tensor, exact: torch.Tensor, tole
         return False
     got, want, exact = got[~overflown], want[~overflown], exact[~overflown]
     special = ~(want.isfinite() & exact.isfinite())
-    if not torch.equal(got[special].nan_to_num(), want[special].nan_to_num()) or bool(
-        (got.isnan() != want.isnan()).any()
-    ):
+    here, eagers_own, true = got[special], want[special], exact[special]
+    # Eager's may be its library's alone: oneDNN's GELU of inf is inf with AVX2 and NaN with AVX-512.
+    is_right = torch.isclose(here, eagers_own, 0, 0, equal_nan=True) | torch.isclose(here, true, 0, 0, equal_nan=True)
+    if not bool(is_right.all()) or bool(got[~special].isnan().any()):
         return False
     got, want, exact = got[~special], want[~special], exact[~special]
     if not got.numel():

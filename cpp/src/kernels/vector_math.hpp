@@ -111,7 +111,7 @@ AOTBUILD_INLINE Quotient<Floats> hyperbolic_tangent(Floats x) {
 }
 
 // x Phi(x) = max(x, 0) - |x| Phi(-|x|). Phi(-t) is e^(-t^2/2) times a polynomial whose error is 7e-9 where it counts;
-// from 13 on it is zero in float32. Of an infinity NaN, which eager PyTorch has from oneDNN.
+// from 13 on it is zero in float32. Of -inf NaN, as eager PyTorch has it.
 AOTBUILD_INLINE Floats gelu(Floats x) {
   const Floats t = absolute(x);
   Floats p = every(4.3039109e-8F);
@@ -128,5 +128,5 @@ AOTBUILD_INLINE Floats gelu(Floats x) {
   p = multiply_add(p, t, every(-0.39894151F));
   p = multiply_add(p, t, every(0.5F));
   const Floats tail = t < 13.0F ? p * exponential_within(t * t * -0.5F) : Floats{};
-  return multiply_add(-t, tail, x > 0.0F ? x : Floats{});
+  return multiply_add(x > 13.0F ? Floats{} : -t, tail, x > 0.0F ? x : Floats{});
 }

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import decomposition_table
 from torch._inductor import lowering
 from torch._inductor.index_propagation import SymPyOps, TypedExpr
 from torch._inductor.sizevars import SizeVarAllocator
@@ -205,19 +204,6 @@ def sizes_of_every_call() -> Iterator[None]:
         yield
 
 
-def _gelu(self: Tensor, *, approximate: str = "none") -> Tensor:
-    """Of infinity NaN, as oneDNN has it, which eager PyTorch calls for a contiguous tensor of several elements."""
-    result: Tensor = decomposition_table[aten.gelu.default](self, approximate)
-    is_onednns = (
-        approximate == "none"
-        and self.device.type == "cpu"
-        and self.dtype in (torch.float32, torch.bfloat16)
-        and self.is_contiguous()
-        and not (isinstance(self.numel(), int) and self.numel() <= 1)
-    )
-    return torch.where(self.isinf(), float("nan"), result) if is_onednns else result
-
-
 TABLE: dict[Any, Callable[..., Any]] = {
     aten.add.Tensor: _added,
     aten.add.Scalar: _added,
@@ -231,7 +217,6 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **{each: _extreme(each) for each in (aten.min.default, aten.max.default)},
     **{each: _total(each) for each in (aten.sum.default, aten.sum.dim_IntList)},
     **{each: _total(each) for each in (aten.prod.default, aten.prod.dim_int)},
-    aten.gelu.default: _gelu,
     aten.remainder.Tensor: _remainder,
     aten.remainder.Scalar: _remainder,
     aten.remainder.Scalar_Tensor: _remainder,
