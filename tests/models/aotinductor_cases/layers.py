@@ -206,8 +206,8 @@ class WrappedQuantized(nn.Module):
 case(
     "wide_int8_linear",  # sums that float32 does not hold; of 7 bits: without VNNI pairs of 8 overflow in eager PyTorch
     lambda x, w, b: torch.ops._quantized.wrapped_quantized_linear(
-        x.clamp(max=1.2), torch.tensor(0.01), torch.tensor(7), w, torch.tensor(0.002), torch.tensor(0), b, torch.tensor(0.5),
-        torch.tensor(120), 9
+        x.clamp(max=1.2), torch.tensor(0.01), torch.tensor(7), w, torch.tensor(0.002), torch.tensor(0), b,
+        torch.tensor(0.5), torch.tensor(120), 9
     ),
     rand(5, 3000),
     rand(9, 3000),
