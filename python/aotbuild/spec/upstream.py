@@ -35,6 +35,7 @@ REPLACED: dict[str, str] = {
     "torch._inductor.sizevars.SizeVarAllocator.evaluate_min": "the smaller size of every call, not the example's",
     "torch._inductor.sizevars.SizeVarAllocator.evaluate_max": "the same of the larger one",
     "torch.export.exported_program.ExportedProgram.module": "upstream would call the guards, which know the example",
+    "torch.export.exported_program._split_decomp_table_to_cia_and_python_decomp": "composite operators are found once",
     # Lowering for GPUs
     "torch._inductor.fx_passes.joint_graph.UniformValueConstantFolder._deduce_value": "constants are folded on the CPU",
     "torch._inductor.fx_passes.joint_graph.UniformValueConstantFolder._add_peephole_patterns": "the same",

@@ -20,7 +20,15 @@ from torch.fx import GraphModule, Node
 
 from aotbuild import capture
 from aotbuild.capture import NUMBER_DTYPES, tensor_data
-from aotbuild.lower.common import activation, attention, branches, complex_numbers, decompositions, half_types
+from aotbuild.lower.common import (
+    activation,
+    attention,
+    branches,
+    complex_numbers,
+    composite,
+    decompositions,
+    half_types,
+)
 from aotbuild.lower.common.recurrent import recurrent_table
 from aotbuild.spec import identifiers
 from aotbuild.spec.ascii_names import ascii_identifier
@@ -74,11 +82,9 @@ def dequantize_operator() -> Any:
 
 def decomposition_table(preserved: Sequence[Any]) -> dict[Any, Any]:
     """Inductor's table together with those composite operators that export leaves whole, less the preserved ones."""
-    from torch._export.utils import _collect_all_valid_cia_ops, _get_decomp_for_cia
     from torch._inductor.decomposition import select_decomp_table
 
-    table: dict[Any, Any] = {op: _get_decomp_for_cia(op) for op in _collect_all_valid_cia_ops()}
-    table.update(select_decomp_table())
+    table: dict[Any, Any] = {**composite.decompositions(), **select_decomp_table()}
     table.update(decompositions.TABLE)
     table[aten._scaled_dot_product_flash_attention_for_cpu.default] = attention.written_out
     table.update(recurrent_table(preserved))
@@ -117,13 +123,14 @@ def prepare(
 
 def _decomposed(program: ExportedProgram, table: dict[Any, Any]) -> ExportedProgram:
     """Once more where branches return what they were given, which eager PyTorch allows."""
-    try:
+    with composite.traced_as_they_are():
+        try:
+            return program.run_decompositions(table)  # type: ignore[no-any-return]
+        except Exception as error:
+            if "might be aliasing the input" not in str(error):
+                raise
+        branches.copy_results(program.graph_module)
         return program.run_decompositions(table)  # type: ignore[no-any-return]
-    except Exception as error:
-        if "might be aliasing the input" not in str(error):
-            raise
-    branches.copy_results(program.graph_module)
-    return program.run_decompositions(table)  # type: ignore[no-any-return]
 
 
 def without_guards(program: ExportedProgram) -> contextlib.AbstractContextManager[Any]:

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from aotbuild import capture
 from aotbuild.capture import tensor_data
-from aotbuild.lower.common import complex_numbers
+from aotbuild.lower.common import complex_numbers, composite
 from aotbuild.lower.common import graph as cpu_graph
 from aotbuild.lower.common.graph import BATCH_NORM, PreparedGraph
 from aotbuild.lower.cuda.graph import channels_last, decompositions
@@ -45,7 +45,7 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
     decompositions.extend(table)
     if complex_numbers.has_complex(moved.graph_module):
         table = complex_numbers.with_complex(table)
-    with torch.no_grad(), cpu_graph.without_guards(moved):
+    with torch.no_grad(), cpu_graph.without_guards(moved), composite.traced_as_they_are():
         try:
             decomposed = moved.run_decompositions(table, decompose_custom_triton_ops=True)
         except AotbuildError:
