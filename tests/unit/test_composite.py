@@ -21,7 +21,7 @@ def test_only_operators_with_another_way_are_replaced() -> None:
 
 def test_operators_of_a_library_that_comes_later_are_found() -> None:
     before = composite.decompositions()
-    library = torch.library.Library("aotbuild_test_composite", "DEF")
-    library.define("twice(Tensor x) -> Tensor")
-    library.impl("twice", lambda x: x + x, "CompositeImplicitAutograd")
+    library = torch.library.Library("aotbuild_test_composite", "DEF")  # type: ignore[no-untyped-call]
+    library.define("twice(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
+    library.impl("twice", lambda x: x + x, "CompositeImplicitAutograd")  # type: ignore[no-untyped-call]
     assert composite.decompositions().keys() - before.keys() == {torch.ops.aotbuild_test_composite.twice.default}
