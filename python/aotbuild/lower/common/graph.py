@@ -23,7 +23,6 @@ from aotbuild.capture import NUMBER_DTYPES, tensor_data
 from aotbuild.lower.common import (
     activation,
     attention,
-    branches,
     complex_numbers,
     composite,
     decompositions,
@@ -107,7 +106,7 @@ def prepare(
         if complex_numbers.has_complex(program.graph_module):
             table = complex_numbers.with_complex(table, whole)
         with without_guards(program):
-            program = _decomposed(program, table)
+            program = composite.decomposed(program, table)
     gm = GraphModule(program.graph_module, program.graph_module.graph)
     gm.graph.eliminate_dead_code()
     weights, weight_index = lift_weights(program, gm, state)
@@ -119,18 +118,6 @@ def prepare(
             gm.graph.erase_node(node)
     fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     return with_own_names(PreparedGraph(gm, fake_inputs, weights, weight_index, input_names))
-
-
-def _decomposed(program: ExportedProgram, table: dict[Any, Any]) -> ExportedProgram:
-    """Once more where branches return what they were given, which eager PyTorch allows."""
-    with composite.traced_as_they_are():
-        try:
-            return program.run_decompositions(table)  # type: ignore[no-any-return]
-        except Exception as error:
-            if "might be aliasing the input" not in str(error):
-                raise
-        branches.copy_results(program.graph_module)
-        return program.run_decompositions(table)  # type: ignore[no-any-return]
 
 
 def without_guards(program: ExportedProgram) -> contextlib.AbstractContextManager[Any]:
