@@ -27,6 +27,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/mlp.cpp
     kernels/onednn.cpp
     kernels/panel_kernels.cpp
+    kernels/panel_convolution.cpp
     kernels/panel_product.cpp
     kernels/quantized.cpp
     kernels/quantized_kernels.cpp

@@ -23,6 +23,7 @@
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
 #include "kernels/panel_product.hpp"
+#include "panel_test.hpp"
 #include "runtime_test_model.hpp"
 
 namespace aotbuild::detail {
@@ -41,36 +42,67 @@ using Doubles = double __attribute__((vector_size(kBytes)));
 __attribute__((always_inline)) inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 __attribute__((always_inline)) inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
 
+__attribute__((always_inline)) inline Floats load_part(const float* from, std::int64_t count) {
+  Floats value = {};
+  for (std::int64_t i = 0; i < count; ++i) value[i] = from[i];
+  return value;
+}
+__attribute__((always_inline)) inline void store_part(float* to, Floats value, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value[i];
+}
+
 #include "kernels/panel_loops.hpp"
 
 }  // namespace wide
 
-std::vector<const PanelKernels*> all_kernels() {
-  std::vector<const PanelKernels*> found = {&wide::kKernels};
+}  // namespace
+}  // namespace aotbuild::detail
+
+namespace aotbuild::testing {
+
+std::vector<const detail::PanelKernels*> all_kernels() {
+  std::vector<const detail::PanelKernels*> found = {&detail::wide::kKernels};
   for (const char* isa : {static_cast<const char*>(nullptr), "avx2", "avx512"}) {
-    if (const PanelKernels* kernels = panel_kernels_for(isa)) found.push_back(kernels);
+    if (const detail::PanelKernels* kernels = detail::panel_kernels_for(isa)) found.push_back(kernels);
   }
   return found;
 }
+
+namespace {
+
+// Memory of whole pages between two that cannot be read.
+std::shared_ptr<float> guarded(const std::vector<float>& values, bool at_end) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t nbytes = values.size() * sizeof(float);
+  const std::size_t size = (nbytes + page - 1) / page * page;
+  void* const memory = mmap(nullptr, size + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  char* const begin = static_cast<char*>(memory) + page;
+  mprotect(memory, page, PROT_NONE);
+  mprotect(begin + size, page, PROT_NONE);
+  char* const data = at_end ? begin + size - nbytes : begin;
+  if (nbytes != 0) std::memcpy(data, values.data(), nbytes);
+  return {reinterpret_cast<float*>(data), [=](float*) { munmap(memory, size + 2 * page); }};
+}
+
+}  // namespace
+
+std::shared_ptr<float> before_the_end_of_memory(const std::vector<float>& values) { return guarded(values, true); }
+std::shared_ptr<float> from_the_start_of_memory(const std::vector<float>& values) { return guarded(values, false); }
+
+}  // namespace aotbuild::testing
+
+namespace aotbuild::detail {
+namespace {
+
+using testing::all_kernels;
+using testing::before_the_end_of_memory;
 
 std::vector<float> numbers(std::int64_t count, std::uint32_t seed) {
   return random_values(static_cast<std::size_t>(count), seed);
 }
 
 std::int64_t padded(std::int64_t count, std::int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
-
-// A copy of `values` that ends where readable memory does, so that nobody reads beyond it unnoticed.
-std::shared_ptr<const float> before_the_end_of_memory(const std::vector<float>& values) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t nbytes = values.size() * sizeof(float);
-  const std::size_t size = (nbytes + page - 1) / page * page;
-  void* const memory = mmap(nullptr, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  char* const end = static_cast<char*>(memory) + size;
-  mprotect(end, page, PROT_NONE);
-  if (nbytes != 0) std::memcpy(end - nbytes, values.data(), nbytes);
-  return {reinterpret_cast<const float*>(end - nbytes), [=](const float*) { munmap(memory, size + page); }};
-}
 
 // Random operands of a product, with memory around them that has to stay as it is or must not be read.
 struct Operands {

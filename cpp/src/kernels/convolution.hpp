@@ -2,33 +2,18 @@
 #ifndef AOTBUILD_SRC_KERNELS_CONVOLUTION_HPP_
 #define AOTBUILD_SRC_KERNELS_CONVOLUTION_HPP_
 
-#include <array>
 #include <cstdint>
 #include <oneapi/dnnl/dnnl.hpp>
-#include <vector>
+#include <optional>
 
 #include "aotbuild/detail/spec.h"
 #include "base/arena.hpp"
+#include "kernels/convolution_shape.hpp"
+#include "kernels/panel_convolution.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
 
 namespace aotbuild::detail {
-
-// What a convolution does, apart from its weights. The first `spatial_rank` entries of each array count.
-struct ConvolutionShape {
-  int spatial_rank;
-  bool transposed;
-  std::int64_t groups;
-  std::array<std::int64_t, 3> stride;
-  std::array<std::int64_t, 3> padding;
-  std::array<std::int64_t, 3> dilation;
-  std::array<std::int64_t, 3> output_padding;
-  Activation activation;
-  double alpha;
-
-  // Sizes of the output for those of an input and a weight, batch and channels included.
-  std::vector<std::int64_t> output_sizes(const std::int64_t* input, const std::int64_t* weight) const;
-};
 
 // Running statistics and affine parameters of a batch normalisation, one value a channel.
 struct BatchNorm {
@@ -45,10 +30,13 @@ class PackedConvolution {
   PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias, const BatchNorm& norm,
                     Arena& arena);
 
-  bool is_packed() const { return packed_ != nullptr; }
+  bool is_packed() const { return packed_ != nullptr || panels_.has_value(); }
   void run(Workspace& workspace, const Tensor& input, const Tensor& output) const;
 
  private:
+  // For oneDNN, which has none for some: false.
+  bool pack(const std::int64_t* input_hint, const Tensor& weight, bool has_bias, Arena& arena);
+
   ConvolutionShape shape_;
   bool channels_last_;
   const Tensor* weight_;
@@ -57,7 +45,8 @@ class PackedConvolution {
   TensorPtr folded_bias_;
   dnnl::memory::desc layout_;
   std::int64_t layout_id_ = -1;
-  char* packed_ = nullptr;  // the arena's
+  char* packed_ = nullptr;                  // the arena's
+  std::optional<PanelConvolution> panels_;  // of those that oneDNN is not called for
 };
 
 // output = activation(convolution(input, weight) + bias) with weights in their plain layout. `bias` may be null.

@@ -1,6 +1,7 @@
 // Includes the header of loops that AOTBUILD_LOOPS names once for each instruction set of the architecture, into a
 // namespace of its own: portable, avx2, avx512. Each has Floats and Doubles, vectors of kBytes; kSums, how many vectors
-// of sums its registers hold beside operands; multiply_add; and parts of vectors. To be included inside a namespace,
+// of sums its registers hold beside operands; multiply_add; and load_part and store_part, of the first `count`
+// values, less than a vector has; the others are zero. To be included inside a namespace,
 // after kernels/intrinsics.hpp, and as often as there are such loops.
 
 // What every machine of the architecture has.
@@ -20,6 +21,14 @@ constexpr int kSums = 12;
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 #endif
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
+inline Floats load_part(const float* from, std::int64_t count) {
+  Floats value = {};
+  for (std::int64_t i = 0; i < count; ++i) value[i] = from[i];
+  return value;
+}
+inline void store_part(float* to, Floats value, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value[i];
+}
 
 #include AOTBUILD_LOOPS
 
@@ -43,6 +52,12 @@ using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
+inline __m256i mask_of(std::int64_t count) {
+  static constexpr std::int32_t kMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMask + 8 - count));
+}
+inline Floats load_part(const float* from, std::int64_t count) { return _mm256_maskload_ps(from, mask_of(count)); }
+inline void store_part(float* to, Floats value, std::int64_t count) { _mm256_maskstore_ps(to, mask_of(count), value); }
 
 #include AOTBUILD_LOOPS
 
@@ -66,6 +81,11 @@ using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
+inline __mmask16 mask_of(std::int64_t count) { return static_cast<__mmask16>((1U << count) - 1U); }
+inline Floats load_part(const float* from, std::int64_t count) { return _mm512_maskz_loadu_ps(mask_of(count), from); }
+inline void store_part(float* to, Floats value, std::int64_t count) {
+  _mm512_mask_storeu_ps(to, mask_of(count), value);
+}
 
 #include AOTBUILD_LOOPS
 

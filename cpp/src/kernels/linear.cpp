@@ -7,33 +7,6 @@
 
 namespace aotbuild::detail {
 
-namespace {
-
-// A column of a packed matrix.
-struct Column {
-  const float* data;
-  std::int64_t stride;
-};
-
-// Packs one panel. In blocks of kPanelRows, which are a cache line of a row of the weights.
-void pack_panel(const Column* columns, std::int64_t count, std::int64_t rows, float* panel) {
-  for (std::int64_t first = 0; first < rows; first += kPanelRows) {
-    float* const block = panel + first * kPanelColumns;
-    const std::int64_t block_rows = std::min(kPanelRows, rows - first);
-    if (block_rows < kPanelRows || count < kPanelColumns) {
-      std::memset(block, 0, static_cast<std::size_t>(kPanelRows * kPanelColumns) * sizeof(float));
-    }
-    for (std::int64_t column = 0; column < count; ++column) {
-      const float* const from = columns[column].data + first * columns[column].stride;
-      for (std::int64_t row = 0; row < block_rows; ++row) {
-        block[row * kPanelColumns + column] = from[row * columns[column].stride];
-      }
-    }
-  }
-}
-
-}  // namespace
-
 const float* PackedMatrices::take(std::int64_t rows, std::int64_t columns) {
   const PackedMatrix* matrix = next_ < spec_.packed_count ? &spec_.packed[next_] : nullptr;
   if (matrix == nullptr || matrix->rows != rows || matrix->columns != columns) {
@@ -100,10 +73,8 @@ void PackedLinear::check(const std::vector<const Tensor*>& weights, const std::v
 }
 
 float* PackedLinear::pack(const std::vector<const Tensor*>& weights, Arena& arena) const {
-  const std::int64_t panels = (out_features_ + kPanelColumns - 1) / kPanelColumns;
-  const std::int64_t panel_size = (in_features_ + kPanelRows - 1) / kPanelRows * kPanelRows * kPanelColumns;
-  auto* const packed =
-      reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(panels * panel_size) * sizeof(float)));
+  const std::int64_t values = packed_values(in_features_, out_features_);
+  auto* const packed = reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(values) * sizeof(float)));
   std::vector<Column> columns;
   for (const Tensor* weight : weights) {
     const int dim = column_dim();
@@ -111,12 +82,7 @@ float* PackedLinear::pack(const std::vector<const Tensor*>& weights, Arena& aren
       columns.push_back({weight->data_as<float>() + column * weight->strides()[dim], weight->strides()[1 - dim]});
     }
   }
-#pragma omp parallel for if (panels * panel_size > 1 << 16)
-  for (std::int64_t panel = 0; panel < panels; ++panel) {
-    const std::int64_t first = panel * kPanelColumns;
-    pack_panel(columns.data() + first, std::min(kPanelColumns, out_features_ - first), in_features_,
-               packed + panel * panel_size);
-  }
+  pack_panels(columns, in_features_, packed);
   return packed;
 }
 

@@ -1,4 +1,4 @@
-// Products of float32 over packed weights, for the instruction set of this machine.
+// Products and convolutions of float32 over packed weights, for the instruction set of this machine.
 #ifndef AOTBUILD_SRC_KERNELS_PANEL_KERNELS_HPP_
 #define AOTBUILD_SRC_KERNELS_PANEL_KERNELS_HPP_
 
@@ -11,9 +11,24 @@ namespace aotbuild::detail {
 // Terms of a sum that are added up before they are added to what there is: float32 rounds a sum of n terms by about
 // sqrt(n). The parts are about equal. All tiles add in the same order, so that a row depends neither on the rows beside
 // it nor on the number of threads.
-constexpr std::int64_t kTerms = 192;
+constexpr std::int64_t kTerms = 384;
 inline std::int64_t term_parts(std::int64_t depth) { return depth <= kTerms ? 1 : (depth + kTerms - 1) / kTerms; }
 inline std::int64_t first_term(std::int64_t depth, std::int64_t part) { return depth * part / term_parts(depth); }
+
+// The input of a convolution, channels innermost, and the places in it that make an element of the output. Arrays are
+// depth, height and width; a convolution of fewer dimensions has size 1 in the first.
+struct Window {
+  const float* input;
+  std::int64_t channels;
+  std::int64_t image_stride;
+  std::int64_t input_stride[3];
+  std::int64_t input_size[3];
+  std::int64_t output_size[3];
+  std::int64_t kernel[3];
+  std::int64_t stride[3];
+  std::int64_t padding[3];
+  std::int64_t dilation[3];
+};
 
 // output[rows][columns] = activation(input[rows][depth] @ weights + bias), or some parts of its sums.
 struct PanelProduct {
@@ -45,12 +60,46 @@ struct ActivatedRows {
   float alpha;
 };
 
+// Some elements of a convolution: `pixels` from `first_pixel` on of some lines
+// of the output, which is [images][depth][height][width][output_stride].
+struct ConvolutionBlock {
+  const Window* window;
+  const float* weights;  // panels of [kernel depth][height][width][channels][kPanelColumns]
+  std::int64_t panel_stride;
+  const float* bias;  // kPanelColumns for each panel
+  float* output;      // the whole, from the first of `columns` on
+  std::int64_t output_stride;
+  std::int64_t columns;
+  std::int64_t first_line;
+  std::int64_t lines;
+  std::int64_t first_pixel;
+  std::int64_t pixels;
+  Activation activation;
+  float alpha;
+  float* beside;  // [lines][pixels][kPanelColumns], for sums of columns that are no whole tile
+};
+
+// Some lines of a depthwise convolution's output, which is [images][depth][height][width][channels].
+struct DepthwiseLines {
+  const Window* window;
+  const float* weights;  // [kernel depth][height][width][stride]
+  const float* bias;
+  std::int64_t stride;  // at least channels, and a multiple of kPanelColumns
+  float* output;        // the whole
+  std::int64_t first_line;
+  std::int64_t lines;
+  Activation activation;
+  float alpha;
+};
+
 using ActivationFunction = void (*)(const ActivatedRows&) noexcept;
 
 struct PanelKernels {
   std::int64_t tile_rows;
   std::int64_t few_rows;  // up to which all rows are one tile
   void (*multiply)(const PanelProduct&);
+  void (*convolve)(const ConvolutionBlock&) noexcept;
+  void (*depthwise)(const DepthwiseLines&) noexcept;
   const ActivationFunction* activate;  // by Activation
 };
 

@@ -17,13 +17,20 @@ constexpr int kRowVectors = kSums > 12 ? 16 : 8;
 struct Tile {
   const float* input;
   std::int64_t input_stride;
+  std::int64_t input_half;  // from the first row to the first of the second half, which is no longer than the first
   const float* weights;
   std::int64_t panel_stride;
   std::int64_t depth;
+  std::int64_t runs;        // of `depth` terms each
+  std::int64_t input_step;  // from the end of a run to the next one
+  std::int64_t weights_step;
   const float* before;  // what the sums are added to
   std::int64_t before_stride;
+  std::int64_t before_half;
   float* output;
   std::int64_t output_stride;
+  std::int64_t output_half;
+  float low;         // what is less becomes this
   const char* next;  // what is read after this: a cache line of it is asked for with each term
   std::int64_t next_step;
 };
@@ -33,6 +40,10 @@ struct Sums {
   std::int64_t stride;
 };
 
+// Rows of the first half of a tile.
+template <int kRows>
+constexpr int kHalf = (kRows + 1) / 2;
+
 template <int kVectors, int kRows>
 AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kVectors]) {
   const float* before = tile.before;
@@ -41,10 +52,48 @@ AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kV
   const std::int64_t output_stride = tile.output_stride;
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+    if (r == kHalf<kRows>) {
+      before = tile.before + tile.before_half;
+      output = tile.output + tile.output_half;
+    }
 #pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) store(output + v * kWidth, load(before + v * kWidth) + sums[r][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      const Floats sum = load(before + v * kWidth) + sums[r][v];
+      store(output + v * kWidth, sum < tile.low ? every(tile.low) : sum);
+    }
     before += before_stride;
     output += output_stride;
+  }
+}
+
+// Adds one term to every sum of a tile: `number_of(r)` times the weights. What there is less of is kept in registers,
+// the other passes.
+template <int kVectors, int kRows, typename NumberOf>
+AOTBUILD_INLINE void add_term(const NumberOf& number_of, const float* weights, std::int64_t panel_stride,
+                              Floats (&sums)[kRows][kVectors]) {
+  const auto value_of = [&](int v) __attribute__((always_inline)) {
+    return load(weights + v / kPanelVectors * panel_stride + v % kPanelVectors * kWidth);
+  };
+  if constexpr (kRows < kVectors) {
+    Floats numbers[kRows];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) numbers[r] = number_of(r);
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      const Floats value = value_of(v);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) sums[r][v] = multiply_add(numbers[r], value, sums[r][v]);
+    }
+  } else {
+    Floats values[kVectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) values[v] = value_of(v);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Floats number = number_of(r);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = multiply_add(number, values[v], sums[r][v]);
+    }
   }
 }
 
@@ -56,13 +105,14 @@ __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
   const float* weights = tile.weights;
   // Four rows have one pointer: an address is a pointer and one, two or three strides. No array of pointers: GCC 12
   // takes a loop over it for a reason to unroll the one around it 16 times.
-  const float* rows0 = tile.input;
-  const float* rows4 = rows0 + 4 * stride;
-  const float* rows8 = rows4 + 4 * stride;
-  const float* rows12 = rows8 + 4 * stride;
+  const float* first = tile.input;
+  const float* first4 = first + 4 * stride;
+  const float* second = first + tile.input_half;
+  const float* second4 = second + 4 * stride;
   const auto number_of = [&](int r) __attribute__((always_inline)) {
-    const float* const rows = r < 4 ? rows0 : (r < 8 ? rows4 : (r < 12 ? rows8 : rows12));
-    return every(rows[r % 4 * stride]);
+    const int q = r < kHalf<kRows> ? r : r - kHalf<kRows>;
+    const float* const rows = r < kHalf<kRows> ? (q < 4 ? first : first4) : (q < 4 ? second : second4);
+    return every(rows[q % 4 * stride]);
   };
   Floats sums[kRows][kVectors];
 #pragma GCC unroll 16
@@ -70,41 +120,25 @@ __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) sums[r][v] = Floats{};
   }
-  const float* const end = rows0 + tile.depth;
-  while (rows0 < end) {
-    if constexpr (kAsks) {
-      __builtin_prefetch(next, 0, 2);
-      next += tile.next_step;
+  for (std::int64_t run = 0; run < tile.runs; ++run) {
+    const float* const end = first + tile.depth;
+    while (first < end) {
+      if constexpr (kAsks) {
+        __builtin_prefetch(next, 0, 2);
+        next += tile.next_step;
+      }
+      add_term<kVectors, kRows>(number_of, weights, tile.panel_stride, sums);
+      weights += kPanelColumns;
+      ++first;
+      ++first4;
+      ++second;
+      ++second4;
     }
-    // What there is less of is kept, the other passes.
-    if constexpr (kRows < kVectors) {
-      Floats numbers[kRows];
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) numbers[r] = number_of(r);
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        const Floats value = load(weights + v / kPanelVectors * tile.panel_stride + v % kPanelVectors * kWidth);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) sums[r][v] = multiply_add(numbers[r], value, sums[r][v]);
-      }
-    } else {
-      Floats values[kVectors];
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        values[v] = load(weights + v / kPanelVectors * tile.panel_stride + v % kPanelVectors * kWidth);
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const Floats number = number_of(r);
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = multiply_add(number, values[v], sums[r][v]);
-      }
-    }
-    weights += kPanelColumns;
-    ++rows0;
-    ++rows4;
-    ++rows8;
-    ++rows12;
+    first += tile.input_step;
+    first4 += tile.input_step;
+    second += tile.input_step;
+    second4 += tile.input_step;
+    weights += tile.weights_step;
   }
   store_tile<kVectors, kRows>(tile, sums);
 }
@@ -174,22 +208,36 @@ AOTBUILD_INLINE const float* weights_of(const PanelProduct& product, std::int64_
          k * kPanelColumns;
 }
 
+// The least value that the last terms of a sum leave.
+AOTBUILD_INLINE float low_of(Activation activation, bool is_last) {
+  return is_last && activation == Activation::kRelu ? 0.0F : -__builtin_inff();
+}
+
 // Adds `terms` terms from `k` on to a tile of sums; the first are added to the bias. `next`: what is read after this.
 template <int kVectors>
 AOTBUILD_INLINE void add_terms(const PanelProduct& product, std::int64_t row, std::int64_t rows, std::int64_t vector,
                                std::int64_t k, std::int64_t terms, const Sums& sums, const char* next,
                                std::int64_t next_step) {
   const float* const input = product.input + row * product.input_stride + k - first_term(product.depth, product.begin);
+  const std::int64_t half = (rows + 1) / 2;
   const float* const before = k == 0 ? product.bias + vector * kWidth : sums.data;
-  TilesOf<kVectors>::kAll[rows - 1]({input, product.input_stride, weights_of(product, vector, k), product.panel_stride,
-                                     terms, before, k == 0 ? 0 : sums.stride, sums.data, sums.stride, next, next_step});
+  const std::int64_t before_stride = k == 0 ? 0 : sums.stride;
+  TilesOf<kVectors>::kAll[rows - 1]({input, product.input_stride, half * product.input_stride,
+                                     weights_of(product, vector, k), product.panel_stride, terms, 1, 0, 0, before,
+                                     before_stride, half * before_stride, sums.data, sums.stride, half * sums.stride,
+                                     low_of(product.activation, k + terms == product.depth), next, next_step});
+}
+
+// Activations that a tile has no bound for.
+AOTBUILD_INLINE bool is_left(Activation activation) {
+  return activation != Activation::kNone && activation != Activation::kRelu;
 }
 
 // Writes a tile of sums, or the part of it that is in the output.
 AOTBUILD_INLINE void write_sums(const PanelProduct& product, std::int64_t row, std::int64_t rows, std::int64_t column,
                                 std::int64_t columns, const Sums& sums) {
   float* const output = product.output + row * product.output_stride + column;
-  if (sums.data == output && product.activation == Activation::kNone) return;
+  if (sums.data == output && !is_left(product.activation)) return;
   const std::int64_t left = product.columns - column;
   kActivate[static_cast<int>(product.activation)](
       {sums.data, sums.stride, output, product.output_stride, rows, left < columns ? left : columns, product.alpha});
@@ -203,7 +251,7 @@ void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t
   const auto* const here = reinterpret_cast<const char*>(product.weights);
   for (; vector < end; vector += kVectors) {
     const std::int64_t column = vector * kWidth;
-    const bool is_direct = product.activation == Activation::kNone && product.columns - column >= kColumns;
+    const bool is_direct = !is_left(product.activation) && product.columns - column >= kColumns;
     const Sums sums = is_direct ? Sums{product.output + column, product.output_stride} : Sums{buffer, kColumns};
     for (std::int64_t part = 0; part < product.end; ++part) {
       const std::int64_t k = first_term(product.depth, part);
@@ -259,8 +307,15 @@ inline void multiply(const PanelProduct& product) {
   }
   if (whole == vectors) return;
   const Sums beside{product.beside, kWide * kWidth};
-  if (vectors - whole <= kWide / 2) return multiply_columns<kWide / 2>(product, whole, beside);
-  multiply_columns<kWide>(product, whole, beside);
+  if (vectors - whole > kWide / 2) return multiply_columns<kWide>(product, whole, beside);
+  const bool is_whole = product.columns - whole * kWidth == kWide / 2 * kWidth;
+  const Sums direct{product.output + whole * kWidth, product.output_stride};
+  multiply_columns<kWide / 2>(product, whole, is_whole ? direct : beside);
 }
 
-constexpr PanelKernels kKernels = {kMaxRows, kFewRows, multiply, kActivate};
+#include "kernels/window_loops.hpp"
+// After the places.
+#include "kernels/convolution_loops.hpp"
+#include "kernels/depthwise_loops.hpp"
+
+constexpr PanelKernels kKernels = {kMaxRows, kFewRows, multiply, convolve, depthwise, kActivate};

@@ -129,7 +129,39 @@ Grid grid_of(const PanelProduct& product, std::int64_t panel_count, std::int64_t
   return best;
 }
 
+// Packs one panel. In blocks of kPanelRows, which are a cache line of a row of the weights.
+void pack_panel(const Column* columns, std::int64_t count, std::int64_t rows, float* panel) {
+  for (std::int64_t first = 0; first < rows; first += kPanelRows) {
+    float* const block = panel + first * kPanelColumns;
+    const std::int64_t block_rows = std::min(kPanelRows, rows - first);
+    if (block_rows < kPanelRows || count < kPanelColumns) {
+      std::memset(block, 0, static_cast<std::size_t>(kPanelRows * kPanelColumns) * sizeof(float));
+    }
+    for (std::int64_t column = 0; column < count; ++column) {
+      const float* const from = columns[column].data + first * columns[column].stride;
+      for (std::int64_t row = 0; row < block_rows; ++row) {
+        block[row * kPanelColumns + column] = from[row * columns[column].stride];
+      }
+    }
+  }
+}
+
 }  // namespace
+
+std::int64_t packed_values(std::int64_t rows, std::int64_t columns) {
+  return pieces(rows, kPanelRows) * kPanelRows * pieces(columns, kPanelColumns) * kPanelColumns;
+}
+
+void pack_panels(const std::vector<Column>& columns, std::int64_t rows, float* packed) {
+  const auto count = static_cast<std::int64_t>(columns.size());
+  const std::int64_t panels = pieces(count, kPanelColumns);
+  const std::int64_t values = packed_values(rows, kPanelColumns);
+#pragma omp parallel for if (panels * values > 1 << 16)
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
+    const std::int64_t first = panel * kPanelColumns;
+    pack_panel(columns.data() + first, std::min(kPanelColumns, count - first), rows, packed + panel * values);
+  }
+}
 
 void multiply_panels(Workspace& workspace, const Rows& input, const Panels& panels, Activation activation, double alpha,
                      const Rows& output) {

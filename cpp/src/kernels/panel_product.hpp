@@ -3,6 +3,7 @@
 #define AOTBUILD_SRC_KERNELS_PANEL_PRODUCT_HPP_
 
 #include <cstdint>
+#include <vector>
 
 #include "aotbuild/detail/spec.h"
 #include "tensor/workspace.hpp"
@@ -26,6 +27,16 @@ struct Panels {
   std::int64_t depth;
   std::int64_t columns;
 };
+
+// A column of a matrix of float32.
+struct Column {
+  const float* data;
+  std::int64_t stride;
+};
+
+// Values of a PackedMatrix of so many rows and columns, and its making.
+std::int64_t packed_values(std::int64_t rows, std::int64_t columns);
+void pack_panels(const std::vector<Column>& columns, std::int64_t rows, float* packed);
 
 // output = activation(input @ weights + bias). The values of a row depend neither on the other rows nor on the number
 // of threads.

@@ -38,17 +38,6 @@ AOTBUILD_INLINE Vector<T> every(T value) {
   return value - Vector<T>{};
 }
 
-// The first `count` values, less than a vector has; the others are zero.
-AOTBUILD_INLINE Floats load_part(const float* from, std::int64_t count) {
-  Floats value = {};
-  __builtin_memcpy(&value, from, static_cast<std::size_t>(count) * sizeof(float));
-  return value;
-}
-
-AOTBUILD_INLINE void store_part(float* to, Floats value, std::int64_t count) {
-  __builtin_memcpy(to, &value, static_cast<std::size_t>(count) * sizeof(float));
-}
-
 AOTBUILD_INLINE Floats absolute(Floats x) {
   Words bits;
   __builtin_memcpy(&bits, &x, sizeof bits);

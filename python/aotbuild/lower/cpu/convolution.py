@@ -1,4 +1,4 @@
-"""Convolutions over constant weights: packed when weights are loaded, run channels-last by oneDNN, called by slot."""
+"""Convolutions over constant weights: packed when weights are loaded, run channels-last, called by slot."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 // Stands in for oneDNN's header where the runtime is built without oneDNN (AOTBUILD_ONEDNN=OFF): the part of its C++
 // interface that the runtime uses, with no implementation of any primitive. Every description is empty, which is how
-// oneDNN says so, and the runtime takes its own loops: right, and slow.
+// oneDNN says so, and the runtime takes its own kernels, or plain loops: right, and slow.
 #ifndef AOTBUILD_SRC_WITHOUT_ONEDNN_DNNL_HPP_
 #define AOTBUILD_SRC_WITHOUT_ONEDNN_DNNL_HPP_
 

@@ -1,0 +1,262 @@
+// Convolutions over packed float32 weights, for every instruction set that the machine has: sums of every shape,
+// nothing read outside the input, and the same bits whatever the number of threads.
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <ostream>
+#include <random>
+#include <vector>
+
+#include "base/arena.hpp"
+#include "kernels/convolution_shape.hpp"
+#include "kernels/panel_convolution.hpp"
+#include "panel_test.hpp"
+#include "runtime_test_model.hpp"
+#include "tensor/tensor.hpp"
+#include "tensor/workspace.hpp"
+
+namespace aotbuild::detail {
+namespace {
+
+using testing::all_kernels;
+using testing::random_values;
+using Sizes = std::vector<std::int64_t>;
+
+std::int64_t product(const Sizes& sizes) {
+  std::int64_t result = 1;
+  for (const std::int64_t size : sizes) result *= size;
+  return result;
+}
+
+Sizes channels_last(const Sizes& sizes) {
+  Sizes strides(sizes.size(), 1);
+  std::int64_t step = sizes[1];
+  for (std::size_t d = sizes.size() - 1; d >= 2; --d) {
+    strides[d] = step;
+    step *= sizes[d];
+  }
+  strides[0] = step;
+  return strides;
+}
+
+// A convolution, the sizes of its input and weights, and its operands: [N, spatial..., C] and [O, I, kernel...].
+struct Case {
+  ConvolutionShape shape;
+  Sizes input_sizes;
+  Sizes weight_sizes;
+  Sizes output_sizes;
+  std::vector<float> input;
+  std::vector<float> weight;
+  std::vector<float> bias;
+};
+
+std::ostream& operator<<(std::ostream& stream, const Case& one) {
+  stream << "groups " << one.shape.groups << ", activation " << static_cast<int>(one.shape.activation) << ", input";
+  for (const std::int64_t size : one.input_sizes) stream << " " << size;
+  stream << ", weight";
+  for (const std::int64_t size : one.weight_sizes) stream << " " << size;
+  stream << ", stride, padding, dilation";
+  for (std::size_t d = 0; d < static_cast<std::size_t>(one.shape.spatial_rank); ++d) {
+    stream << " " << one.shape.stride[d] << " " << one.shape.padding[d] << " " << one.shape.dilation[d];
+  }
+  return stream;
+}
+
+class Random {
+ public:
+  explicit Random(std::uint32_t seed) : engine_(seed) {}
+  std::int64_t between(std::int64_t least, std::int64_t most) {
+    return least + static_cast<std::int64_t>(engine_() % static_cast<std::uint32_t>(most - least + 1));
+  }
+  std::int64_t one_of(const Sizes& values) {
+    return values[static_cast<std::size_t>(between(0, static_cast<std::int64_t>(values.size()) - 1))];
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+Case random_case(std::uint32_t seed) {
+  Random random(seed);
+  Case one{};
+  const bool is_depthwise = seed % 2 == 1;
+  one.shape.spatial_rank = static_cast<int>(random.one_of({1, 2, 2, 2, 3}));
+  const std::int64_t channels = random.one_of(is_depthwise ? Sizes{2, 3, 8, 16, 17, 40} : Sizes{1, 3, 4, 16, 33, 200});
+  const std::int64_t outputs = is_depthwise ? channels : random.one_of({1, 7, 16, 32, 33, 48, 70});
+  one.shape.groups = is_depthwise ? channels : 1;
+  one.shape.activation = std::array{Activation::kNone, Activation::kRelu, Activation::kSilu}[seed / 2 % 3];
+  one.input_sizes = {random.between(1, 2), channels};
+  one.weight_sizes = {outputs, channels / one.shape.groups};
+  for (std::size_t d = 0; d < static_cast<std::size_t>(one.shape.spatial_rank); ++d) {
+    const std::int64_t kernel = random.one_of({1, 2, 3, 3, 5, 7});
+    one.shape.stride[d] = random.between(1, 3);
+    one.shape.dilation[d] = random.one_of({1, 1, 1, 2});
+    one.shape.padding[d] = random.between(0, kernel);
+    const std::int64_t reach = one.shape.dilation[d] * (kernel - 1) + 1;
+    const std::int64_t least = std::max<std::int64_t>(1, reach - 2 * one.shape.padding[d]);
+    one.input_sizes.push_back(random.between(least, least + (one.shape.spatial_rank == 1 ? 70 : 17)));
+    one.weight_sizes.push_back(kernel);
+  }
+  one.output_sizes = one.shape.output_sizes(one.input_sizes.data(), one.weight_sizes.data());
+  one.input = random_values(static_cast<std::size_t>(product(one.input_sizes)), seed);
+  one.weight = random_values(static_cast<std::size_t>(product(one.weight_sizes)), seed + 1);
+  one.bias = random_values(static_cast<std::size_t>(outputs), seed + 2);
+  return one;
+}
+
+// Calls `visit` with every position in `sizes`.
+template <typename Visit>
+void for_each(const Sizes& sizes, const Visit& visit) {
+  Sizes at(sizes.size(), 0);
+  for (std::int64_t i = 0; i < product(sizes); ++i) {
+    visit(at);
+    for (std::size_t d = sizes.size(); d-- > 0;) {
+      if (++at[d] < sizes[d]) break;
+      at[d] = 0;
+    }
+  }
+}
+
+double activated(Activation activation, double x) {
+  if (activation == Activation::kRelu) return x < 0 ? 0 : x;
+  return activation == Activation::kSilu ? x / (1 + std::exp(-x)) : x;
+}
+
+std::size_t offset(const Sizes& at, const Sizes& strides) {
+  std::int64_t result = 0;
+  for (std::size_t d = 0; d < at.size(); ++d) result += at[d] * strides[d];
+  return static_cast<std::size_t>(result);
+}
+
+std::vector<double> exact(const Case& one) {
+  std::vector<double> result(static_cast<std::size_t>(product(one.output_sizes)));
+  const Sizes input_strides = channels_last(one.input_sizes);
+  const Sizes output_strides = channels_last(one.output_sizes);
+  const Sizes kernel(one.weight_sizes.begin() + 1, one.weight_sizes.end());
+  for_each(one.output_sizes, [&](const Sizes& at) {
+    double sum = static_cast<double>(one.bias[static_cast<std::size_t>(at[1])]);
+    std::int64_t term = at[1] * product(kernel);
+    for_each(kernel, [&](const Sizes& k) {
+      Sizes source = {at[0], one.shape.groups > 1 ? at[1] : k[0]};
+      bool is_inside = true;
+      for (std::size_t d = 2; d < at.size(); ++d) {
+        const std::size_t i = d - 2;
+        source.push_back(at[d] * one.shape.stride[i] - one.shape.padding[i] + k[i + 1] * one.shape.dilation[i]);
+        is_inside = is_inside && source[d] >= 0 && source[d] < one.input_sizes[d];
+      }
+      const auto weight = static_cast<double>(one.weight[static_cast<std::size_t>(term++)]);
+      if (is_inside) sum += weight * static_cast<double>(one.input[offset(source, input_strides)]);
+    });
+    result[offset(at, output_strides)] = activated(one.shape.activation, sum);
+  });
+  return result;
+}
+
+TensorPtr borrowed(float* data, const Sizes& sizes, const Sizes& strides) {
+  const auto nbytes = static_cast<std::size_t>(product(sizes)) * sizeof(float);
+  return make_borrowed(data, nbytes, ScalarType::kFloat32, static_cast<std::int64_t>(sizes.size()), sizes.data(),
+                       strides.data());
+}
+
+class Built {
+ public:
+  explicit Built(Case& one)
+      : one_(one),
+        weight_(borrowed(one.weight.data(), one.weight_sizes, plain(one.weight_sizes))),
+        bias_(borrowed(one.bias.data(), {one.weight_sizes[0]}, {1})),
+        convolution_(one.shape, *weight_, bias_.get(), arena_) {}
+
+  std::vector<float> run(float* input, const PanelKernels& kernels) {
+    std::vector<float> output(static_cast<std::size_t>(product(one_.output_sizes)),
+                              std::numeric_limits<float>::quiet_NaN());
+    const TensorPtr from = borrowed(input, one_.input_sizes, channels_last(one_.input_sizes));
+    const TensorPtr to = borrowed(output.data(), one_.output_sizes, channels_last(one_.output_sizes));
+    convolution_.run(workspace_, *from, *to, kernels);
+    return output;
+  }
+
+ private:
+  static Sizes plain(const Sizes& sizes) {
+    Sizes strides(sizes.size(), 1);
+    for (std::size_t d = sizes.size() - 1; d-- > 0;) strides[d] = strides[d + 1] * sizes[d + 1];
+    return strides;
+  }
+
+  Case& one_;
+  Arena arena_;
+  Workspace workspace_;
+  TensorPtr weight_;
+  TensorPtr bias_;
+  PanelConvolution convolution_;
+};
+
+TEST(PanelConvolution, SumsOfRandomShapes) {
+  for (std::uint32_t seed = 0; seed < 160; ++seed) {
+    Case one = random_case(seed);
+    Built built(one);
+    const std::vector<double> expected = exact(one);
+    const auto terms = static_cast<double>(product(one.weight_sizes) / one.weight_sizes[0]);
+    const double allowed = 8 * std::sqrt(terms + 1) * static_cast<double>(std::numeric_limits<float>::epsilon());
+    for (const auto& input :
+         {testing::before_the_end_of_memory(one.input), testing::from_the_start_of_memory(one.input)}) {
+      for (const PanelKernels* kernels : all_kernels()) {
+        const std::vector<float> output = built.run(input.get(), *kernels);
+        for (std::size_t i = 0; i < output.size(); ++i) ASSERT_NEAR(output[i], expected[i], allowed) << seed << one;
+      }
+    }
+  }
+}
+
+TEST(PanelConvolution, BitsDoNotDependOnThreads) {
+  const int before = omp_get_max_threads();
+  for (std::uint32_t seed = 200; seed < 230; ++seed) {
+    Case one = random_case(seed);
+    Built built(one);
+    omp_set_num_threads(1);
+    const std::vector<float> expected = built.run(one.input.data(), panel_kernels());
+    for (const int threads : {2, 3, 7}) {
+      if (aotbuild::testing::kIsThreadSanitized) break;
+      omp_set_num_threads(threads);
+      EXPECT_EQ(built.run(one.input.data(), panel_kernels()), expected) << seed << one;
+    }
+  }
+  omp_set_num_threads(before);
+}
+
+TEST(PanelConvolution, PaddingDoesNotMeetTheWeights) {
+  Case one = random_case(0);
+  one.shape = {2, false, 1, {1, 1}, {1, 1}, {1, 1}, {}, Activation::kRelu, 0};
+  one.input_sizes = one.output_sizes = {1, 1, 3, 3};
+  one.weight_sizes = {1, 1, 3, 3};
+  one.input.assign(9, 1);
+  one.weight = {std::numeric_limits<float>::infinity(), 1, 1, 1, 1, 1, 1, 1, 1};
+  one.bias = {0};
+  Built built(one);
+  const std::vector<float> output = built.run(one.input.data(), panel_kernels());
+  EXPECT_EQ(output[0], 4);  // the infinite weight falls outside
+  EXPECT_TRUE(std::isinf(output[8]));
+}
+
+TEST(PanelConvolution, NanStaysInEveryElementThatReadsIt) {
+  for (std::uint32_t seed = 300; seed < 320; ++seed) {
+    Case one = random_case(seed);
+    for (float& value : one.input) value = std::numeric_limits<float>::quiet_NaN();
+    Built built(one);
+    const std::vector<double> expected = exact(one);
+    for (const PanelKernels* kernels : all_kernels()) {
+      const std::vector<float> output = built.run(one.input.data(), *kernels);
+      for (std::size_t i = 0; i < output.size(); ++i) {
+        ASSERT_EQ(std::isnan(output[i]), std::isnan(expected[i])) << seed << one;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace aotbuild::detail
