@@ -24,8 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The zoo first: one worker builds it while the others run what does not need it."""
-    items.sort(key=lambda item: item.path.name != "test_zoo.py")
+    """The files that take longest first: one worker builds the zoo while the others run what does not need it."""
+    first = ("test_zoo.py", "test_sanitizers.py")
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
 @pytest.fixture(scope="session")
