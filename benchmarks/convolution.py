@@ -2,7 +2,7 @@
 
     python benchmarks/convolution.py [--rounds N] [NAME ...]
 
-Layers of ResNet-50, MobileNet, EfficientNet, ConvNeXt, ViT, UNet and wav2vec 2.0 with bias and ReLU, one image,
+Layers of ResNet-50, MobileNet, EfficientNet, ConvNeXt, ViT and UNet with bias and ReLU, one image,
 channels last. All contenders run in one process and take turns; the figures are the thread's own processor time, the
 best of all calls, and the largest error against float64.
 """
@@ -40,11 +40,10 @@ class Shape:
     stride: int = 1
     groups: int = 1
     dilation: int = 1
-    rank: int = 2
 
     @property
     def name(self) -> str:
-        kind = "depthwise" if self.groups > 1 else f"conv{self.rank}d"
+        kind = "depthwise" if self.groups > 1 else "conv2d"
         dilation = f"_d{self.dilation}" if self.dilation > 1 else ""
         return f"{kind}_{self.kernel}s{self.stride}{dilation}_{self.size}x{self.channels}_{self.outputs}"
 
@@ -52,15 +51,15 @@ class Shape:
     def padding(self) -> int:
         return 0 if self.kernel == self.stride else self.dilation * (self.kernel - 1) // 2
 
-    def layer(self) -> Any:
-        kind = {1: nn.Conv1d, 2: nn.Conv2d}[self.rank]
-        return kind(self.channels, self.outputs, self.kernel, self.stride, self.padding, self.dilation, self.groups)
+    def layer(self) -> nn.Conv2d:
+        return nn.Conv2d(
+            self.channels, self.outputs, self.kernel, self.stride, self.padding, self.dilation, self.groups
+        )
 
     def input(self) -> torch.Tensor:
-        """[1, channels, size...], channels last in memory."""
+        """[1, channels, size, size], channels last in memory."""
         torch.manual_seed(self.size)
-        x = torch.randn(1, *(self.size,) * self.rank, self.channels)
-        return x.permute(0, self.rank + 1, *range(1, self.rank + 1))
+        return torch.randn(1, self.size, self.size, self.channels).permute(0, 3, 1, 2)
 
 
 def _depthwise(channels: int, size: int, kernel: int, stride: int = 1) -> Shape:
@@ -102,7 +101,6 @@ SHAPES = {
         _depthwise(960, 7, 5),
         _depthwise(96, 56, 7),
         _depthwise(768, 7, 7),
-        Shape(512, 1599, 512, 3, 2, rank=1),
     )
 }
 
@@ -118,10 +116,8 @@ class Layers(nn.Module):
 
 def _method(name: str) -> Callable[[Layers, torch.Tensor], torch.Tensor]:
     def method(self: Layers, x: torch.Tensor) -> torch.Tensor:
-        """[1, size..., channels] to the same of the output."""
-        rank = SHAPES[name].rank
-        y = torch.relu(self.layers[name](x.permute(0, rank + 1, *range(1, rank + 1))))
-        return y.permute(0, *range(2, rank + 2), 1)
+        """[1, height, width, channels] to the same of the output."""
+        return torch.relu(self.layers[name](x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
 
     return method
 
@@ -136,7 +132,7 @@ def compiled(module: Layers, names: Sequence[str]) -> Any:
 
 
 def _last(x: torch.Tensor) -> torch.Tensor:
-    return x.permute(0, *range(2, x.dim()), 1)
+    return x.permute(0, 2, 3, 1)
 
 
 def on_onednn(layer: Any, shape: Shape, x: torch.Tensor) -> Run:
