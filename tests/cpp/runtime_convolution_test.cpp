@@ -34,17 +34,6 @@ std::int64_t product(const Sizes& sizes) {
   return result;
 }
 
-Sizes channels_last(const Sizes& sizes) {
-  Sizes strides(sizes.size(), 1);
-  std::int64_t step = sizes[1];
-  for (std::size_t d = sizes.size() - 1; d >= 2; --d) {
-    strides[d] = step;
-    step *= sizes[d];
-  }
-  strides[0] = step;
-  return strides;
-}
-
 // A convolution, the sizes of its input and weights, and its operands: [N, spatial..., C] and [O, I, kernel...].
 struct Case {
   ConvolutionShape shape;
@@ -99,7 +88,7 @@ Case random_case(std::uint32_t seed) {
     one.shape.dilation[d] = random.one_of({1, 1, 1, 2});
     one.shape.padding[d] = random.between(0, kernel);
     const std::int64_t reach = one.shape.dilation[d] * (kernel - 1) + 1;
-    const std::int64_t least = std::max<std::int64_t>(1, reach - 2 * one.shape.padding[d]);
+    const std::int64_t least = std::max<std::int64_t>(0, reach - 2 * one.shape.padding[d]);
     one.input_sizes.push_back(random.between(least, least + (one.shape.spatial_rank == 1 ? 70 : 17)));
     one.weight_sizes.push_back(kernel);
   }
@@ -182,8 +171,8 @@ class Built {
   std::vector<float> run(float* input, const PanelKernels& kernels) {
     std::vector<float> output(static_cast<std::size_t>(product(one_.output_sizes)),
                               std::numeric_limits<float>::quiet_NaN());
-    const TensorPtr from = borrowed(input, one_.input_sizes, channels_last(one_.input_sizes));
-    const TensorPtr to = borrowed(output.data(), one_.output_sizes, channels_last(one_.output_sizes));
+    const TensorPtr from = borrowed(input, one_.input_sizes, channels_last_strides(one_.input_sizes));
+    const TensorPtr to = borrowed(output.data(), one_.output_sizes, channels_last_strides(one_.output_sizes));
     convolution_.run(workspace_, *from, *to, kernels);
     return output;
   }
@@ -234,6 +223,21 @@ TEST(PanelConvolution, BitsDoNotDependOnThreads) {
     }
   }
   omp_set_num_threads(before);
+}
+
+TEST(PanelConvolution, OfAnInputWithoutElementsIsTheBias) {
+  for (const std::int64_t groups : {1, 32}) {
+    Case one{};
+    one.shape = {2, false, groups, {1, 1}, {2, 2}, {1, 1}, {}, Activation::kNone, 0};
+    one.input_sizes = {1, 32, 4, 0};
+    one.weight_sizes = {32, 32 / groups, 3, 3};
+    one.output_sizes = {1, 32, 6, 2};
+    one.weight = random_values(static_cast<std::size_t>(product(one.weight_sizes)), 1);
+    one.bias = random_values(32, 2);
+    Built built(one);
+    const std::vector<float> output = built.run(one.bias.data(), panel_kernels());
+    for (std::size_t i = 0; i < output.size(); ++i) EXPECT_EQ(output[i], one.bias[i % 32]);
+  }
 }
 
 TEST(PanelConvolution, PaddingDoesNotMeetTheWeights) {

@@ -14,19 +14,6 @@ namespace {
 
 using Dims = dnnl::memory::dims;
 
-// Channels innermost: [N, spatial..., C] in memory, [N, C, spatial...] in the order of dimensions.
-Dims channels_last_strides(const Dims& sizes) {
-  Dims strides(sizes.size());
-  strides[1] = 1;
-  std::int64_t stride = sizes[1];
-  for (std::size_t d = sizes.size() - 1; d >= 2; --d) {
-    strides[d] = stride;
-    stride *= sizes[d];
-  }
-  strides[0] = stride;
-  return strides;
-}
-
 Dims sizes_of(const Tensor& tensor) { return {tensor.sizes(), tensor.sizes() + tensor.ndim}; }
 Dims strides_of(const Tensor& tensor) { return {tensor.strides(), tensor.strides() + tensor.ndim}; }
 
@@ -276,6 +263,18 @@ void check(const ConvolutionShape& shape, const Tensor& input, const Tensor& wei
 }
 
 }  // namespace
+
+Dims channels_last_strides(const Dims& sizes) {
+  Dims strides(sizes.size());
+  strides[1] = 1;
+  std::int64_t stride = sizes[1];
+  for (std::size_t d = sizes.size() - 1; d >= 2; --d) {
+    strides[d] = stride;
+    stride *= sizes[d];
+  }
+  strides[0] = stride;
+  return strides;
+}
 
 std::vector<std::int64_t> ConvolutionShape::output_sizes(const std::int64_t* input, const std::int64_t* weight) const {
   std::vector<std::int64_t> sizes{input[0], transposed ? weight[1] * groups : weight[0]};

@@ -26,6 +26,9 @@ struct ConvolutionShape {
   std::vector<std::int64_t> output_sizes(const std::int64_t* input, const std::int64_t* weight) const;
 };
 
+// Channels innermost: [N, spatial..., C] in memory, [N, C, spatial...] in the order of dimensions.
+std::vector<std::int64_t> channels_last_strides(const std::vector<std::int64_t>& sizes);
+
 }  // namespace aotbuild::detail
 
 #endif  // AOTBUILD_SRC_KERNELS_CONVOLUTION_SHAPE_HPP_

@@ -1,8 +1,8 @@
 // Includes the header of loops that AOTBUILD_LOOPS names once for each instruction set of the architecture, into a
 // namespace of its own: portable, avx2, avx512. Each has Floats and Doubles, vectors of kBytes; kSums, how many vectors
-// of sums its registers hold beside operands; multiply_add; and load_part and store_part, of the first `count`
-// values, less than a vector has; the others are zero. To be included inside a namespace,
-// after kernels/intrinsics.hpp, and as often as there are such loops.
+// of sums its registers hold beside operands; multiply_add; and load_part and store_part, of the first `count` values,
+// less than a vector has; the others are zero. To be included inside a namespace, after kernels/intrinsics.hpp, and as
+// often as there are such loops.
 
 // What every machine of the architecture has.
 namespace portable {

@@ -25,17 +25,8 @@ constexpr std::int64_t kConvolutionShare = 1 << 16;
 constexpr std::int64_t kBlockElements = 256;
 constexpr std::int64_t kBlockValues = 96 << 10;
 
-// [N, C, spatial...] of [N, spatial..., C] in memory.
 std::vector<std::int64_t> channels_last_layout(const Tensor& tensor) {
-  std::vector<std::int64_t> strides(static_cast<std::size_t>(tensor.ndim));
-  std::int64_t step = tensor.sizes()[1];
-  strides[1] = 1;
-  for (std::int32_t d = tensor.ndim - 1; d >= 2; --d) {
-    strides[static_cast<std::size_t>(d)] = step;
-    step *= tensor.sizes()[d];
-  }
-  strides[0] = step;
-  return strides;
+  return channels_last_strides({tensor.sizes(), tensor.sizes() + tensor.ndim});
 }
 
 bool is_channels_last(const Tensor& tensor) {
@@ -123,7 +114,8 @@ struct Block {
     const std::int64_t values = window.stride[2] * window.channels;  // that an element adds
     const std::int64_t pixels = std::max<std::int64_t>(kPanelColumns, std::min(kBlockElements, kBlockValues / values));
     if (pixels < share.pixels) return {1, pixels};
-    const std::int64_t line_values = window.stride[1] * window.input_size[2] * window.channels;
+    const std::int64_t line_values =
+        std::max<std::int64_t>(1, window.stride[1] * window.input_size[2] * window.channels);
     const std::int64_t lines = std::min(kBlockElements / share.pixels, kBlockValues / line_values);
     return {std::max<std::int64_t>(1, std::min(lines, share.lines)), share.pixels};
   }
