@@ -309,7 +309,7 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   const Tensor& weight = *weight_;
   const Tensor* bias = bias_;
   const bool is_ours = PanelConvolution::takes(shape_, weight);
-  // With one channel a group oneDNN's are slower; dense ones are a few percent faster, where there is oneDNN.
+  // With one channel a group oneDNN's are slower: benchmarks/convolution.py. Dense ones are its own where it is there.
   const bool is_depthwise = is_ours && shape_.groups > 1;
   if (is_depthwise || !pack(spec.input_hint, weight, bias != nullptr, arena)) {
     if (!is_ours) return;
