@@ -12,11 +12,19 @@ ROOT = Path(__file__).parents[1]
 
 # What the models below call: attention, packed layers, convolutions, reads and writes through indices, small sizes.
 MODELS = {
-    "asan": ("transformer", "conv2d", "masked_attention", "indexing", "related_sizes", "small_sizes"),
+    "asan": (
+        "transformer",
+        "conv2d",
+        "masked_attention",
+        "indexing",
+        "related_sizes",
+        "small_sizes",
+        "wrapping_products",
+    ),
     "tsan": ("transformer",),
 }
 # Those that are called with random sizes; `python tests/models/random_shapes.py` does so with all whose sizes vary.
-RANDOM = ("transformer", "conv2d", "masked_attention", "related_sizes", "small_sizes")
+RANDOM = ("transformer", "conv2d", "masked_attention", "related_sizes", "small_sizes", "wrapping_products")
 # The runtime's tests, and the threads of tests/sanitizers over the model `transformer`.
 LISTS = f"""
 set(AOTBUILD_BUILD_TESTS ON)

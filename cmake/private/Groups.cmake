@@ -47,8 +47,10 @@ function(_aotbuild_set_kernel_properties isa_flags preset sources)
     list(APPEND definitions AT_BUILD_ARM_VEC256_WITH_SLEEF)  # at::vec's math functions, as in torch's own build
   endif()
   _aotbuild_own_flags(own_flags)
+  # Tensors' integers wrap, as eager PyTorch's do, and generated code computes with plain signed ones.
   set(options
-    -std=c++20 ${isa_flags} ${optimisation} ${own_flags} -fno-math-errno -fno-trapping-math -w ${torch_include} ${maps})
+    -std=c++20 ${isa_flags} ${optimisation} ${own_flags} -fwrapv -fno-math-errno -fno-trapping-math -w
+    ${torch_include} ${maps})
   set_source_files_properties(${sources} PROPERTIES
     COMPILE_OPTIONS "${options}"
     COMPILE_DEFINITIONS "${definitions}"

@@ -1026,6 +1026,22 @@ def wrapping_integers() -> Model:
 
 
 @model
+def wrapping_products() -> Model:
+    """Integers that wrap, in one kernel: tests/test_sanitizers.py calls it with the largest and the least."""
+
+    def f(_: Any, x: Tensor, y: Tensor) -> list[Tensor]:
+        found = [part for dtype in (torch.int32, torch.int64) for part in (x.to(dtype), y.to(dtype))]
+        return [
+            result for a, b in (found[:2], found[2:]) for result in (a * b, a + b, a - b, -a, a**3, a.sum(), b.abs())
+        ]
+
+    size = torch.export.Dim("size", min=1, max=4096)
+    edges = [edge for bits in (31, 63) for edge in (2**bits - 1, -(2**bits))]
+    x, y = torch.tensor([*edges, *range(17)]), torch.tensor([*range(-2, 15), *edges])
+    return Model(Compute(f), (x, y), dynamic_shapes=(({0: size},) * 2,))
+
+
+@model
 def reductions() -> Model:
     def f(_: Any, x: Tensor) -> Any:
         variance, mean = torch.var_mean(x, 1)
