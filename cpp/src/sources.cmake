@@ -28,6 +28,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/onednn.cpp
     kernels/panel_kernels.cpp
     kernels/panel_convolution.cpp
+    kernels/panel_matmul.cpp
     kernels/panel_product.cpp
     kernels/quantized.cpp
     kernels/quantized_kernels.cpp

@@ -74,21 +74,33 @@ class Random {
 Case random_case(std::uint32_t seed) {
   Random random(seed);
   Case one{};
-  const bool is_depthwise = seed % 2 == 1;
+  const bool is_depthwise = seed % 4 == 1;
+  one.shape.transposed = seed % 4 == 3;
+  one.shape.groups = seed % 4 == 2 || seed % 8 == 7 ? random.between(2, 5) : 1;
   one.shape.spatial_rank = static_cast<int>(random.one_of({1, 2, 2, 2, 3}));
-  const std::int64_t channels = random.one_of(is_depthwise ? Sizes{2, 3, 8, 16, 17, 40} : Sizes{1, 3, 4, 16, 33, 200});
-  const std::int64_t outputs = is_depthwise ? channels : random.one_of({1, 7, 16, 32, 33, 48, 70});
-  one.shape.groups = is_depthwise ? channels : 1;
-  one.shape.activation = std::array{Activation::kNone, Activation::kRelu, Activation::kSilu}[seed / 2 % 3];
+  std::int64_t channels = random.one_of(is_depthwise ? Sizes{2, 3, 8, 16, 17, 40} : Sizes{1, 3, 4, 16, 33, 200});
+  std::int64_t outputs = is_depthwise ? channels : random.one_of({1, 7, 16, 32, 33, 48, 70});
+  if (is_depthwise) {
+    one.shape.groups = channels;
+  } else {
+    channels = (channels + one.shape.groups - 1) / one.shape.groups * one.shape.groups;
+    outputs = (outputs + one.shape.groups - 1) / one.shape.groups * one.shape.groups;
+  }
+  one.shape.activation = std::array{Activation::kNone, Activation::kRelu, Activation::kSilu}[seed / 4 % 3];
   one.input_sizes = {random.between(1, 2), channels};
   one.weight_sizes = {outputs, channels / one.shape.groups};
+  if (one.shape.transposed) one.weight_sizes = {channels, outputs / one.shape.groups};
   for (std::size_t d = 0; d < static_cast<std::size_t>(one.shape.spatial_rank); ++d) {
     const std::int64_t kernel = random.one_of({1, 2, 3, 3, 5, 7});
     one.shape.stride[d] = random.between(1, 3);
     one.shape.dilation[d] = random.one_of({1, 1, 1, 2});
     one.shape.padding[d] = random.between(0, kernel);
     const std::int64_t reach = one.shape.dilation[d] * (kernel - 1) + 1;
-    const std::int64_t least = std::max<std::int64_t>(0, reach - 2 * one.shape.padding[d]);
+    std::int64_t least = std::max<std::int64_t>(0, reach - 2 * one.shape.padding[d]);
+    if (one.shape.transposed) {
+      one.shape.output_padding[d] = random.between(0, one.shape.stride[d] - 1);
+      least = 1 + std::max<std::int64_t>(0, 2 * one.shape.padding[d] - reach) / one.shape.stride[d] + 1;
+    }
     one.input_sizes.push_back(random.between(least, least + (one.shape.spatial_rank == 1 ? 70 : 17)));
     one.weight_sizes.push_back(kernel);
   }
@@ -111,46 +123,53 @@ std::array<std::int64_t, 3> in_space(const Sizes& sizes) {
   return result;
 }
 
+// The products are walked over by elements of the small side, which is the input where it is transposed.
 std::vector<double> exact(const Case& one) {
-  const auto rank = static_cast<std::size_t>(one.shape.spatial_rank);
-  const std::array<std::int64_t, 3> input = in_space(one.input_sizes);
-  const std::array<std::int64_t, 3> output = in_space(one.output_sizes);
+  const ConvolutionShape& shape = one.shape;
+  const auto first = static_cast<std::size_t>(3 - shape.spatial_rank);
+  const std::array<std::int64_t, 3> small = in_space(shape.transposed ? one.input_sizes : one.output_sizes);
+  const std::array<std::int64_t, 3> large = in_space(shape.transposed ? one.output_sizes : one.input_sizes);
   const std::array<std::int64_t, 3> kernel = in_space(one.weight_sizes);
   const std::int64_t places = kernel[0] * kernel[1] * kernel[2];
-  const std::int64_t channels = one.weight_sizes[1];
   const std::int64_t outputs = one.output_sizes[1];
-  std::vector<double> result(static_cast<std::size_t>(product(one.output_sizes)));
-  for (std::int64_t element = 0; element < product(one.output_sizes) / outputs; ++element) {
-    std::array<std::int64_t, 3> at{};
-    std::int64_t image = element;
-    for (std::size_t d = 3; d-- > 0; image /= output[d]) at[d] = image % output[d];
-    for (std::int64_t column = 0; column < outputs; ++column) {
-      double& sum = result[static_cast<std::size_t>(element * outputs + column)];
-      sum = static_cast<double>(one.bias[static_cast<std::size_t>(column)]);
-      for (std::int64_t place = 0; place < places; ++place) {
-        std::int64_t source = image;
-        std::int64_t rest = place;
-        std::array<std::int64_t, 3> k{};
-        for (std::size_t d = 3; d-- > 0; rest /= kernel[d]) k[d] = rest % kernel[d];
-        bool is_inside = true;
-        for (std::size_t d = 0; d < 3; ++d) {
-          const std::size_t i = d - (3 - rank);
-          const std::int64_t here =
-              d < 3 - rank ? 0 : at[d] * one.shape.stride[i] - one.shape.padding[i] + k[d] * one.shape.dilation[i];
-          is_inside = is_inside && here >= 0 && here < input[d];
-          source = source * input[d] + here;
+  const std::int64_t inputs = one.input_sizes[1];
+  const std::int64_t group_outputs = outputs / shape.groups;
+  const std::int64_t group_inputs = inputs / shape.groups;
+  const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+  std::vector<double> result(at(product(one.output_sizes)));
+  for (std::size_t i = 0; i < result.size(); ++i) result[i] = static_cast<double>(one.bias[i % at(outputs)]);
+  for (std::int64_t element = 0; element < one.input_sizes[0] * small[0] * small[1] * small[2]; ++element) {
+    for (std::int64_t place = 0; place < places; ++place) {
+      std::int64_t image = element;
+      std::int64_t rest = place;
+      std::array<std::int64_t, 3> there{};
+      bool is_inside = true;
+      for (std::size_t d = 3; d-- > 0; rest /= kernel[d], image /= small[d]) {
+        const std::int64_t k = rest % kernel[d];
+        if (d >= first) {
+          const std::size_t i = d - first;
+          there[d] = image % small[d] * shape.stride[i] - shape.padding[i] + k * shape.dilation[i];
         }
-        if (!is_inside) continue;
-        for (std::int64_t channel = 0; channel < channels; ++channel) {
-          const std::int64_t from = source * one.input_sizes[1] + (one.shape.groups > 1 ? column : channel);
-          sum +=
-              static_cast<double>(one.input[static_cast<std::size_t>(from)]) *
-              static_cast<double>(one.weight[static_cast<std::size_t>((column * channels + channel) * places + place)]);
+        is_inside = is_inside && there[d] >= 0 && there[d] < large[d];
+      }
+      if (!is_inside) continue;
+      const std::int64_t other = ((image * large[0] + there[0]) * large[1] + there[1]) * large[2] + there[2];
+      const std::int64_t from = shape.transposed ? element : other;
+      const std::int64_t to = shape.transposed ? other : element;
+      for (std::int64_t column = 0; column < outputs; ++column) {
+        const std::int64_t group = column / group_outputs;
+        for (std::int64_t channel = 0; channel < group_inputs; ++channel) {
+          const std::int64_t weight = shape.transposed
+                                          ? (group * group_inputs + channel) * group_outputs + column % group_outputs
+                                          : column * group_inputs + channel;
+          result[at(to * outputs + column)] +=
+              static_cast<double>(one.input[at(from * inputs + group * group_inputs + channel)]) *
+              static_cast<double>(one.weight[at(weight * places + place)]);
         }
       }
-      sum = activated(one.shape.activation, sum);
     }
   }
+  for (double& value : result) value = activated(shape.activation, value);
   return result;
 }
 
@@ -165,7 +184,7 @@ class Built {
   explicit Built(Case& one)
       : one_(one),
         weight_(borrowed(one.weight.data(), one.weight_sizes, plain(one.weight_sizes))),
-        bias_(borrowed(one.bias.data(), {one.weight_sizes[0]}, {1})),
+        bias_(borrowed(one.bias.data(), {one.output_sizes[1]}, {1})),
         convolution_(one.shape, *weight_, bias_.get(), arena_) {}
 
   std::vector<float> run(float* input, const PanelKernels& kernels) {
@@ -197,7 +216,8 @@ TEST(PanelConvolution, SumsOfRandomShapes) {
     Case one = random_case(seed);
     Built built(one);
     const std::vector<double> expected = exact(one);
-    const auto terms = static_cast<double>(product(one.weight_sizes) / one.weight_sizes[0]);
+    const std::int64_t places = product(one.weight_sizes) / one.weight_sizes[0] / one.weight_sizes[1];
+    const auto terms = static_cast<double>(places * one.input_sizes[1] / one.shape.groups);
     const double allowed = 8 * std::sqrt(terms + 1) * static_cast<double>(std::numeric_limits<float>::epsilon());
     for (const auto& input :
          {testing::before_the_end_of_memory(one.input), testing::from_the_start_of_memory(one.input)}) {

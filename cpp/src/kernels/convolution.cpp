@@ -232,6 +232,30 @@ void fold(const BatchNorm& norm, const ConvolutionShape& shape, const Tensor& we
   }
 }
 
+bool has_half_type(const Tensor& tensor) {
+  return tensor.dtype == ScalarType::kBFloat16 || tensor.dtype == ScalarType::kFloat16;
+}
+
+TensorPtr widened(const Tensor& tensor, const char* function) {
+  TensorPtr result = make_tensor(ScalarType::kFloat32, tensor.ndim, tensor.sizes(), nullptr);
+  copy(*result, tensor, function);
+  return result;
+}
+
+// Calls `run(input, output)` with tensors of float32, channels innermost, for those of a 16-bit type.
+template <typename Run>
+void run_widened(const Tensor& input, const Tensor& output, const char* function, Run&& run) {
+  const auto beside = [&](const Tensor& tensor) {
+    const Dims strides = channels_last_strides(sizes_of(tensor));
+    return make_tensor(ScalarType::kFloat32, tensor.ndim, tensor.sizes(), strides.data());
+  };
+  const TensorPtr from = beside(input);
+  const TensorPtr to = beside(output);
+  copy(*from, input, function);
+  run(*from, *to);
+  copy(const_cast<Tensor&>(output), *to, function);
+}
+
 // The activation, where the primitive has none.
 void finish(const ConvolutionShape& shape, const Tensor& output, const char* function) {
   if (shape.activation == Activation::kNone || is_post_op(shape.activation, shape.alpha)) return;
@@ -308,12 +332,17 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   }
   const Tensor& weight = *weight_;
   const Tensor* bias = bias_;
-  const bool is_ours = PanelConvolution::takes(shape_, weight);
-  // With one channel a group oneDNN's are slower: benchmarks/convolution.py. Dense ones are its own where it is there.
-  const bool is_depthwise = is_ours && shape_.groups > 1;
+  const bool is_ours = PanelConvolution::takes(weight);
+  // With one channel a group oneDNN's are slower: benchmarks/convolution.py. Others are its own where it is there.
+  const bool is_depthwise = is_ours && PanelConvolution::is_depthwise(shape_, weight);
   if (is_depthwise || !pack(spec.input_hint, weight, bias != nullptr, arena)) {
-    if (!is_ours) return;
-    panels_.emplace(shape_, weight, bias, arena);
+    if (has_half_type(weight) && weight.numel() != 0) {
+      const TensorPtr wide_bias = bias != nullptr ? widened(*bias, "PackedConvolution") : nullptr;
+      panels_.emplace(shape_, *widened(weight, "PackedConvolution"), wide_bias.get(), arena);
+    } else {
+      if (!is_ours) return;
+      panels_.emplace(shape_, weight, bias, arena);
+    }
   }
   // From here on the weight's sizes alone are read.
   weight_ = &original_weight;
@@ -349,6 +378,10 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
   const char* const function = "context_convolution";
   check(shape_, input, *weight_, output, function);
   if (output.numel() == 0) return;
+  if (panels_ && has_half_type(input)) {
+    return run_widened(input, output, function,
+                       [&](const Tensor& from, const Tensor& to) { panels_->run(workspace, from, to); });
+  }
   if (panels_) return panels_->run(workspace, input, output);
   if (!is_packed() || input.numel() == 0) {
     return convolve(workspace, shape_, input, *weight_, bias_, output, function);
@@ -431,6 +464,17 @@ void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor&
       primitive.execute(workspace, bias != nullptr ? with_bias : without_bias);
       return finish(shape, output, function);
     }
+  }
+  if (has_half_type(weight) && weight.numel() != 0) {
+    const TensorPtr wide = widened(weight, function);
+    const TensorPtr wide_bias = bias != nullptr ? widened(*bias, function) : nullptr;
+    return run_widened(input, output, function, [&](const Tensor& from, const Tensor& to) {
+      convolve(workspace, shape, from, *wide, wide_bias.get(), to, function);
+    });
+  }
+  if (PanelConvolution::takes(weight)) {
+    Arena arena;
+    return PanelConvolution(shape, weight, bias, arena).run(workspace, input, output);
   }
   dispatch(input.dtype, function,
            [&](auto tag) { plain_convolution<typename decltype(tag)::type>(shape, input, weight, bias, output); });

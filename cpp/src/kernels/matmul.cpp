@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/onednn.hpp"
+#include "kernels/panel_matmul.hpp"
 #include "tensor/copy.hpp"
 #include "tensor/workspace.hpp"
 
@@ -42,12 +43,6 @@ dnnl::memory::desc layout_of(const Matrices& matrices, dnnl::memory::data_type d
   return {dnnl::memory::dims(matrices.sizes.begin() + first, matrices.sizes.end()), dtype,
           dnnl::memory::dims(matrices.strides.begin() + first, matrices.strides.end())};
 }
-
-struct Addition {
-  const void* bias = nullptr;  // one row of the output, of stride 1
-  double alpha = 1;
-  double beta = 0;  // of what is in the output already
-};
 
 // False when oneDNN has no implementation.
 bool onednn_matmul(Matrices out, Matrices a, Matrices b, const Addition& addition, ScalarType dtype) {
@@ -180,6 +175,7 @@ void matmul(Tensor& out, const Tensor& a, const Tensor& b, const Tensor* c, doub
       return;
     }
   }
+  if (panel_matmul(out_m, a_m, b_m, addition, out.dtype)) return;
   dispatch(out.dtype, function, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using Sum = Accumulator<T>;

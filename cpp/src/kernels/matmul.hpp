@@ -16,6 +16,13 @@ struct Matrices {
   std::array<std::int64_t, 3> strides;
 };
 
+// What becomes of a product before it is written.
+struct Addition {
+  const void* bias = nullptr;  // one row of the output, of stride 1
+  double alpha = 1;
+  double beta = 0;  // of what is in the output already
+};
+
 // out = alpha * (a @ b) + beta * c. `c` may be null when beta is 0; it is broadcast to the sizes of `out`.
 // Element types must agree. With beta == 0, NaNs in `c` do not spread, as in torch.
 void matmul(Tensor& out, const Tensor& a, const Tensor& b, const Tensor* c, double alpha, double beta,

@@ -140,34 +140,45 @@ void convolve_share(const PanelKernels& kernels, const ConvolutionBlock& share) 
 
 }  // namespace
 
-bool PanelConvolution::takes(const ConvolutionShape& shape, const Tensor& weight) {
-  const bool is_depthwise = weight.sizes()[1] == 1 && weight.sizes()[0] == shape.groups;
-  return weight.dtype == ScalarType::kFloat32 && !shape.transposed && (shape.groups == 1 || is_depthwise) &&
-         weight.numel() != 0;
+bool PanelConvolution::takes(const Tensor& weight) {
+  return weight.dtype == ScalarType::kFloat32 && weight.numel() != 0;
+}
+
+bool PanelConvolution::is_depthwise(const ConvolutionShape& shape, const Tensor& weight) {
+  return !shape.transposed && shape.groups > 1 && weight.sizes()[1] == 1 && weight.sizes()[0] == shape.groups;
 }
 
 PanelConvolution::PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
                                    Arena& arena)
-    : shape_(shape), is_depthwise_(shape.groups > 1), kernel_{1, 1, 1}, columns_(weight.sizes()[0]) {
+    : shape_(shape), is_depthwise_(is_depthwise(shape, weight)), kernel_{1, 1, 1}, groups_(shape.groups) {
+  if (is_depthwise_) groups_ = 1;
   for (int d = 0; d < shape.spatial_rank; ++d) kernel_[3 - shape.spatial_rank + d] = weight.sizes()[d + 2];
-  depth_ = weight.sizes()[1] * kernel_[0] * kernel_[1] * kernel_[2];
-  const std::size_t nbytes = static_cast<std::size_t>(packed_values(1, columns_) / kPanelRows) * sizeof(float);
-  auto* const biases = reinterpret_cast<float*>(arena.allocate(nbytes));
-  std::memset(biases, 0, nbytes);
-  for (std::int64_t column = 0; bias != nullptr && column < columns_; ++column) {
-    biases[column] = bias->data_as<float>()[column * bias->strides()[0]];
-  }
-  bias_ = biases;
+  columns_ = shape.transposed ? weight.sizes()[1] : weight.sizes()[0] / groups_;
+  depth_ = shape.transposed ? weight.sizes()[0] / groups_ : weight.sizes()[1] * places();
+  bias_ = pack_bias(bias, arena);
   weights_ = pack(weight, arena);
 }
 
+std::int64_t PanelConvolution::bias_stride() const { return packed_values(1, columns_) / kPanelRows; }
+
+float* PanelConvolution::pack_bias(const Tensor* bias, Arena& arena) const {
+  const std::size_t nbytes = static_cast<std::size_t>(groups_ * bias_stride()) * sizeof(float);
+  auto* const packed = reinterpret_cast<float*>(arena.allocate(nbytes));
+  std::memset(packed, 0, nbytes);
+  for (std::int64_t channel = 0; bias != nullptr && channel < groups_ * columns_; ++channel) {
+    packed[channel / columns_ * bias_stride() + channel % columns_] =
+        bias->data_as<float>()[channel * bias->strides()[0]];
+  }
+  return packed;
+}
+
 float* PanelConvolution::pack(const Tensor& weight, Arena& arena) const {
-  // [columns][kernel][channels], which is how rows are gathered.
+  // [columns][kernel][channels], which is how rows are gathered; transposed: [channels][kernel][columns].
   const TensorPtr ordered = make_tensor(weight.dtype, weight.ndim, weight.sizes(), channels_last_layout(weight).data());
   copy(*ordered, weight, kConvolutionFunction);
   const float* const from = ordered->data_as<float>();
   if (is_depthwise_) {
-    const std::int64_t stride = packed_values(1, columns_) / kPanelRows;
+    const std::int64_t stride = bias_stride();
     const std::size_t nbytes = static_cast<std::size_t>(depth_ * stride) * sizeof(float);
     auto* const packed = reinterpret_cast<float*>(arena.allocate(nbytes));
     std::memset(packed, 0, nbytes);
@@ -176,11 +187,18 @@ float* PanelConvolution::pack(const Tensor& weight, Arena& arena) const {
     }
     return packed;
   }
-  const auto values = static_cast<std::size_t>(packed_values(depth_, columns_));
-  auto* const packed = reinterpret_cast<float*>(arena.allocate(values * sizeof(float)));
-  std::vector<Column> columns;
-  for (std::int64_t column = 0; column < columns_; ++column) columns.push_back({from + column * depth_, 1});
-  pack_panels(columns, depth_, packed);
+  const std::int64_t count = product_columns();
+  const std::int64_t values = packed_values(depth_, count);
+  auto* const packed =
+      reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(groups_ * values) * sizeof(float)));
+  for (std::int64_t group = 0; group < groups_; ++group) {
+    const float* const part = from + group * depth_ * count;
+    std::vector<Column> columns;
+    for (std::int64_t column = 0; column < count; ++column) {
+      columns.push_back(shape_.transposed ? Column{part + column, count} : Column{part + column * depth_, 1});
+    }
+    pack_panels(columns, depth_, packed + group * values);
+  }
   return packed;
 }
 
@@ -197,42 +215,159 @@ void PanelConvolution::run(Workspace& workspace, const Tensor& input, const Tens
     return copy(const_cast<Tensor&>(output), *even, kConvolutionFunction);
   }
   if (is_depthwise_) return run_depthwise(input, output, kernels);
+  if (shape_.transposed) return run_transposed(workspace, input, output, kernels);
   run_dense(workspace, input, output, kernels);
+}
+
+// The input as [group][image][spatial...][channels of the group], so that lines of the kernel are pieces of it.
+void PanelConvolution::split_groups(Window* window, std::int64_t images, float* to) const {
+  const Window from = *window;
+  const std::int64_t* const size = from.input_size;
+  window->input = to;
+  window->channels = from.channels / groups_;
+  window->input_stride[2] = window->channels;
+  window->input_stride[1] = size[2] * window->channels;
+  window->input_stride[0] = size[1] * window->input_stride[1];
+  window->image_stride = size[0] * window->input_stride[0];
+  const std::int64_t group_stride = images * window->image_stride;
+  const std::int64_t lines = images * size[0] * size[1];
+#pragma omp parallel for if (lines * size[2] * from.channels > kConvolutionShare)
+  for (std::int64_t line = 0; line < lines; ++line) {
+    const float* at = from.input + line / size[1] / size[0] * from.image_stride +
+                      line / size[1] % size[0] * from.input_stride[0] + line % size[1] * from.input_stride[1];
+    float* out = to + line * window->input_stride[1];
+    for (std::int64_t x = 0; x < size[2]; ++x, at += from.input_stride[2], out += window->channels) {
+      for (std::int64_t group = 0; group < groups_; ++group) {
+        std::copy_n(at + group * window->channels, window->channels, out + group * group_stride);
+      }
+    }
+  }
 }
 
 void PanelConvolution::run_dense(Workspace& workspace, const Tensor& input, const Tensor& output,
                                  const PanelKernels& kernels) const {
-  const Window window = window_of(shape_, kernel_, input, output);
-  const Panels panels{weights_, bias_, depth_, columns_};
-  const Rows rows{output.data_as<float>(), columns_, output.numel() / columns_};
+  Window window = window_of(shape_, kernel_, input, output);
+  const std::int64_t channels = groups_ * columns_;
+  const std::int64_t count = output.numel() / channels;
+  const std::int64_t group_weights = packed_values(depth_, columns_);
   if (is_pointwise(window) && is_channels_last(input)) {
-    const Rows from{input.data_as<float>(), depth_, rows.count};
-    return multiply_panels(workspace, from, panels, shape_.activation, shape_.alpha, rows);
+    for (std::int64_t group = 0; group < groups_; ++group) {
+      const Rows from{input.data_as<float>() + group * depth_, groups_ * depth_, count};
+      const Rows to{output.data_as<float>() + group * columns_, channels, count};
+      const Panels panels{weights_ + group * group_weights, bias_ + group * bias_stride(), depth_, columns_};
+      multiply_panels(workspace, from, panels, shape_.activation, shape_.alpha, to);
+    }
+    return;
   }
+  const ScratchBuffer split(workspace, groups_ == 1 ? 0 : static_cast<std::size_t>(input.numel()) * sizeof(float));
+  if (groups_ > 1) split_groups(&window, input.sizes()[0], static_cast<float*>(split.data()));
   ConvolutionBlock whole{};
   whole.window = &window;
   whole.weights = weights_;
   whole.panel_stride = packed_values(depth_, kPanelColumns);
   whole.bias = bias_;
-  whole.output = rows.data;
-  whole.output_stride = columns_;
+  whole.output = output.data_as<float>();
+  whole.output_stride = channels;
   whole.columns = columns_;
-  whole.lines = rows.count / window.output_size[2];
+  whole.lines = count / window.output_size[2];
   whole.pixels = window.output_size[2];
   whole.activation = shape_.activation;
   whole.alpha = static_cast<float>(shape_.alpha);
   const std::int64_t threads = omp_in_parallel() != 0 ? 1 : omp_get_max_threads();
-  const Shares shares = shares_of(whole, std::min(threads, rows.count * columns_ * depth_ / kConvolutionShare));
-  const std::int64_t count = shares.lines * shares.pixels * shares.panels;
+  const std::int64_t most = std::min(threads, groups_ * count * columns_ * depth_ / kConvolutionShare);
+  const Shares shares = shares_of(whole, (most + groups_ - 1) / groups_);
+  const std::int64_t group_shares = shares.lines * shares.pixels * shares.panels;
+  const std::int64_t workers = std::max<std::int64_t>(1, std::min(most, groups_ * group_shares));
   const std::int64_t beside = std::max(kBlockElements, Block::of(whole).elements()) * kPanelColumns;
-  const ScratchBuffer scratch(workspace, static_cast<std::size_t>(count * beside) * sizeof(float));
+  const ScratchBuffer scratch(workspace, static_cast<std::size_t>(workers * beside) * sizeof(float));
   auto* const buffers = static_cast<float*>(scratch.data());
-#pragma omp parallel for schedule(static, 1) if (count > 1)
-  for (std::int64_t i = 0; i < count; ++i) {
-    ConvolutionBlock share = share_of(whole, shares, i);
-    share.beside = buffers + i * beside;
+#pragma omp parallel for schedule(static) if (workers > 1) num_threads(static_cast<int>(workers))
+  for (std::int64_t i = 0; i < groups_ * group_shares; ++i) {
+    const std::int64_t group = i / group_shares;
+    Window part = window;
+    part.input += group * (input.numel() / groups_);
+    ConvolutionBlock share = whole;
+    share.window = &part;
+    share.weights += group * group_weights;
+    share.bias += group * bias_stride();
+    share.output += group * columns_;
+    share = share_of(share, shares, i % group_shares);
+    share.beside = buffers + (workers > 1 ? omp_get_thread_num() : 0) * beside;
     convolve_share(kernels, share);
   }
+}
+
+// Each element of the input times all places of the kernel, [elements][kernel][columns], is added up by lines of the
+// output, which is the large side of the window.
+void PanelConvolution::run_transposed(Workspace& workspace, const Tensor& input, const Tensor& output,
+                                      const PanelKernels& kernels) const {
+  if (!is_channels_last(input)) {
+    const TensorPtr ordered = make_tensor(input.dtype, input.ndim, input.sizes(), channels_last_layout(input).data());
+    copy(*ordered, input, kConvolutionFunction);
+    return run_transposed(workspace, *ordered, output, kernels);
+  }
+  const Window window = window_of(shape_, kernel_, input, output);
+  const std::int64_t images = input.sizes()[0];
+  const std::int64_t elements = input.numel() / images / window.channels;
+  const std::int64_t columns = product_columns();
+  const std::int64_t channels = groups_ * columns_;
+  const std::int64_t lines = output.numel() / images / channels / window.output_size[2];
+  const std::int64_t zeros = packed_values(1, columns) / kPanelRows;
+  const ScratchBuffer scratch(workspace,
+                              static_cast<std::size_t>(zeros + elements * groups_ * columns) * sizeof(float));
+  auto* const products = static_cast<float*>(scratch.data());
+  float* const no_bias = products + elements * groups_ * columns;
+  std::fill_n(no_bias, zeros, 0.0F);
+  for (std::int64_t image = 0; image < images; ++image) {
+    for (std::int64_t group = 0; group < groups_; ++group) {
+      const Rows from{input.data_as<float>() + image * elements * window.channels + group * depth_, window.channels,
+                      elements};
+      const Rows to{products + group * columns, groups_ * columns, elements};
+      const Panels panels{weights_ + group * packed_values(depth_, columns), no_bias, depth_, columns};
+      multiply_panels(workspace, from, panels, Activation::kNone, 0, to);
+    }
+#pragma omp parallel for if (lines * window.output_size[2] * channels > kConvolutionShare)
+    for (std::int64_t line = 0; line < lines; ++line) add_up(window, products, output, image * lines + line, kernels);
+  }
+}
+
+void PanelConvolution::add_up(const Window& window, const float* products, const Tensor& output, std::int64_t line,
+                              const PanelKernels& kernels) const {
+  const std::int64_t channels = groups_ * columns_;
+  const std::int64_t width = window.output_size[2];
+  const std::int64_t at[2] = {line / window.output_size[1] % window.output_size[0], line % window.output_size[1]};
+  float* const sums = output.data_as<float>() + line * width * channels;
+  for (std::int64_t group = 0; group < groups_; ++group) {
+    for (std::int64_t x = 0; x < width; ++x) {
+      std::memcpy(sums + x * channels + group * columns_, bias_ + group * bias_stride(),
+                  static_cast<std::size_t>(columns_) * sizeof(float));
+    }
+  }
+  // Where in the input place `k` of the kernel comes from for element `to` of the output; -1: from nowhere.
+  const auto origin = [&](int d, std::int64_t to, std::int64_t k) {
+    const std::int64_t distance = to + window.padding[d] - k * window.dilation[d];
+    if (distance < 0 || distance % window.stride[d] != 0) return std::int64_t{-1};
+    const std::int64_t from = distance / window.stride[d];
+    return from < window.input_size[d] ? from : std::int64_t{-1};
+  };
+  for (std::int64_t k = 0; k < places(); ++k) {
+    const std::int64_t depth = origin(0, at[0], k / kernel_[2] / kernel_[1]);
+    const std::int64_t height = origin(1, at[1], k / kernel_[2] % kernel_[1]);
+    if (depth < 0 || height < 0) continue;
+    const float* part = products +
+                        (depth * window.input_size[1] + height) * window.input_size[2] * groups_ * product_columns() +
+                        k * columns_;
+    std::int64_t x = k % kernel_[2] * window.dilation[2] - window.padding[2];
+    for (std::int64_t from = 0; from < window.input_size[2] && x < width; ++from, x += window.stride[2]) {
+      for (std::int64_t group = 0; group < groups_; ++group, part += product_columns()) {
+        float* const to = sums + x * channels + group * columns_;
+        for (std::int64_t column = 0; x >= 0 && column < columns_; ++column) to[column] += part[column];
+      }
+    }
+  }
+  if (shape_.activation == Activation::kNone) return;
+  kernels.activate[static_cast<int>(shape_.activation)](
+      {sums, channels, sums, channels, width, channels, static_cast<float>(shape_.alpha)});
 }
 
 void PanelConvolution::run_depthwise(const Tensor& input, const Tensor& output, const PanelKernels& kernels) const {

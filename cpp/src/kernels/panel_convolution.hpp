@@ -1,5 +1,5 @@
-// Convolutions of float32 over weights in panels: dense ones as products of rows that are gathered for the caches, and
-// depthwise ones.
+// Convolutions of float32 over weights in panels: dense ones and those of groups, transposed ones as products whose
+// columns are added up where they fall, and depthwise ones.
 #ifndef AOTBUILD_SRC_KERNELS_PANEL_CONVOLUTION_HPP_
 #define AOTBUILD_SRC_KERNELS_PANEL_CONVOLUTION_HPP_
 
@@ -16,7 +16,8 @@ namespace aotbuild::detail {
 class PanelConvolution {
  public:
   // Whether such a convolution is made of these kernels.
-  static bool takes(const ConvolutionShape& shape, const Tensor& weight);
+  static bool takes(const Tensor& weight);
+  static bool is_depthwise(const ConvolutionShape& shape, const Tensor& weight);
 
   // Operands are read during the call, and not later; `bias` may be null.
   PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias, Arena& arena);
@@ -28,15 +29,25 @@ class PanelConvolution {
  private:
   void run_dense(Workspace& workspace, const Tensor& input, const Tensor& output, const PanelKernels& kernels) const;
   void run_depthwise(const Tensor& input, const Tensor& output, const PanelKernels& kernels) const;
+  void run_transposed(Workspace& workspace, const Tensor& input, const Tensor& output,
+                      const PanelKernels& kernels) const;
+  void add_up(const Window& window, const float* products, const Tensor& output, std::int64_t line,
+              const PanelKernels& kernels) const;
+  void split_groups(Window* window, std::int64_t images, float* to) const;
   float* pack(const Tensor& weight, Arena& arena) const;
+  float* pack_bias(const Tensor* bias, Arena& arena) const;
+  std::int64_t bias_stride() const;  // from one group's to the next
+  std::int64_t places() const { return kernel_[0] * kernel_[1] * kernel_[2]; }
+  std::int64_t product_columns() const { return shape_.transposed ? places() * columns_ : columns_; }  // of a group
 
   ConvolutionShape shape_;
   bool is_depthwise_;
   std::int64_t kernel_[3];
-  std::int64_t depth_;  // terms of a sum
-  std::int64_t columns_;
-  const float* weights_;  // panels; depthwise: [kernel][columns, in whole panels]
-  const float* bias_;     // in whole panels
+  std::int64_t groups_;   // of panels: 1 where it is depthwise
+  std::int64_t depth_;    // terms of a sum; transposed: channels of the input, of a group
+  std::int64_t columns_;  // channels of the output, of a group
+  const float* weights_;  // panels, those of each group; depthwise: [kernel][columns, in whole panels]
+  const float* bias_;     // in whole panels, for each group
 };
 
 }  // namespace aotbuild::detail

@@ -146,6 +146,28 @@ void pack_panel(const Column* columns, std::int64_t count, std::int64_t rows, fl
   }
 }
 
+PanelProduct product_of(const Rows& input, const Panels& panels, Activation activation, double alpha,
+                        const Rows& output) {
+  PanelProduct product{};
+  product.input = input.data;
+  product.input_stride = input.stride;
+  product.weights = panels.weights;
+  product.panel_stride = pieces(panels.depth, kPanelRows) * kPanelRows * kPanelColumns;
+  product.bias = panels.bias;
+  product.output = output.data;
+  product.output_stride = output.stride;
+  product.rows = input.count;
+  product.depth = panels.depth;
+  product.columns = panels.columns;
+  product.activation = activation;
+  product.alpha = static_cast<float>(alpha);
+  return product;
+}
+
+std::int64_t share_values(const PanelKernels& kernels, const PanelProduct& product) {
+  return product.rows <= kernels.few_rows ? 0 : buffer_values(product);
+}
+
 }  // namespace
 
 std::int64_t packed_values(std::int64_t rows, std::int64_t columns) {
@@ -167,23 +189,11 @@ void multiply_panels(Workspace& workspace, const Rows& input, const Panels& pane
                      const Rows& output) {
   if (input.count == 0 || panels.columns == 0) return;
   const PanelKernels& kernels = panel_kernels();
-  PanelProduct product{};
-  product.input = input.data;
-  product.input_stride = input.stride;
-  product.weights = panels.weights;
-  product.panel_stride = pieces(panels.depth, kPanelRows) * kPanelRows * kPanelColumns;
-  product.bias = panels.bias;
-  product.output = output.data;
-  product.output_stride = output.stride;
-  product.rows = input.count;
-  product.depth = panels.depth;
-  product.columns = panels.columns;
-  product.activation = activation;
-  product.alpha = static_cast<float>(alpha);
+  const PanelProduct product = product_of(input, panels, activation, alpha, output);
   const std::int64_t panel_count = pieces(panels.columns, kPanelColumns);
   const Grid grid = grid_of(product, panel_count, kernels.tile_rows);
   const std::int64_t shares = grid.rows * grid.panels;
-  const std::int64_t values = product.rows <= kernels.few_rows ? 0 : buffer_values(product);
+  const std::int64_t values = share_values(kernels, product);
   const ScratchBuffer scratch(workspace, static_cast<std::size_t>(shares * values) * sizeof(float));
   auto* const buffers = static_cast<float*>(scratch.data());
 #pragma omp parallel for schedule(static, 1) if (shares > 1)
@@ -192,6 +202,16 @@ void multiply_panels(Workspace& workspace, const Rows& input, const Panels& pane
     const Range share_panels = part_of(panel_count, i / grid.rows, grid.panels);
     multiply_share(kernels, cut(product, rows, share_panels), buffers + i * values);
   }
+}
+
+std::int64_t values_alone(const Rows& input, const Panels& panels) {
+  return share_values(panel_kernels(), product_of(input, panels, Activation::kNone, 0, input));
+}
+
+void multiply_panels_alone(const Rows& input, const Panels& panels, Activation activation, double alpha,
+                           const Rows& output, float* buffer) {
+  if (input.count == 0 || panels.columns == 0) return;
+  multiply_share(panel_kernels(), product_of(input, panels, activation, alpha, output), buffer);
 }
 
 }  // namespace aotbuild::detail

@@ -43,6 +43,11 @@ void pack_panels(const std::vector<Column>& columns, std::int64_t rows, float* p
 void multiply_panels(Workspace& workspace, const Rows& input, const Panels& panels, Activation activation, double alpha,
                      const Rows& output);
 
+// The same on the calling thread alone, with memory for `values_alone` numbers of the caller's.
+std::int64_t values_alone(const Rows& input, const Panels& panels);
+void multiply_panels_alone(const Rows& input, const Panels& panels, Activation activation, double alpha,
+                           const Rows& output, float* buffer);
+
 }  // namespace aotbuild::detail
 
 #endif  // AOTBUILD_SRC_KERNELS_PANEL_PRODUCT_HPP_
