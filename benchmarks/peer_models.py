@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -56,44 +56,24 @@ class InBfloat16(nn.Module):
         return output.float()
 
 
-@functools.cache
-def _declare_torchvision() -> Any:
-    """timm imports torchvision, whose C++ operators are made for another build of torch: no model calls them."""
+def _declared_torchvision() -> Any:
+    """timm and transformers import torchvision, whose C++ operators are made for another build of torch.
+
+    No model calls them; its Python needs their names.
+    """
     make: Any = torch.library.Library
     library = make("torchvision", "DEF")
-    for operator in (
-        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width,"
-        " int sampling_ratio, bool aligned) -> Tensor",
-        "_roi_align_backward(Tensor grad, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width,"
-        " SymInt batch_size, SymInt channels, SymInt height, SymInt width, int sampling_ratio, bool aligned) -> Tensor",
-        "ps_roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width,"
-        " int sampling_ratio) -> (Tensor, Tensor)",
-        "_ps_roi_align_backward(Tensor grad, Tensor rois, Tensor channel_mapping, float spatial_scale, SymInt"
-        " pooled_height, SymInt pooled_width, int sampling_ratio, SymInt batch_size, SymInt channels, SymInt height,"
-        " SymInt width) -> Tensor",
-        "roi_pool(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width)"
-        " -> (Tensor, Tensor)",
-        "_roi_pool_backward(Tensor grad, Tensor rois, Tensor argmax, float spatial_scale, SymInt pooled_height, SymInt"
-        " pooled_width, SymInt batch_size, SymInt channels, SymInt height, SymInt width) -> Tensor",
-        "ps_roi_pool(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width)"
-        " -> (Tensor, Tensor)",
-        "_ps_roi_pool_backward(Tensor grad, Tensor rois, Tensor channel_mapping, float spatial_scale, SymInt"
-        " pooled_height, SymInt pooled_width, SymInt batch_size, SymInt channels, SymInt height, SymInt width)"
-        " -> Tensor",
-        "deform_conv2d(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, SymInt stride_h, SymInt"
-        " stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w, SymInt groups, SymInt"
-        " offset_groups, bool use_mask) -> Tensor",
-        "_deform_conv2d_backward(Tensor grad, Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias,"
-        " SymInt stride_h, SymInt stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w, SymInt"
-        " groups, SymInt offset_groups, bool use_mask) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    ):
-        library.define(operator)
+    for operator in ("nms", "qnms", "roi_align", "_roi_align_backward", "ps_roi_align", "_ps_roi_align_backward",
+                     "roi_pool", "_roi_pool_backward", "ps_roi_pool", "_ps_roi_pool_backward", "deform_conv2d",
+                     "_deform_conv2d_backward"):  # fmt: skip
+        library.define(f"{operator}(Tensor input) -> Tensor")
     return library
 
 
+_torchvision = _declared_torchvision() if find_spec("torchvision") else None
+
+
 def _timm(name: str, size: int = 224) -> Built:
-    _declare_torchvision()
     timm: Any = importlib.import_module("timm")
     return timm.create_model(name), (torch.randn(1, 3, size, size),)
 

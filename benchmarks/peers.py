@@ -1,14 +1,14 @@
 """Models at the sizes that people deploy: ours beside ONNX Runtime, OpenVINO, ExecuTorch and eager PyTorch.
 
-    pip install openvino==2026.4.1; pip install --no-deps timm==1.0.31 torchvision
+    pip install openvino==2026.4.1; pip install --no-deps timm==1.0.31 torchvision==0.28.0 pillow
     python benchmarks/peers.py [--threads 1 2] [--precisions float32 bfloat16] [--seconds N] [MODEL ...]
 
 Contenders run in processes of their own, of which one at a time works, and take turns; what is compared is the median
 of each one's calls. OpenVINO runs with float32 as its hint and with its default, which is another precision on some
 processors; the table says which one it took. Ours in bfloat16 is a model whose weights and values are bfloat16,
 compared with OpenVINO's default. With --own, ours also runs over a runtime without oneDNN. ExecuTorch takes part where
-its package is installed, with XNNPACK. Errors are the largest difference from the model in float64, relative to its
-largest value. Run it alone on the machine.
+its package is installed, with XNNPACK. Errors are the norm of the difference from the model in float64, relative to the
+norm of that. Run it alone on the machine.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import peer_models
 from harness import machine, relative_error, save, table
@@ -139,10 +140,15 @@ def measure(name: str, contenders: Iterable[str], threads: int, seconds: float) 
         rows[worker.contender] = {
             "milliseconds": 1e3 * statistics.median(times[worker.contender]),
             "least": 1e3 * min(times[worker.contender]),
-            "error": relative_error(actual, expected),
+            "error": _norm(actual - expected) / _norm(expected),
+            "largest_error": relative_error(actual, expected),
             **worker.about,
         }
     return {"model": name, "threads": threads, "contenders": rows, "refused": refused}
+
+
+def _norm(values: npt.NDArray[Any]) -> float:
+    return float(np.linalg.norm(values.astype(np.float64).ravel()))
 
 
 def ratio(result: Mapping[str, Any], precision: str) -> float:
