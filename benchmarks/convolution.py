@@ -1,21 +1,23 @@
 """Convolutions on one thread: ours, PyTorch's oneDNN with weights that it has packed, and eager PyTorch.
 
-    python benchmarks/convolution.py [--rounds N] [NAME ...]
+    python benchmarks/convolution.py [--own] [--rounds N] [NAME ...]
 
-Layers of ResNet-50, MobileNet, EfficientNet, ConvNeXt, ViT and UNet with bias and ReLU, one image,
-channels last. All contenders run in one process and take turns; the figures are the thread's own processor time, the
-best of all calls, and the largest error against float64.
+Layers of ResNet-50, MobileNet, EfficientNet, ConvNeXt, ViT and UNet with bias and ReLU, one image, channels last. With
+--own, ours runs over a runtime without oneDNN. All contenders run in one process and take turns; the figures are the
+thread's own processor time, the best of all calls, and the largest error against float64.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -126,9 +128,15 @@ for _name in SHAPES:
     setattr(Layers, _name, _method(_name))
 
 
-def compiled(module: Layers, names: Sequence[str]) -> Any:
+def compiled(module: Layers, names: Sequence[str], *, own: bool) -> Any:
     methods = {name: aotbuild.Method((_last(SHAPES[name].input()),)) for name in names}
-    return aotbuild.compile(module, methods=methods, output_dir=BUILD, num_threads=1).runner
+    if not own:
+        return aotbuild.compile(module, methods=methods, output_dir=BUILD, num_threads=1).runner
+    BUILD.mkdir(parents=True, exist_ok=True)
+    settings = BUILD / "own.cmake"
+    settings.write_text("set(AOTBUILD_ONEDNN OFF)\n")
+    with mock.patch.dict(os.environ, {"CMAKE_TOOLCHAIN_FILE": str(settings)}):
+        return aotbuild.compile(module, methods=methods, output_dir=BUILD / "own", name="own", num_threads=1).runner
 
 
 def _last(x: torch.Tensor) -> torch.Tensor:
@@ -142,14 +150,15 @@ def on_onednn(layer: Any, shape: Shape, x: torch.Tensor) -> Run:
     return lambda: torch.ops.mkldnn._convolution_pointwise(x, packed, layer.bias, *geometry, "relu", [], "")
 
 
-def measured(names: Sequence[str], rounds: int) -> Iterator[dict[str, Any]]:
+def measured(names: Sequence[str], rounds: int, *, own: bool) -> Iterator[dict[str, Any]]:
     module = Layers().eval()
-    library = compiled(module, names)
+    # One or the other: a process has one runtime.
+    libraries = {"own" if own else "aotbuild": compiled(module, names, own=own)}
     for name in names:
         layer: Any = module.layers[name]
         shape = SHAPES[name]
         x = shape.input()
-        runs, exact = contenders(shape, layer, x, getattr(library, name))
+        runs, exact = contenders(shape, layer, x, {each: getattr(made, name) for each, made in libraries.items()})
         errors = {each: relative_error(np.asarray(run()), exact[each]) for each, run in runs.items()}
         seconds = best_times(runs, rounds=rounds)
         work = 2e-9 * exact["eager"].size * layer.weight[0].numel()
@@ -157,47 +166,54 @@ def measured(names: Sequence[str], rounds: int) -> Iterator[dict[str, Any]]:
             "layer": name,
             "microseconds": {each: 1e6 * value for each, value in seconds.items()},
             "gflops": {each: work / value for each, value in seconds.items()},
-            "of_onednn": seconds["aotbuild"] / seconds["onednn"],
+            "of_onednn": {each: seconds[each] / seconds["onednn"] for each in libraries},
             "errors": errors,
         }
 
 
 def contenders(
-    shape: Shape, layer: Any, x: torch.Tensor, ours: Callable[[Any], Any]
+    shape: Shape, layer: Any, x: torch.Tensor, ours: Mapping[str, Callable[[Any], Any]]
 ) -> tuple[dict[str, Run], dict[str, Any]]:
     """Every contender's call over one input, and the result in float64 in its layout."""
     given = _last(x).numpy()
     runs: dict[str, Run] = {
-        "aotbuild": lambda: ours(given),
+        **{each: functools.partial(run, given) for each, run in ours.items()},
         "onednn": on_onednn(layer, shape, x),
         "eager": lambda: torch.relu(layer(x)),
     }
     exact = torch.relu(layer.double()(x.double()))
     layer.float()
-    return runs, {each: (_last(exact) if each == "aotbuild" else exact).numpy() for each in runs}
+    return runs, {each: (_last(exact) if each in ours else exact).numpy() for each in runs}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--own", action="store_true", help="over a runtime without oneDNN")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SHAPES))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with torch.no_grad():
-        results = list(measured(arguments.names or list(SHAPES), arguments.rounds))
+        results = list(measured(arguments.names or list(SHAPES), arguments.rounds, own=arguments.own))
+    ours = list(results[0]["of_onednn"])
+    columns = [*ours, "onednn", "eager"]
     lines = [
         [
             result["layer"],
-            *(f"{result['gflops'][each]:.1f}" for each in ("aotbuild", "onednn", "eager")),
-            f"{result['of_onednn']:.2f}",
+            *(f"{result['gflops'][each]:.1f}" for each in columns),
+            *(f"{result['of_onednn'][each]:.2f}" for each in ours),
         ]
         for result in results
     ]
-    print(table(["GFLOP/s", "aotbuild", "oneDNN", "eager", "time, of oneDNN's"], lines))
-    mean = exp(sum(log(result["of_onednn"]) for result in results) / len(results))
-    errors = {each: max(result["errors"][each] for result in results) for each in results[0]["errors"]}
-    print(f"geometric mean {mean:.3f}; largest errors " + ", ".join(f"{each} {e:.1e}" for each, e in errors.items()))
-    save("convolution", {"machine": machine(), "geometric_mean_of_onednn": mean, "results": results})
+    print(table(["GFLOP/s", *columns, *(f"{each}, time of oneDNN's" for each in ours)], lines))
+    means = {each: exp(sum(log(result["of_onednn"][each]) for result in results) / len(results)) for each in ours}
+    errors = {each: max(result["errors"][each] for result in results) for each in columns}
+    print("geometric means " + ", ".join(f"{each} {mean:.3f}" for each, mean in means.items()))
+    print("largest errors " + ", ".join(f"{each} {error:.1e}" for each, error in errors.items()))
+    save(
+        "convolution-own" if arguments.own else "convolution",
+        {"machine": machine(), "geometric_means_of_onednn": means, "results": results},
+    )
 
 
 if __name__ == "__main__":
