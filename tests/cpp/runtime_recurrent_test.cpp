@@ -1,6 +1,7 @@
 // The loops of recurrent layers for every instruction set that the machine has: sums of every tile, cells of every
 // value.
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +12,11 @@
 #include <vector>
 
 #include "aotbuild/detail/spec.h"
+#include "base/arena.hpp"
+#include "kernels/recurrent.hpp"
 #include "kernels/recurrent_kernels.hpp"
+#include "runtime_test_model.hpp"
+#include "tensor/tensor.hpp"
 
 namespace aotbuild::detail {
 namespace {
@@ -190,6 +195,67 @@ TEST(RecurrentKernels, CellsOfValuesThatAreNotFinite) {
     for (const auto* kernels : all_kernels<float>()) check_cell<float>(*kernels, cell, units);
     for (const auto* kernels : all_kernels<double>()) check_cell<double>(*kernels, cell, units);
   }
+}
+
+// The output and the states after it, of a layer of random weights.
+std::vector<float> run_layer(const RecurrentSpec& spec, std::int64_t features, std::int64_t hidden, std::int64_t batch,
+                             int threads) {
+  std::mt19937 generator(7);
+  std::uniform_real_distribution<float> numbers(-0.1F, 0.1F);
+  const auto random = [&](std::vector<std::int64_t> sizes) {
+    TensorPtr tensor =
+        make_tensor(ScalarType::kFloat32, static_cast<std::int64_t>(sizes.size()), sizes.data(), nullptr);
+    std::generate_n(tensor->data_as<float>(), tensor->numel(), [&] { return numbers(generator); });
+    return tensor;
+  };
+  const std::int64_t gates = spec.cell == RecurrentCell::kLstm ? 4 : (spec.cell == RecurrentCell::kGru ? 3 : 1);
+  const std::int64_t directions = spec.bidirectional ? 2 : 1;
+  std::vector<TensorPtr> weights;
+  for (std::int64_t part = 0; part < spec.layers * directions; ++part) {
+    weights.push_back(random({gates * hidden, part < directions ? features : directions * hidden}));
+    weights.push_back(random({gates * hidden, hidden}));
+    weights.push_back(random({gates * hidden}));
+    weights.push_back(random({gates * hidden}));
+  }
+  std::vector<const Tensor*> given;
+  for (const TensorPtr& weight : weights) given.push_back(weight.get());
+  const TensorPtr input = random({9, batch, features});
+  const TensorPtr state = random({spec.layers * directions, batch, hidden});
+  const TensorPtr cell = random({spec.layers * directions, batch, hidden});
+  Arena arena;
+  const PackedRecurrent layer(spec, given, arena, "test");
+  omp_set_num_threads(threads);
+  const RecurrentResult result =
+      layer.run(*input, *state, spec.cell == RecurrentCell::kLstm ? cell.get() : nullptr, "test");
+  std::vector<float> values;
+  for (const TensorPtr& part : result) {
+    values.insert(values.end(), part->data_as<float>(), part->data_as<float>() + part->numel());
+  }
+  return values;
+}
+
+TEST(PackedRecurrent, BitsDoNotDependOnThreads) {
+  const int before = omp_get_max_threads();
+  for (const RecurrentCell cell : {RecurrentCell::kLstm, RecurrentCell::kGru, RecurrentCell::kTanh}) {
+    for (const bool bidirectional : {false, true}) {
+      for (const std::int64_t hidden : {129, 144, 256, 300}) {
+        for (const std::int64_t batch : {1, 3}) {
+          RecurrentSpec spec{};
+          spec.cell = cell;
+          spec.layers = 2;
+          spec.bidirectional = bidirectional;
+          spec.weight_count = bidirectional ? 16 : 8;
+          spec.has_biases = true;
+          const std::vector<float> expected = run_layer(spec, 70, hidden, batch, 1);
+          for (const int threads : {2, 3, 7}) {
+            if (testing::kIsThreadSanitized) break;
+            EXPECT_EQ(run_layer(spec, 70, hidden, batch, threads), expected) << hidden << " " << batch;
+          }
+        }
+      }
+    }
+  }
+  omp_set_num_threads(before);
 }
 
 }  // namespace

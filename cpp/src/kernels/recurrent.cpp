@@ -1,7 +1,11 @@
 #include "kernels/recurrent.hpp"
 
+#include <omp.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "kernels/recurrent_kernels.hpp"
 #include "tensor/copy.hpp"
@@ -14,6 +18,9 @@ namespace {
 // no fewer rows, each of which would read all weights of the input again.
 constexpr std::int64_t kBlockBytes = 128 * 1024;
 constexpr std::int64_t kBlockRows = 64;
+
+// Products of so many numbers in each step are a share that a thread is woken for.
+constexpr std::int64_t kRecurrentShare = 1 << 16;
 
 std::int64_t rounded_up(std::int64_t size, std::int64_t unit) { return (size + unit - 1) / unit * unit; }
 
@@ -149,6 +156,29 @@ void PackedRecurrent::pack(const std::vector<const Tensor*>& weights, Arena& are
   }
 }
 
+// Where threads wait for one another after each step. They spin, as a step takes some microseconds; who waits longer
+// lets others run.
+class StepBarrier {
+ public:
+  void wait(std::int64_t threads) noexcept {
+    if (threads == 1) return;
+    const std::int64_t round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    for (std::int64_t spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+      if (spins > kSpins) std::this_thread::yield();
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kSpins = 1000;
+  std::atomic<std::int64_t> arrived_{0};
+  std::atomic<std::int64_t> round_{0};
+};
+
 // One call: the sequence through all layers, in numbers of type T.
 template <typename T>
 class RecurrentRun {
@@ -177,30 +207,94 @@ class RecurrentRun {
     const std::int64_t features = layer_.output_features_;
     move_rows(hidden, features, state, outputs_, features);
     if (cell != nullptr) move_rows(cell, layer_.hidden_features_, cells, units_, layer_.hidden_features_);
-    T* const gates = gates_buffer_->template data_as<T>();
-    T* const of_hidden = gates + block_ * batch_ * gates_;
-    for (std::int64_t done = 0; done < length_; done += block_) {
-      const std::int64_t count = std::min(block_, length_ - done);
-      const std::int64_t first = is_reverse ? length_ - done - count : done;
-      multiply(input + first * batch_ * part.features, part.features, count * batch_, part.features, part.input,
-               part.bias, gates, gates_, false);
-      for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t at = is_reverse ? count - 1 - i : i;
-        multiply(state, outputs_, batch_, features, part.hidden, nullptr, of_hidden, gates_, (done + i) % 2 != 0);
-        T* const made = part.project != nullptr ? unprojected : next;
-        step(part, gates + at * batch_ * gates_, of_hidden, state, cells, made);
-        if (part.project != nullptr) {
-          multiply(unprojected, units_, batch_, layer_.hidden_features_, part.project, nullptr, next, outputs_, false);
-        }
-        move_rows(next, outputs_, output + (first + at) * output_step, output_row, features);
-        std::swap(state, next);
-      }
-    }
+    const Sequence sequence{&part, input, output, output_step, output_row, state, next, cells, unprojected, is_reverse};
+    const std::int64_t threads = part.project != nullptr ? 1 : threads_of(part);
+    StepBarrier barrier;
+#pragma omp parallel num_threads(static_cast<int>(threads)) if (threads > 1)
+    run_share(sequence, threads > 1 ? omp_get_thread_num() : 0, threads > 1 ? omp_get_num_threads() : 1, &barrier);
+    if (length_ % 2 != 0) std::swap(state, next);
     move_rows(state, outputs_, hidden, features, features);
     if (cell != nullptr) move_rows(cells, units_, cell, layer_.hidden_features_, layer_.hidden_features_);
   }
 
  private:
+  // What all threads of a run have in common.
+  struct Sequence {
+    const PackedRecurrent::Part* part;
+    const T* input;
+    T* output;
+    std::int64_t output_step;
+    std::int64_t output_row;
+    T* state;
+    T* next;
+    T* cells;
+    T* unprojected;
+    bool is_reverse;
+  };
+
+  // A thread's panels, and the units whose gates they are.
+  struct Share {
+    std::int64_t first_panel;
+    std::int64_t panels;
+    std::int64_t first_unit;
+    std::int64_t units;
+  };
+
+  // Two vectors of units have whole panels, as many as gates.
+  Share share_of(std::int64_t thread, std::int64_t threads) const {
+    const std::int64_t units = rounded_up(layer_.hidden_features_, kernels_.lanes);
+    const std::int64_t pairs = (units + 2 * kernels_.lanes - 1) / (2 * kernels_.lanes);
+    const std::int64_t begin = pairs * thread / threads;
+    const std::int64_t end = pairs * (thread + 1) / threads;
+    const std::int64_t panels = std::min(end * layer_.gates_, gates_ / (2 * kernels_.lanes));
+    return {begin * layer_.gates_, panels - begin * layer_.gates_, begin * 2 * kernels_.lanes,
+            std::min(end * 2 * kernels_.lanes, units) - begin * 2 * kernels_.lanes};
+  }
+
+  std::int64_t threads_of(const PackedRecurrent::Part& part) const {
+    if (omp_in_parallel() != 0) return 1;
+    const std::int64_t pairs = units_ / (2 * kernels_.lanes);
+    const std::int64_t work = batch_ * gates_ * (layer_.output_features_ + part.features);
+    return std::clamp<std::int64_t>(work / kRecurrentShare, 1, std::min<std::int64_t>(omp_get_max_threads(), pairs));
+  }
+
+  // All steps for the units of one thread. A step needs h of all units of the step before, and nothing else of others.
+  void run_share(const Sequence& sequence, std::int64_t thread, std::int64_t threads, StepBarrier* barrier) {
+    const PackedRecurrent::Part& part = *sequence.part;
+    const Share share = share_of(thread, threads);
+    const std::int64_t column = share.first_panel * 2 * kernels_.lanes;
+    const std::int64_t features = layer_.output_features_;
+    T* state = sequence.state;
+    T* next = sequence.next;
+    T* const gates = gates_buffer_->template data_as<T>();
+    T* const of_hidden = gates + block_ * batch_ * gates_;
+    for (std::int64_t done = 0; done < length_; done += block_) {
+      const std::int64_t count = std::min(block_, length_ - done);
+      const std::int64_t first = sequence.is_reverse ? length_ - done - count : done;
+      multiply(sequence.input + first * batch_ * part.features, part.features, count * batch_, part.features,
+               part.input, part.bias, gates, gates_, share, false);
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t at = sequence.is_reverse ? count - 1 - i : i;
+        multiply(state, outputs_, batch_, features, part.hidden, nullptr, of_hidden, gates_, share,
+                 (done + i) % 2 != 0);
+        T* const made = part.project != nullptr ? sequence.unprojected : next;
+        step(part, gates + at * batch_ * gates_ + column, of_hidden + column, state, sequence.cells, made, share);
+        T* const output = sequence.output + (first + at) * sequence.output_step;
+        if (part.project != nullptr) {
+          const Share all{0, outputs_ / (2 * kernels_.lanes), 0, 0};
+          multiply(sequence.unprojected, units_, batch_, layer_.hidden_features_, part.project, nullptr, next, outputs_,
+                   all, false);
+          move_rows(next, outputs_, output, sequence.output_row, features);
+        } else {
+          move_rows(next + share.first_unit, outputs_, output + share.first_unit, sequence.output_row,
+                    std::min(share.units, features - share.first_unit));
+        }
+        std::swap(state, next);
+        barrier->wait(threads);
+      }
+    }
+  }
+
   static TensorPtr make_scratch(std::int64_t count) { return make_tensor(kTypeOf<T>, 1, &count, nullptr); }
 
   void move_rows(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride, std::int64_t count) const {
@@ -217,34 +311,35 @@ class RecurrentRun {
 
   // Rows of the output are whole rows of columns.
   void multiply(const T* input, std::int64_t input_stride, std::int64_t rows, std::int64_t depth, const char* weights,
-                const char* bias, T* output, std::int64_t output_stride, bool is_backward) const {
+                const char* bias, T* output, std::int64_t output_stride, const Share& share, bool is_backward) const {
+    const std::int64_t column = share.first_panel * 2 * kernels_.lanes;
     RecurrentProduct<T> product{};
     product.input = input;
     product.input_stride = input_stride;
-    product.weights = reinterpret_cast<const T*>(weights);
-    product.bias = reinterpret_cast<const T*>(bias);
-    product.output = output;
+    product.weights = reinterpret_cast<const T*>(weights) + column * depth;
+    product.bias = bias == nullptr ? nullptr : reinterpret_cast<const T*>(bias) + column;
+    product.output = output + column;
     product.output_stride = output_stride;
     product.rows = rows;
     product.depth = depth;
-    product.panels = output_stride / (2 * kernels_.lanes);
+    product.panels = share.panels;
     product.backward = is_backward;
     kernels_.multiply(product);
   }
 
-  void step(const PackedRecurrent::Part& part, const T* of_input, const T* of_hidden, const T* state, T* cells,
-            T* next) const {
+  void step(const PackedRecurrent::Part& part, const T* of_input, const T* of_hidden, const T* state, T* cells, T* next,
+            const Share& share) const {
     RecurrentStep<T> step{};
     step.input_gates = of_input;
     step.hidden_gates = of_hidden;
     step.gates_stride = gates_;
-    step.hidden_bias = reinterpret_cast<const T*>(part.third);
-    step.hidden = state;
-    step.cell = cells;
-    step.next = next;
+    step.hidden_bias = part.third == nullptr ? nullptr : reinterpret_cast<const T*>(part.third) + share.first_unit;
+    step.hidden = state + share.first_unit;
+    step.cell = cells + share.first_unit;
+    step.next = next + share.first_unit;
     step.stride = units_;  // as outputs_ where nothing is projected
     step.rows = batch_;
-    step.units = rounded_up(layer_.hidden_features_, kernels_.lanes);
+    step.units = share.units;
     kernels_.step[static_cast<int>(layer_.spec_.cell)](step);
   }
 
