@@ -398,8 +398,8 @@ void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor&
     });
   }
   if (PanelConvolution::takes(weight)) {
-    Arena arena;
-    return PanelConvolution(shape, weight, bias, arena).run(workspace, input, output);
+    const ScratchBuffer memory(workspace, PanelConvolution::nbytes(shape, weight));
+    return PanelConvolution(shape, weight, bias, memory).run(workspace, input, output);
   }
   dispatch(input.dtype, function,
            [&](auto tag) { plain_convolution<typename decltype(tag)::type>(shape, input, weight, bias, output); });

@@ -138,6 +138,18 @@ void convolve_share(const PanelKernels& kernels, const ConvolutionBlock& share) 
   }
 }
 
+// One panel: `rows` and `columns` say where its values are; the rest is zero.
+void pack_rows(const std::vector<std::int64_t>& rows, const float* const* columns, std::int64_t count, float* panel) {
+  const auto depth = static_cast<std::int64_t>(rows.size());
+  const std::int64_t padded = packed_values(depth, kPanelColumns) / kPanelColumns;
+  if (count < kPanelColumns) std::fill_n(panel, padded * kPanelColumns, 0.0F);
+  std::fill(panel + depth * kPanelColumns, panel + padded * kPanelColumns, 0.0F);
+  for (std::int64_t row = 0; row < depth; ++row) {
+    const std::int64_t at = rows[static_cast<std::size_t>(row)];
+    for (std::int64_t column = 0; column < count; ++column) panel[row * kPanelColumns + column] = columns[column][at];
+  }
+}
+
 }  // namespace
 
 bool PanelConvolution::takes(const Tensor& weight) {
@@ -148,58 +160,97 @@ bool PanelConvolution::is_depthwise(const ConvolutionShape& shape, const Tensor&
   return !shape.transposed && shape.groups > 1 && weight.sizes()[1] == 1 && weight.sizes()[0] == shape.groups;
 }
 
-PanelConvolution::PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
-                                   Arena& arena)
+PanelConvolution::PanelConvolution(const ConvolutionShape& shape, const Tensor& weight)
     : shape_(shape), is_depthwise_(is_depthwise(shape, weight)), kernel_{1, 1, 1}, groups_(shape.groups) {
   if (is_depthwise_) groups_ = 1;
   for (int d = 0; d < shape.spatial_rank; ++d) kernel_[3 - shape.spatial_rank + d] = weight.sizes()[d + 2];
   columns_ = shape.transposed ? weight.sizes()[1] : weight.sizes()[0] / groups_;
   depth_ = shape.transposed ? weight.sizes()[0] / groups_ : weight.sizes()[1] * places();
-  bias_ = pack_bias(bias, arena);
-  weights_ = pack(weight, arena);
+}
+
+PanelConvolution::PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
+                                   Arena& arena)
+    : PanelConvolution(shape, weight) {
+  pack(weight, bias, reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(values()) * sizeof(float))));
+}
+
+PanelConvolution::PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
+                                   const ScratchBuffer& memory)
+    : PanelConvolution(shape, weight) {
+  pack(weight, bias, static_cast<float*>(memory.data()));
+}
+
+std::size_t PanelConvolution::nbytes(const ConvolutionShape& shape, const Tensor& weight) {
+  return static_cast<std::size_t>(PanelConvolution(shape, weight).values()) * sizeof(float);
 }
 
 std::int64_t PanelConvolution::bias_stride() const { return packed_values(1, columns_) / kPanelRows; }
 
-float* PanelConvolution::pack_bias(const Tensor* bias, Arena& arena) const {
-  const std::size_t nbytes = static_cast<std::size_t>(groups_ * bias_stride()) * sizeof(float);
-  auto* const packed = reinterpret_cast<float*>(arena.allocate(nbytes));
-  std::memset(packed, 0, nbytes);
-  for (std::int64_t channel = 0; bias != nullptr && channel < groups_ * columns_; ++channel) {
-    packed[channel / columns_ * bias_stride() + channel % columns_] =
-        bias->data_as<float>()[channel * bias->strides()[0]];
-  }
-  return packed;
+std::int64_t PanelConvolution::weight_values() const {
+  return is_depthwise_ ? depth_ * bias_stride() : packed_values(depth_, product_columns());
 }
 
-float* PanelConvolution::pack(const Tensor& weight, Arena& arena) const {
-  // [columns][kernel][channels], which is how rows are gathered; transposed: [channels][kernel][columns].
-  const TensorPtr ordered = make_tensor(weight.dtype, weight.ndim, weight.sizes(), channels_last_layout(weight).data());
-  copy(*ordered, weight, kConvolutionFunction);
-  const float* const from = ordered->data_as<float>();
-  if (is_depthwise_) {
-    const std::int64_t stride = bias_stride();
-    const std::size_t nbytes = static_cast<std::size_t>(depth_ * stride) * sizeof(float);
-    auto* const packed = reinterpret_cast<float*>(arena.allocate(nbytes));
-    std::memset(packed, 0, nbytes);
-    for (std::int64_t column = 0; column < columns_; ++column) {
-      for (std::int64_t k = 0; k < depth_; ++k) packed[k * stride + column] = from[column * depth_ + k];
+std::int64_t PanelConvolution::values() const { return groups_ * (weight_values() + bias_stride()); }
+
+void PanelConvolution::pack(const Tensor& weight, const Tensor* bias, float* memory) {
+  weights_ = memory;
+  float* const biases = memory + groups_ * weight_values();
+  bias_ = biases;
+  std::fill_n(biases, groups_ * bias_stride(), 0.0F);
+  for (std::int64_t channel = 0; bias != nullptr && channel < groups_ * columns_; ++channel) {
+    biases[channel / columns_ * bias_stride() + channel % columns_] =
+        bias->data_as<float>()[channel * bias->strides()[0]];
+  }
+  // Where the places of the kernel lie in the weights.
+  std::vector<std::int64_t> at(static_cast<std::size_t>(places()));
+  for (std::int64_t place = 0; place < places(); ++place) {
+    std::int64_t rest = place;
+    for (int d = 2; d >= 3 - shape_.spatial_rank; rest /= kernel_[d], --d) {
+      at[static_cast<std::size_t>(place)] += rest % kernel_[d] * weight.strides()[d + shape_.spatial_rank - 1];
     }
-    return packed;
+  }
+  if (is_depthwise_) return pack_depthwise(weight, at, memory);
+  // Rows are [kernel][channels], in the order of the input; transposed: channels, and columns are [kernel][columns].
+  const std::int64_t* const strides = weight.strides();
+  std::vector<std::int64_t> rows;
+  if (shape_.transposed) {
+    for (std::int64_t row = 0; row < depth_; ++row) rows.push_back(row * strides[0]);
+  } else {
+    for (const std::int64_t place : at) {
+      for (std::int64_t channel = 0; channel < weight.sizes()[1]; ++channel) {
+        rows.push_back(place + channel * strides[1]);
+      }
+    }
   }
   const std::int64_t count = product_columns();
-  const std::int64_t values = packed_values(depth_, count);
-  auto* const packed =
-      reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(groups_ * values) * sizeof(float)));
+  const std::int64_t panels = (count + kPanelColumns - 1) / kPanelColumns;
+#pragma omp parallel for collapse(2) if (groups_ * weight_values() > kConvolutionShare)
   for (std::int64_t group = 0; group < groups_; ++group) {
-    const float* const part = from + group * depth_ * count;
-    std::vector<Column> columns;
-    for (std::int64_t column = 0; column < count; ++column) {
-      columns.push_back(shape_.transposed ? Column{part + column, count} : Column{part + column * depth_, 1});
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      const float* columns[kPanelColumns];
+      const std::int64_t first = panel * kPanelColumns;
+      const std::int64_t here = std::min(kPanelColumns, count - first);
+      for (std::int64_t i = 0; i < here; ++i) {
+        const std::int64_t column = first + i;
+        const std::int64_t from = shape_.transposed ? group * depth_ * strides[0] + column % columns_ * strides[1] +
+                                                          at[static_cast<std::size_t>(column / columns_)]
+                                                    : (group * columns_ + column) * strides[0];
+        columns[i] = weight.data_as<float>() + from;
+      }
+      pack_rows(rows, columns, here, memory + group * weight_values() + panel * packed_values(depth_, kPanelColumns));
     }
-    pack_panels(columns, depth_, packed + group * values);
   }
-  return packed;
+}
+
+void PanelConvolution::pack_depthwise(const Tensor& weight, const std::vector<std::int64_t>& places,
+                                      float* packed) const {
+  std::fill_n(packed, weight_values(), 0.0F);
+  for (std::int64_t column = 0; column < columns_; ++column) {
+    const float* const from = weight.data_as<float>() + column * weight.strides()[0];
+    for (std::int64_t k = 0; k < depth_; ++k) {
+      packed[k * bias_stride() + column] = from[places[static_cast<std::size_t>(k)]];
+    }
+  }
 }
 
 void PanelConvolution::run(Workspace& workspace, const Tensor& input, const Tensor& output,

@@ -3,7 +3,9 @@
 #ifndef AOTBUILD_SRC_KERNELS_PANEL_CONVOLUTION_HPP_
 #define AOTBUILD_SRC_KERNELS_PANEL_CONVOLUTION_HPP_
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "base/arena.hpp"
 #include "kernels/convolution_shape.hpp"
@@ -21,6 +23,10 @@ class PanelConvolution {
 
   // Operands are read during the call, and not later; `bias` may be null.
   PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias, Arena& arena);
+  // The same in memory of `nbytes`, which has to live as long.
+  PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
+                   const ScratchBuffer& memory);
+  static std::size_t nbytes(const ConvolutionShape& shape, const Tensor& weight);
 
   // Of tensors whose types and sizes fit.
   void run(Workspace& workspace, const Tensor& input, const Tensor& output,
@@ -34,8 +40,11 @@ class PanelConvolution {
   void add_up(const Window& window, const float* products, const Tensor& output, std::int64_t line,
               const PanelKernels& kernels) const;
   void split_groups(Window* window, std::int64_t images, float* to) const;
-  float* pack(const Tensor& weight, Arena& arena) const;
-  float* pack_bias(const Tensor* bias, Arena& arena) const;
+  PanelConvolution(const ConvolutionShape& shape, const Tensor& weight);
+  std::int64_t values() const;         // of weights and biases
+  std::int64_t weight_values() const;  // of a group
+  void pack(const Tensor& weight, const Tensor* bias, float* memory);
+  void pack_depthwise(const Tensor& weight, const std::vector<std::int64_t>& places, float* packed) const;
   std::int64_t bias_stride() const;  // from one group's to the next
   std::int64_t places() const { return kernel_[0] * kernel_[1] * kernel_[2]; }
   std::int64_t product_columns() const { return shape_.transposed ? places() * columns_ : columns_; }  // of a group
