@@ -69,7 +69,7 @@ int main() {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
-    files = {"net.py": NET, "main.cpp": MAIN}
+    files: dict[str, str | bytes] = {"net.py": NET, "main.cpp": MAIN}
     made = CMakeProject(tmp_path_factory.mktemp("hardened"), LISTS, files, "Ninja")
     settings = ("-DAOTBUILD_ONEDNN=OFF", "-DAOTBUILD_EIGEN=OFF", f"-DAOTBUILD_PYTHON={sys.executable}")
     made.configure("-DCMAKE_BUILD_TYPE=Release", *settings, standin=False)
