@@ -35,7 +35,7 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_COMPILE_JOBS` | compilations of models' sources that run at a time; default one for each 1.5 GiB of memory, at most one a core |
 | `AOTBUILD_CACHE_DIR` | the folder of the compile cache; default: the environment variable of that name while building, else no cache |
 | `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN; default: the Python environment's, else the system's |
-| `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none and systems that allow no memory that is writable and executable. All is the runtime's own then: float32 within a few per cent as fast (`benchmarks/peers.py --own`), 16-bit types at the speed of float32, products of int8 slower |
+| `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none and systems that allow no memory that is writable and executable. All is the runtime's own then, 16-bit types computed as float32; `benchmarks/peers.py --own` compares both runtimes on the machine at hand |
 | `AOTBUILD_PREBUILT_RUNTIME` | `OFF`: compile the runtime in the project, instead of taking the Python package's objects of it. Those are taken when they are of the same sources, system and compiler (its major version), and neither cross-compiling nor flags (`-fsanitize`, `-march`, `-stdlib`, `--coverage`, macros of libstdc++) ask for others |
 | `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
 | `AOTBUILD_EIGEN_INCLUDE_DIR` | the folder of Eigen 3.4's `Eigen/Core`, found in the same way; without Eigen, models with linear algebra or Fourier transforms are refused |

@@ -703,7 +703,7 @@ TEST(Model, OneThreadStartsNoOthersAndTwoGiveTheSameResult) {
           << aotbuild_last_error();
       expect_near(y.values.data(), mlp.reference(x.values, 64));
       if (count == 1) {
-        EXPECT_EQ(thread_count(), before);
+        EXPECT_LE(thread_count(), before);  // helpers of earlier tests may end meanwhile
       }
     }).join();
   }

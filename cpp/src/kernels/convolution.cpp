@@ -264,9 +264,10 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
     if (has_half_type(weight) && weight.numel() != 0) {
       const TensorPtr wide_bias = bias != nullptr ? widened(*bias, "PackedConvolution") : nullptr;
       panels_.emplace(shape_, *widened(weight, "PackedConvolution"), wide_bias.get(), arena);
-    } else {
-      if (!is_ours) return;
+    } else if (is_ours) {
       panels_.emplace(shape_, weight, bias, arena);
+    } else {
+      return;
     }
   }
   // From here on the weight's sizes alone are read.

@@ -343,7 +343,7 @@ void PanelConvolution::run_dense(Workspace& workspace, const Tensor& input, cons
     share.bias += group * bias_stride();
     share.output += group * columns_;
     share = share_of(share, shares, i % group_shares);
-    share.beside = buffers + (workers > 1 ? omp_get_thread_num() : 0) * beside;
+    share.beside = buffers + omp_get_thread_num() * beside;
     convolve_share(kernels, share);
   }
 }

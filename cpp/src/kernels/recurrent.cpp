@@ -211,7 +211,7 @@ class RecurrentRun {
     const std::int64_t threads = part.project != nullptr ? 1 : threads_of(part);
     StepBarrier barrier;
 #pragma omp parallel num_threads(static_cast<int>(threads)) if (threads > 1)
-    run_share(sequence, threads > 1 ? omp_get_thread_num() : 0, threads > 1 ? omp_get_num_threads() : 1, &barrier);
+    run_share(sequence, omp_get_thread_num(), omp_get_num_threads(), &barrier);
     if (length_ % 2 != 0) std::swap(state, next);
     move_rows(state, outputs_, hidden, features, features);
     if (cell != nullptr) move_rows(cells, units_, cell, layer_.hidden_features_, layer_.hidden_features_);
@@ -240,12 +240,13 @@ class RecurrentRun {
     std::int64_t units;
   };
 
-  // Two vectors of units have whole panels, as many as gates.
+  std::int64_t pairs() const { return units_ / (2 * kernels_.lanes); }  // of vectors of units
+
+  // A pair of vectors of units has whole panels, as many as gates.
   Share share_of(std::int64_t thread, std::int64_t threads) const {
     const std::int64_t units = rounded_up(layer_.hidden_features_, kernels_.lanes);
-    const std::int64_t pairs = (units + 2 * kernels_.lanes - 1) / (2 * kernels_.lanes);
-    const std::int64_t begin = pairs * thread / threads;
-    const std::int64_t end = pairs * (thread + 1) / threads;
+    const std::int64_t begin = pairs() * thread / threads;
+    const std::int64_t end = pairs() * (thread + 1) / threads;
     const std::int64_t panels = std::min(end * layer_.gates_, gates_ / (2 * kernels_.lanes));
     return {begin * layer_.gates_, panels - begin * layer_.gates_, begin * 2 * kernels_.lanes,
             std::min(end * 2 * kernels_.lanes, units) - begin * 2 * kernels_.lanes};
@@ -253,9 +254,8 @@ class RecurrentRun {
 
   std::int64_t threads_of(const PackedRecurrent::Part& part) const {
     if (omp_in_parallel() != 0) return 1;
-    const std::int64_t pairs = units_ / (2 * kernels_.lanes);
     const std::int64_t work = batch_ * gates_ * (layer_.output_features_ + part.features);
-    return std::clamp<std::int64_t>(work / kRecurrentShare, 1, std::min<std::int64_t>(omp_get_max_threads(), pairs));
+    return std::clamp<std::int64_t>(work / kRecurrentShare, 1, std::min<std::int64_t>(omp_get_max_threads(), pairs()));
   }
 
   // All steps for the units of one thread. A step needs h of all units of the step before, and nothing else of others.
