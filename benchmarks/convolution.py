@@ -10,9 +10,8 @@ thread's own processor time, the best of all calls, and the largest error agains
 from __future__ import annotations
 
 import argparse
-import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
@@ -152,13 +151,12 @@ def on_onednn(layer: Any, shape: Shape, x: torch.Tensor) -> Run:
 
 def measured(names: Sequence[str], rounds: int, *, own: bool) -> Iterator[dict[str, Any]]:
     module = Layers().eval()
-    # One or the other: a process has one runtime.
-    libraries = {"own" if own else "aotbuild": compiled(module, names, own=own)}
+    library = compiled(module, names, own=own)  # one or the other: a process has one runtime
     for name in names:
         layer: Any = module.layers[name]
         shape = SHAPES[name]
         x = shape.input()
-        runs, exact = contenders(shape, layer, x, {each: getattr(made, name) for each, made in libraries.items()})
+        runs, exact = contenders(shape, layer, x, getattr(library, name))
         errors = {each: relative_error(np.asarray(run()), exact[each]) for each, run in runs.items()}
         seconds = best_times(runs, rounds=rounds)
         work = 2e-9 * exact["eager"].size * layer.weight[0].numel()
@@ -166,24 +164,24 @@ def measured(names: Sequence[str], rounds: int, *, own: bool) -> Iterator[dict[s
             "layer": name,
             "microseconds": {each: 1e6 * value for each, value in seconds.items()},
             "gflops": {each: work / value for each, value in seconds.items()},
-            "of_onednn": {each: seconds[each] / seconds["onednn"] for each in libraries},
+            "of_onednn": seconds["aotbuild"] / seconds["onednn"],
             "errors": errors,
         }
 
 
 def contenders(
-    shape: Shape, layer: Any, x: torch.Tensor, ours: Mapping[str, Callable[[Any], Any]]
+    shape: Shape, layer: Any, x: torch.Tensor, ours: Callable[[Any], Any]
 ) -> tuple[dict[str, Run], dict[str, Any]]:
     """Every contender's call over one input, and the result in float64 in its layout."""
     given = _last(x).numpy()
     runs: dict[str, Run] = {
-        **{each: functools.partial(run, given) for each, run in ours.items()},
+        "aotbuild": lambda: ours(given),
         "onednn": on_onednn(layer, shape, x),
         "eager": lambda: torch.relu(layer(x)),
     }
     exact = torch.relu(layer.double()(x.double()))
     layer.float()
-    return runs, {each: (_last(exact) if each in ours else exact).numpy() for each in runs}
+    return runs, {each: (_last(exact) if each == "aotbuild" else exact).numpy() for each in runs}
 
 
 def main() -> None:
@@ -195,25 +193,20 @@ def main() -> None:
     torch.set_num_threads(1)
     with torch.no_grad():
         results = list(measured(arguments.names or list(SHAPES), arguments.rounds, own=arguments.own))
-    ours = list(results[0]["of_onednn"])
-    columns = [*ours, "onednn", "eager"]
     lines = [
         [
             result["layer"],
-            *(f"{result['gflops'][each]:.1f}" for each in columns),
-            *(f"{result['of_onednn'][each]:.2f}" for each in ours),
+            *(f"{result['gflops'][each]:.1f}" for each in ("aotbuild", "onednn", "eager")),
+            f"{result['of_onednn']:.2f}",
         ]
         for result in results
     ]
-    print(table(["GFLOP/s", *columns, *(f"{each}, time of oneDNN's" for each in ours)], lines))
-    means = {each: exp(sum(log(result["of_onednn"][each]) for result in results) / len(results)) for each in ours}
-    errors = {each: max(result["errors"][each] for result in results) for each in columns}
-    print("geometric means " + ", ".join(f"{each} {mean:.3f}" for each, mean in means.items()))
-    print("largest errors " + ", ".join(f"{each} {error:.1e}" for each, error in errors.items()))
-    save(
-        "convolution-own" if arguments.own else "convolution",
-        {"machine": machine(), "geometric_means_of_onednn": means, "results": results},
-    )
+    print(table(["GFLOP/s", "aotbuild", "oneDNN", "eager", "time, of oneDNN's"], lines))
+    mean = exp(sum(log(result["of_onednn"]) for result in results) / len(results))
+    errors = {each: max(result["errors"][each] for result in results) for each in results[0]["errors"]}
+    print(f"geometric mean {mean:.3f}; largest errors " + ", ".join(f"{each} {e:.1e}" for each, e in errors.items()))
+    results_name = "convolution-own" if arguments.own else "convolution"
+    save(results_name, {"machine": machine(), "geometric_mean_of_onednn": mean, "results": results})
 
 
 if __name__ == "__main__":
