@@ -87,7 +87,9 @@ def isa() -> str:
 def prepare(name: str) -> None:
     """Inputs, the result in float64 and the peers' files; in a process of its own, whose memory ends with it."""
     folder = FOLDER / name
-    if (folder / "done").exists():
+    sources = (HERE / "peer_models.py", HERE / "peer_export.py")
+    done = folder / "done"
+    if done.exists() and done.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{name}: export for the peers", flush=True)
@@ -95,7 +97,7 @@ def prepare(name: str) -> None:
         command = [sys.executable, str(HERE / "peer_export.py"), name, str(folder)]
         if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode != 0:
             sys.exit(f"{name} was not exported: see {folder / 'export.log'}")
-    (folder / "done").touch()
+    done.touch()
 
 
 def build(names: Sequence[str], precisions: Sequence[str], folder: str, **more: str) -> None:

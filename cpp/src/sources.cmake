@@ -22,6 +22,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     cuda/workspace_pool.cpp
     kernels/activation.cpp
     kernels/convolution.cpp
+    kernels/convolution_window.cpp
     kernels/linear.cpp
     kernels/matmul.cpp
     kernels/mlp.cpp
@@ -34,6 +35,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/quantized_kernels.cpp
     kernels/recurrent.cpp
     kernels/recurrent_kernels.cpp
+    kernels/winograd_convolution.cpp
     model/c_api.cpp
     model/call.cpp
     model/context.cpp

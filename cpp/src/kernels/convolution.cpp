@@ -257,22 +257,32 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   }
   const Tensor& weight = *weight_;
   const Tensor* bias = bias_;
-  const bool is_ours = PanelConvolution::takes(weight);
-  // With one channel a group oneDNN's are slower: benchmarks/convolution.py. Others are its own where it is there.
-  const bool is_depthwise = is_ours && PanelConvolution::is_depthwise(shape_, weight);
-  if (is_depthwise || !pack(spec.input_hint, weight, bias != nullptr, arena)) {
-    if (has_half_type(weight) && weight.numel() != 0) {
-      const TensorPtr wide_bias = bias != nullptr ? widened(*bias, "PackedConvolution") : nullptr;
-      panels_.emplace(shape_, *widened(weight, "PackedConvolution"), wide_bias.get(), arena);
-    } else if (is_ours) {
-      panels_.emplace(shape_, weight, bias, arena);
+  const bool has_bias = bias != nullptr;
+  // Those that oneDNN is slower for, where it is there: benchmarks/layers.py.
+  const bool is_faster = PanelConvolution::takes(weight) && PanelConvolution::is_depthwise(shape_, weight);
+  if (is_faster || WinogradConvolution::suits(shape_, weight, spec.input_hint) ||
+      !pack(spec.input_hint, weight, has_bias, arena)) {
+    if (has_half_type(weight)) {
+      const TensorPtr wide_bias = has_bias ? widened(*bias, "PackedConvolution") : nullptr;
+      pack_own(spec.input_hint, *widened(weight, "PackedConvolution"), wide_bias.get(), arena);
     } else {
-      return;
+      pack_own(spec.input_hint, weight, bias, arena);
     }
+    if (!is_packed()) return;
   }
   // From here on the weight's sizes alone are read.
   weight_ = &original_weight;
   folded_weight_.reset();
+}
+
+void PackedConvolution::pack_own(const std::int64_t* input_hint, const Tensor& weight, const Tensor* bias,
+                                 Arena& arena) {
+  if (!PanelConvolution::takes(weight)) return;
+  if (WinogradConvolution::suits(shape_, weight, input_hint)) {
+    winograd_.emplace(shape_, weight, bias, arena);
+  } else {
+    panels_.emplace(shape_, weight, bias, arena);
+  }
 }
 
 bool PackedConvolution::pack(const std::int64_t* input_hint, const Tensor& weight, bool has_bias, Arena& arena) {
@@ -304,11 +314,12 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
   const char* const function = "context_convolution";
   check(shape_, input, *weight_, output, function);
   if (output.numel() == 0) return;
-  if (panels_ && has_half_type(input)) {
-    return run_widened(input, output, function,
-                       [&](const Tensor& from, const Tensor& to) { panels_->run(workspace, from, to); });
+  if (panels_ || winograd_) {
+    const auto run_own = [&](const Tensor& from, const Tensor& to) {
+      return winograd_ ? winograd_->run(workspace, from, to) : panels_->run(workspace, from, to);
+    };
+    return has_half_type(input) ? run_widened(input, output, function, run_own) : run_own(input, output);
   }
-  if (panels_) return panels_->run(workspace, input, output);
   if (!is_packed() || input.numel() == 0) {
     return convolve(workspace, shape_, input, *weight_, bias_, output, function);
   }

@@ -10,6 +10,7 @@
 #include "base/arena.hpp"
 #include "kernels/convolution_shape.hpp"
 #include "kernels/panel_convolution.hpp"
+#include "kernels/winograd_convolution.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
 
@@ -30,10 +31,12 @@ class PackedConvolution {
   PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias, const BatchNorm& norm,
                     Arena& arena);
 
-  bool is_packed() const { return packed_ != nullptr || panels_.has_value(); }
+  bool is_packed() const { return packed_ != nullptr || panels_.has_value() || winograd_.has_value(); }
   void run(Workspace& workspace, const Tensor& input, const Tensor& output) const;
 
  private:
+  // For the runtime's own kernels, where they take it.
+  void pack_own(const std::int64_t* input_hint, const Tensor& weight, const Tensor* bias, Arena& arena);
   // For oneDNN, which has none for some: false.
   bool pack(const std::int64_t* input_hint, const Tensor& weight, bool has_bias, Arena& arena);
 
@@ -47,6 +50,7 @@ class PackedConvolution {
   std::int64_t layout_id_ = -1;
   char* packed_ = nullptr;                  // the arena's
   std::optional<PanelConvolution> panels_;  // of those that oneDNN is not called for
+  std::optional<WinogradConvolution> winograd_;
 };
 
 // output = activation(convolution(input, weight) + bias) with weights in their plain layout. `bias` may be null.

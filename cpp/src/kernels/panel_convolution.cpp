@@ -6,16 +6,14 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/convolution_window.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
 #include "kernels/panel_product.hpp"
-#include "tensor/copy.hpp"
 
 namespace aotbuild::detail {
 
 namespace {
-
-const char* const kConvolutionFunction = "context_convolution";
 
 // Products of so many numbers are a share that a thread is woken for.
 constexpr std::int64_t kConvolutionShare = 1 << 16;
@@ -24,39 +22,6 @@ constexpr std::int64_t kConvolutionShare = 1 << 16;
 // second cache while the weights pass.
 constexpr std::int64_t kBlockElements = 256;
 constexpr std::int64_t kBlockValues = 96 << 10;
-
-std::vector<std::int64_t> channels_last_layout(const Tensor& tensor) {
-  return channels_last_strides({tensor.sizes(), tensor.sizes() + tensor.ndim});
-}
-
-bool is_channels_last(const Tensor& tensor) {
-  const std::vector<std::int64_t> strides = channels_last_layout(tensor);
-  for (std::int32_t d = 0; d < tensor.ndim; ++d) {
-    if (tensor.sizes()[d] != 1 && tensor.strides()[d] != strides[static_cast<std::size_t>(d)]) return false;
-  }
-  return true;
-}
-
-Window window_of(const ConvolutionShape& shape, const std::int64_t* kernel, const Tensor& input, const Tensor& output) {
-  Window window{};
-  window.input = input.data_as<float>();
-  window.channels = input.sizes()[1];
-  window.image_stride = input.strides()[0];
-  for (int d = 0; d < 3; ++d) {
-    const int from = d - (3 - shape.spatial_rank);
-    window.input_size[d] = window.output_size[d] = window.stride[d] = window.dilation[d] = 1;
-    window.kernel[d] = kernel[d];
-    if (from < 0) continue;
-    const auto i = static_cast<std::size_t>(from);
-    window.input_stride[d] = input.strides()[from + 2];
-    window.input_size[d] = input.sizes()[from + 2];
-    window.output_size[d] = output.sizes()[from + 2];
-    window.stride[d] = shape.stride[i];
-    window.padding[d] = shape.padding[i];
-    window.dilation[d] = shape.dilation[i];
-  }
-  return window;
-}
 
 // Whether each element of the output reads the one of the input at its own place.
 bool is_pointwise(const Window& window) {
@@ -255,19 +220,11 @@ void PanelConvolution::pack_depthwise(const Tensor& weight, const std::vector<st
 
 void PanelConvolution::run(Workspace& workspace, const Tensor& input, const Tensor& output,
                            const PanelKernels& kernels) const {
-  if (input.sizes()[1] != 1 && input.strides()[1] != 1) {
-    const TensorPtr even = make_tensor(input.dtype, input.ndim, input.sizes(), channels_last_layout(input).data());
-    copy(*even, input, kConvolutionFunction);
-    return run(workspace, *even, output, kernels);
-  }
-  if (!is_channels_last(output)) {
-    const TensorPtr even = make_tensor(output.dtype, output.ndim, output.sizes(), channels_last_layout(output).data());
-    run(workspace, input, *even, kernels);
-    return copy(const_cast<Tensor&>(output), *even, kConvolutionFunction);
-  }
-  if (is_depthwise_) return run_depthwise(input, output, kernels);
-  if (shape_.transposed) return run_transposed(workspace, input, output, kernels);
-  run_dense(workspace, input, output, kernels);
+  run_channels_last(input, output, [&](const Tensor& from, const Tensor& to) {
+    if (is_depthwise_) return run_depthwise(from, to, kernels);
+    if (shape_.transposed) return run_transposed(workspace, from, to, kernels);
+    run_dense(workspace, from, to, kernels);
+  });
 }
 
 // The input as [group][image][spatial...][channels of the group], so that lines of the kernel are pieces of it.
@@ -353,9 +310,7 @@ void PanelConvolution::run_dense(Workspace& workspace, const Tensor& input, cons
 void PanelConvolution::run_transposed(Workspace& workspace, const Tensor& input, const Tensor& output,
                                       const PanelKernels& kernels) const {
   if (!is_channels_last(input)) {
-    const TensorPtr ordered = make_tensor(input.dtype, input.ndim, input.sizes(), channels_last_layout(input).data());
-    copy(*ordered, input, kConvolutionFunction);
-    return run_transposed(workspace, *ordered, output, kernels);
+    return run_transposed(workspace, *channels_last_copy(input), output, kernels);
   }
   const Window window = window_of(shape_, kernel_, input, output);
   const std::int64_t images = input.sizes()[0];

@@ -8,12 +8,19 @@
 
 namespace aotbuild::detail {
 
+// How many parts of `most` a total has.
+inline std::int64_t pieces(std::int64_t total, std::int64_t most) { return (total + most - 1) / most; }
+
 // Terms of a sum that are added up before they are added to what there is: float32 rounds a sum of n terms by about
 // sqrt(n). The parts are about equal. All tiles add in the same order, so that a row depends neither on the rows beside
 // it nor on the number of threads.
 constexpr std::int64_t kTerms = 384;
-inline std::int64_t term_parts(std::int64_t depth) { return depth <= kTerms ? 1 : (depth + kTerms - 1) / kTerms; }
-inline std::int64_t first_term(std::int64_t depth, std::int64_t part) { return depth * part / term_parts(depth); }
+inline std::int64_t term_parts(std::int64_t depth, std::int64_t most = kTerms) {
+  return depth <= most ? 1 : pieces(depth, most);
+}
+inline std::int64_t first_term(std::int64_t depth, std::int64_t part, std::int64_t most = kTerms) {
+  return depth * part / term_parts(depth, most);
+}
 
 // The input of a convolution, channels innermost, and the places in it that make an element of the output. Arrays are
 // depth, height and width; a convolution of fewer dimensions has size 1 in the first.
@@ -44,6 +51,7 @@ struct PanelProduct {
   std::int64_t columns;
   Activation activation;
   float alpha;
+  std::int64_t terms = kTerms;  // of a part, at most
   std::int64_t begin;  // parts of the sums; the others are added to what calls before this have made. Few rows: all
   std::int64_t end;
   float* beside;  // [rows][kPanelColumns], for sums of columns that are no whole tile; not for few rows
@@ -92,6 +100,30 @@ struct DepthwiseLines {
   float alpha;
 };
 
+// Tiles of 2 x 2 elements of a convolution's output, by lines; at the end of a line or of the lines they have less. The
+// kernel is 3 x 3, its stride and dilation are 1.
+struct WinogradTiles {
+  const Window* window;
+  std::int64_t image;
+  std::int64_t first;
+  std::int64_t count;
+};
+
+// What makes a panel's columns of some tiles.
+struct WinogradSums {
+  const float* sums;  // [4][4][tiles][kPanelColumns]
+  const float* bias;
+  float* output;  // the image, from the first of the columns on
+  std::int64_t output_stride;
+  std::int64_t columns;  // at most kPanelColumns
+  Activation activation;
+  float alpha;
+};
+
+// Transformed values of the input times this are finite where Winograd's method is used: larger ones would make their
+// neighbours' results inexact, and those of infinity are no numbers.
+constexpr float kWinogradScale = 0x1p104F;
+
 using ActivationFunction = void (*)(const ActivatedRows&) noexcept;
 
 struct PanelKernels {
@@ -100,6 +132,10 @@ struct PanelKernels {
   void (*multiply)(const PanelProduct&);
   void (*convolve)(const ConvolutionBlock&) noexcept;
   void (*depthwise)(const DepthwiseLines&) noexcept;
+  // to[4][4][tiles][stride] is what the tiles read, transformed; stride: channels and up to a vector more. `copy` has
+  // room for 16 channels. False: some values are too large.
+  bool (*winograd_input)(const WinogradTiles&, float* copy, float* to, std::int64_t stride) noexcept;
+  void (*winograd_output)(const WinogradTiles&, const WinogradSums&) noexcept;
   const ActivationFunction* activate;  // by Activation
 };
 

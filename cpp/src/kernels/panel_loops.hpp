@@ -218,7 +218,8 @@ template <int kVectors>
 AOTBUILD_INLINE void add_terms(const PanelProduct& product, std::int64_t row, std::int64_t rows, std::int64_t vector,
                                std::int64_t k, std::int64_t terms, const Sums& sums, const char* next,
                                std::int64_t next_step) {
-  const float* const input = product.input + row * product.input_stride + k - first_term(product.depth, product.begin);
+  const float* const input =
+      product.input + row * product.input_stride + k - first_term(product.depth, product.begin, product.terms);
   const std::int64_t half = (rows + 1) / 2;
   const float* const before = k == 0 ? product.bias + vector * kWidth : sums.data;
   const std::int64_t before_stride = k == 0 ? 0 : sums.stride;
@@ -254,8 +255,9 @@ void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t
     const bool is_direct = !is_left(product.activation) && product.columns - column >= kColumns;
     const Sums sums = is_direct ? Sums{product.output + column, product.output_stride} : Sums{buffer, kColumns};
     for (std::int64_t part = 0; part < product.end; ++part) {
-      const std::int64_t k = first_term(product.depth, part);
-      add_terms<kVectors>(product, 0, product.rows, vector, k, first_term(product.depth, part + 1) - k, sums, here, 0);
+      const std::int64_t k = first_term(product.depth, part, product.terms);
+      const std::int64_t terms = first_term(product.depth, part + 1, product.terms) - k;
+      add_terms<kVectors>(product, 0, product.rows, vector, k, terms, sums, here, 0);
     }
     write_sums(product, 0, product.rows, column, kColumns, sums);
   }
@@ -271,11 +273,12 @@ void multiply_columns(const PanelProduct& product, std::int64_t vector, const Su
   const std::int64_t longer = product.rows % tiles;
   const std::int64_t step = (kLine + tiles - 1) / tiles;
   for (std::int64_t part = product.begin; part < product.end; ++part) {
-    const std::int64_t k = first_term(product.depth, part);
-    const std::int64_t terms = first_term(product.depth, part + 1) - k;
+    const std::int64_t k = first_term(product.depth, part, product.terms);
+    const std::int64_t terms = first_term(product.depth, part + 1, product.terms) - k;
     const bool is_last = part + 1 == product.end;
-    const float* const after = weights_of(product, is_last ? vector + kVectors : vector,
-                                          is_last ? first_term(product.depth, product.begin) : k + terms);
+    const float* const after =
+        weights_of(product, is_last ? vector + kVectors : vector,
+                   is_last ? first_term(product.depth, product.begin, product.terms) : k + terms);
     const auto* next = reinterpret_cast<const char*>(after);
     std::int64_t row = 0;
     for (std::int64_t tile = 0; tile < tiles; ++tile, next += step * terms) {
@@ -317,5 +320,7 @@ inline void multiply(const PanelProduct& product) {
 // After the places.
 #include "kernels/convolution_loops.hpp"
 #include "kernels/depthwise_loops.hpp"
+#include "kernels/winograd_loops.hpp"
 
-constexpr PanelKernels kKernels = {kMaxRows, kFewRows, multiply, convolve, depthwise, kActivate};
+constexpr PanelKernels kKernels = {kMaxRows,  kFewRows,       multiply,        convolve,
+                                   depthwise, winograd_input, winograd_output, kActivate};

@@ -34,8 +34,6 @@ Range part_of(std::int64_t total, std::int64_t i, std::int64_t count) {
   return {total * i / count, total * (i + 1) / count};
 }
 
-std::int64_t pieces(std::int64_t total, std::int64_t most) { return (total + most - 1) / most; }
-
 bool is_copied(const PanelProduct& product) {
   return product.input_stride % kEvilValues == 0 && product.columns >= 4 * kPanelColumns;
 }

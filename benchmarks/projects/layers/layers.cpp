@@ -1,0 +1,123 @@
+// Convolutions and products of computed matrices of float32 by the runtime's internal functions, on as many threads as
+// OMP_NUM_THREADS says: a line of each one's name and the microseconds of its fastest call.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "aotbuild/detail/spec.h"
+#include "base/arena.hpp"
+#include "kernels/convolution.hpp"
+#include "kernels/matmul.hpp"
+#include "tensor/tensor.hpp"
+#include "tensor/workspace.hpp"
+
+namespace {
+
+using namespace aotbuild::detail;  // NOLINT: this program measures the runtime's inside
+using Sizes = std::vector<std::int64_t>;
+
+struct Layer {
+  std::int64_t channels, size, outputs, kernel, stride;
+  std::int64_t groups = 1;
+  bool transposed = false;
+};
+
+// Of ResNet-50, MobileNet, EfficientNet, U-Net and ViT, and grouped ones of ResNeXt's kind; one square image.
+constexpr Layer kLayers[] = {
+    {3, 224, 64, 7, 2},           {64, 56, 64, 3, 1},      {128, 28, 128, 3, 1},
+    {256, 14, 256, 3, 1},         {512, 7, 512, 3, 1},     {128, 56, 128, 3, 2},
+    {512, 14, 512, 3, 2},         {64, 56, 256, 1, 1},     {256, 56, 64, 1, 1},
+    {1024, 14, 256, 1, 1},        {512, 7, 2048, 1, 1},    {256, 56, 512, 1, 2},
+    {3, 224, 32, 3, 2},           {24, 56, 72, 1, 1},      {40, 28, 120, 1, 1},
+    {160, 7, 960, 1, 1},          {64, 256, 64, 3, 1},     {3, 224, 768, 16, 16},
+    {128, 56, 128, 3, 1, 32},     {256, 28, 256, 3, 1, 8}, {256, 32, 128, 2, 2, 1, true},
+    {128, 32, 64, 4, 2, 1, true},
+};
+
+struct Product {
+  std::int64_t batch, rows, columns, depth;
+  bool b_is_transposed;
+};
+
+constexpr Product kProducts[] = {
+    {12, 128, 128, 64, true}, {12, 128, 64, 128, false}, {1, 512, 512, 512, false},
+    {96, 49, 49, 32, true},   {1, 64, 3072, 768, false},
+};
+
+TensorPtr random_tensor(const Sizes& sizes, const std::int64_t* strides) {
+  TensorPtr tensor = make_tensor(ScalarType::kFloat32, static_cast<std::int64_t>(sizes.size()), sizes.data(), strides);
+  std::uint32_t state = 1;
+  std::generate_n(tensor->data_as<float>(), tensor->numel(), [&] {
+    state = state * 1664525U + 1013904223U;
+    return static_cast<float>(state >> 8) / 8388608.0F - 1.0F;
+  });
+  return tensor;
+}
+
+template <typename Run>
+void measure(const std::string& name, int calls, const Run& run) {
+  double best = 1e9;
+  for (int call = 0; call < calls; ++call) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::printf("%s %.1f\n", name.c_str(), 1e6 * best);
+}
+
+void measure_layer(const Layer& layer) {
+  ConvolutionSpec spec{};
+  spec.spatial_rank = 2;
+  spec.transposed = layer.transposed;
+  spec.groups = layer.groups;
+  spec.channels_last = true;
+  const std::int64_t padding = layer.kernel <= layer.stride ? 0 : (layer.kernel - 1) / 2;
+  for (int d = 0; d < 2; ++d) {
+    spec.stride[d] = layer.stride;
+    spec.padding[d] = padding;
+    spec.dilation[d] = 1;
+  }
+  const Sizes input_sizes{1, layer.channels, layer.size, layer.size};
+  std::copy(input_sizes.begin(), input_sizes.end(), spec.input_hint);
+  Sizes weight_sizes{layer.outputs, layer.channels / layer.groups, layer.kernel, layer.kernel};
+  if (layer.transposed) weight_sizes = {layer.channels, layer.outputs / layer.groups, layer.kernel, layer.kernel};
+  const std::int64_t size = layer.transposed ? (layer.size - 1) * layer.stride - 2 * padding + layer.kernel
+                                             : (layer.size + 2 * padding - layer.kernel) / layer.stride + 1;
+  const Sizes output_sizes{1, layer.outputs, size, size};
+  const TensorPtr weight = random_tensor(weight_sizes, nullptr);
+  const TensorPtr input = random_tensor(input_sizes, channels_last_strides(input_sizes).data());
+  const TensorPtr output = random_tensor(output_sizes, channels_last_strides(output_sizes).data());
+  Arena arena;
+  Workspace workspace;
+  const PackedConvolution convolution(spec, *weight, nullptr, {}, arena);
+  const std::string name = (layer.transposed ? "transposed_" : "conv_") + std::to_string(layer.kernel) + "s" +
+                           std::to_string(layer.stride) + "_" + std::to_string(layer.size) + "x" +
+                           std::to_string(layer.channels) + "_" + std::to_string(layer.outputs) +
+                           (layer.groups > 1 ? "_groups" + std::to_string(layer.groups) : "");
+  measure(name, 60, [&] { convolution.run(workspace, *input, *output); });
+}
+
+void measure_product(const Product& product) {
+  const Sizes a_sizes{product.batch, product.rows, product.depth};
+  const Sizes b_sizes{product.batch, product.depth, product.columns};
+  const Sizes b_strides{product.depth * product.columns, 1, product.depth};
+  const TensorPtr a = random_tensor(a_sizes, nullptr);
+  const TensorPtr b = random_tensor(b_sizes, product.b_is_transposed ? b_strides.data() : nullptr);
+  const TensorPtr out = random_tensor({product.batch, product.rows, product.columns}, nullptr);
+  Workspace workspace;
+  const WorkspaceScope scope(workspace);
+  const std::string name = "matmul_" + std::to_string(product.batch) + "x" + std::to_string(product.rows) + "x" +
+                           std::to_string(product.columns) + "x" + std::to_string(product.depth) +
+                           (product.b_is_transposed ? "_transposed" : "");
+  measure(name, 200, [&] { matmul(*out, *a, *b, nullptr, 1, 0, "layers"); });
+}
+
+}  // namespace
+
+int main() {
+  for (const Layer& layer : kLayers) measure_layer(layer);
+  for (const Product& product : kProducts) measure_product(product);
+}
