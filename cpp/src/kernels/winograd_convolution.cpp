@@ -223,18 +223,18 @@ void WinogradConvolution::run_block(const PanelKernels& kernels, const WinogradT
   product.output_stride = kPanelColumns;
   product.rows = tiles.count;
   product.depth = channels_;
-  product.columns = kPanelColumns;
   product.activation = Activation::kNone;
   product.terms = kWinogradTerms;
   product.end = term_parts(channels_, kWinogradTerms);
   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
+    const std::int64_t column = panel * kPanelColumns;
+    product.columns = columns_ - column <= kPanelColumns / 2 ? kPanelColumns / 2 : kPanelColumns;
     for (std::int64_t place = 0; place < kWinogradPlaces; ++place) {
       product.input = input + place * tiles.count * stride;
       product.weights = weights_ + panel * panel_values() + place * channels_ * kPanelColumns;
       product.output = sums + place * tiles.count * kPanelColumns;
       kernels.multiply(product);
     }
-    const std::int64_t column = panel * kPanelColumns;
     kernels.winograd_output(tiles,
                             {sums, bias_ + column, image + column, columns_, std::min(kPanelColumns, columns_ - column),
                              shape_.activation, static_cast<float>(shape_.alpha)});
