@@ -32,7 +32,7 @@ struct Product {
 };
 
 std::array<std::int64_t, 3> strides_of(std::int64_t rows, std::int64_t columns, bool is_transposed) {
-  const std::int64_t gap = 3;  // rows are longer than their values
+  const std::int64_t gap = 3;  // rows are longer than their values; 509 make rows that are copied
   if (is_transposed) return {columns * (rows + gap), 1, rows + gap};
   return {rows * (columns + gap), columns + gap, 1};
 }
@@ -70,8 +70,8 @@ struct Operands {
 std::vector<Product> products() {
   std::vector<Product> result;
   for (const std::int64_t rows : {4, 15, 200}) {
-    for (const std::int64_t columns : {1, 31, 64, 100}) {
-      for (const std::int64_t depth : {0, 1, 6, 64, 500}) {
+    for (const std::int64_t columns : {1, 31, 64, 160}) {
+      for (const std::int64_t depth : {0, 1, 6, 64, 496, 509}) {
         const auto i = static_cast<std::int64_t>(result.size());
         result.push_back({1 + i % 3, rows, columns, depth, i % 2 == 1, i / 2 % 2 == 1, i % 5 == 4,
                           i % 4 == 3 ? 0.5 : 1.0, i % 7 == 6 ? 2.0 : 0.0, i % 3 == 2 && i % 4 != 3 && i % 7 != 6});

@@ -166,9 +166,10 @@ void matmul(Tensor& out, const Tensor& a, const Tensor& b, const Tensor* c, doub
     addition.beta = beta;
     if (c->data() != out.data()) copy(out, *c, function);  // the product is added in place
   }
+  if (out.dtype == ScalarType::kFloat32 && panel_matmul(out_m, a_m, b_m, addition, out.dtype)) return;
   if (onednn_matmul(out_m, a_m, b_m, addition, out.dtype)) return;
   dnnl::memory::data_type ignored;
-  if (onednn_dtype(out.dtype, &ignored) && a_m.sizes[2] != 0) {  // once more, with plain strides
+  if (kHasOneDnn && onednn_dtype(out.dtype, &ignored) && a_m.sizes[2] != 0) {  // once more, with plain strides
     const TensorPtr a_copy = clone_contiguous(a, function);
     const TensorPtr b_copy = clone_contiguous(b, function);
     if (onednn_matmul(out_m, matrices_of(*a_copy, function), matrices_of(*b_copy, function), addition, out.dtype)) {

@@ -16,6 +16,13 @@
 
 namespace aotbuild::detail {
 
+// Whether the runtime has it; without, src/without_onednn stands in for its header.
+#ifdef AOTBUILD_WITHOUT_ONEDNN
+constexpr bool kHasOneDnn = false;
+#else
+constexpr bool kHasOneDnn = true;
+#endif
+
 const dnnl::engine& cpu_engine();
 
 // False for element types that oneDNN has no name for.

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/intrinsics.hpp"
 #include "kernels/packing.hpp"
+#include "kernels/panel_kernels.hpp"
 #include "kernels/panel_product.hpp"
 #include "tensor/workspace.hpp"
 
@@ -20,6 +22,12 @@ constexpr std::int64_t kFewRows = 3;
 
 // Products of so many numbers are a share that a thread is woken for.
 constexpr std::int64_t kMatmulShare = 1 << 16;
+
+// Values of panels that are packed and then multiplied, while they are in the second cache.
+constexpr std::int64_t kGroupValues = 96 << 10;
+
+// A share of the rows, at least.
+constexpr std::int64_t kLeastRows = 16;
 
 // Matrices of T whose rows and columns may lie anywhere.
 template <typename T>
@@ -62,6 +70,25 @@ void transpose_four(const float* from, std::int64_t column_stride, float* to) {
   _mm_storeu_ps(to + 2 * kPanelColumns, c);
   _mm_storeu_ps(to + 3 * kPanelColumns, d);
 }
+
+// How many of `rows` and `columns` it has taken: multiples of four.
+std::pair<std::int64_t, std::int64_t> transpose_fours(const Source<float>& from, std::int64_t rows,
+                                                      std::int64_t columns, float* panel) {
+  if (from.row_stride != 1 || from.column_stride == 1) return {0, 0};
+  const std::int64_t last_row = rows / 4 * 4;
+  const std::int64_t last_column = columns / 4 * 4;
+  for (std::int64_t row = 0; row < last_row; row += 4) {
+    for (std::int64_t column = 0; column < last_column; column += 4) {
+      transpose_four(from.data + row + column * from.column_stride, from.column_stride,
+                     panel + row * kPanelColumns + column);
+    }
+  }
+  return {last_row, last_column};
+}
+#else
+std::pair<std::int64_t, std::int64_t> transpose_fours(const Source<float>&, std::int64_t, std::int64_t, float*) {
+  return {0, 0};
+}
 #endif
 
 // Up to kPanelColumns columns of a matrix as a panel; columns that are missing are zero.
@@ -70,21 +97,15 @@ void pack_columns(const Source<T>& from, std::int64_t rows, std::int64_t columns
   if (columns < kPanelColumns) {
     std::memset(panel, 0, static_cast<std::size_t>(rows * kPanelColumns) * sizeof(float));
   }
-  std::int64_t first = 0;
-#if defined(__x86_64__)
+  std::int64_t row = 0;
   if constexpr (std::is_same_v<T, float>) {
-    if (from.row_stride == 1 && from.column_stride != 1 && columns == kPanelColumns) {
-      for (; first + 4 <= rows; first += 4) {
-        for (std::int64_t column = 0; column < kPanelColumns; column += 4) {
-          transpose_four(from.data + first + column * from.column_stride, from.column_stride,
-                         panel + first * kPanelColumns + column);
-        }
-      }
-    }
+    const auto [rows_done, columns_done] = transpose_fours(from, rows, columns, panel);
+    convert_rows<T>({from.data + columns_done * from.column_stride, from.row_stride, from.column_stride}, rows_done,
+                    columns - columns_done, panel + columns_done, kPanelColumns);
+    row = rows_done;
   }
-#endif
-  convert_rows<T>({from.data + first * from.row_stride, from.row_stride, from.column_stride}, rows - first, columns,
-                  panel + first * kPanelColumns, kPanelColumns);
+  convert_rows<T>({from.data + row * from.row_stride, from.row_stride, from.column_stride}, rows - row, columns,
+                  panel + row * kPanelColumns, kPanelColumns);
 }
 
 template <typename T>
@@ -100,24 +121,18 @@ class Matmul {
 
   void run(Workspace& workspace) const {
     const std::int64_t most = omp_in_parallel() != 0 ? 1 : omp_get_max_threads();
-    const std::int64_t work = rows() * columns() * std::max<std::int64_t>(depth(), 1);
-    const std::int64_t threads =
-        std::max<std::int64_t>(1, std::min({most, batches(), batches() * work / kMatmulShare}));
+    const std::int64_t work = batches() * rows() * columns() * std::max<std::int64_t>(depth(), 1);
+    const std::int64_t threads = std::max<std::int64_t>(1, std::min(most, work / kMatmulShare));
+    const Cut cut = cut_for(threads);
+    const std::int64_t workers = std::min(threads, cut.items());
     const std::int64_t bias_values = panels() * kPanelColumns;
-    const std::int64_t alone = values_alone({nullptr, depth() + kRowGap, rows()}, panels_of(nullptr, nullptr));
-    const std::int64_t values = packed_values(depth(), columns()) + (has_rows_ ? 0 : rows() * row_values()) +
-                                (is_direct_ ? 0 : rows() * columns()) + alone;
-    const ScratchBuffer scratch(workspace, static_cast<std::size_t>(bias_values + threads * values) * sizeof(float));
+    const std::int64_t values = item_values(cut);
+    const ScratchBuffer scratch(workspace, static_cast<std::size_t>(bias_values + workers * values) * sizeof(float));
     auto* const bias = static_cast<float*>(scratch.data());
     make_bias(bias, bias_values);
-    float* const buffers = bias + bias_values;
-    if (threads < most && batches() < most) {  // each of them by all threads
-      for (std::int64_t batch = 0; batch < batches(); ++batch) multiply(&workspace, batch, bias, buffers);
-      return;
-    }
-#pragma omp parallel for schedule(static) if (threads > 1) num_threads(static_cast<int>(threads))
-    for (std::int64_t batch = 0; batch < batches(); ++batch) {
-      multiply(nullptr, batch, bias, buffers + omp_get_thread_num() * values);
+#pragma omp parallel for schedule(static) if (workers > 1) num_threads(static_cast<int>(workers))
+    for (std::int64_t item = 0; item < cut.items(); ++item) {
+      multiply(cut, item, bias, bias + bias_values + omp_get_thread_num() * values);
     }
   }
 
@@ -128,7 +143,6 @@ class Matmul {
   std::int64_t depth() const { return a_.sizes[2]; }
   std::int64_t panels() const { return (columns() + kPanelColumns - 1) / kPanelColumns; }
   std::int64_t row_values() const { return depth() + kRowGap; }
-  Panels panels_of(const float* packed, const float* bias) const { return {packed, bias, depth(), columns()}; }
 
   void make_bias(float* bias, std::int64_t values) const {
     std::fill_n(bias, values, 0.0F);
@@ -136,49 +150,74 @@ class Matmul {
     convert_rows<T>({static_cast<const T*>(addition_.bias), 0, 1}, 1, columns(), bias, 0);
   }
 
-  // With a workspace on all threads, else on this one.
-  void multiply(Workspace* workspace, std::int64_t batch, const float* bias, float* buffer) const {
+  // What is packed and multiplied at a time: panels of a batch, and rows.
+  struct Cut {
+    std::int64_t batches;
+    std::int64_t groups;  // of panels
+    std::int64_t splits;  // of rows
+    std::int64_t items() const { return batches * groups * splits; }
+  };
+
+  Cut cut_for(std::int64_t threads) const {
+    // A's rows are converted for each group: that is one, then.
+    const std::int64_t most = has_rows_ ? kGroupValues / packed_values(depth() + 1, kPanelColumns) : panels();
+    std::int64_t groups = pieces(panels(), std::max<std::int64_t>(1, most));
+    if (batches() * groups < threads) groups = std::min(panels(), pieces(threads, batches()));
+    const std::int64_t items = batches() * groups;
+    return {batches(), groups, items >= threads ? 1 : std::min(pieces(threads, items), pieces(rows(), kLeastRows))};
+  }
+
+  std::int64_t item_values(const Cut& cut) const {
+    const std::int64_t columns = pieces(panels(), cut.groups) * kPanelColumns;
+    const std::int64_t rows = pieces(this->rows(), cut.splits);
+    return packed_values(depth(), columns) + (has_rows_ ? 0 : rows * row_values()) + (is_direct_ ? 0 : rows * columns) +
+           values_alone({nullptr, has_rows_ ? a_.strides[1] : row_values(), rows}, {nullptr, nullptr, depth(), columns});
+  }
+
+  void multiply(const Cut& cut, std::int64_t item, const float* bias, float* buffer) const {
+    const auto share = [](std::int64_t total, std::int64_t i, std::int64_t count) { return total * i / count; };
+    const std::int64_t split = item % cut.splits;
+    const std::int64_t group = item / cut.splits % cut.groups;
+    const std::int64_t batch = item / cut.splits / cut.groups;
+    const std::int64_t first_row = share(rows(), split, cut.splits);
+    const std::int64_t count = share(rows(), split + 1, cut.splits) - first_row;
+    const std::int64_t first = share(panels(), group, cut.groups) * kPanelColumns;
+    const std::int64_t last = std::min(columns(), share(panels(), group + 1, cut.groups) * kPanelColumns);
     float* const packed = buffer;
-    buffer += packed_values(depth(), columns());
-    pack(batch, packed, workspace != nullptr);
-    Rows from{static_cast<float*>(a_.data) + batch * a_.strides[0], a_.strides[1], rows()};
+    buffer += packed_values(depth(), last - first);
+    const Source<T> b = source_of_batch<T>(b_, batch);
+    for (std::int64_t column = first; column < last; column += kPanelColumns) {
+      pack_columns<T>({b.data + column * b.column_stride, b.row_stride, b.column_stride}, depth(),
+                      std::min(kPanelColumns, last - column), packed + packed_values(depth(), column - first));
+    }
+    Source<T> a = source_of_batch<T>(a_, batch);
+    a.data += first_row * a.row_stride;
+    Rows from{buffer, row_values(), count};
+    if constexpr (std::is_same_v<T, float>) {
+      if (has_rows_) from = {const_cast<float*>(a.data), a.row_stride, count};
+    }
     if (!has_rows_) {
-      convert_rows(source_of_batch<T>(a_, batch), rows(), depth(), buffer, row_values());
-      from = {buffer, row_values(), rows()};
-      buffer += rows() * row_values();
+      convert_rows(a, count, depth(), buffer, row_values());
+      buffer += count * row_values();
     }
-    Rows to{static_cast<float*>(out_.data) + batch * out_.strides[0], out_.strides[1], rows()};
-    if (!is_direct_) {
-      to = {buffer, columns(), rows()};
-      buffer += rows() * columns();
+    T* const out =
+        static_cast<T*>(out_.data) + batch * out_.strides[0] + first_row * out_.strides[1] + first * out_.strides[2];
+    Rows to{buffer, last - first, count};
+    if constexpr (std::is_same_v<T, float>) {
+      if (is_direct_) to = {out, out_.strides[1], count};
     }
-    if (workspace != nullptr) {
-      multiply_panels(*workspace, from, panels_of(packed, bias), Activation::kNone, 0, to);
-    } else {
-      multiply_panels_alone(from, panels_of(packed, bias), Activation::kNone, 0, to, buffer);
-    }
-    if (!is_direct_) finish(to, static_cast<T*>(out_.data) + batch * out_.strides[0]);
+    if (!is_direct_) buffer += count * (last - first);
+    multiply_panels_alone(from, {packed, bias + first, depth(), last - first}, Activation::kNone, 0, to, buffer);
+    if (!is_direct_) finish(to, last - first, out);
   }
 
-  void pack(std::int64_t batch, float* packed, bool is_shared) const {
-    const Source<T> from = source_of_batch<T>(b_, batch);
-    const std::int64_t values = packed_values(depth(), kPanelColumns);
-    const std::int64_t count = panels();
-#pragma omp parallel for if (is_shared && count * values > kMatmulShare)
-    for (std::int64_t panel = 0; panel < count; ++panel) {
-      const std::int64_t first = panel * kPanelColumns;
-      pack_columns<T>({from.data + first * from.column_stride, from.row_stride, from.column_stride}, depth(),
-                      std::min(kPanelColumns, columns() - first), packed + panel * values);
-    }
-  }
-
-  void finish(const Rows& sums, T* out) const {
+  void finish(const Rows& sums, std::int64_t columns, T* out) const {
     const auto alpha = static_cast<float>(addition_.alpha);
     const auto beta = static_cast<float>(addition_.beta);
-    for (std::int64_t row = 0; row < rows(); ++row) {
+    for (std::int64_t row = 0; row < sums.count; ++row) {
       const float* const from = sums.data + row * sums.stride;
       T* const to = out + row * out_.strides[1];
-      for (std::int64_t column = 0; column < columns(); ++column) {
+      for (std::int64_t column = 0; column < columns; ++column) {
         T& value = to[column * out_.strides[2]];
         const float product = alpha * from[column];
         value = convert<T>(beta == 0 ? product : product + beta * convert<float>(value));

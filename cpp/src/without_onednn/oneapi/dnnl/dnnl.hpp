@@ -3,6 +3,7 @@
 // oneDNN says so, and the runtime takes its own kernels, or plain loops: right, and slow.
 #ifndef AOTBUILD_SRC_WITHOUT_ONEDNN_DNNL_HPP_
 #define AOTBUILD_SRC_WITHOUT_ONEDNN_DNNL_HPP_
+#define AOTBUILD_WITHOUT_ONEDNN
 
 #include <cstddef>
 #include <cstdint>
