@@ -71,7 +71,7 @@ std::vector<Product> products() {
   std::vector<Product> result;
   for (const std::int64_t rows : {4, 15, 200}) {
     for (const std::int64_t columns : {1, 31, 64, 160}) {
-      for (const std::int64_t depth : {0, 1, 6, 64, 496, 509}) {
+      for (const std::int64_t depth : {0, 1, 6, 64, 509, 496}) {
         const auto i = static_cast<std::int64_t>(result.size());
         result.push_back({1 + i % 3, rows, columns, depth, i % 2 == 1, i / 2 % 2 == 1, i % 5 == 4,
                           i % 4 == 3 ? 0.5 : 1.0, i % 7 == 6 ? 2.0 : 0.0, i % 3 == 2 && i % 4 != 3 && i % 7 != 6});
