@@ -85,8 +85,13 @@ inline Case random_case(std::uint32_t seed) {
   one.shape.spatial_rank = static_cast<int>(random.one_of({1, 2, 2, 2, 3}));
   std::int64_t channels = random.one_of(is_depthwise ? Sizes{2, 3, 8, 16, 17, 40} : Sizes{1, 3, 4, 16, 33, 200});
   std::int64_t outputs = is_depthwise ? channels : random.one_of({1, 7, 16, 32, 33, 48, 70});
+  const bool has_small_groups = seed % 16 == 6;
   if (is_depthwise) {
     one.shape.groups = channels;
+  } else if (has_small_groups) {
+    const std::int64_t group = random.one_of({2, 4, 8});
+    one.shape.groups = random.between(16 / group, 40 / group);
+    channels = outputs = one.shape.groups * group;
   } else {
     channels = (channels + one.shape.groups - 1) / one.shape.groups * one.shape.groups;
     outputs = (outputs + one.shape.groups - 1) / one.shape.groups * one.shape.groups;

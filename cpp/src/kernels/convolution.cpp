@@ -259,7 +259,7 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   const Tensor* bias = bias_;
   const bool has_bias = bias != nullptr;
   // Those that oneDNN is slower for, where it is there: benchmarks/layers.py.
-  const bool is_faster = PanelConvolution::takes(weight) && PanelConvolution::is_depthwise(shape_, weight);
+  const bool is_faster = PanelConvolution::takes(weight) && PanelConvolution::small_group(shape_, weight) > 0;
   if (is_faster || WinogradConvolution::suits(shape_, weight, spec.input_hint) ||
       !pack(spec.input_hint, weight, has_bias, arena)) {
     if (has_half_type(weight)) {

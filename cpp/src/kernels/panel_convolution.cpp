@@ -121,13 +121,16 @@ bool PanelConvolution::takes(const Tensor& weight) {
   return weight.dtype == ScalarType::kFloat32 && weight.numel() != 0;
 }
 
-bool PanelConvolution::is_depthwise(const ConvolutionShape& shape, const Tensor& weight) {
-  return !shape.transposed && shape.groups > 1 && weight.sizes()[1] == 1 && weight.sizes()[0] == shape.groups;
+std::int64_t PanelConvolution::small_group(const ConvolutionShape& shape, const Tensor& weight) {
+  const std::int64_t group = weight.sizes()[1];
+  if (shape.transposed || shape.groups == 1 || weight.sizes()[0] != shape.groups * group) return 0;
+  const bool is_small = group == 2 || group == 4 || group == 8;
+  return group == 1 || (is_small && weight.sizes()[0] >= kGroupedChannels) ? group : 0;
 }
 
 PanelConvolution::PanelConvolution(const ConvolutionShape& shape, const Tensor& weight)
-    : shape_(shape), is_depthwise_(is_depthwise(shape, weight)), kernel_{1, 1, 1}, groups_(shape.groups) {
-  if (is_depthwise_) groups_ = 1;
+    : shape_(shape), small_group_(small_group(shape, weight)), kernel_{1, 1, 1}, groups_(shape.groups) {
+  if (small_group_ > 0) groups_ = 1;
   for (int d = 0; d < shape.spatial_rank; ++d) kernel_[3 - shape.spatial_rank + d] = weight.sizes()[d + 2];
   columns_ = shape.transposed ? weight.sizes()[1] : weight.sizes()[0] / groups_;
   depth_ = shape.transposed ? weight.sizes()[0] / groups_ : weight.sizes()[1] * places();
@@ -152,7 +155,7 @@ std::size_t PanelConvolution::nbytes(const ConvolutionShape& shape, const Tensor
 std::int64_t PanelConvolution::bias_stride() const { return packed_values(1, columns_) / kPanelRows; }
 
 std::int64_t PanelConvolution::weight_values() const {
-  return is_depthwise_ ? depth_ * bias_stride() : packed_values(depth_, product_columns());
+  return small_group_ > 0 ? depth_ * bias_stride() : packed_values(depth_, product_columns());
 }
 
 std::int64_t PanelConvolution::values() const { return groups_ * (weight_values() + bias_stride()); }
@@ -174,7 +177,7 @@ void PanelConvolution::pack(const Tensor& weight, const Tensor* bias, float* mem
       at[static_cast<std::size_t>(place)] += rest % kernel_[d] * weight.strides()[d + shape_.spatial_rank - 1];
     }
   }
-  if (is_depthwise_) return pack_depthwise(weight, at, memory);
+  if (small_group_ > 0) return pack_depthwise(weight, at, memory);
   // Rows are [kernel][channels], in the order of the input; transposed: channels, and columns are [kernel][columns].
   const std::int64_t* const strides = weight.strides();
   std::vector<std::int64_t> rows;
@@ -213,7 +216,8 @@ void PanelConvolution::pack_depthwise(const Tensor& weight, const std::vector<st
   for (std::int64_t column = 0; column < columns_; ++column) {
     const float* const from = weight.data_as<float>() + column * weight.strides()[0];
     for (std::int64_t k = 0; k < depth_; ++k) {
-      packed[k * bias_stride() + column] = from[places[static_cast<std::size_t>(k)]];
+      const std::int64_t place = places[static_cast<std::size_t>(k / small_group_)];
+      packed[k * bias_stride() + column] = from[place + k % small_group_ * weight.strides()[1]];
     }
   }
 }
@@ -221,7 +225,7 @@ void PanelConvolution::pack_depthwise(const Tensor& weight, const std::vector<st
 void PanelConvolution::run(Workspace& workspace, const Tensor& input, const Tensor& output,
                            const PanelKernels& kernels) const {
   run_channels_last(input, output, [&](const Tensor& from, const Tensor& to) {
-    if (is_depthwise_) return run_depthwise(from, to, kernels);
+    if (small_group_ > 0) return run_depthwise(from, to, kernels);
     if (shape_.transposed) return run_transposed(workspace, from, to, kernels);
     run_dense(workspace, from, to, kernels);
   });
@@ -386,7 +390,7 @@ void PanelConvolution::run_depthwise(const Tensor& input, const Tensor& output, 
 #pragma omp parallel for schedule(static, 1) if (shares > 1)
   for (std::int64_t i = 0; i < shares; ++i) {
     const std::int64_t first = lines * i / shares;
-    kernels.depthwise({&window, weights_, bias_, stride, output.data_as<float>(), first,
+    kernels.depthwise({&window, small_group_, weights_, bias_, stride, output.data_as<float>(), first,
                        lines * (i + 1) / shares - first, shape_.activation, static_cast<float>(shape_.alpha)});
   }
 }

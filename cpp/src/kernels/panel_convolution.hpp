@@ -19,7 +19,8 @@ class PanelConvolution {
  public:
   // Whether such a convolution is made of these kernels.
   static bool takes(const Tensor& weight);
-  static bool is_depthwise(const ConvolutionShape& shape, const Tensor& weight);
+  // Groups of so few channels, as many of the input as of the output, that a vector has several: the channels; else 0.
+  static std::int64_t small_group(const ConvolutionShape& shape, const Tensor& weight);
 
   // Operands are read during the call, and not later; `bias` may be null.
   PanelConvolution(const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias, Arena& arena);
@@ -50,12 +51,12 @@ class PanelConvolution {
   std::int64_t product_columns() const { return shape_.transposed ? places() * columns_ : columns_; }  // of a group
 
   ConvolutionShape shape_;
-  bool is_depthwise_;
+  std::int64_t small_group_;
   std::int64_t kernel_[3];
-  std::int64_t groups_;   // of panels: 1 where it is depthwise
+  std::int64_t groups_;   // of panels: 1 where groups are small
   std::int64_t depth_;    // terms of a sum; transposed: channels of the input, of a group
   std::int64_t columns_;  // channels of the output, of a group
-  const float* weights_;  // panels, those of each group; depthwise: [kernel][columns, in whole panels]
+  const float* weights_;  // panels, those of each group; small groups: [kernel][group][columns, in whole panels]
   const float* bias_;     // in whole panels, for each group
 };
 

@@ -87,10 +87,15 @@ struct ConvolutionBlock {
   float* beside;  // [lines][pixels][kPanelColumns], for sums of columns that are no whole tile
 };
 
-// Some lines of a depthwise convolution's output, which is [images][depth][height][width][channels].
+// A vector of every instruction set is full of so many.
+constexpr std::int64_t kGroupedChannels = 16;
+
+// Some lines of a depthwise convolution's output, which is [images][depth][height][width][channels], or of one whose
+// groups have as few channels of the input as of the output. Those have kGroupedChannels or more in all.
 struct DepthwiseLines {
   const Window* window;
-  const float* weights;  // [kernel depth][height][width][stride]
+  std::int64_t group;    // its channels: 1, 2, 4 or 8
+  const float* weights;  // [kernel depth][height][width][group][stride]
   const float* bias;
   std::int64_t stride;  // at least channels, and a multiple of kPanelColumns
   float* output;        // the whole

@@ -171,7 +171,8 @@ class Matmul {
     const std::int64_t columns = pieces(panels(), cut.groups) * kPanelColumns;
     const std::int64_t rows = pieces(this->rows(), cut.splits);
     return packed_values(depth(), columns) + (has_rows_ ? 0 : rows * row_values()) + (is_direct_ ? 0 : rows * columns) +
-           values_alone({nullptr, has_rows_ ? a_.strides[1] : row_values(), rows}, {nullptr, nullptr, depth(), columns});
+           values_alone({nullptr, has_rows_ ? a_.strides[1] : row_values(), rows},
+                        {nullptr, nullptr, depth(), columns});
   }
 
   void multiply(const Cut& cut, std::int64_t item, const float* bias, float* buffer) const {
