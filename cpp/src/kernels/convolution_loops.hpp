@@ -197,9 +197,8 @@ template <int kVectors>
 void convolve_columns(const ConvolutionBlock& block, std::int64_t vector, const BlockSums& all) {
   constexpr std::int64_t kLine = kPanelColumns * static_cast<std::int64_t>(sizeof(float));
   const Parts parts = parts_of(*block.window);
-  std::int64_t tiles = 0;
-  for_each_span(block, kMaxRows, [&](const Span&) { ++tiles; });
-  const std::int64_t step = (kLine + tiles - 1) / tiles;
+  const std::int64_t tiles = pieces(block.lines * block.pixels, kMaxRows);  // about
+  const std::int64_t step = pieces(kLine, tiles);
   for (std::int64_t i = 0; i < parts.count; ++i) {
     const Part part = part_of(*block.window, parts, i);
     const bool is_last = i + 1 == parts.count;
