@@ -23,6 +23,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/activation.cpp
     kernels/convolution.cpp
     kernels/convolution_window.cpp
+    kernels/half_rows.cpp
     kernels/linear.cpp
     kernels/matmul.cpp
     kernels/mlp.cpp

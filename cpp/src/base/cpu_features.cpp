@@ -18,6 +18,11 @@ bool cpuid_has(unsigned int leaf, unsigned int bit) {
   unsigned int a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(leaf, &a, &b, &c, &d) != 0 && (c >> bit & 1U) != 0;
 }
+// Leaf 7, subleaf 1: bit 5 of the first register.
+bool has_avx512_bf16() {
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1U) != 0;
+}
 bool has_f16c() { return cpuid_has(1, 29); }
 bool has_lzcnt() { return cpuid_has(0x80000001U, 5); }
 
@@ -44,6 +49,7 @@ bool cpu_supports(const char* isa) {
   if (name == "x86-64-v2") return v2();
   if (name == "x86-64-v3" || name == "avx2") return v3();
   if (name == "x86-64-v4" || name == "avx512") return v4();
+  if (name == "avx512bf16") return v4() && has_avx512_bf16();
   return false;
 #elif defined(__aarch64__)
   return name == "aarch64";

@@ -122,7 +122,7 @@ AOTBUILD_INLINE void add_part(const ConvolutionBlock& block, const Parts& parts,
   const std::int64_t input_stride = span.is_down ? input_line : window.stride[2] * window.input_stride[2];
   const std::int64_t half = (span.count + 1) / 2;
   const bool has_lines = span.lines == 2;
-  TilesOf<kVectors>::kAll[span.count * span.lines - 1](
+  TilesOf<Float32Terms, kVectors>::kAll[span.count * span.lines - 1](
       {is_empty ? window.input : window.input + input, input_stride, has_lines ? input_line : half * input_stride,
        weights, block.panel_stride, count, runs, line_step - count, (parts.line - count) * kPanelColumns,
        is_first ? block.bias + vector * kWidth : sums, is_first ? 0 : stride,

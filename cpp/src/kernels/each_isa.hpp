@@ -81,6 +81,12 @@ using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
+// Of bfloat16, two in a word: c and the products of both. As text, since AVX512_BF16 is another set, and GCC 12 copies
+// the sums of its intrinsic.
+inline Floats multiply_pairs(Floats a, Floats b, Floats c) {
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+  return c;
+}
 inline __mmask16 mask_of(std::int64_t count) { return static_cast<__mmask16>((1U << count) - 1U); }
 inline Floats load_part(const float* from, std::int64_t count) { return _mm512_maskz_loadu_ps(mask_of(count), from); }
 inline void store_part(float* to, Floats value, std::int64_t count) {

@@ -1,11 +1,28 @@
 #include "kernels/linear.hpp"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/half_rows.hpp"
 #include "kernels/packing.hpp"
+#include "kernels/panel_kernels.hpp"
 
 namespace aotbuild::detail {
+
+namespace {
+
+// So many numbers of one thread's rows are made at a time: they stay in its caches.
+constexpr std::int64_t kHalfValues = 1 << 19;
+constexpr std::int64_t kLeastHalfRows = 16;
+
+// Numbers that a thread is woken to convert.
+constexpr std::int64_t kHalfShare = 1 << 15;
+
+bool is_half_type(ScalarType dtype) { return dtype == ScalarType::kFloat16 || dtype == ScalarType::kBFloat16; }
+
+}  // namespace
 
 const float* PackedMatrices::take(std::int64_t rows, std::int64_t columns) {
   const PackedMatrix* matrix = next_ < spec_.packed_count ? &spec_.packed[next_] : nullptr;
@@ -37,7 +54,7 @@ bool even_rows(const Tensor& tensor, Rows* rows) {
 
 PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
                            const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded)
-    : transposed_(spec.transposed), activation_(spec.activation), alpha_(spec.alpha) {
+    : dtype_(weights.at(0)->dtype), transposed_(spec.transposed), activation_(spec.activation), alpha_(spec.alpha) {
   if (weights.at(0)->ndim == 2) in_features_ = weights[0]->sizes()[1 - column_dim()];
   check(weights, biases);
   for (const Tensor* weight : weights) out_features_ += weight->sizes()[column_dim()];
@@ -49,25 +66,41 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
   for (std::size_t part = 0; part < weights.size(); ++part) {
     const std::int64_t columns = weights[part]->sizes()[column_dim()];
     if (biases[part] != nullptr) {
-      std::memcpy(at, biases[part]->data(), static_cast<std::size_t>(columns) * sizeof(float));
+      const std::int64_t stride = 1;
+      const TensorPtr to = make_borrowed(at, static_cast<std::size_t>(columns) * sizeof(float), ScalarType::kFloat32, 1,
+                                         &columns, &stride);
+      copy(*to, *biases[part], "PackedLinear");
     }
     at += columns;
   }
+  if (dtype_ != ScalarType::kFloat32) {
+    const std::int64_t values = packed_values(panels().depth, out_features_);
+    auto* const packed = reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(values) * sizeof(float)));
+    pack_half(weights, packed);
+    packed_ = packed;
+    return;
+  }
   packed_ = embedded != nullptr ? embedded->take(in_features_, out_features_) : pack(weights, arena);
+}
+
+Panels PackedLinear::panels() const {
+  const bool is_bf16 = dtype_ == ScalarType::kBFloat16;
+  return {packed_, bias_, is_bf16 ? pieces(in_features_, 2) : in_features_, out_features_, is_bf16};
 }
 
 void PackedLinear::check(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases) const {
   for (std::size_t part = 0; part < weights.size(); ++part) {
     const Tensor& weight = *weights[part];
-    if (weight.ndim != 2 || weight.sizes()[1 - column_dim()] != in_features_ || weight.dtype != ScalarType::kFloat32) {
+    const bool has_type = dtype_ == ScalarType::kFloat32 || is_half_type(dtype_);
+    if (!has_type || weight.ndim != 2 || weight.sizes()[1 - column_dim()] != in_features_ || weight.dtype != dtype_) {
       fail("PackedLinear", "part ", part, " has weights of sizes ", format_dims(weight.ndim, weight.sizes()),
            " and type ", dtype_name(weight.dtype), "; expected ", in_features_, transposed_ ? " rows" : " columns",
-           " of type float32");
+           " of type ", has_type ? dtype_name(dtype_) : "float32, float16 or bfloat16");
     }
     const Tensor* bias = biases[part];
-    if (bias != nullptr && (bias->numel() != weight.sizes()[column_dim()] || bias->dtype != ScalarType::kFloat32)) {
+    if (bias != nullptr && (bias->numel() != weight.sizes()[column_dim()] || bias->dtype != dtype_)) {
       fail("PackedLinear", "part ", part, " has a bias of sizes ", format_dims(bias->ndim, bias->sizes()), " and type ",
-           dtype_name(bias->dtype), "; expected [", weight.sizes()[column_dim()], "] of type float32");
+           dtype_name(bias->dtype), "; expected [", weight.sizes()[column_dim()], "] of type ", dtype_name(dtype_));
     }
   }
 }
@@ -86,13 +119,88 @@ float* PackedLinear::pack(const std::vector<const Tensor*>& weights, Arena& aren
   return packed;
 }
 
+void PackedLinear::pack_half(const std::vector<const Tensor*>& weights, float* packed) const {
+  const std::int64_t depth = panels().depth;
+  const std::int64_t panel_values = packed_values(depth, kPanelColumns);
+  std::memset(packed, 0, static_cast<std::size_t>(packed_values(depth, out_features_)) * sizeof(float));
+  std::int64_t first = 0;
+  for (const Tensor* weight : weights) {
+    const int dim = column_dim();
+    const std::int64_t count = weight->sizes()[dim];
+    const std::int64_t step = weight->strides()[1 - dim];
+#pragma omp parallel for if (count * in_features_ > 1 << 16)
+    for (std::int64_t i = 0; i < count; ++i) {
+      float* const to = packed + (first + i) / kPanelColumns * panel_values + (first + i) % kPanelColumns;
+      const std::int64_t from = i * weight->strides()[dim];
+      for (std::int64_t row = 0; row < in_features_; ++row) {
+        if (dtype_ == ScalarType::kBFloat16) {
+          auto* const word = reinterpret_cast<std::uint16_t*>(to + row / 2 * kPanelColumns);
+          word[row % 2] = weight->data_as<std::uint16_t>()[from + row * step];
+        } else {
+          to[row * kPanelColumns] = convert<float>(weight->data_as<Half>()[from + row * step]);
+        }
+      }
+    }
+    first += count;
+  }
+}
+
 void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
-  run_on_rows(input, output, in_features_, out_features_, "context_linear",
-              [&](const Rows& from, const Rows& to) { run_rows(workspace, from, to); });
+  const auto run_all = [&](const Rows& from, const Rows& to) {
+    switch (dtype_) {
+      case ScalarType::kBFloat16:
+        return run_half<BFloat16>(workspace, from, to);
+      case ScalarType::kFloat16:
+        return run_half<Half>(workspace, from, to);
+      default:
+        return run_rows(workspace, from, to);
+    }
+  };
+  run_on_rows(input, output, in_features_, out_features_, "context_linear", run_all, dtype_);
 }
 
 void PackedLinear::run_rows(Workspace& workspace, const Rows& input, const Rows& output) const {
-  multiply_panels(workspace, input, {packed_, bias_, in_features_, out_features_}, activation_, alpha_, output);
+  multiply_panels(workspace, input, panels(), activation_, alpha_, output);
+}
+
+template <typename T>
+void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows& output) const {
+  const Panels panels = this->panels();
+  const bool has_words = panels.is_bf16 && panel_kernels().takes_words;
+  const std::int64_t depth = panels.is_bf16 && !has_words ? 2 * panels.depth : panels.depth;
+  std::int64_t stride = pieces(depth, kRowGap) * kRowGap + kRowGap;
+  if (stride % kEvilValues == 0) stride += kRowGap;
+  const std::int64_t columns = pieces(out_features_, kRowGap) * kRowGap;
+  const std::int64_t most = std::max(kLeastHalfRows, kHalfValues * omp_get_max_threads() / (stride + columns));
+  const std::int64_t blocks = pieces(input.count, most);
+  const std::int64_t longest = blocks == 0 ? 0 : pieces(input.count, blocks);
+  const ScratchBuffer buffer(workspace, static_cast<std::size_t>(longest * (stride + columns)) * sizeof(float));
+  auto* const numbers = static_cast<float*>(buffer.data());
+  const auto row_of = [](const Rows& rows, std::int64_t row) {
+    return reinterpret_cast<T*>(rows.data) + row * rows.stride;
+  };
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const std::int64_t first = input.count * block / blocks;
+    const std::int64_t rows = input.count * (block + 1) / blocks - first;
+    const Rows from{numbers, stride, rows};
+    const Rows to{numbers + longest * stride, columns, rows};
+#pragma omp parallel for if (rows * in_features_ > kHalfShare)
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* const at = from.data + row * stride;
+      if (has_words) {
+        std::memcpy(at, row_of(input, first + row), static_cast<std::size_t>(in_features_) * sizeof(T));
+        if (in_features_ % 2 != 0) reinterpret_cast<T*>(at)[in_features_] = T(0.0F);
+      } else {
+        widen(row_of(input, first + row), in_features_, at);
+        if (in_features_ < depth) at[in_features_] = 0;
+      }
+    }
+    multiply_panels(workspace, from, panels, activation_, alpha_, to);
+#pragma omp parallel for if (rows * out_features_ > kHalfShare)
+    for (std::int64_t row = 0; row < rows; ++row) {
+      narrow(to.data + row * columns, out_features_, row_of(output, first + row));
+    }
+  }
 }
 
 }  // namespace aotbuild::detail

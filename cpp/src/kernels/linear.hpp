@@ -1,4 +1,4 @@
-// Linear layers over constant float32 weights, packed once.
+// Linear layers over constant weights of float32 and of 16-bit types, packed once. Sums are float32.
 #ifndef AOTBUILD_SRC_KERNELS_LINEAR_HPP_
 #define AOTBUILD_SRC_KERNELS_LINEAR_HPP_
 
@@ -34,8 +34,9 @@ class PackedLinear {
   PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
                const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded);
 
-  // input: [..., K] to output: [..., N].
+  // input: [..., K] to output: [..., N], of the weights' type.
   void run(Workspace& workspace, Tensor& input, Tensor& output) const;
+  // Of float32.
   void run_rows(Workspace& workspace, const Rows& input, const Rows& output) const;
 
   std::int64_t in_features() const { return in_features_; }
@@ -44,9 +45,15 @@ class PackedLinear {
  private:
   void check(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases) const;
   float* pack(const std::vector<const Tensor*>& weights, Arena& arena) const;
+  // [K, N] in the order of the columns, as rows of float32: of bfloat16 two rows in the words of one.
+  void pack_half(const std::vector<const Tensor*>& weights, float* packed) const;
+  Panels panels() const;
+  template <typename T>
+  void run_half(Workspace& workspace, const Rows& input, const Rows& output) const;
   // Which dimension of the weights is the columns of the product; the other one is the features of its input.
   int column_dim() const { return transposed_ ? 1 : 0; }
 
+  ScalarType dtype_;
   bool transposed_;
   Activation activation_;
   double alpha_;
@@ -56,25 +63,25 @@ class PackedLinear {
   float* bias_;          // the arena's; whole panels, zero where a part has none
 };
 
-// False when the rows of `tensor`, which all its dimensions but the last count, are not evenly spaced.
+// False when the rows of `tensor`, which are of its type and which all its dimensions but the last count, are not
+// evenly spaced.
 bool even_rows(const Tensor& tensor, Rows* rows);
 
 // Calls `run(input rows, output rows)`, with copies of tensors whose rows are not evenly spaced. Throws where they are
-// not float32 [..., in_features] and as many rows of [..., out_features].
+// not [..., in_features] of `dtype` and as many rows of [..., out_features].
 template <typename Run>
 void run_on_rows(Tensor& input, Tensor& output, std::int64_t in_features, std::int64_t out_features,
-                 const char* function, Run&& run) {
-  if (input.ndim < 1 || output.ndim < 1 || input.dtype != ScalarType::kFloat32 ||
-      output.dtype != ScalarType::kFloat32 || input.sizes()[input.ndim - 1] != in_features ||
-      output.sizes()[output.ndim - 1] != out_features) {
-    fail(function, "expected [..., ", in_features, "] to [..., ", out_features, "] of type float32, got ",
-         format_dims(input.ndim, input.sizes()), " to ", format_dims(output.ndim, output.sizes()));
+                 const char* function, Run&& run, ScalarType dtype = ScalarType::kFloat32) {
+  if (input.ndim < 1 || output.ndim < 1 || input.dtype != dtype || output.dtype != dtype ||
+      input.sizes()[input.ndim - 1] != in_features || output.sizes()[output.ndim - 1] != out_features) {
+    fail(function, "expected [..., ", in_features, "] to [..., ", out_features, "] of type ", dtype_name(dtype),
+         ", got ", format_dims(input.ndim, input.sizes()), " to ", format_dims(output.ndim, output.sizes()));
   }
   Rows from;
   Rows to;
   if (!even_rows(output, &to)) {
     const TensorPtr even = make_tensor(output.dtype, output.ndim, output.sizes(), nullptr);
-    run_on_rows(input, *even, in_features, out_features, function, run);
+    run_on_rows(input, *even, in_features, out_features, function, run, dtype);
     return copy(output, *even, function);
   }
   TensorPtr even;

@@ -52,6 +52,7 @@ struct PanelProduct {
   Activation activation;
   float alpha;
   std::int64_t terms = kTerms;  // of a part, at most
+  bool is_bf16 = false;         // for multiply_bf16
   std::int64_t begin;  // parts of the sums; the others are added to what calls before this have made. Few rows: all
   std::int64_t end;
   float* beside;  // [rows][kPanelColumns], for sums of columns that are no whole tile; not for few rows
@@ -135,6 +136,10 @@ struct PanelKernels {
   std::int64_t tile_rows;
   std::int64_t few_rows;  // up to which all rows are one tile
   void (*multiply)(const PanelProduct&);
+  // Of weights of bfloat16, two in a word of float32's size: `depth`, `terms` and `panel_stride` count words. The input
+  // is float32, two values for a word, or in words too.
+  void (*multiply_bf16)(const PanelProduct&);
+  bool takes_words;
   void (*convolve)(const ConvolutionBlock&) noexcept;
   void (*depthwise)(const DepthwiseLines&) noexcept;
   // to[4][4][tiles][stride] is what the tiles read, transformed; stride: channels and up to a vector more. `copy` has
@@ -147,7 +152,7 @@ struct PanelKernels {
 // The best that this machine runs.
 const PanelKernels& panel_kernels() noexcept;
 
-// For "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run everywhere.
+// For "avx512bf16", "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run everywhere.
 const PanelKernels* panel_kernels_for(const char* isa) noexcept;
 
 }  // namespace aotbuild::detail

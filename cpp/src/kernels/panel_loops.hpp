@@ -66,13 +66,45 @@ AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kV
   }
 }
 
-// Adds one term to every sum of a tile: `number_of(r)` times the weights. What there is less of is kept in registers,
-// the other passes.
-template <int kVectors, int kRows, typename NumberOf>
-AOTBUILD_INLINE void add_term(const NumberOf& number_of, const float* weights, std::int64_t panel_stride,
+// What a word of the weights is, and how many numbers of the input it meets.
+struct Float32Terms {
+  static constexpr int kNumbers = 1;
+  static AOTBUILD_INLINE Floats value(Floats word, int) { return word; }
+  static AOTBUILD_INLINE Floats multiply(Floats number, Floats value, Floats sum) {
+    return multiply_add(number, value, sum);
+  }
+};
+
+// Two of bfloat16, which are float32 without its lower half; so are the products, and the input is float32.
+struct WidenedTerms {
+  static constexpr int kNumbers = 2;
+  static AOTBUILD_INLINE Floats value(Floats word, int which) {
+    const auto bits = reinterpret_cast<Words>(word);
+    return reinterpret_cast<Floats>(which == 0 ? bits << 16 : bits & 0xffff0000U);
+  }
+  static AOTBUILD_INLINE Floats multiply(Floats number, Floats value, Floats sum) {
+    return multiply_add(number, value, sum);
+  }
+};
+
+// Two of bfloat16, and so is what a word of the input has: an instruction adds both products to a sum.
+struct PairedTerms {
+  static constexpr int kNumbers = 1;
+  static AOTBUILD_INLINE Floats value(Floats word, int) { return word; }
+  // A template, as few instruction sets have it.
+  template <typename Vector>
+  static AOTBUILD_INLINE Vector multiply(Vector number, Vector value, Vector sum) {
+    return multiply_pairs(number, value, sum);
+  }
+};
+
+// Adds one term to every sum of a tile: `number_of(r)` times half `which` of the weights. What there is less of is kept
+// in registers, the other passes.
+template <typename Terms, int kVectors, int kRows, typename NumberOf>
+AOTBUILD_INLINE void add_term(const NumberOf& number_of, const float* weights, int which, std::int64_t panel_stride,
                               Floats (&sums)[kRows][kVectors]) {
   const auto value_of = [&](int v) __attribute__((always_inline)) {
-    return load(weights + v / kPanelVectors * panel_stride + v % kPanelVectors * kWidth);
+    return Terms::value(load(weights + v / kPanelVectors * panel_stride + v % kPanelVectors * kWidth), which);
   };
   if constexpr (kRows < kVectors) {
     Floats numbers[kRows];
@@ -82,7 +114,7 @@ AOTBUILD_INLINE void add_term(const NumberOf& number_of, const float* weights, s
     for (int v = 0; v < kVectors; ++v) {
       const Floats value = value_of(v);
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) sums[r][v] = multiply_add(numbers[r], value, sums[r][v]);
+      for (int r = 0; r < kRows; ++r) sums[r][v] = Terms::multiply(numbers[r], value, sums[r][v]);
     }
   } else {
     Floats values[kVectors];
@@ -92,12 +124,12 @@ AOTBUILD_INLINE void add_term(const NumberOf& number_of, const float* weights, s
     for (int r = 0; r < kRows; ++r) {
       const Floats number = number_of(r);
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = multiply_add(number, values[v], sums[r][v]);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = Terms::multiply(number, values[v], sums[r][v]);
     }
   }
 }
 
-template <int kVectors, int kRows>
+template <typename Terms, int kVectors, int kRows>
 __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
   constexpr bool kAsks = kVectors == kWide && kRows > kFewRows;
   const std::int64_t stride = tile.input_stride;
@@ -121,18 +153,21 @@ __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
     for (int v = 0; v < kVectors; ++v) sums[r][v] = Floats{};
   }
   for (std::int64_t run = 0; run < tile.runs; ++run) {
-    const float* const end = first + tile.depth;
+    const float* const end = first + tile.depth * Terms::kNumbers;
     while (first < end) {
       if constexpr (kAsks) {
         __builtin_prefetch(next, 0, 2);
         next += tile.next_step;
       }
-      add_term<kVectors, kRows>(number_of, weights, tile.panel_stride, sums);
+#pragma GCC unroll 2
+      for (int which = 0; which < Terms::kNumbers; ++which) {
+        add_term<Terms, kVectors, kRows>(number_of, weights, which, tile.panel_stride, sums);
+        ++first;
+        ++first4;
+        ++second;
+        ++second4;
+      }
       weights += kPanelColumns;
-      ++first;
-      ++first4;
-      ++second;
-      ++second4;
     }
     first += tile.input_step;
     first4 += tile.input_step;
@@ -146,16 +181,16 @@ __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
 using TileFunction = void (*)(const Tile&) noexcept;
 
 // Those of kVectors, by their rows less one.
-template <int kVectors, typename Rows>
+template <typename Terms, int kVectors, typename Rows>
 struct Tiles;
-template <int kVectors, int... kLess>
-struct Tiles<kVectors, std::integer_sequence<int, kLess...>> {
-  static constexpr TileFunction kAll[] = {multiply_tile<kVectors, kLess + 1>...};
+template <typename Terms, int kVectors, int... kLess>
+struct Tiles<Terms, kVectors, std::integer_sequence<int, kLess...>> {
+  static constexpr TileFunction kAll[] = {multiply_tile<Terms, kVectors, kLess + 1>...};
 };
 template <int kVectors>
 constexpr int kMostRows = kVectors > 2 * kWide ? 1 : (kVectors > kWide ? kFewRows : kMaxRows);
-template <int kVectors>
-using TilesOf = Tiles<kVectors, std::make_integer_sequence<int, kMostRows<kVectors>>>;
+template <typename Terms, int kVectors>
+using TilesOf = Tiles<Terms, kVectors, std::make_integer_sequence<int, kMostRows<kVectors>>>;
 
 // Activations. NaN stays in all of them.
 template <Activation kActivation>
@@ -213,20 +248,21 @@ AOTBUILD_INLINE float low_of(Activation activation, bool is_last) {
   return is_last && activation == Activation::kRelu ? 0.0F : -__builtin_inff();
 }
 
-// Adds `terms` terms from `k` on to a tile of sums; the first are added to the bias. `next`: what is read after this.
-template <int kVectors>
+// Adds `terms` words of the weights from `k` on to a tile of sums; the first are added to the bias. `next`: what is
+// read after this.
+template <typename Terms, int kVectors>
 AOTBUILD_INLINE void add_terms(const PanelProduct& product, std::int64_t row, std::int64_t rows, std::int64_t vector,
                                std::int64_t k, std::int64_t terms, const Sums& sums, const char* next,
                                std::int64_t next_step) {
-  const float* const input =
-      product.input + row * product.input_stride + k - first_term(product.depth, product.begin, product.terms);
+  const std::int64_t skipped = k - first_term(product.depth, product.begin, product.terms);
+  const float* const input = product.input + row * product.input_stride + skipped * Terms::kNumbers;
   const std::int64_t half = (rows + 1) / 2;
   const float* const before = k == 0 ? product.bias + vector * kWidth : sums.data;
   const std::int64_t before_stride = k == 0 ? 0 : sums.stride;
-  TilesOf<kVectors>::kAll[rows - 1]({input, product.input_stride, half * product.input_stride,
-                                     weights_of(product, vector, k), product.panel_stride, terms, 1, 0, 0, before,
-                                     before_stride, half * before_stride, sums.data, sums.stride, half * sums.stride,
-                                     low_of(product.activation, k + terms == product.depth), next, next_step});
+  TilesOf<Terms, kVectors>::kAll[rows - 1](
+      {input, product.input_stride, half * product.input_stride, weights_of(product, vector, k), product.panel_stride,
+       terms, 1, 0, 0, before, before_stride, half * before_stride, sums.data, sums.stride, half * sums.stride,
+       low_of(product.activation, k + terms == product.depth), next, next_step});
 }
 
 // Activations that a tile has no bound for.
@@ -245,7 +281,7 @@ AOTBUILD_INLINE void write_sums(const PanelProduct& product, std::int64_t row, s
 }
 
 // All terms of few rows, vectors [vector, end).
-template <int kVectors>
+template <typename Terms, int kVectors>
 void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t end) {
   constexpr std::int64_t kColumns = kVectors * kWidth;
   alignas(kBytes) float buffer[kSums * kWidth];
@@ -257,7 +293,7 @@ void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t
     for (std::int64_t part = 0; part < product.end; ++part) {
       const std::int64_t k = first_term(product.depth, part, product.terms);
       const std::int64_t terms = first_term(product.depth, part + 1, product.terms) - k;
-      add_terms<kVectors>(product, 0, product.rows, vector, k, terms, sums, here, 0);
+      add_terms<Terms, kVectors>(product, 0, product.rows, vector, k, terms, sums, here, 0);
     }
     write_sums(product, 0, product.rows, column, kColumns, sums);
   }
@@ -265,7 +301,7 @@ void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t
 
 // All rows, kVectors from `vector` on, in tiles of about equal size, the sums in the output or beside it. Each part of
 // the weights stays in the first cache while the rows pass, and they ask for their shares of the part after it.
-template <int kVectors>
+template <typename Terms, int kVectors>
 void multiply_columns(const PanelProduct& product, std::int64_t vector, const Sums& all) {
   constexpr std::int64_t kLine = kPanelColumns * static_cast<std::int64_t>(sizeof(float));
   const std::int64_t tiles = (product.rows + kMaxRows - 1) / kMaxRows;
@@ -284,7 +320,7 @@ void multiply_columns(const PanelProduct& product, std::int64_t vector, const Su
     for (std::int64_t tile = 0; tile < tiles; ++tile, next += step * terms) {
       const std::int64_t count = tile < longer ? rows + 1 : rows;
       const Sums sums{all.data + row * all.stride, all.stride};
-      add_terms<kVectors>(product, row, count, vector, k, terms, sums, next, step);
+      add_terms<Terms, kVectors>(product, row, count, vector, k, terms, sums, next, step);
       if (k + terms == product.depth) {
         write_sums(product, row, count, vector * kWidth, kVectors * kWidth, sums);
       }
@@ -293,27 +329,28 @@ void multiply_columns(const PanelProduct& product, std::int64_t vector, const Su
   }
 }
 
-inline void multiply(const PanelProduct& product) {
+template <typename Terms>
+void multiply(const PanelProduct& product) {
   const std::int64_t vectors = (product.columns + kWidth - 1) / kWidth;
   if (product.rows <= kFewRows) {
     const std::int64_t first = product.rows == 1 ? vectors / kRowVectors * kRowVectors : 0;
-    if (product.rows == 1) multiply_few<kRowVectors>(product, 0, first);
+    if (product.rows == 1) multiply_few<Terms, kRowVectors>(product, 0, first);
     // What two panels are one tile of may end with one.
     const std::int64_t held = (product.columns + kPanelColumns - 1) / kPanelColumns * kPanelVectors;
     const std::int64_t last = first + (held - first) / (2 * kWide) * 2 * kWide;
-    multiply_few<2 * kWide>(product, first, last < vectors ? last : vectors);
-    return multiply_few<kWide>(product, last, vectors);
+    multiply_few<Terms, 2 * kWide>(product, first, last < vectors ? last : vectors);
+    return multiply_few<Terms, kWide>(product, last, vectors);
   }
   const std::int64_t whole = product.columns / (kWide * kWidth) * kWide;
   for (std::int64_t vector = 0; vector < whole; vector += kWide) {
-    multiply_columns<kWide>(product, vector, {product.output + vector * kWidth, product.output_stride});
+    multiply_columns<Terms, kWide>(product, vector, {product.output + vector * kWidth, product.output_stride});
   }
   if (whole == vectors) return;
   const Sums beside{product.beside, kWide * kWidth};
-  if (vectors - whole > kWide / 2) return multiply_columns<kWide>(product, whole, beside);
+  if (vectors - whole > kWide / 2) return multiply_columns<Terms, kWide>(product, whole, beside);
   const bool is_whole = product.columns - whole * kWidth == kWide / 2 * kWidth;
   const Sums direct{product.output + whole * kWidth, product.output_stride};
-  multiply_columns<kWide / 2>(product, whole, is_whole ? direct : beside);
+  multiply_columns<Terms, kWide / 2>(product, whole, is_whole ? direct : beside);
 }
 
 #include "kernels/window_loops.hpp"
@@ -322,5 +359,9 @@ inline void multiply(const PanelProduct& product) {
 #include "kernels/depthwise_loops.hpp"
 #include "kernels/winograd_loops.hpp"
 
-constexpr PanelKernels kKernels = {kMaxRows,  kFewRows,       multiply,        convolve,
-                                   depthwise, winograd_input, winograd_output, kActivate};
+template <typename BFloat16Terms>
+constexpr PanelKernels kKernelsOf = {
+    kMaxRows, kFewRows,  multiply<Float32Terms>, multiply<BFloat16Terms>, std::is_same_v<BFloat16Terms, PairedTerms>,
+    convolve, depthwise, winograd_input,         winograd_output,         kActivate};
+
+constexpr PanelKernels kKernels = kKernelsOf<WidenedTerms>;

@@ -17,9 +17,6 @@ namespace {
 constexpr std::int64_t kSharedRows = 192;
 constexpr std::int64_t kSharedValues = 96 << 10;
 
-// Rows whose distance is a multiple of this are copied to rows kRowGap longer.
-constexpr std::int64_t kEvilValues = 512;
-
 // Products of so many numbers are a share that a thread is woken for.
 constexpr std::int64_t kShare = 1 << 16;
 
@@ -35,11 +32,13 @@ Range part_of(std::int64_t total, std::int64_t i, std::int64_t count) {
 }
 
 bool is_copied(const PanelProduct& product) {
-  return product.input_stride % kEvilValues == 0 && product.columns >= 4 * kPanelColumns;
+  return !product.is_bf16 && product.input_stride % kEvilValues == 0 && product.columns >= 4 * kPanelColumns;
 }
 
 // Parts of the sums that are made together for a block of `rows`.
-std::int64_t parts_together(std::int64_t rows) { return std::max<std::int64_t>(1, kSharedValues / (rows * kTerms)); }
+std::int64_t parts_together(const PanelProduct& product) {
+  return std::max<std::int64_t>(1, kSharedValues / (product.rows * product.terms));
+}
 
 // For a block's copy of its input, and for sums of columns that are no whole tile.
 std::int64_t buffer_values(const PanelProduct& product) {
@@ -49,11 +48,16 @@ std::int64_t buffer_values(const PanelProduct& product) {
   return beside + rows * kRowGap + std::min(rows * product.depth, std::max(kSharedValues, rows * kTerms));
 }
 
+void multiply(const PanelKernels& kernels, const PanelProduct& product) {
+  (product.is_bf16 ? kernels.multiply_bf16 : kernels.multiply)(product);
+}
+
 void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buffer) {
+  const std::int64_t numbers = block.is_bf16 && !kernels.takes_words ? 2 : 1;  // of the input, for a row of the weights
   const float* const input = block.input;
   const std::int64_t stride = block.input_stride;
-  const std::int64_t parts = term_parts(block.depth);
-  const std::int64_t blocks = pieces(parts, parts_together(block.rows));
+  const std::int64_t parts = term_parts(block.depth, block.terms);
+  const std::int64_t blocks = pieces(parts, parts_together(block));
   const bool copied = is_copied(block);
   block.beside = buffer;
   float* const copy = buffer + block.rows * kPanelColumns;
@@ -61,10 +65,10 @@ void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buff
     const Range range = part_of(parts, i, blocks);
     block.begin = range.begin;
     block.end = range.end;
-    const std::int64_t first = first_term(block.depth, range.begin);
-    block.input = input + first;
+    const std::int64_t first = first_term(block.depth, range.begin, block.terms);
+    block.input = input + first * numbers;
     if (copied) {
-      const std::int64_t terms = first_term(block.depth, range.end) - first;
+      const std::int64_t terms = first_term(block.depth, range.end, block.terms) - first;
       block.input_stride = terms + kRowGap;
       for (std::int64_t row = 0; row < block.rows; ++row) {
         std::memcpy(copy + row * block.input_stride, input + first + row * stride,
@@ -72,7 +76,7 @@ void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buff
       }
       block.input = copy;
     }
-    kernels.multiply(block);
+    multiply(kernels, block);
   }
 }
 
@@ -91,8 +95,8 @@ PanelProduct cut(const PanelProduct& product, const Range& rows, const Range& pa
 
 void multiply_share(const PanelKernels& kernels, PanelProduct share, float* buffer) {
   if (share.rows <= kernels.few_rows) {
-    share.end = term_parts(share.depth);
-    return kernels.multiply(share);
+    share.end = term_parts(share.depth, share.terms);
+    return multiply(kernels, share);
   }
   const Range all{0, pieces(share.columns, kPanelColumns)};
   const std::int64_t blocks = pieces(share.rows, kSharedRows);
@@ -156,6 +160,8 @@ PanelProduct product_of(const Rows& input, const Panels& panels, Activation acti
   product.output_stride = output.stride;
   product.rows = input.count;
   product.depth = panels.depth;
+  product.is_bf16 = panels.is_bf16;
+  if (panels.is_bf16) product.terms = kTerms / 2;
   product.columns = panels.columns;
   product.activation = activation;
   product.alpha = static_cast<float>(alpha);

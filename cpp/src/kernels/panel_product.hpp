@@ -13,6 +13,9 @@ namespace aotbuild::detail {
 // What rows are longer than their values, so that they lie in all sets of a cache and not, some KB apart, in few.
 constexpr std::int64_t kRowGap = 16;
 
+// Rows whose distance is a multiple of this are copied to rows kRowGap longer.
+constexpr std::int64_t kEvilValues = 512;
+
 // Rows of a matrix of float32, `stride` values apart.
 struct Rows {
   float* data;
@@ -26,6 +29,9 @@ struct Panels {
   const float* bias;     // one value a column, in whole panels
   std::int64_t depth;
   std::int64_t columns;
+  // The weights are bfloat16, two rows in one of a PackedMatrix of half as many, and `depth` counts those. Rows of the
+  // input are as for PanelKernels::multiply_bf16, and no multiple of 2 KB apart.
+  bool is_bf16 = false;
 };
 
 // A column of a matrix of float32.

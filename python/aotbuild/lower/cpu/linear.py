@@ -101,6 +101,7 @@ def join_mlps(gm: GraphModule, linears: list[Linear]) -> tuple[list[Linear], lis
         second = linears[slot]
         if (
             source.target is linear
+            and node.meta["val"].dtype == torch.float32
             and len(source.users) == 1
             and len(second.weights) == 1
             and len(linears[source.args[1]].weights) == 1
@@ -122,7 +123,9 @@ def join_mlps(gm: GraphModule, linears: list[Linear]) -> tuple[list[Linear], lis
 
 
 def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Linear]:
-    """Replaces products with constant float32 weights by packed layers, and decomposes other ``aten.linear`` calls.
+    """Replaces products with constant weights by packed layers, and decomposes other ``aten.linear`` calls.
+
+    The weights are float32, or of 16-bit types, whose sums are float32 too.
 
     Layers of one input, such as query, key and value projections, become one packed layer and slices of its output
     (one pass over the input, and a wider matrix product).
@@ -153,6 +156,8 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
     gm.recompile()
     return linears
 
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 _PRODUCTS = (aten.linear.default, aten.addmm.default, aten.mm.default)
 
@@ -191,9 +196,11 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
     source, weight, bias, transposed = found
     assert isinstance(source, Node) and isinstance(weight, Node)
     value = source.meta["val"]
-    if value.dtype != torch.float32 or weight.meta["val"].dim() != 2 or value.dim() < 1 or value.shape[-1] == 0:
-        return None
     operands = [weight] if bias is None else [weight, bias]
+    if value.dtype not in _DTYPES or any(operand.meta["val"].dtype != value.dtype for operand in operands):
+        return None
+    if weight.meta["val"].dim() != 2 or value.dim() < 1 or value.shape[-1] == 0:
+        return None
     indices = [weight_index.get(operand.name) for operand in operands if isinstance(operand, Node)]
     if any(index is None or index in mutated for index in indices):
         return None
