@@ -23,7 +23,6 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/activation.cpp
     kernels/convolution.cpp
     kernels/convolution_window.cpp
-    kernels/half_rows.cpp
     kernels/linear.cpp
     kernels/matmul.cpp
     kernels/mlp.cpp
@@ -64,6 +63,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     operators/views.cpp
     tensor/copy.cpp
     tensor/dtype.cpp
+    tensor/half_rows.cpp
     tensor/signature.cpp
     tensor/tensor.cpp
     tensor/workspace.cpp

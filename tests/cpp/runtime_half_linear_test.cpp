@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "base/arena.hpp"
-#include "kernels/half_rows.hpp"
 #include "kernels/linear.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
 #include "panel_test.hpp"
 #include "runtime_test_model.hpp"
+#include "tensor/half_rows.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
 

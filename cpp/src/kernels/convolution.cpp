@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kernels/activation.hpp"
 #include "kernels/onednn.hpp"
@@ -120,19 +121,28 @@ void add_to_key(PrimitiveKey* key, const ConvolutionShape& shape, const Tensor& 
   }
 }
 
+bool has_half_type(const Tensor& tensor) {
+  return tensor.dtype == ScalarType::kBFloat16 || tensor.dtype == ScalarType::kFloat16;
+}
+
 // weight * scale and (bias - mean) * scale + norm.bias with scale = norm.weight / sqrt(variance + epsilon), for each
 // channel of the output (Ioffe and Szegedy, Batch Normalization, 2015).
 void fold(const BatchNorm& norm, const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
           TensorPtr* folded_weight, TensorPtr* folded_bias) {
   const std::int64_t channels = shape.transposed ? weight.sizes()[1] * shape.groups : weight.sizes()[0];
   for (const Tensor* tensor : {norm.mean, norm.variance, norm.weight, norm.bias}) {
-    if (tensor != nullptr && (tensor->dtype != ScalarType::kFloat32 || tensor->numel() != channels)) {
-      fail("PackedConvolution", "expected statistics of ", channels, " channels of type float32");
+    const bool has_type = tensor == nullptr || tensor->dtype == ScalarType::kFloat32 || has_half_type(*tensor);
+    if (!has_type || (tensor != nullptr && tensor->numel() != channels)) {
+      fail("PackedConvolution", "expected statistics of ", channels, " channels of type float32 or of 16 bits");
     }
   }
   if (weight.dtype != ScalarType::kFloat32) fail("PackedConvolution", "a normalisation is folded in float32 only");
   const auto value = [](const Tensor* tensor, std::int64_t channel, double otherwise) {
-    return tensor == nullptr ? otherwise : double{tensor->data_as<float>()[channel * tensor->strides()[0]]};
+    if (tensor == nullptr) return otherwise;
+    const std::int64_t at = channel * tensor->strides()[0];
+    if (tensor->dtype == ScalarType::kBFloat16) return double{convert<float>(tensor->data_as<BFloat16>()[at])};
+    if (tensor->dtype == ScalarType::kFloat16) return double{convert<float>(tensor->data_as<Half>()[at])};
+    return double{tensor->data_as<float>()[at]};
   };
   const auto scale = [&](std::int64_t channel) {
     return value(norm.weight, channel, 1.0) / std::sqrt(value(norm.variance, channel, 0.0) + norm.epsilon);
@@ -157,14 +167,14 @@ void fold(const BatchNorm& norm, const ConvolutionShape& shape, const Tensor& we
   }
 }
 
-bool has_half_type(const Tensor& tensor) {
-  return tensor.dtype == ScalarType::kBFloat16 || tensor.dtype == ScalarType::kFloat16;
+TensorPtr converted(const Tensor& tensor, ScalarType dtype, const char* function) {
+  TensorPtr result = make_tensor(dtype, tensor.ndim, tensor.sizes(), nullptr);
+  copy(*result, tensor, function);
+  return result;
 }
 
 TensorPtr widened(const Tensor& tensor, const char* function) {
-  TensorPtr result = make_tensor(ScalarType::kFloat32, tensor.ndim, tensor.sizes(), nullptr);
-  copy(*result, tensor, function);
-  return result;
+  return converted(tensor, ScalarType::kFloat32, function);
 }
 
 // Calls `run(input, output)` with tensors of float32, channels innermost, for those of a 16-bit type.
@@ -250,26 +260,31 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
       channels_last_(spec.channels_last),
       weight_(&original_weight),
       bias_(original_bias) {
+  // In float32, whatever the type.
+  const bool is_half = has_half_type(original_weight);
+  TensorPtr wide_weight = is_half ? widened(original_weight, "PackedConvolution") : nullptr;
+  TensorPtr wide_bias = is_half && bias_ != nullptr ? widened(*bias_, "PackedConvolution") : nullptr;
   if (norm.mean != nullptr) {
-    fold(norm, shape_, original_weight, original_bias, &folded_weight_, &folded_bias_);
+    fold(norm, shape_, is_half ? *wide_weight : original_weight, is_half ? wide_bias.get() : bias_, &folded_weight_,
+         &folded_bias_);
+    if (is_half) {
+      wide_weight =
+          std::exchange(folded_weight_, converted(*folded_weight_, original_weight.dtype, "PackedConvolution"));
+      wide_bias = std::exchange(folded_bias_, converted(*folded_bias_, original_weight.dtype, "PackedConvolution"));
+    }
     weight_ = folded_weight_.get();
     bias_ = folded_bias_.get();
   }
-  const Tensor& weight = *weight_;
-  const Tensor* bias = bias_;
-  const bool has_bias = bias != nullptr;
+  const Tensor& weight = is_half ? *wide_weight : *weight_;
+  const Tensor* bias = is_half ? wide_bias.get() : bias_;
   // Those that oneDNN is slower for, where it is there: benchmarks/layers.py.
-  const bool is_faster = PanelConvolution::takes(weight) && PanelConvolution::small_group(shape_, weight) > 0;
-  if (is_faster || WinogradConvolution::suits(shape_, weight, spec.input_hint) ||
-      !pack(spec.input_hint, weight, has_bias, arena)) {
-    if (has_half_type(weight)) {
-      const TensorPtr wide_bias = has_bias ? widened(*bias, "PackedConvolution") : nullptr;
-      pack_own(spec.input_hint, *widened(weight, "PackedConvolution"), wide_bias.get(), arena);
-    } else {
-      pack_own(spec.input_hint, weight, bias, arena);
-    }
-    if (!is_packed()) return;
+  const bool is_faster = !is_half && PanelConvolution::takes(weight) &&
+                         (PanelConvolution::small_group(shape_, weight) > 0 ||
+                          WinogradConvolution::suits(shape_, weight, spec.input_hint));
+  if (is_faster || !pack(spec.input_hint, *weight_, bias_ != nullptr, arena)) {
+    pack_own(spec.input_hint, weight, bias, arena);
   }
+  if (!is_packed()) return;
   // From here on the weight's sizes alone are read.
   weight_ = &original_weight;
   folded_weight_.reset();

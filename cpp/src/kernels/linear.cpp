@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/half_rows.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
+#include "tensor/half_rows.hpp"
 
 namespace aotbuild::detail {
 

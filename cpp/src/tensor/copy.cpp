@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "tensor/device_call.hpp"
+#include "tensor/half_rows.hpp"
 #include "tensor/workspace.hpp"
 
 namespace aotbuild::detail {
@@ -13,6 +15,14 @@ namespace {
 
 template <typename To, typename From>
 void convert_row(char* to, const char* from, std::int64_t count, std::int64_t to_stride, std::int64_t from_stride) {
+  const bool is_dense =
+      to_stride == static_cast<std::int64_t>(sizeof(To)) && from_stride == static_cast<std::int64_t>(sizeof(From));
+  if constexpr (is_half<From> && std::is_same_v<To, float>) {
+    if (is_dense) return widen(reinterpret_cast<const From*>(from), count, reinterpret_cast<float*>(to));
+  }
+  if constexpr (is_half<To> && std::is_same_v<From, float>) {
+    if (is_dense) return narrow(reinterpret_cast<const float*>(from), count, reinterpret_cast<To*>(to));
+  }
   for (std::int64_t i = 0; i < count; ++i) {
     From value;
     std::memcpy(&value, from + i * from_stride, sizeof value);

@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 
 from aotbuild.lower.common.activation import Activation, following
 from aotbuild.lower.common.graph import BATCH_NORM
-from aotbuild.lower.cpu.linear import size_hint
+from aotbuild.lower.cpu.linear import PACKED_DTYPES, size_hint
 from aotbuild.spec.program import BatchNorm, Convolution
 
 aten = torch.ops.aten
@@ -59,7 +59,7 @@ def _lower_convolution(input: Any, slot: int, sizes: list[Any]) -> Any:
 
 
 def pack_convolutions(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Convolution]:
-    """Replaces ``aten.convolution`` over constant float32 weights by packed convolutions."""
+    """Replaces ``aten.convolution`` over constant weights, float32 or of 16-bit types, by packed convolutions."""
     found: list[Convolution] = []
     for node in list(gm.graph.nodes):
         if node.target is aten.convolution.default:
@@ -78,7 +78,9 @@ def _describe(node: Node, weight_index: dict[str, int], mutated: set[int]) -> Co
     assert isinstance(source, Node) and isinstance(weight, Node)
     value = source.meta["val"]
     rank = value.dim() - 2
-    if value.dtype != torch.float32 or rank not in (1, 2, 3) or weight.meta["val"].dim() != value.dim():
+    if value.dtype not in PACKED_DTYPES or rank not in (1, 2, 3) or weight.meta["val"].dim() != value.dim():
+        return None
+    if any(operand.meta["val"].dtype != value.dtype for operand in (weight, bias) if isinstance(operand, Node)):
         return None
     indices = [weight_index.get(operand.name) for operand in (weight, bias) if isinstance(operand, Node)]
     if any(index is None or index in mutated for index in indices):

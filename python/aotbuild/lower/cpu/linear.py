@@ -157,7 +157,8 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
     return linears
 
 
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# Of weights that the runtime packs.
+PACKED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 _PRODUCTS = (aten.linear.default, aten.addmm.default, aten.mm.default)
 
@@ -197,7 +198,7 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
     assert isinstance(source, Node) and isinstance(weight, Node)
     value = source.meta["val"]
     operands = [weight] if bias is None else [weight, bias]
-    if value.dtype not in _DTYPES or any(operand.meta["val"].dtype != value.dtype for operand in operands):
+    if value.dtype not in PACKED_DTYPES or any(operand.meta["val"].dtype != value.dtype for operand in operands):
         return None
     if weight.meta["val"].dim() != 2 or value.dim() < 1 or value.shape[-1] == 0:
         return None

@@ -1,7 +1,10 @@
-#include "kernels/half_rows.hpp"
+#include "tensor/half_rows.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "aotbuild/detail/runtime.hpp"
-#include "kernels/intrinsics.hpp"
 
 namespace aotbuild::detail {
 

@@ -1,6 +1,6 @@
 // Rows of 16-bit types to float32 and back.
-#ifndef AOTBUILD_SRC_KERNELS_HALF_ROWS_HPP_
-#define AOTBUILD_SRC_KERNELS_HALF_ROWS_HPP_
+#ifndef AOTBUILD_SRC_TENSOR_HALF_ROWS_HPP_
+#define AOTBUILD_SRC_TENSOR_HALF_ROWS_HPP_
 
 #include <cstdint>
 
@@ -17,4 +17,4 @@ void narrow(const float* from, std::int64_t count, Half* to) noexcept;
 
 }  // namespace aotbuild::detail
 
-#endif  // AOTBUILD_SRC_KERNELS_HALF_ROWS_HPP_
+#endif  // AOTBUILD_SRC_TENSOR_HALF_ROWS_HPP_
