@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "kernels/panel_kernels.hpp"
+#include "tensor/half_rows.hpp"
 
 namespace aotbuild::detail {
 
@@ -13,6 +14,9 @@ namespace {
 
 // Values that one thread takes at a time, and from which more than one works.
 constexpr std::int64_t kValuesAtOnce = 1 << 15;
+
+// Values of 16-bit types that are float32 at a time.
+constexpr std::int64_t kWideValues = 512;
 
 template <typename T>
 T activate_value(T x, Activation activation, double alpha) noexcept {
@@ -75,7 +79,12 @@ void activate(float* values, std::int64_t count, Activation activation, double a
 
 void finish_activation(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,
                        Activation activation, double alpha) {
-  if (activation == Activation::kNone || is_post_op(activation, alpha)) return;
+  if (!is_post_op(activation, alpha)) activate_rows(data, dtype, rows, columns, stride, activation, alpha);
+}
+
+void activate_rows(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,
+                   Activation activation, double alpha) {
+  if (activation == Activation::kNone) return;
   if (stride == columns) {  // in chunks, whatever the rows are
     columns *= rows;
     rows = 1;
@@ -94,17 +103,21 @@ void finish_activation(void* data, ScalarType dtype, std::int64_t rows, std::int
     return in_chunks(static_cast<float*>(data),
                      [&](float* values, std::int64_t count) { activate(values, count, activation, alpha); });
   }
-  const auto one_by_one = [&](auto* values) {
+  const auto widened = [&](auto* values) {
     using T = std::remove_pointer_t<decltype(values)>;
     in_chunks(values, [&](T* chunk, std::int64_t count) {
-      for (std::int64_t i = 0; i < count; ++i) {
-        chunk[i] = convert<T>(apply_activation(convert<double>(chunk[i]), activation, alpha));
+      float wide[kWideValues];
+      for (std::int64_t first = 0; first < count; first += kWideValues) {
+        const std::int64_t here = std::min(kWideValues, count - first);
+        widen(chunk + first, here, wide);
+        activate(wide, here, activation, alpha);
+        narrow(wide, here, chunk + first);
       }
     });
   };
-  if (dtype == ScalarType::kBFloat16) return one_by_one(static_cast<BFloat16*>(data));
-  if (dtype == ScalarType::kFloat16) return one_by_one(static_cast<Half*>(data));
-  fail("finish_activation", "no activation of element type ", dtype_name(dtype));
+  if (dtype == ScalarType::kBFloat16) return widened(static_cast<BFloat16*>(data));
+  if (dtype == ScalarType::kFloat16) return widened(static_cast<Half*>(data));
+  fail("activate_rows", "no activation of element type ", dtype_name(dtype));
 }
 
 double apply_activation(double value, Activation activation, double alpha) noexcept {

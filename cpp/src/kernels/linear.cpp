@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "aotbuild/detail/runtime.hpp"
+#include "kernels/activation.hpp"
+#include "kernels/matmul.hpp"
+#include "kernels/onednn.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
 #include "tensor/half_rows.hpp"
@@ -72,6 +76,10 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
       copy(*to, *biases[part], "PackedLinear");
     }
     at += columns;
+  }
+  if (is_onednns()) {
+    keep_plain(weights, biases, arena);
+    return;
   }
   if (dtype_ != ScalarType::kFloat32) {
     const std::int64_t values = packed_values(panels().depth, out_features_);
@@ -145,8 +153,59 @@ void PackedLinear::pack_half(const std::vector<const Tensor*>& weights, float* p
   }
 }
 
+bool PackedLinear::is_onednns() const {
+  return kHasOneDnn && dtype_ == ScalarType::kBFloat16 && cpu_supports("avx512bf16") && !panel_kernels().takes_words;
+}
+
+void PackedLinear::keep_plain(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases,
+                              Arena& arena) {
+  const auto values = static_cast<std::size_t>((in_features_ + 1) * out_features_);
+  const std::size_t width = element_size(dtype_);
+  char* at = arena.allocate(values * width);
+  packed_ = reinterpret_cast<const float*>(at);
+  const auto take = [&](const Tensor& from, std::int64_t columns, std::int64_t depth) {
+    const std::int64_t sizes[] = {columns, depth};
+    const std::int64_t strides[] = {depth, 1};
+    const TensorPtr to =
+        make_borrowed(at, static_cast<std::size_t>(columns * depth) * width, dtype_, 2, sizes, strides);
+    const std::int64_t from_strides[] = {from.strides()[from.ndim == 2 ? column_dim() : 0],
+                                         from.ndim == 2 ? from.strides()[1 - column_dim()] : 0};
+    copy(*to, *make_view(from, dtype_, 2, sizes, from_strides, from.offset), "PackedLinear");
+    at += static_cast<std::size_t>(columns * depth) * width;
+  };
+  for (const Tensor* weight : weights) take(*weight, weight->sizes()[column_dim()], in_features_);
+  for (std::size_t part = 0; part < weights.size(); ++part) {
+    const std::int64_t columns = weights[part]->sizes()[column_dim()];
+    if (biases[part] != nullptr) {
+      take(*biases[part], columns, 1);
+    } else {
+      std::memset(at, 0, static_cast<std::size_t>(columns) * width);
+      at += static_cast<std::size_t>(columns) * width;
+    }
+  }
+}
+
+void PackedLinear::run_onednn(const Rows& input, const Rows& output) const {
+  const std::size_t width = element_size(dtype_);
+  const auto matrix = [&](const void* data, std::int64_t rows, std::int64_t columns, std::int64_t row_stride,
+                          std::int64_t column_stride) {
+    const std::int64_t sizes[] = {rows, columns};
+    const std::int64_t strides[] = {row_stride, column_stride};
+    return make_borrowed(const_cast<void*>(data), extent_bytes(dtype_, 2, sizes, strides), dtype_, 2, sizes, strides);
+  };
+  const auto* const bias_data =
+      reinterpret_cast<const char*>(packed_) + static_cast<std::size_t>(in_features_ * out_features_) * width;
+  const TensorPtr from = matrix(input.data, input.count, in_features_, input.stride, 1);
+  const TensorPtr to = matrix(output.data, output.count, out_features_, output.stride, 1);
+  const TensorPtr weight = matrix(packed_, in_features_, out_features_, 1, in_features_);
+  const TensorPtr bias = matrix(bias_data, 1, out_features_, out_features_, 1);
+  matmul(*to, *from, *weight, bias.get(), /*alpha=*/1, /*beta=*/1, "context_linear");
+  activate_rows(output.data, dtype_, output.count, out_features_, output.stride, activation_, alpha_);
+}
+
 void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
   const auto run_all = [&](const Rows& from, const Rows& to) {
+    if (is_onednns()) return run_onednn(from, to);
     switch (dtype_) {
       case ScalarType::kBFloat16:
         return run_half<BFloat16>(workspace, from, to);

@@ -67,6 +67,12 @@ RowFunction row_function(ScalarType to, ScalarType from, const char* function) {
   return result;
 }
 
+// Whether both are one piece of memory with their elements in the same order.
+bool lie_alike(const Tensor& a, const Tensor& b) {
+  return a.ndim == b.ndim && std::equal(a.sizes(), a.sizes() + a.ndim, b.sizes()) &&
+         same_strides(a.ndim, a.sizes(), a.strides(), b.strides()) && is_dense(a);
+}
+
 }  // namespace
 
 StridedLoop<2> copy_loop(const Tensor& destination, const Tensor& source, const char* function) {
@@ -98,6 +104,10 @@ void copy(Tensor& destination, const Tensor& source, const char* function) {
   const StridedLoop<2> loop = copy_loop(destination, source, function);
   if (loop.is_empty()) return;
   const RowFunction row = row_function(destination.dtype, source.dtype, function);
+  if (lie_alike(destination, source)) {  // one row, whatever the order of the dimensions is
+    return row(destination.data_as<char>(), source.data_as<char>(), destination.numel(),
+               static_cast<std::int64_t>(destination.element_size()), static_cast<std::int64_t>(source.element_size()));
+  }
   loop.run({destination.data_as<char>(), source.data_as<char>()},
            [row](const std::array<char*, 2>& at, std::int64_t count, const std::array<std::int64_t, 2>& steps) {
              row(at[0], at[1], count, steps[0], steps[1]);

@@ -182,16 +182,15 @@ bool is_contiguous(std::int64_t ndim, const std::int64_t* sizes, const std::int6
 }
 
 bool is_dense(const Tensor& tensor) {
-  std::vector<std::int32_t> order(static_cast<std::size_t>(tensor.ndim));
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(),
-            [&](std::int32_t a, std::int32_t b) { return tensor.strides()[a] < tensor.strides()[b]; });
-  std::int64_t expected = 1;
-  for (const std::int32_t d : order) {
-    if (tensor.sizes()[d] == 0) return true;
-    if (tensor.sizes()[d] == 1) continue;
-    if (tensor.strides()[d] != expected) return false;
-    expected *= tensor.sizes()[d];
+  // Each dimension's stride is the size of those that lie within it.
+  const std::int64_t count = tensor.numel();
+  for (std::int64_t inner = 1; inner < count;) {
+    std::int64_t size = 1;
+    for (std::int32_t d = 0; d < tensor.ndim; ++d) {
+      if (tensor.sizes()[d] > 1 && tensor.strides()[d] == inner) size = tensor.sizes()[d];
+    }
+    if (size == 1) return false;
+    inner *= size;
   }
   return true;
 }
