@@ -1,9 +1,9 @@
 """Convolutions on one thread: ours, PyTorch's oneDNN with weights that it has packed, and eager PyTorch.
 
-    python benchmarks/convolution.py [--own] [--rounds N] [NAME ...]
+    python benchmarks/convolution.py [--onednn] [--rounds N] [NAME ...]
 
 Layers of ResNet-50, MobileNet, EfficientNet, ConvNeXt, ViT and UNet with bias and ReLU, one image, channels last. With
---own, ours runs over a runtime without oneDNN. All contenders run in one process and take turns; the figures are the
+--onednn, ours runs over a runtime with oneDNN. All contenders run in one process and take turns; the figures are the
 thread's own processor time, the best of all calls, and the largest error against float64.
 """
 
@@ -127,15 +127,16 @@ for _name in SHAPES:
     setattr(Layers, _name, _method(_name))
 
 
-def compiled(module: Layers, names: Sequence[str], *, own: bool) -> Any:
+def compiled(module: Layers, names: Sequence[str], *, onednn: bool) -> Any:
     methods = {name: aotbuild.Method((_last(SHAPES[name].input()),)) for name in names}
-    if not own:
+    if not onednn:
         return aotbuild.compile(module, methods=methods, output_dir=BUILD, num_threads=1).runner
     BUILD.mkdir(parents=True, exist_ok=True)
-    settings = BUILD / "own.cmake"
-    settings.write_text("set(AOTBUILD_ONEDNN OFF)\n")
+    settings = BUILD / "onednn.cmake"
+    settings.write_text("set(AOTBUILD_ONEDNN ON)\n")
     with mock.patch.dict(os.environ, {"CMAKE_TOOLCHAIN_FILE": str(settings)}):
-        return aotbuild.compile(module, methods=methods, output_dir=BUILD / "own", name="own", num_threads=1).runner
+        folder = BUILD / "onednn"
+        return aotbuild.compile(module, methods=methods, output_dir=folder, name="onednn", num_threads=1).runner
 
 
 def _last(x: torch.Tensor) -> torch.Tensor:
@@ -149,9 +150,9 @@ def on_onednn(layer: Any, shape: Shape, x: torch.Tensor) -> Run:
     return lambda: torch.ops.mkldnn._convolution_pointwise(x, packed, layer.bias, *geometry, "relu", [], "")
 
 
-def measured(names: Sequence[str], rounds: int, *, own: bool) -> Iterator[dict[str, Any]]:
+def measured(names: Sequence[str], rounds: int, *, onednn: bool) -> Iterator[dict[str, Any]]:
     module = Layers().eval()
-    library = compiled(module, names, own=own)  # one or the other: a process has one runtime
+    library = compiled(module, names, onednn=onednn)  # one or the other: a process has one runtime
     for name in names:
         layer: Any = module.layers[name]
         shape = SHAPES[name]
@@ -187,12 +188,12 @@ def contenders(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--own", action="store_true", help="over a runtime without oneDNN")
+    parser.add_argument("--onednn", action="store_true", help="over a runtime with oneDNN")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SHAPES))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with torch.no_grad():
-        results = list(measured(arguments.names or list(SHAPES), arguments.rounds, own=arguments.own))
+        results = list(measured(arguments.names or list(SHAPES), arguments.rounds, onednn=arguments.onednn))
     lines = [
         [
             result["layer"],
@@ -205,7 +206,7 @@ def main() -> None:
     mean = exp(sum(log(result["of_onednn"]) for result in results) / len(results))
     errors = {each: max(result["errors"][each] for result in results) for each in results[0]["errors"]}
     print(f"geometric mean {mean:.3f}; largest errors " + ", ".join(f"{each} {e:.1e}" for each, e in errors.items()))
-    results_name = "convolution-own" if arguments.own else "convolution"
+    results_name = "convolution-onednn" if arguments.onednn else "convolution"
     save(results_name, {"machine": machine(), "geometric_mean_of_onednn": mean, "results": results})
 
 

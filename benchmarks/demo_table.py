@@ -62,7 +62,7 @@ def describe_program(program: Path, library: aotbuild.Runner, first_answer: Sequ
     seconds = statistics.median(seconds_to_first_output([str(program), *first_answer]) for _ in range(5))
     return [
         ("links", ", ".join(sorted(linked))),
-        ("size, stripped, without weights and oneDNN", f"{(stripped_size(own) - weights) / 1e6:.2f} MB"),
+        ("size, stripped, without weights", f"{(stripped_size(own) - weights) / 1e6:.2f} MB"),
         ("process start to first answer, the corpus embedded on the way", f"{seconds * 1e3:.0f} ms"),
     ]
 

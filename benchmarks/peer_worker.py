@@ -38,9 +38,9 @@ def aotbuild(name: str, folder: Path, threads: int, precision: str, build: str =
     return lambda: _first(library(*inputs)), precision
 
 
-def own(name: str, folder: Path, threads: int, precision: str) -> Ready:
-    """Ours over a runtime without oneDNN."""
-    return aotbuild(name, folder, threads, precision, "build-own")
+def onednn(name: str, folder: Path, threads: int, precision: str) -> Ready:
+    """Ours over a runtime with oneDNN."""
+    return aotbuild(name, folder, threads, precision, "build-onednn")
 
 
 def eager(name: str, folder: Path, threads: int, precision: str) -> Ready:
@@ -106,13 +106,13 @@ def executorch(name: str, folder: Path, threads: int, precision: str) -> Ready:
 
 CONTENDERS: dict[str, Callable[[str, Path, int, str], Ready]] = {
     "aotbuild": aotbuild,
-    "own": own,
+    "onednn": onednn,
     "eager": eager,
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "executorch": executorch,
 }
-_PACKAGES = {"eager": "torch", "own": "aotbuild"}
+_PACKAGES = {"eager": "torch", "onednn": "aotbuild"}
 
 
 def _first(outputs: Array | Sequence[Array]) -> Array:

@@ -6,7 +6,7 @@
 Contenders run in processes of their own, of which one at a time works, and take turns; what is compared is the median
 of each one's calls. OpenVINO runs with float32 as its hint and with its default, which is another precision on some
 processors; the table says which one it took. Ours in bfloat16 is a model whose weights and values are bfloat16,
-compared with OpenVINO's default. With --own, ours also runs over a runtime without oneDNN. ExecuTorch takes part where
+compared with OpenVINO's default. With --onednn, ours also runs over a runtime with oneDNN. ExecuTorch takes part where
 its package is installed, with XNNPACK. Errors are the norm of the difference from the model in float64, relative to the
 norm of that. Run it alone on the machine.
 """
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--precisions", nargs="+", choices=list(RIVALS), default=["float32"])
     parser.add_argument("--seconds", type=float, default=20, help="for each model's rounds")
-    parser.add_argument("--own", action="store_true", help="also over a runtime without oneDNN")
+    parser.add_argument("--onednn", action="store_true", help="also over a runtime with oneDNN")
     parser.add_argument("--save", default="peers", metavar="NAME", help="of the file in benchmarks/results")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(peer_models.MODELS))
     given = parser.parse_args()
@@ -212,9 +212,9 @@ def main() -> None:
         prepare(name)
     build(names, given.precisions, "build")
     ours = ["aotbuild"]
-    if given.own:
-        build(names, given.precisions, "build-own", AOTBUILD_ONEDNN="OFF")
-        ours.append("own")
+    if given.onednn:
+        build(names, given.precisions, "build-onednn", AOTBUILD_ONEDNN="ON")
+        ours.append("onednn")
     contenders = [f"{each}-{precision}" for precision in given.precisions for each in (*ours, "eager")]
     contenders += ["onnxruntime-float32", "openvino-float32"]
     contenders += ["openvino-default"] if "bfloat16" in given.precisions else []

@@ -21,7 +21,7 @@ installed tree is relocatable: it names no path outside itself.
 
 Installed below the prefix: the models' libraries in `lib`, with weights files of `WEIGHTS FILE` beside them, and their
 headers in `include`. What models share is the package's own, so that packages of several projects, and of several
-versions of aotbuild, fit under one prefix: the runtime, oneDNN and Sleef in `lib/<package>`, aotbuild's headers in
+versions of aotbuild, fit under one prefix: the runtime and Sleef in `lib/<package>`, aotbuild's headers in
 `include/<package>`; manifests and the licences of all that is inside in `share/<package>`; `lib/cmake/<package>`
 and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
 copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`.

@@ -34,8 +34,8 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_GENERATOR_JOBS` | generators that run at a time; default one for each 4 GiB of memory, at most one a core |
 | `AOTBUILD_COMPILE_JOBS` | compilations of models' sources that run at a time; default one for each 1.5 GiB of memory, at most one a core |
 | `AOTBUILD_CACHE_DIR` | the folder of the compile cache; default: the environment variable of that name while building, else no cache |
-| `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN; default: the Python environment's, else the system's |
-| `AOTBUILD_ONEDNN` | `OFF`: a runtime without oneDNN, for processors that have none and systems that allow no memory that is writable and executable. All is the runtime's own then, 16-bit types computed as float32; `benchmarks/peers.py --own` compares both runtimes on the machine at hand |
+| `AOTBUILD_ONEDNN` | `ON`: a runtime with oneDNN 3 (`pip install aotbuild[onednn]`), a library of 44 MB that compiles its kernels at run time, in memory that is writable and executable. It has convolutions of 16-bit types and products of int8 for processors with instructions for them (AVX512_BF16, VNNI, AMX), which the runtime's own kernels use for linear layers of bfloat16 on AMD's processors alone; float32 gains little or nothing. `benchmarks/peers.py --onednn` compares both runtimes on the machine at hand |
+| `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN, where that is on; default: the Python environment's, else the system's |
 | `AOTBUILD_PREBUILT_RUNTIME` | `OFF`: compile the runtime in the project, instead of taking the Python package's objects of it. Those are taken when they are of the same sources, system and compiler (its major version), and neither cross-compiling nor flags (`-fsanitize`, `-march`, `-stdlib`, `--coverage`, macros of libstdc++) ask for others |
 | `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
 | `AOTBUILD_EIGEN_INCLUDE_DIR` | the folder of Eigen 3.4's `Eigen/Core`, found in the same way; without Eigen, models with linear algebra or Fourier transforms are refused |
@@ -91,9 +91,8 @@ value is an error. `CONFIG` has the types of TOML.
 ## Cross-compiling
 
 The toolchain file says what the library is for: `CMAKE_SYSTEM_PROCESSOR` gives the default of `CPU_ISA`, and nothing
-that is built for the target runs on the host, which needs Python and torch alone. The target's oneDNN 3, Sleef and
-GoogleTest have to lie where CMake finds them; `AOTBUILD_ONEDNN=OFF` does without the first. The model's test runs
-through `CMAKE_CROSSCOMPILING_EMULATOR`:
+that is built for the target runs on the host, which needs Python and torch alone. The target's Sleef and
+GoogleTest have to lie where CMake finds them. The model's test runs through `CMAKE_CROSSCOMPILING_EMULATOR`:
 
     set(CMAKE_SYSTEM_NAME Linux)
     set(CMAKE_SYSTEM_PROCESSOR aarch64)

@@ -95,8 +95,7 @@ if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache} CCACHE_BASEDIR=$PWD/build/wheel
 fi
 
-# oneDNN: the package is built with objects of the runtime in it.
-tools=(scikit-build-core pybind11 ninja onednn-devel-cpu-gomp)
+tools=(scikit-build-core pybind11 ninja)
 has_modern_cmake || tools+=(cmake)
 step "build tools (${tools[*]})" "$RETRY" "${install[@]}" "${tools[@]}"
 torch=$(sed -n 's/^torch==//p' constraints.txt)

@@ -9,10 +9,9 @@ build=build/gpu-tests-build
 package=build/gpu-tests
 limit=60 # MB
 
-# What a GPU does with a matrix product needs no oneDNN, which is larger than all else together.
 step "configure $build" 'The message above names the file and the line of the CMake code.' \
   cmake -S tests/gpu -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CUDA_ARCHITECTURES=$architectures" \
-  -Daotbuild_DIR="$ROOT/cmake" -DAOTBUILD_PYTHON="$(command -v python)" -DAOTBUILD_ONEDNN=OFF \
+  -Daotbuild_DIR="$ROOT/cmake" -DAOTBUILD_PYTHON="$(command -v python)" \
   -DAOTBUILD_EIGEN=OFF
 step 'build (export, lower, compile kernels, link)' "To see the commands, run: cmake --build $build --verbose" \
   cmake --build "$build"

@@ -28,7 +28,6 @@ for version in "${versions[@]}"; do
 import pathlib, sys, sysconfig
 pathlib.Path(sysconfig.get_path("platlib"), "zz_shared.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")
 PYTHON
-    ln -s "$ROOT"/.venv/lib/libdnnl* "$environment/lib/"
     for header in "$ROOT"/.venv/include/*; do
       [[ -e $environment/include/${header##*/} ]] || ln -s "$header" "$environment/include/"
     done

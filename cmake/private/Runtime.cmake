@@ -24,18 +24,18 @@ function(_aotbuild_runtime_dependencies)
   if(onednn)
     set(remedy "pip install onednn-devel-cpu-gomp")
     if(CMAKE_CROSSCOMPILING)
-      set(remedy "oneDNN 3 built for ${CMAKE_SYSTEM_PROCESSOR}; or set AOTBUILD_ONEDNN to OFF for a runtime without")
+      set(remedy "oneDNN 3 built for ${CMAKE_SYSTEM_PROCESSOR}; or leave AOTBUILD_ONEDNN out for a runtime without")
     endif()
     _aotbuild_import_library(dnnl oneapi/dnnl/dnnl.hpp "${prefix}" "oneDNN" "${remedy}")
   endif()
   _aotbuild_import_library(sleef sleef.h "${prefix}" "Sleef" "Debian's libsleef-dev")
 endfunction()
 
-# Sets <out> to whether the runtime uses oneDNN: the variable AOTBUILD_ONEDNN, by default yes.
+# Sets <out> to whether the runtime uses oneDNN: the variable AOTBUILD_ONEDNN, by default no.
 function(_aotbuild_onednn out)
-  set(${out} ON PARENT_SCOPE)
-  if(DEFINED AOTBUILD_ONEDNN AND NOT AOTBUILD_ONEDNN)
-    set(${out} OFF PARENT_SCOPE)
+  set(${out} OFF PARENT_SCOPE)
+  if(AOTBUILD_ONEDNN)
+    set(${out} ON PARENT_SCOPE)
   endif()
 endfunction()
 
@@ -263,7 +263,7 @@ function(_aotbuild_prebuilt_objects kind out out_eigen)
   get_directory_property(definitions COMPILE_DEFINITIONS)
   list(APPEND options ${definitions})
   _aotbuild_drop_other_configurations(options "${configurations}")
-  if(NOT onednn OR CMAKE_CROSSCOMPILING OR NOT EXISTS "${prebuilt}/runtime.cmake"
+  if(onednn OR CMAKE_CROSSCOMPILING OR NOT EXISTS "${prebuilt}/runtime.cmake"
       OR "${flags};${options}" MATCHES "-fsanitize|-stdlib=|-march=|-mcpu=|_GLIBCXX_|--coverage")
     return()
   endif()
@@ -333,7 +333,7 @@ function(_aotbuild_runtime_description out)
     PARENT_SCOPE)
 endfunction()
 
-# Compiles a folder of the CPU runtime as one file, which takes half the processor time: most of each file's is in oneDNN's headers.
+# Compiles a folder of the CPU runtime as one file, which takes half the processor time: headers are read once.
 function(_aotbuild_group_sources target)
   _aotbuild_fact(cpp cpp)
   foreach(source IN LISTS ARGN)

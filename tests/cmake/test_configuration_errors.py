@@ -18,7 +18,6 @@ NO_HEADERS = f"""\
 set(CMAKE_IGNORE_PATH /usr/include /usr/local/include "{sys.prefix}/include")
 set(AOTBUILD_SLEEF_INCLUDE_DIR /usr/include)
 set(AOTBUILD_SLEEF_LIBRARY libsleef.so)
-set(AOTBUILD_ONEDNN OFF)
 """
 
 
@@ -111,7 +110,8 @@ def test_what_a_machine_lacks(fails: Callable[..., None]) -> None:
     )
     fails(
         "unset(AOTBUILD_DNNL_INCLUDE_DIR CACHE)\n"
-        + NO_HEADERS.replace("ONEDNN OFF", "DNNL_LIBRARY libdnnl.so")
+        + NO_HEADERS
+        + "set(AOTBUILD_ONEDNN ON)\nset(AOTBUILD_DNNL_LIBRARY libdnnl.so)\n"
         + MODEL.format(" NO_TEST"),
         "aotbuild: oneDNN was not found (libdnnl and oneapi/dnnl/dnnl.hpp), neither below "
         f"{sys.prefix} nor in the system. Install it (pip install onednn-devel-cpu-gomp), or set AOTBUILD_DNNL_LIBRARY",

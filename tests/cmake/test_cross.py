@@ -69,7 +69,6 @@ def test_model_for_arm_passes_its_golden_test_under_qemu(make_project: MakeProje
     project = make_project(LISTS, {"aarch64.cmake": TOOLCHAIN, "net.py": NET})
     project.configure(
         f"-DCMAKE_TOOLCHAIN_FILE={project.source / 'aarch64.cmake'}",
-        "-DAOTBUILD_ONEDNN=OFF",
         "-DAOTBUILD_EIGEN=OFF",
         "-DCMAKE_BUILD_TYPE=Debug",  # without optimisation it compiles in half the time
         "-DCMAKE_CXX_FLAGS_DEBUG=",
@@ -92,22 +91,26 @@ def test_model_for_arm_passes_its_golden_test_under_qemu(make_project: MakeProje
 @needs_tools
 def test_missing_onednn_of_the_other_processor_is_explained(make_project: MakeProject) -> None:
     project = make_project(LISTS, {"aarch64.cmake": TOOLCHAIN, "net.py": NET})
-    output = project.configure(f"-DCMAKE_TOOLCHAIN_FILE={project.source / 'aarch64.cmake'}", standin=False, error=True)
+    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={project.source / 'aarch64.cmake'}"
+    output = project.configure(toolchain, "-DAOTBUILD_ONEDNN=ON", standin=False, error=True)
     assert (
-        "Install it (oneDNN 3 built for aarch64; or set AOTBUILD_ONEDNN to OFF for a runtime without), or set "
+        "Install it (oneDNN 3 built for aarch64; or leave AOTBUILD_ONEDNN out for a runtime without), or set "
         "AOTBUILD_DNNL_LIBRARY and AOTBUILD_DNNL_INCLUDE_DIR." in " ".join(output.split())
     )
 
 
-def test_runtime_without_onednn_is_installed_without_it(make_project: MakeProject, tmp_path: Path) -> None:
+@pytest.mark.parametrize("onednn", [False, True])
+def test_installed_runtime_brings_what_it_calls(make_project: MakeProject, tmp_path: Path, onednn: bool) -> None:
     lists = "add_aot_model(encoder MODEL model.py:build)\naotbuild_install(TARGETS encoder PACKAGE models)\n"
     project = make_project(HEAD + lists)
-    project.configure("-DCMAKE_INSTALL_LIBDIR=lib", "-DAOTBUILD_ONEDNN=OFF", "-DAOTBUILD_EIGEN=OFF")
+    options = ("-DAOTBUILD_ONEDNN=ON",) if onednn else ()
+    project.configure("-DCMAKE_INSTALL_LIBDIR=lib", "-DAOTBUILD_EIGEN=OFF", *options)
     project.build()
     project.run("cmake", "--install", project.build_dir, "--prefix", tmp_path / "prefix")
     libraries = {path.name for path in (tmp_path / "prefix/lib").iterdir()}
     assert libraries == {"cmake", "libencoder.a", "models", "pkgconfig"}
     bundled = {path.name for path in (tmp_path / "prefix/lib/models").iterdir()}
-    assert bundled == {"libaotbuild_runtime.a", "libsleef.so.3"}
+    assert bundled == {"libaotbuild_runtime.a", "libsleef.so.3", *(("libdnnl.so.3",) if onednn else ())}
+    assert (tmp_path / "prefix/share/models/licenses/oneDNN.txt").exists() == onednn
     installed = (tmp_path / "prefix/lib/cmake/models/modelsConfig.cmake").read_text()
-    assert "dnnl" not in installed
+    assert ("dnnl" in installed) == onednn

@@ -160,7 +160,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
         f"-DCMAKE_MODULE_PATH={project.source / 'find'}",
         f"-DFAKE_DRIVER={driver}",
         f"-DCPP={REPOSITORY / 'cpp'}",
-        "-DAOTBUILD_ONEDNN=OFF",
         f"-DAOTBUILD_PYTHON={sys.executable}",
         f"-DAOTBUILD_TUNE_RUNNER={sys.executable} {project.source / 'runner.py'}",
         standin=False,

@@ -63,8 +63,6 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run([environment / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", wheel])
     version = f"python3.{sys.version_info.minor}"
     (environment / "lib" / version / "site-packages/dependencies.pth").write_text(sysconfig.get_path("platlib") + "\n")
-    for library in Path(sys.prefix, "lib").glob("libdnnl.*"):
-        (environment / "lib" / library.name).symlink_to(library)
     include = environment / "include"
     include.mkdir(exist_ok=True)
     for header in Path(sys.prefix, "include").glob("*"):
@@ -205,11 +203,7 @@ def test_wheel_with_a_model(environment: Path, tmp_path: Path) -> None:
         "sentiment/_classifier.pyi",
         "sentiment/libaotbuild_runtime_shared.so.0.1.0",
         "sentiment/libclassifier.so",
-        *(
-            f"sentiment/licenses/{name}.txt"
-            for name in ("Eigen", "PyTorch", "Sleef", "aotbuild", "nlohmann-json", "oneDNN")
-        ),
-        "sentiment/libdnnl.so.3",
+        *(f"sentiment/licenses/{name}.txt" for name in ("Eigen", "PyTorch", "Sleef", "aotbuild", "nlohmann-json")),
         "sentiment/libsleef.so.3",
         "sentiment/py.typed",
         *(f"sentiment-1.0.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL")),

@@ -1,4 +1,5 @@
-"""A real model over a runtime without oneDNN: eager PyTorch's results, no memory that can be written and executed."""
+"""A real model over a runtime without oneDNN, as it is by default, and with: eager PyTorch's results from both. Without
+it no memory can be written and executed, and the libraries are small."""
 
 from __future__ import annotations
 
@@ -67,18 +68,32 @@ int main() {
 """
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
+def build(folder: Path, *options: str) -> CMakeProject:
     files: dict[str, str | bytes] = {"net.py": NET, "main.cpp": MAIN}
-    made = CMakeProject(tmp_path_factory.mktemp("hardened"), LISTS, files, "Ninja")
-    settings = ("-DAOTBUILD_ONEDNN=OFF", "-DAOTBUILD_EIGEN=OFF", f"-DAOTBUILD_PYTHON={sys.executable}")
+    made = CMakeProject(folder, LISTS, files, "Ninja")
+    settings = ("-DAOTBUILD_EIGEN=OFF", f"-DAOTBUILD_PYTHON={sys.executable}", *options)
     made.configure("-DCMAKE_BUILD_TYPE=Release", *settings, standin=False)
     made.build()
     return made
 
 
-def test_results_are_eager_pytorchs(project: CMakeProject) -> None:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> CMakeProject:
+    return build(tmp_path_factory.mktemp("hardened"))
+
+
+def check_results(project: CMakeProject) -> None:
     project.run("ctest", "--test-dir", project.build_dir, "--output-on-failure", "--no-tests=error")
+
+
+def test_results_are_eager_pytorchs(project: CMakeProject) -> None:
+    check_results(project)
+
+
+def test_results_with_onednn_are_eager_pytorchs(tmp_path: Path) -> None:
+    project = build(tmp_path, "-DAOTBUILD_ONEDNN=ON")
+    assert "libdnnl" in project.program("app")
+    check_results(project)
 
 
 def test_no_memory_can_be_written_and_executed(project: CMakeProject) -> None:
