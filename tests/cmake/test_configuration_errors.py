@@ -18,6 +18,7 @@ NO_HEADERS = f"""\
 set(CMAKE_IGNORE_PATH /usr/include /usr/local/include "{sys.prefix}/include")
 set(AOTBUILD_SLEEF_INCLUDE_DIR /usr/include)
 set(AOTBUILD_SLEEF_LIBRARY libsleef.so)
+set(AOTBUILD_PREBUILT_RUNTIME OFF)
 """
 
 
