@@ -40,6 +40,7 @@ constexpr int kSums = 28;
 using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 __attribute__((always_inline)) inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
+__attribute__((always_inline)) inline Floats at_least(Floats low, Floats value) { return value < low ? low : value; }
 __attribute__((always_inline)) inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
 
 __attribute__((always_inline)) inline Floats load_part(const float* from, std::int64_t count) {

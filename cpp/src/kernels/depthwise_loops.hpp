@@ -93,7 +93,7 @@ template <int kPixels, int kKernel, int kStride, int kGroup>
 __attribute__((noinline)) void depthwise_tile(const DepthwiseLines& lines, const Pixels& pixels) noexcept {
   const Window& window = *lines.window;
   const std::int64_t channels = window.channels;
-  const float low = low_of(lines.activation, true);
+  const Floats low = every(low_of(lines.activation, true));
   for (std::int64_t next = 0; next < channels; next += kWidth) {
     // The last vector has values of the one before it again.
     const std::int64_t channel = next + kWidth <= channels ? next : channels - kWidth;
@@ -113,7 +113,7 @@ __attribute__((noinline)) void depthwise_tile(const DepthwiseLines& lines, const
     }
 #pragma GCC unroll 16
     for (int p = 0; p < kPixels; ++p) {
-      store(pixels.output + p * channels + channel, sums[p] < low ? every(low) : sums[p]);
+      store(pixels.output + p * channels + channel, at_least(low, sums[p]));
     }
   }
 }

@@ -1,6 +1,7 @@
 // Includes the header of loops that AOTBUILD_LOOPS names once for each instruction set of the architecture, into a
 // namespace of its own: portable, avx2, avx512. Each has Floats and Doubles, vectors of kBytes; kSums, how many vectors
-// of sums its registers hold beside operands; multiply_add; and load_part and store_part, of the first `count` values,
+// of sums its registers hold beside operands; multiply_add; at_least, which
+// is the greater one, NaN where `value` is; and load_part and store_part, of the first `count` values,
 // less than a vector has; the others are zero. To be included inside a namespace, after kernels/intrinsics.hpp, and as
 // often as there are such loops.
 
@@ -20,6 +21,7 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
 constexpr int kSums = 12;
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 #endif
+inline Floats at_least(Floats low, Floats value) { return value < low ? low : value; }
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
 inline Floats load_part(const float* from, std::int64_t count) {
   Floats value = {};
@@ -51,6 +53,7 @@ constexpr int kSums = 12;
 using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+inline Floats at_least(Floats low, Floats value) { return _mm256_max_ps(low, value); }
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
 inline __m256i mask_of(std::int64_t count) {
   static constexpr std::int32_t kMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -80,6 +83,7 @@ constexpr int kSums = 28;
 using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+inline Floats at_least(Floats low, Floats value) { return _mm512_max_ps(low, value); }
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
 // Of bfloat16, two in a word: c and the products of both. As text, since AVX512_BF16 is another set, and GCC 12 copies
 // the sums of its intrinsic.

@@ -46,6 +46,7 @@ constexpr int kHalf = (kRows + 1) / 2;
 
 template <int kVectors, int kRows>
 AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kVectors]) {
+  const Floats low = every(tile.low);
   const float* before = tile.before;
   const std::int64_t before_stride = tile.before_stride;
   float* output = tile.output;
@@ -59,7 +60,7 @@ AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kV
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
       const Floats sum = load(before + v * kWidth) + sums[r][v];
-      store(output + v * kWidth, sum < tile.low ? every(tile.low) : sum);
+      store(output + v * kWidth, at_least(low, sum));
     }
     before += before_stride;
     output += output_stride;

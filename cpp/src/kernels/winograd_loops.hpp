@@ -93,7 +93,7 @@ inline bool winograd_input(const WinogradTiles& tiles, float* copy, float* to, s
 }
 
 // A^T m A of a vector of columns, and the bias: the elements of a tile, by lines.
-AOTBUILD_INLINE void transform_sums(const float* sums, std::int64_t place_stride, Floats bias, float low,
+AOTBUILD_INLINE void transform_sums(const float* sums, std::int64_t place_stride, Floats bias, Floats low,
                                     Floats (&elements)[4]) {
   Floats lines[2][kPatch];
 #pragma GCC unroll 4
@@ -111,8 +111,8 @@ AOTBUILD_INLINE void transform_sums(const float* sums, std::int64_t place_stride
     const Floats* const line = lines[y];
     const Floats left = bias + (line[0] + (line[1] + line[2]));
     const Floats right = bias + ((line[1] - line[2]) - line[3]);
-    elements[2 * y] = left < low ? every(low) : left;
-    elements[2 * y + 1] = right < low ? every(low) : right;
+    elements[2 * y] = at_least(low, left);
+    elements[2 * y + 1] = at_least(low, right);
   }
 }
 
@@ -122,7 +122,7 @@ inline void winograd_output(const WinogradTiles& tiles, const WinogradSums& sums
   const std::int64_t width = window.output_size[2];
   const std::int64_t across = (width + 1) / 2;
   const std::int64_t place_stride = tiles.count * kPanelColumns;
-  const float low = low_of(sums.activation, true);
+  const Floats low = every(low_of(sums.activation, true));
   const float* from = sums.sums;
   for (std::int64_t i = 0; i < tiles.count; ++i, from += kPanelColumns) {
     const std::int64_t line = (tiles.first + i) / across * 2;
