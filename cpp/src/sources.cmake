@@ -21,6 +21,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     cuda/workspace.cpp
     cuda/workspace_pool.cpp
     kernels/activation.cpp
+    kernels/amx_kernels.cpp
     kernels/convolution.cpp
     kernels/convolution_window.cpp
     kernels/linear.cpp

@@ -10,7 +10,9 @@
 #include "aotbuild/detail/spec.h"
 #include "base/arena.hpp"
 #include "kernels/convolution.hpp"
+#include "kernels/linear.hpp"
 #include "kernels/matmul.hpp"
+#include "tensor/copy.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
 
@@ -45,6 +47,15 @@ struct Product {
 constexpr Product kProducts[] = {
     {12, 128, 128, 64, true}, {12, 128, 64, 128, false}, {1, 512, 512, 512, false},
     {96, 49, 49, 32, true},   {1, 64, 3072, 768, false},
+};
+
+struct Linear {
+  std::int64_t rows, columns, depth;
+};
+
+constexpr Linear kLinears[] = {
+    {1, 768, 768},    {16, 3072, 768},  {128, 384, 384},   {128, 768, 768},
+    {128, 3072, 768}, {128, 768, 3072}, {512, 2048, 2048},
 };
 
 TensorPtr random_tensor(const Sizes& sizes, const std::int64_t* strides) {
@@ -100,6 +111,27 @@ void measure_layer(const Layer& layer) {
   measure(name, 60, [&] { convolution.run(workspace, *input, *output); });
 }
 
+void measure_linear(const Linear& linear) {
+  const auto half = [](const Sizes& sizes) {
+    const TensorPtr wide = random_tensor(sizes, nullptr);
+    TensorPtr result = make_tensor(ScalarType::kBFloat16, wide->ndim, sizes.data(), nullptr);
+    copy(*result, *wide, "layers");
+    return result;
+  };
+  const TensorPtr weight = half({linear.columns, linear.depth});
+  const TensorPtr bias = half({linear.columns});
+  const TensorPtr input = half({linear.rows, linear.depth});
+  const TensorPtr output = half({linear.rows, linear.columns});
+  LinearSpec spec{};
+  spec.part_count = 1;
+  Arena arena;
+  Workspace workspace;
+  const PackedLinear packed(spec, {weight.get()}, {bias.get()}, arena, nullptr);
+  const std::string name = "linear_bf16_" + std::to_string(linear.rows) + "x" + std::to_string(linear.columns) + "x" +
+                           std::to_string(linear.depth);
+  measure(name, 200, [&] { packed.run(workspace, *input, *output); });
+}
+
 void measure_product(const Product& product) {
   const Sizes a_sizes{product.batch, product.rows, product.depth};
   const Sizes b_sizes{product.batch, product.depth, product.columns};
@@ -120,4 +152,5 @@ void measure_product(const Product& product) {
 int main() {
   for (const Layer& layer : kLayers) measure_layer(layer);
   for (const Product& product : kProducts) measure_product(product);
+  for (const Linear& linear : kLinears) measure_linear(linear);
 }

@@ -79,12 +79,7 @@ void activate(float* values, std::int64_t count, Activation activation, double a
 
 void finish_activation(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,
                        Activation activation, double alpha) {
-  if (!is_post_op(activation, alpha)) activate_rows(data, dtype, rows, columns, stride, activation, alpha);
-}
-
-void activate_rows(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,
-                   Activation activation, double alpha) {
-  if (activation == Activation::kNone) return;
+  if (activation == Activation::kNone || is_post_op(activation, alpha)) return;
   if (stride == columns) {  // in chunks, whatever the rows are
     columns *= rows;
     rows = 1;
@@ -117,7 +112,7 @@ void activate_rows(void* data, ScalarType dtype, std::int64_t rows, std::int64_t
   };
   if (dtype == ScalarType::kBFloat16) return widened(static_cast<BFloat16*>(data));
   if (dtype == ScalarType::kFloat16) return widened(static_cast<Half*>(data));
-  fail("activate_rows", "no activation of element type ", dtype_name(dtype));
+  fail("finish_activation", "no activation of element type ", dtype_name(dtype));
 }
 
 double apply_activation(double value, Activation activation, double alpha) noexcept {

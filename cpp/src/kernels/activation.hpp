@@ -23,10 +23,6 @@ void append_activation(dnnl::post_ops* post_ops, Activation activation, double a
 void finish_activation(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,
                        Activation activation, double alpha);
 
-// The same for any activation.
-void activate_rows(void* data, ScalarType dtype, std::int64_t rows, std::int64_t columns, std::int64_t stride,
-                   Activation activation, double alpha);
-
 // Applies any activation to `count` values.
 void activate(float* values, std::int64_t count, Activation activation, double alpha) noexcept;
 double apply_activation(double value, Activation activation, double alpha) noexcept;

@@ -5,10 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "aotbuild/detail/runtime.hpp"
-#include "kernels/activation.hpp"
-#include "kernels/matmul.hpp"
-#include "kernels/onednn.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
 #include "tensor/half_rows.hpp"
@@ -76,10 +72,6 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
       copy(*to, *biases[part], "PackedLinear");
     }
     at += columns;
-  }
-  if (is_onednns()) {
-    keep_plain(weights, biases, arena);
-    return;
   }
   if (dtype_ != ScalarType::kFloat32) {
     const std::int64_t values = packed_values(panels().depth, out_features_);
@@ -153,62 +145,11 @@ void PackedLinear::pack_half(const std::vector<const Tensor*>& weights, float* p
   }
 }
 
-bool PackedLinear::is_onednns() const {
-  return kHasOneDnn && dtype_ == ScalarType::kBFloat16 && cpu_supports("avx512bf16") && !panel_kernels().takes_words;
-}
-
-void PackedLinear::keep_plain(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases,
-                              Arena& arena) {
-  const auto values = static_cast<std::size_t>((in_features_ + 1) * out_features_);
-  const std::size_t width = element_size(dtype_);
-  char* at = arena.allocate(values * width);
-  packed_ = reinterpret_cast<const float*>(at);
-  const auto take = [&](const Tensor& from, std::int64_t columns, std::int64_t depth) {
-    const std::int64_t sizes[] = {columns, depth};
-    const std::int64_t strides[] = {depth, 1};
-    const TensorPtr to =
-        make_borrowed(at, static_cast<std::size_t>(columns * depth) * width, dtype_, 2, sizes, strides);
-    const std::int64_t from_strides[] = {from.strides()[from.ndim == 2 ? column_dim() : 0],
-                                         from.ndim == 2 ? from.strides()[1 - column_dim()] : 0};
-    copy(*to, *make_view(from, dtype_, 2, sizes, from_strides, from.offset), "PackedLinear");
-    at += static_cast<std::size_t>(columns * depth) * width;
-  };
-  for (const Tensor* weight : weights) take(*weight, weight->sizes()[column_dim()], in_features_);
-  for (std::size_t part = 0; part < weights.size(); ++part) {
-    const std::int64_t columns = weights[part]->sizes()[column_dim()];
-    if (biases[part] != nullptr) {
-      take(*biases[part], columns, 1);
-    } else {
-      std::memset(at, 0, static_cast<std::size_t>(columns) * width);
-      at += static_cast<std::size_t>(columns) * width;
-    }
-  }
-}
-
-void PackedLinear::run_onednn(const Rows& input, const Rows& output) const {
-  const std::size_t width = element_size(dtype_);
-  const auto matrix = [&](const void* data, std::int64_t rows, std::int64_t columns, std::int64_t row_stride,
-                          std::int64_t column_stride) {
-    const std::int64_t sizes[] = {rows, columns};
-    const std::int64_t strides[] = {row_stride, column_stride};
-    return make_borrowed(const_cast<void*>(data), extent_bytes(dtype_, 2, sizes, strides), dtype_, 2, sizes, strides);
-  };
-  const auto* const bias_data =
-      reinterpret_cast<const char*>(packed_) + static_cast<std::size_t>(in_features_ * out_features_) * width;
-  const TensorPtr from = matrix(input.data, input.count, in_features_, input.stride, 1);
-  const TensorPtr to = matrix(output.data, output.count, out_features_, output.stride, 1);
-  const TensorPtr weight = matrix(packed_, in_features_, out_features_, 1, in_features_);
-  const TensorPtr bias = matrix(bias_data, 1, out_features_, out_features_, 1);
-  matmul(*to, *from, *weight, bias.get(), /*alpha=*/1, /*beta=*/1, "context_linear");
-  activate_rows(output.data, dtype_, output.count, out_features_, output.stride, activation_, alpha_);
-}
-
 void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
   const auto run_all = [&](const Rows& from, const Rows& to) {
-    if (is_onednns()) return run_onednn(from, to);
     switch (dtype_) {
       case ScalarType::kBFloat16:
-        return run_half<BFloat16>(workspace, from, to);
+        return panel_kernels().has_tiles ? run_tiles(workspace, from, to) : run_half<BFloat16>(workspace, from, to);
       case ScalarType::kFloat16:
         return run_half<Half>(workspace, from, to);
       default:
@@ -222,12 +163,34 @@ void PackedLinear::run_rows(Workspace& workspace, const Rows& input, const Rows&
   multiply_panels(workspace, input, panels(), activation_, alpha_, output);
 }
 
+void PackedLinear::run_tiles(Workspace& workspace, const Rows& input, const Rows& output) const {
+  // Rows are read where they lie, if they are whole words for tiles and do not share few sets of the cache.
+  const std::int64_t words = pieces(in_features_, 2 * kPanelRows) * kPanelRows;
+  const bool is_evil = input.stride % kEvilValues == 0 && out_features_ >= 4 * kPanelColumns && input.count > 1;
+  if (in_features_ == 2 * words && input.stride % 2 == 0 && !is_evil) {
+    return multiply_panels(workspace, {input.data, input.stride / 2, input.count}, panels(), activation_, alpha_,
+                           output);
+  }
+  const std::int64_t stride = words + kRowGap + (words % kEvilValues == kEvilValues - kRowGap ? kRowGap : 0);
+  const ScratchBuffer buffer(workspace, static_cast<std::size_t>(input.count * stride) * sizeof(float));
+  const Rows from{static_cast<float*>(buffer.data()), stride, input.count};
+  const auto nbytes = static_cast<std::size_t>(in_features_) * sizeof(BFloat16);
+#pragma omp parallel for if (input.count * in_features_ > kHalfShare)
+  for (std::int64_t row = 0; row < input.count; ++row) {
+    auto* const at = reinterpret_cast<char*>(from.data + row * stride);
+    std::memcpy(at, reinterpret_cast<BFloat16*>(input.data) + row * input.stride, nbytes);
+    std::memset(at + nbytes, 0, static_cast<std::size_t>(words) * sizeof(float) - nbytes);
+  }
+  multiply_panels(workspace, from, panels(), activation_, alpha_, output);
+}
+
 template <typename T>
 void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows& output) const {
   const Panels panels = this->panels();
   const bool has_words = panels.is_bf16 && panel_kernels().takes_words;
   const std::int64_t depth = panels.is_bf16 && !has_words ? 2 * panels.depth : panels.depth;
-  std::int64_t stride = pieces(depth, kRowGap) * kRowGap + kRowGap;
+  const std::int64_t padded = pieces(depth, kPanelRows) * kPanelRows;
+  std::int64_t stride = padded + kRowGap;
   if (stride % kEvilValues == 0) stride += kRowGap;
   const std::int64_t columns = pieces(out_features_, kRowGap) * kRowGap;
   const std::int64_t most = std::max(kLeastHalfRows, kHalfValues * omp_get_max_threads() / (stride + columns));
@@ -247,8 +210,9 @@ void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows&
     for (std::int64_t row = 0; row < rows; ++row) {
       float* const at = from.data + row * stride;
       if (has_words) {
-        std::memcpy(at, row_of(input, first + row), static_cast<std::size_t>(in_features_) * sizeof(T));
-        if (in_features_ % 2 != 0) reinterpret_cast<T*>(at)[in_features_] = T(0.0F);
+        const auto nbytes = static_cast<std::size_t>(in_features_) * sizeof(T);
+        std::memcpy(at, row_of(input, first + row), nbytes);
+        std::memset(reinterpret_cast<char*>(at) + nbytes, 0, static_cast<std::size_t>(padded) * sizeof(float) - nbytes);
       } else {
         widen(row_of(input, first + row), in_features_, at);
         if (in_features_ < depth) at[in_features_] = 0;

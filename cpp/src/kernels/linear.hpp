@@ -48,10 +48,8 @@ class PackedLinear {
   // [K, N] in the order of the columns, as rows of float32: of bfloat16 two rows in the words of one.
   void pack_half(const std::vector<const Tensor*>& weights, float* packed) const;
   Panels panels() const;
-  // Whether oneDNN multiplies: bfloat16 by instructions that the runtime's kernels do not use.
-  bool is_onednns() const;
-  void keep_plain(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases, Arena& arena);
-  void run_onednn(const Rows& input, const Rows& output) const;
+  // For kernels with tiles.
+  void run_tiles(Workspace& workspace, const Rows& input, const Rows& output) const;
   template <typename T>
   void run_half(Workspace& workspace, const Rows& input, const Rows& output) const;
   // Which dimension of the weights is the columns of the product; the other one is the features of its input.
@@ -63,7 +61,7 @@ class PackedLinear {
   double alpha_;
   std::int64_t in_features_ = 0;
   std::int64_t out_features_ = 0;
-  const float* packed_;  // the arena's, or the library's; oneDNN's: [N, K] of the weights' type, then the bias
+  const float* packed_;  // the arena's, or the library's
   float* bias_;          // the arena's; whole panels, zero where a part has none
 };
 

@@ -140,6 +140,9 @@ struct PanelKernels {
   // is float32, two values for a word, or in words too.
   void (*multiply_bf16)(const PanelProduct&);
   bool takes_words;
+  // It makes whole sums of any number of rows, and writes them as bfloat16: `output_stride` counts those. Words from
+  // `depth` on, up to a multiple of kPanelRows, have to be zero.
+  bool has_tiles;
   void (*convolve)(const ConvolutionBlock&) noexcept;
   void (*depthwise)(const DepthwiseLines&) noexcept;
   // to[4][4][tiles][stride] is what the tiles read, transformed; stride: channels and up to a vector more. `copy` has
@@ -152,7 +155,8 @@ struct PanelKernels {
 // The best that this machine runs.
 const PanelKernels& panel_kernels() noexcept;
 
-// For "avx512bf16", "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run everywhere.
+// For "amx", "avx512bf16", "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run
+// everywhere.
 const PanelKernels* panel_kernels_for(const char* isa) noexcept;
 
 }  // namespace aotbuild::detail

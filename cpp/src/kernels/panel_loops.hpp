@@ -361,8 +361,16 @@ void multiply(const PanelProduct& product) {
 #include "kernels/winograd_loops.hpp"
 
 template <typename BFloat16Terms>
-constexpr PanelKernels kKernelsOf = {
-    kMaxRows, kFewRows,  multiply<Float32Terms>, multiply<BFloat16Terms>, std::is_same_v<BFloat16Terms, PairedTerms>,
-    convolve, depthwise, winograd_input,         winograd_output,         kActivate};
+constexpr PanelKernels kKernelsOf = {kMaxRows,
+                                     kFewRows,
+                                     multiply<Float32Terms>,
+                                     multiply<BFloat16Terms>,
+                                     std::is_same_v<BFloat16Terms, PairedTerms>,
+                                     false,
+                                     convolve,
+                                     depthwise,
+                                     winograd_input,
+                                     winograd_output,
+                                     kActivate};
 
 constexpr PanelKernels kKernels = kKernelsOf<WidenedTerms>;

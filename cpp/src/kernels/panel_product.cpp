@@ -81,27 +81,30 @@ void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buff
 }
 
 // Some rows of some panels.
-PanelProduct cut(const PanelProduct& product, const Range& rows, const Range& panels) {
+PanelProduct cut(const PanelKernels& kernels, const PanelProduct& product, const Range& rows, const Range& panels) {
   PanelProduct result = product;
   const std::int64_t column = panels.begin * kPanelColumns;
   result.input += rows.begin * product.input_stride;
   result.weights += panels.begin * product.panel_stride;
   result.bias += column;
-  result.output += rows.begin * product.output_stride + column;
+  const std::int64_t to = rows.begin * product.output_stride + column;
+  result.output = product.is_bf16 && kernels.has_tiles
+                      ? reinterpret_cast<float*>(reinterpret_cast<std::uint16_t*>(product.output) + to)
+                      : product.output + to;
   result.rows = rows.size();
   result.columns = std::min(product.columns, panels.end * kPanelColumns) - column;
   return result;
 }
 
 void multiply_share(const PanelKernels& kernels, PanelProduct share, float* buffer) {
-  if (share.rows <= kernels.few_rows) {
+  if (share.rows <= kernels.few_rows || (share.is_bf16 && kernels.has_tiles)) {
     share.end = term_parts(share.depth, share.terms);
     return multiply(kernels, share);
   }
   const Range all{0, pieces(share.columns, kPanelColumns)};
   const std::int64_t blocks = pieces(share.rows, kSharedRows);
   for (std::int64_t i = 0; i < blocks; ++i) {
-    multiply_block(kernels, cut(share, part_of(share.rows, i, blocks), all), buffer);
+    multiply_block(kernels, cut(kernels, share, part_of(share.rows, i, blocks), all), buffer);
   }
 }
 
@@ -204,7 +207,7 @@ void multiply_panels(Workspace& workspace, const Rows& input, const Panels& pane
   for (std::int64_t i = 0; i < shares; ++i) {
     const Range rows = part_of(product.rows, i % grid.rows, grid.rows);
     const Range share_panels = part_of(panel_count, i / grid.rows, grid.panels);
-    multiply_share(kernels, cut(product, rows, share_panels), buffers + i * values);
+    multiply_share(kernels, cut(kernels, product, rows, share_panels), buffers + i * values);
   }
 }
 

@@ -30,7 +30,7 @@ struct Panels {
   std::int64_t depth;
   std::int64_t columns;
   // The weights are bfloat16, two rows in one of a PackedMatrix of half as many, and `depth` counts those. Rows of the
-  // input are as for PanelKernels::multiply_bf16, and no multiple of 2 KB apart.
+  // input and of the output are as for PanelKernels::multiply_bf16; the input's are no multiple of 2 KB apart.
   bool is_bf16 = false;
 };
 
