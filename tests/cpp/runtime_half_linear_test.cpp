@@ -188,8 +188,7 @@ std::vector<Layer> layers() {
   return result;
 }
 
-// Right to half a unit of the last place, of 8 and 11 bits: sums are float32. oneDNN's are rounded before an
-// activation.
+// Right to half a unit of the last place, of 8 and 11 bits: sums are float32.
 template <typename T>
 void check_layers(ScalarType dtype, double rounding) {
   for (const Layer& layer : layers()) {
@@ -197,9 +196,7 @@ void check_layers(ScalarType dtype, double rounding) {
     const std::vector<T> output = built.run();
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(output.size()); ++i) {
       const double expected = built.exact(i / built.columns(), i % built.columns());
-      const double roundings = layer.activation == Activation::kNone ? 1 : 2;
-      const double allowed =
-          roundings * rounding * std::abs(expected) + 1e-6 * std::sqrt(static_cast<double>(layer.in_features));
+      const double allowed = rounding * std::abs(expected) + 1e-6 * std::sqrt(static_cast<double>(layer.in_features));
       ASSERT_NEAR(value_of(output, i), expected, allowed) << layer.rows << " " << layer.in_features << " " << i;
     }
   }
