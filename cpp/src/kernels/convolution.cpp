@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <utility>
+#include <vector>
 
 #include "kernels/activation.hpp"
 #include "kernels/onednn.hpp"
@@ -144,9 +145,12 @@ void fold(const BatchNorm& norm, const ConvolutionShape& shape, const Tensor& we
     if (tensor->dtype == ScalarType::kFloat16) return double{convert<float>(tensor->data_as<Half>()[at])};
     return double{tensor->data_as<float>()[at]};
   };
-  const auto scale = [&](std::int64_t channel) {
-    return value(norm.weight, channel, 1.0) / std::sqrt(value(norm.variance, channel, 0.0) + norm.epsilon);
-  };
+  std::vector<double> scales(static_cast<std::size_t>(channels));
+  for (std::int64_t channel = 0; channel < channels; ++channel) {
+    scales[static_cast<std::size_t>(channel)] =
+        value(norm.weight, channel, 1.0) / std::sqrt(value(norm.variance, channel, 0.0) + norm.epsilon);
+  }
+  const auto scale = [&](std::int64_t channel) { return scales[static_cast<std::size_t>(channel)]; };
   *folded_bias = make_tensor(weight.dtype, 1, &channels, nullptr);
   for (std::int64_t channel = 0; channel < channels; ++channel) {
     const double shifted = value(bias, channel, 0.0) - value(norm.mean, channel, 0.0);
@@ -277,27 +281,19 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   }
   const Tensor& weight = is_half ? *wide_weight : *weight_;
   const Tensor* bias = is_half ? wide_bias.get() : bias_;
-  // Those that oneDNN is slower for, where it is there: benchmarks/layers.py.
-  const bool is_faster = !is_half && PanelConvolution::takes(weight) &&
-                         (PanelConvolution::small_group(shape_, weight) > 0 ||
-                          WinogradConvolution::suits(shape_, weight, spec.input_hint));
-  if (is_faster || !pack(spec.input_hint, *weight_, bias_ != nullptr, arena)) {
-    pack_own(spec.input_hint, weight, bias, arena);
+  // oneDNN is slower for both of these, where it is there: benchmarks/layers.py.
+  const bool is_winograd = !(is_half && kHasOneDnn) && WinogradConvolution::suits(shape_, weight, spec.input_hint);
+  const bool is_small_group =
+      !is_half && PanelConvolution::takes(weight) && PanelConvolution::small_group(shape_, weight) > 0;
+  if (is_winograd) {
+    winograd_.emplace(shape_, weight, bias, arena);
+  } else if (is_small_group || !pack(spec.input_hint, *weight_, bias_ != nullptr, arena)) {
+    if (PanelConvolution::takes(weight)) panels_.emplace(shape_, weight, bias, arena);
   }
   if (!is_packed()) return;
   // From here on the weight's sizes alone are read.
   weight_ = &original_weight;
   folded_weight_.reset();
-}
-
-void PackedConvolution::pack_own(const std::int64_t* input_hint, const Tensor& weight, const Tensor* bias,
-                                 Arena& arena) {
-  if (!PanelConvolution::takes(weight)) return;
-  if (WinogradConvolution::suits(shape_, weight, input_hint)) {
-    winograd_.emplace(shape_, weight, bias, arena);
-  } else {
-    panels_.emplace(shape_, weight, bias, arena);
-  }
 }
 
 bool PackedConvolution::pack(const std::int64_t* input_hint, const Tensor& weight, bool has_bias, Arena& arena) {

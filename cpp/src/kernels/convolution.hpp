@@ -35,8 +35,6 @@ class PackedConvolution {
   void run(Workspace& workspace, const Tensor& input, const Tensor& output) const;
 
  private:
-  // For the runtime's own kernels, where they take it.
-  void pack_own(const std::int64_t* input_hint, const Tensor& weight, const Tensor* bias, Arena& arena);
   // For oneDNN, which has none for some: false.
   bool pack(const std::int64_t* input_hint, const Tensor& weight, bool has_bias, Arena& arena);
 

@@ -149,7 +149,7 @@ void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) cons
   const auto run_all = [&](const Rows& from, const Rows& to) {
     switch (dtype_) {
       case ScalarType::kBFloat16:
-        return panel_kernels().has_tiles ? run_tiles(workspace, from, to) : run_half<BFloat16>(workspace, from, to);
+        return bf16_kernels().has_tiles ? run_tiles(workspace, from, to) : run_half<BFloat16>(workspace, from, to);
       case ScalarType::kFloat16:
         return run_half<Half>(workspace, from, to);
       default:
@@ -187,7 +187,7 @@ void PackedLinear::run_tiles(Workspace& workspace, const Rows& input, const Rows
 template <typename T>
 void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows& output) const {
   const Panels panels = this->panels();
-  const bool has_words = panels.is_bf16 && panel_kernels().takes_words;
+  const bool has_words = panels.is_bf16 && bf16_kernels().takes_words;
   const std::int64_t depth = panels.is_bf16 && !has_words ? 2 * panels.depth : panels.depth;
   const std::int64_t padded = pieces(depth, kPanelRows) * kPanelRows;
   std::int64_t stride = padded + kRowGap;

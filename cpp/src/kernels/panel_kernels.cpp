@@ -43,6 +43,11 @@ const PanelKernels* panel_kernels_for(const char* isa) noexcept {
 }
 
 const PanelKernels& panel_kernels() noexcept {
+  static const PanelKernels& best = best_kernels(panel_kernels_for);
+  return best;
+}
+
+const PanelKernels& bf16_kernels() noexcept {
   static const PanelKernels& best = []() -> const PanelKernels& {
 #if defined(__x86_64__)
     // AVX512_BF16's instruction takes as long as four of float32 on other processors.
@@ -50,7 +55,7 @@ const PanelKernels& panel_kernels() noexcept {
     if (found == nullptr && __builtin_cpu_is("amd") != 0) found = panel_kernels_for("avx512bf16");
     if (found != nullptr) return *found;
 #endif
-    return best_kernels(panel_kernels_for);
+    return panel_kernels();
   }();
   return best;
 }

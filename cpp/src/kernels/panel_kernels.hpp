@@ -155,6 +155,10 @@ struct PanelKernels {
 // The best that this machine runs.
 const PanelKernels& panel_kernels() noexcept;
 
+// The best for multiply_bf16. The first call asks the system for AMX, which makes the frames of signals larger: it is
+// not for processes that multiply no bfloat16.
+const PanelKernels& bf16_kernels() noexcept;
+
 // For "amx", "avx512bf16", "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run
 // everywhere.
 const PanelKernels* panel_kernels_for(const char* isa) noexcept;

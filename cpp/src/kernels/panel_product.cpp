@@ -171,6 +171,8 @@ PanelProduct product_of(const Rows& input, const Panels& panels, Activation acti
   return product;
 }
 
+const PanelKernels& kernels_of(const Panels& panels) { return panels.is_bf16 ? bf16_kernels() : panel_kernels(); }
+
 std::int64_t share_values(const PanelKernels& kernels, const PanelProduct& product) {
   return product.rows <= kernels.few_rows ? 0 : buffer_values(product);
 }
@@ -195,7 +197,7 @@ void pack_panels(const std::vector<Column>& columns, std::int64_t rows, float* p
 void multiply_panels(Workspace& workspace, const Rows& input, const Panels& panels, Activation activation, double alpha,
                      const Rows& output) {
   if (input.count == 0 || panels.columns == 0) return;
-  const PanelKernels& kernels = panel_kernels();
+  const PanelKernels& kernels = kernels_of(panels);
   const PanelProduct product = product_of(input, panels, activation, alpha, output);
   const std::int64_t panel_count = pieces(panels.columns, kPanelColumns);
   const Grid grid = grid_of(product, panel_count, kernels.tile_rows);
@@ -212,13 +214,13 @@ void multiply_panels(Workspace& workspace, const Rows& input, const Panels& pane
 }
 
 std::int64_t values_alone(const Rows& input, const Panels& panels) {
-  return share_values(panel_kernels(), product_of(input, panels, Activation::kNone, 0, input));
+  return share_values(kernels_of(panels), product_of(input, panels, Activation::kNone, 0, input));
 }
 
 void multiply_panels_alone(const Rows& input, const Panels& panels, Activation activation, double alpha,
                            const Rows& output, float* buffer) {
   if (input.count == 0 || panels.columns == 0) return;
-  multiply_share(panel_kernels(), product_of(input, panels, activation, alpha, output), buffer);
+  multiply_share(kernels_of(panels), product_of(input, panels, activation, alpha, output), buffer);
 }
 
 }  // namespace aotbuild::detail
