@@ -1,11 +1,13 @@
-"""Convolutions and products of computed matrices: the runtime's own kernels against its calls of oneDNN, one thread.
+"""Convolutions, products and linear layers of bfloat16 by the runtime with oneDNN and without, on one thread.
 
     python benchmarks/layers.py [--rounds N] [--output FILE]
     python benchmarks/layers.py --programs WITH WITHOUT [--output FILE]
 
 Builds one program over both runtimes, below build/bench/layers, and runs them in turns; a figure is the fastest of all
 calls. Nothing of PyTorch is called, so that the programs run on other machines too, with libdnnl and libsleef beside
-them: the second form only runs those that it is given. Linear layers have a benchmark of their own, linear.py.
+them: the second form only runs those that it is given. What both make by kernels of the runtime (3 x 3 with stride 1,
+small groups, products of float32, linear layers) differs by the machine's noise alone. Linear layers of float32 have a
+benchmark of their own, linear.py.
 """
 
 from __future__ import annotations

@@ -122,17 +122,13 @@ void add_to_key(PrimitiveKey* key, const ConvolutionShape& shape, const Tensor& 
   }
 }
 
-bool has_half_type(const Tensor& tensor) {
-  return tensor.dtype == ScalarType::kBFloat16 || tensor.dtype == ScalarType::kFloat16;
-}
-
 // weight * scale and (bias - mean) * scale + norm.bias with scale = norm.weight / sqrt(variance + epsilon), for each
 // channel of the output (Ioffe and Szegedy, Batch Normalization, 2015).
 void fold(const BatchNorm& norm, const ConvolutionShape& shape, const Tensor& weight, const Tensor* bias,
           TensorPtr* folded_weight, TensorPtr* folded_bias) {
   const std::int64_t channels = shape.transposed ? weight.sizes()[1] * shape.groups : weight.sizes()[0];
   for (const Tensor* tensor : {norm.mean, norm.variance, norm.weight, norm.bias}) {
-    const bool has_type = tensor == nullptr || tensor->dtype == ScalarType::kFloat32 || has_half_type(*tensor);
+    const bool has_type = tensor == nullptr || tensor->dtype == ScalarType::kFloat32 || is_half_type(tensor->dtype);
     if (!has_type || (tensor != nullptr && tensor->numel() != channels)) {
       fail("PackedConvolution", "expected statistics of ", channels, " channels of type float32 or of 16 bits");
     }
@@ -265,7 +261,7 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
       weight_(&original_weight),
       bias_(original_bias) {
   // In float32, whatever the type.
-  const bool is_half = has_half_type(original_weight);
+  const bool is_half = is_half_type(original_weight.dtype);
   TensorPtr wide_weight = is_half ? widened(original_weight, "PackedConvolution") : nullptr;
   TensorPtr wide_bias = is_half && bias_ != nullptr ? widened(*bias_, "PackedConvolution") : nullptr;
   if (norm.mean != nullptr) {
@@ -329,7 +325,7 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
     const auto run_own = [&](const Tensor& from, const Tensor& to) {
       return winograd_ ? winograd_->run(workspace, from, to) : panels_->run(workspace, from, to);
     };
-    return has_half_type(input) ? run_widened(input, output, function, run_own) : run_own(input, output);
+    return is_half_type(input.dtype) ? run_widened(input, output, function, run_own) : run_own(input, output);
   }
   if (!is_packed() || input.numel() == 0) {
     return convolve(workspace, shape_, input, *weight_, bias_, output, function);
@@ -413,7 +409,7 @@ void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor&
       return finish(shape, output, function);
     }
   }
-  if (has_half_type(weight) && weight.numel() != 0) {
+  if (is_half_type(weight.dtype) && weight.numel() != 0) {
     const TensorPtr wide = widened(weight, function);
     const TensorPtr wide_bias = bias != nullptr ? widened(*bias, function) : nullptr;
     return run_widened(input, output, function, [&](const Tensor& from, const Tensor& to) {

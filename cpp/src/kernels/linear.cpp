@@ -20,7 +20,13 @@ constexpr std::int64_t kLeastHalfRows = 16;
 // Numbers that a thread is woken to convert.
 constexpr std::int64_t kHalfShare = 1 << 15;
 
-bool is_half_type(ScalarType dtype) { return dtype == ScalarType::kFloat16 || dtype == ScalarType::kBFloat16; }
+// A row of 16-bit numbers as `words`, zeros at the end.
+template <typename T>
+void copy_words(const T* from, std::int64_t count, std::int64_t words, float* to) {
+  const auto nbytes = static_cast<std::size_t>(count) * sizeof(T);
+  std::memcpy(to, from, nbytes);
+  std::memset(reinterpret_cast<char*>(to) + nbytes, 0, static_cast<std::size_t>(words) * sizeof(float) - nbytes);
+}
 
 }  // namespace
 
@@ -174,12 +180,10 @@ void PackedLinear::run_tiles(Workspace& workspace, const Rows& input, const Rows
   const std::int64_t stride = words + kRowGap + (words % kEvilValues == kEvilValues - kRowGap ? kRowGap : 0);
   const ScratchBuffer buffer(workspace, static_cast<std::size_t>(input.count * stride) * sizeof(float));
   const Rows from{static_cast<float*>(buffer.data()), stride, input.count};
-  const auto nbytes = static_cast<std::size_t>(in_features_) * sizeof(BFloat16);
 #pragma omp parallel for if (input.count * in_features_ > kHalfShare)
   for (std::int64_t row = 0; row < input.count; ++row) {
-    auto* const at = reinterpret_cast<char*>(from.data + row * stride);
-    std::memcpy(at, reinterpret_cast<BFloat16*>(input.data) + row * input.stride, nbytes);
-    std::memset(at + nbytes, 0, static_cast<std::size_t>(words) * sizeof(float) - nbytes);
+    copy_words(reinterpret_cast<BFloat16*>(input.data) + row * input.stride, in_features_, words,
+               from.data + row * stride);
   }
   multiply_panels(workspace, from, panels(), activation_, alpha_, output);
 }
@@ -210,9 +214,7 @@ void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows&
     for (std::int64_t row = 0; row < rows; ++row) {
       float* const at = from.data + row * stride;
       if (has_words) {
-        const auto nbytes = static_cast<std::size_t>(in_features_) * sizeof(T);
-        std::memcpy(at, row_of(input, first + row), nbytes);
-        std::memset(reinterpret_cast<char*>(at) + nbytes, 0, static_cast<std::size_t>(padded) * sizeof(float) - nbytes);
+        copy_words(row_of(input, first + row), in_features_, padded, at);
       } else {
         widen(row_of(input, first + row), in_features_, at);
         if (in_features_ < depth) at[in_features_] = 0;

@@ -11,6 +11,7 @@
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
 #include "kernels/panel_product.hpp"
+#include "tensor/half_rows.hpp"
 #include "tensor/workspace.hpp"
 
 namespace aotbuild::detail {
@@ -48,7 +49,11 @@ void convert_rows(const Source<T>& from, std::int64_t rows, std::int64_t columns
     const T* const at = from.data + row * from.row_stride;
     float* const out = to + row * to_stride;
     if (from.column_stride == 1) {
-      for (std::int64_t column = 0; column < columns; ++column) out[column] = convert<float>(at[column]);
+      if constexpr (is_half<T>) {
+        widen(at, columns, out);
+      } else {
+        std::copy_n(at, columns, out);
+      }
     } else {
       for (std::int64_t column = 0; column < columns; ++column) {
         out[column] = convert<float>(at[column * from.column_stride]);

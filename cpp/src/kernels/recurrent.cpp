@@ -108,7 +108,7 @@ PackedRecurrent::PackedRecurrent(const RecurrentSpec& spec, const std::vector<co
   hidden_features_ = weights[0]->sizes()[0] / gates_;
   if (dtype_ == ScalarType::kFloat64) {
     pack<double>(weights, arena, function);
-  } else if (dtype_ == ScalarType::kFloat32 || dtype_ == ScalarType::kBFloat16 || dtype_ == ScalarType::kFloat16) {
+  } else if (dtype_ == ScalarType::kFloat32 || is_half_type(dtype_)) {
     pack<float>(weights, arena, function);
   } else {
     fail(function, "element type ", dtype_name(dtype_), " is not supported, expected a real floating-point type");

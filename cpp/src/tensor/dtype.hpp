@@ -84,6 +84,9 @@ struct BFloat16 {
   }
 };
 
+inline bool is_half_type(ScalarType dtype) noexcept {
+  return dtype == ScalarType::kFloat16 || dtype == ScalarType::kBFloat16;
+}
 template <typename T>
 inline constexpr bool is_half = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
 template <typename T>
