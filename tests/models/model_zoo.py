@@ -1042,6 +1042,22 @@ def wrapping_products() -> Model:
 
 
 @model
+def narrow_products() -> Model:
+    """Products of one row and one column of integers, whose sums stay in their type: upstream writes them as int64."""
+
+    def f(_: Any, x: Tensor, y: Tensor) -> list[Tensor]:
+        found = []
+        for dtype in (torch.int32, torch.int16, torch.int8, torch.uint8):
+            a, b = x.to(dtype), y.to(dtype)
+            row, column = a.reshape(1, -1), b.reshape(-1, 1)
+            found += [row @ column, row[None] @ column[None], torch.addmm(column[:1], row, column, beta=2, alpha=3)]
+            found += [torch.einsum("ij,kj->ik", row.reshape(2, -1), b[: a.numel() // 2].reshape(1, -1))]
+        return found
+
+    return Model(Compute(f), (torch.arange(-9, 11), torch.arange(100, 120)))
+
+
+@model
 def reductions() -> Model:
     def f(_: Any, x: Tensor) -> Any:
         variance, mean = torch.var_mean(x, 1)

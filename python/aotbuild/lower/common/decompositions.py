@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch._decomp.decompositions import _index_add as upstreams_index_add
 from torch._decomp.decompositions import _to_copy as upstream_to_copy
+from torch._inductor.decomposition import addmm as upstreams_addmm
+from torch._inductor.decomposition import bmm as upstreams_bmm
 from torch._inductor.decomposition import cat as upstreams_cat
+from torch._inductor.decomposition import mm as upstreams_mm
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from aotbuild.lower.common import eager_values, grouped, interpolation, quantization, resizing, sampling
@@ -209,6 +212,16 @@ def _integer_product(self: Tensor, mat2: Tensor) -> Tensor:
     return torch.mm(self.to(torch.int32), mat2.to(torch.int32))
 
 
+def _in_their_type(upstreams: Callable[..., Any]) -> Callable[..., Any]:
+    """Products as upstream writes those of one row and one column: a sum, which of integers would be int64."""
+
+    def product(self: Tensor, *operands: Any, **options: Any) -> Any:
+        result = upstreams(self, *operands, **options)
+        return result if result is NotImplemented or self.is_floating_point() else result.to(self.dtype)
+
+    return product
+
+
 TABLE: dict[Any, Callable[..., Any]] = {
     **eager_values.TABLE,
     **grouped.TABLE,
@@ -216,6 +229,9 @@ TABLE: dict[Any, Callable[..., Any]] = {
     **quantization.TABLE,
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
+    aten.addmm.default: _in_their_type(upstreams_addmm),
+    aten.bmm.default: _in_their_type(upstreams_bmm),
+    aten.mm.default: _in_their_type(upstreams_mm),
     aten.complex.default: _complex,
     aten.polar.default: _polar,
     aten._adaptive_avg_pool3d.default: _adaptive_average,
