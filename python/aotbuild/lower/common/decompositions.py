@@ -222,6 +222,17 @@ def _in_their_type(upstreams: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
+_products_in_batches = _in_their_type(upstreams_bmm)
+
+
+def _batched_product(self: Tensor, batch2: Tensor, **options: Any) -> Any:
+    """Of integers with one row or one column: TorchInductor's lowering writes a sum of int64 for them as well."""
+    is_line = statically_known_true(self.shape[1] == 1) or statically_known_true(batch2.shape[2] == 1)
+    if is_line and not self.is_floating_point() and not self.is_complex() and not options:
+        return (self.unsqueeze(-1) * batch2.unsqueeze(1)).sum(2, dtype=self.dtype)
+    return _products_in_batches(self, batch2, **options)
+
+
 TABLE: dict[Any, Callable[..., Any]] = {
     **eager_values.TABLE,
     **grouped.TABLE,
@@ -230,7 +241,7 @@ TABLE: dict[Any, Callable[..., Any]] = {
     aten._trilinear.default: _trilinear,
     aten.addbmm.default: _addbmm,
     aten.addmm.default: _in_their_type(upstreams_addmm),
-    aten.bmm.default: _in_their_type(upstreams_bmm),
+    aten.bmm.default: _batched_product,
     aten.mm.default: _in_their_type(upstreams_mm),
     aten.complex.default: _complex,
     aten.polar.default: _polar,
