@@ -77,7 +77,7 @@ def test_other_dimensions_are_looked_at_too() -> None:
 
 
 def test_a_declared_minimum_that_does_not_hold_is_refused_with_the_line() -> None:
-    for options in ({}, {"extremes": False}):
+    for options in ({}, {"runs": False}):
         with pytest.raises(AotbuildError) as error:
             captured(head_and_tail, ({0: Dim("rows", min=1, max=64)},), **options)
         first, where, remedy = str(error.value).splitlines()
@@ -209,9 +209,20 @@ def test_sizes_that_no_values_of_the_example_fit_are_not_tested_and_said() -> No
     assert note.startswith("input 'x' dimension 0 is not tested at 4: other sizes come from the values of inputs, and ")
 
 
-def test_without_a_test_only_the_example_is_run() -> None:
-    model = captured(lambda x: x + 1, ({0: DYNAMIC(min=2, max=64)},), extremes=False)
-    assert [golden.name for golden in model.golden] == ["example"]
+def test_without_a_test_the_model_is_not_run() -> None:
+    runs = []
+
+    def f(x: Tensor) -> Tensor:
+        if type(x) is Tensor:  # not while it is exported
+            runs.append(x.shape)
+        return x + 1
+
+    model = captured(f, ({0: DYNAMIC(min=2, max=64)},), runs=False)
+    assert runs == []
+    (golden,) = model.golden
+    assert (golden.name, len(golden.inputs), golden.outputs) == ("example", 1, ())
+    captured(f, ({0: DYNAMIC(min=2, max=64)},))
+    assert runs
 
 
 @pytest.mark.parametrize("file", [False, True])

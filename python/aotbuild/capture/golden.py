@@ -53,13 +53,18 @@ class Eager:
     target: str
 
 
+def example_inputs(args: Sequence[Any], kwargs: Mapping[str, Any]) -> GoldenCase:
+    """The inputs of the example, of a model that is not run."""
+    leaves = [leaf for leaf in pytree.tree_leaves((tuple(args), dict(kwargs))) if isinstance(leaf, torch.Tensor)]
+    return GoldenCase("example", tuple(map(tensor_data, leaves)), (), (), ())
+
+
 def record(
-    eager: Eager, calls: Sequence[Call], sizes: Sizes | None, guards: Sequence[Guard]
+    eager: Eager, calls: Sequence[Call], sizes: Sizes, guards: Sequence[Guard]
 ) -> tuple[tuple[GoldenCase, ...], tuple[str, ...]]:
     """Runs the model eagerly on the example, on the further calls, and with each dynamic size at its extremes.
 
     Args:
-        sizes: None leaves the extremes out.
         guards: what sizes have to keep.
 
     Returns:
@@ -70,8 +75,7 @@ def record(
         with buffers_kept(eager.module):
             cases.append(_run(eager, call))
     notes: list[str] = []
-    if sizes is not None:
-        cases += _extremes(eager, sizes, guards, notes)
+    cases += _extremes(eager, sizes, guards, notes)
     return tuple(cases), tuple(notes)
 
 

@@ -16,7 +16,7 @@ from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
 from aotbuild.capture.call import NodeClass
 from aotbuild.capture.export import declared_minimums, declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
-from aotbuild.capture.golden import Eager, record, record_session
+from aotbuild.capture.golden import Eager, example_inputs, record, record_session
 from aotbuild.capture.load import Source
 from aotbuild.capture.modules import as_module, method_module
 from aotbuild.capture.other_exports import export_notes
@@ -47,12 +47,12 @@ class Captured:
 
 
 def capture(
-    source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model", *, extremes: bool = True
+    source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model", *, runs: bool = True
 ) -> Captured:
     """Exports the model once and records golden cases by running it eagerly.
 
     Args:
-        extremes: also with each dynamic size at its least and at its greatest.
+        runs: False leaves the model unrun. The only golden case has the example's inputs and no outputs.
 
     Raises:
         AotbuildError: the model does not export (with the user's source line), or an input is of a kind that a
@@ -96,8 +96,10 @@ def capture(
     conditions = tuple(guard.condition(sizes.sizes) for guard in held.guards)
     signature = dataclasses.replace(describe(program, module.forward, names)[0], conditions=conditions)
     refuse_shared_writes(signature, args, kwargs, target)
-    eager = Eager(module, signature, roundings(program), target)
-    golden, notes = record(eager, calls, sizes if extremes else None, held.guards)
+    golden: tuple[GoldenCase, ...] = (example_inputs(args, kwargs),)
+    notes: tuple[str, ...] = ()
+    if runs:
+        golden, notes = record(Eager(module, signature, roundings(program), target), calls, sizes, held.guards)
     return Captured(
         program,
         signature,
@@ -111,7 +113,7 @@ def capture(
 
 
 def capture_methods(
-    source: Source, names: Sequence[str], dynamic: Sequence[DynamicDim], target: str, *, extremes: bool = True
+    source: Source, names: Sequence[str], dynamic: Sequence[DynamicDim], target: str, *, runs: bool = True
 ) -> tuple[dict[str, Captured], tuple[tuple[str, GoldenCase], ...]]:
     """Exports each of the methods ``names`` once; see ``capture``.
 
@@ -145,12 +147,10 @@ def capture_methods(
             model.atol,
             example.golden_inputs,
         )
-        captured[name] = capture(
-            dataclasses.replace(source, model=alone), dims[name], f"{target}.{name}", extremes=extremes
-        )
+        captured[name] = capture(dataclasses.replace(source, model=alone), dims[name], f"{target}.{name}", runs=runs)
     state = frozenset(name for method in captured.values() for name in written_buffers(method.program))
     captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
-    if not state:
+    if not state or not runs:
         return captured, ()
     eager = {
         name: Eager(modules[name], method.signature, roundings(method.program, state), f"{target}.{name}")

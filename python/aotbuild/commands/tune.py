@@ -79,9 +79,9 @@ def _model_bundle(args: argparse.Namespace) -> Bundle:
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
     dynamic = capture.parse_dynamic_shapes(args.dynamic_shapes)
     if args.method:
-        methods, _ = capture.capture_methods(source, args.method, dynamic, args.target, extremes=False)
+        methods, _ = capture.capture_methods(source, args.method, dynamic, args.target, runs=False)
     else:
-        methods = {"": capture.capture(source, dynamic, args.target, extremes=False)}
+        methods = {"": capture.capture(source, dynamic, args.target, runs=False)}
     bundles = [
         bundling.bundle(
             captured,

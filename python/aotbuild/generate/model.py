@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def capture_model(source: Source, request: GenerateRequest) -> CapturedModel:
-    """Exports what the request asks for of a model, and runs it eagerly."""
+    """Exports what the request asks for of a model, and runs it eagerly where there is a test."""
     from aotbuild import capture
 
     dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
-    target, extremes = request.emit.target, request.emit.test
+    target, runs = request.emit.target, request.emit.test
     if request.methods:
-        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, extremes=extremes))
-    return CapturedModel({"run": capture.capture(source, dynamic, target, extremes=extremes)})
+        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, runs=runs))
+    return CapturedModel({"run": capture.capture(source, dynamic, target, runs=runs)})
 
 
 def generate(
