@@ -586,6 +586,36 @@ TEST_F(CudaCalls, LaunchesWithClustersAllBlocksResidentAndMuchSharedMemory) {
   EXPECT_EQ(fake_cuda::calls("cuLaunchKernelEx"), 2);
 }
 
+constexpr unsigned kScratchBlocks = 3;
+
+// y = the sum of what three blocks have kept in their scratch memory
+void run_scratch(CallContext& context, AtenTensorHandle*, AtenTensorHandle* outputs) {
+  RAIIAtenTensorHandle y = allocate(context, 1, 0);
+  void* result = data_of(y);
+  void* none = nullptr;
+  void* arguments[] = {&result, &none, &none};
+  context_launch(context, kIncrement, kScratchBlocks, 1, 1, arguments);
+  outputs[0] = y.release();
+}
+
+TEST_F(CudaCalls, LaunchesHaveScratchMemoryForEachBlock) {
+  fake_cuda::add_kernel("increment", [](const fake_cuda::Launch& launch, void** arguments) {
+    auto* result = *static_cast<float**>(arguments[0]);
+    auto* scratch = *static_cast<float**>(arguments[1]);
+    if (scratch == nullptr || *static_cast<void**>(arguments[2]) != nullptr) return 700;
+    for (unsigned block = 0; block < launch.grid[0]; ++block) scratch[2 * block + 1] = static_cast<float>(block + 1);
+    *result = 0;
+    for (unsigned block = 0; block < launch.grid[0]; ++block) *result += scratch[2 * block + 1];
+    return 0;
+  });
+  CudaModelBuilder builder(run_scratch);
+  builder->input("x", kFloat, {fixed(1)}).output("y", kFloat, {fixed(1)});
+  builder.kernel(kIncrement).parameter_count = 3;
+  builder.kernel(kIncrement).scratch_bytes = 2 * sizeof(float);
+  Model model(builder.spec(), cuda_options());
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(call(model, {0}), (std::vector<float>{6}));  // launched, captured, replayed
+}
+
 // y = x + 2 w; two kernels, zeros in a third tensor, nothing to launch, two kernels
 void run_chain(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
   const std::int64_t length = length_of(inputs[0]);

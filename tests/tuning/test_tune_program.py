@@ -310,8 +310,8 @@ def test_other_bundles_and_versions_are_refused(tune: Tune, tmp_path: Path) -> N
     description.write_text(description.read_text().replace(f'"format": {bundle.FORMAT}', '"format": 99'))
     result = tune(folder)
     assert result.returncode == 1
-    assert "bundle.json: has format 99, and this program reads 2; make the bundle again" in result.stderr
-    with pytest.raises(AotbuildError, match="has format 99, and this version of aotbuild reads 2"):
+    assert f"bundle.json: has format 99, and this program reads {bundle.FORMAT}; make the bundle again" in result.stderr
+    with pytest.raises(AotbuildError, match=f"has format 99, and this version of aotbuild reads {bundle.FORMAT}"):
         merge(tmp_path / "net.tuning", folder, [])
     description.write_text('{"format": 2}')
     assert "bundle.json: " in tune(folder).stderr

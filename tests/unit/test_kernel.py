@@ -56,6 +56,12 @@ def guessed(x, count, block: tl.constexpr):
     tl.store(x, count)
 
 
+@triton.jit
+def described(x, count, block: tl.constexpr):
+    described = tl.make_tensor_descriptor(x, shape=[count, 64], strides=[64, 1], block_shape=[block, 64])
+    described.store([0, 0], described.load([0, 0]) * 2)
+
+
 def ordinary():
     pass
 """
@@ -373,3 +379,27 @@ def test_two_builds_of_a_kernel_are_identical(tmp_path: Path, monkeypatch: pytes
         assert (out / "src/tuned_sm_90.cpp").read_bytes() != results[-1]["src/tuned_sm_90.cpp"]
     assert results[0] == results[1]
     assert b"block = 64;" in results[0]["src/tuned_sm_90.cpp"]
+
+
+def test_descriptors_made_on_the_device_need_a_model(tmp_path: Path) -> None:
+    """A launch by itself has no memory for them; a model's calls have."""
+    pytest.importorskip("triton")
+    from aotbuild.generate.kernel import KernelRequest, KernelSource, generate
+    from aotbuild.lower.cuda.compile import hand_written
+    from aotbuild.lower.cuda.compile.kernels import compile_kernels
+    from aotbuild.spec.program import EmitOptions
+    from aotbuild.spec.target import cuda_target
+
+    kernel = load(tmp_path, "described", "x=*fp32:16 count=i32", configs=["block=16"], grid=["1"])
+    gpu = cuda_target("90")
+    (compiled,) = compile_kernels([hand_written.tunable(kernel, gpu.architecture).kernel], gpu, processes=0)
+    assert compiled.scratch_bytes == 128
+    source = KernelSource("kernels.py:described", ("x=*fp32:16", "count=i32"), ("1",), configs=("block=16",))
+    request = KernelRequest(
+        source, EmitOptions(target="net"), tmp_path / "out", tmp_path / "out/stamp", ("90",),
+        tmp_path / "out/net.d", None, tmp_path,
+    )  # fmt: skip
+    with pytest.raises(
+        AotbuildError, match="net: KERNEL described makes tensor descriptors on the device, for which a"
+    ):
+        generate(request)

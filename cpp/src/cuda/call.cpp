@@ -79,6 +79,24 @@ void* CudaCall::allocate(std::size_t nbytes, void** block) {
 
 void CudaCall::deallocate(void* block) noexcept { workspace_.memory.deallocate(static_cast<Block*>(block)); }
 
+void CudaCall::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments) {
+  const std::size_t blocks = std::size_t{grid_x} * grid_y * grid_z;
+  const std::size_t nbytes = kernels_.scratch_bytes(kernel, blocks);
+  void* block = nullptr;
+  void* scratch = nullptr;
+  if (nbytes != 0) {
+    scratch = allocate(nbytes, &block);
+    arguments[scratch_argument(kernels_.spec(kernel))] = &scratch;
+  }
+  try {
+    kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_, &follows_kernel_);
+  } catch (...) {
+    if (block != nullptr) deallocate(block);
+    throw;
+  }
+  if (block != nullptr) deallocate(block);  // what is queued later comes later
+}
+
 void* CudaCall::allocate_result(std::size_t i, std::size_t nbytes, bool on_host) {
   result_blocks_[i] = on_host ? results_.allocate_host(nbytes, workspace_)
                               : results_.allocate_device(nbytes, static_cast<Stream>(call_->stream), workspace_);

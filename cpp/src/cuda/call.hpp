@@ -50,9 +50,7 @@ class CudaCall final : public DeviceCall {
   void copy_bytes(void* destination, const void* source, std::size_t nbytes, const char* function) override;
 
   // As context_launch and context_aligned.
-  void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments) {
-    kernels_.launch(kernel, grid_x, grid_y, grid_z, arguments, stream_, &follows_kernel_);
-  }
+  void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments);
   Tensor* aligned(Tensor& tensor);
   // As context_index_error.
   void* index_error() { return workspace_.index_error(); }

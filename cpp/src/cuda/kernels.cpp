@@ -1,5 +1,6 @@
 #include "cuda/kernels.hpp"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -140,6 +141,12 @@ const char* CudaKernels::name_of(std::int32_t code) const {
 
 void CudaKernels::unload() noexcept {
   for (Module module : modules_) device_->driver().module_unload(module);
+}
+
+std::size_t CudaKernels::scratch_bytes(int kernel, std::size_t blocks) const {
+  if (kernel < 0 || static_cast<std::size_t>(kernel) >= functions_.size()) return 0;
+  const CudaKernelSpec& spec = variant_.kernels[kernel];
+  return spec.scratch_bytes * blocks * std::max(1U, spec.cluster_blocks);
 }
 
 void CudaKernels::launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream,

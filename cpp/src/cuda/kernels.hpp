@@ -23,7 +23,12 @@ class CudaKernels {
   CudaKernels(const CudaKernels&) = delete;
   CudaKernels& operator=(const CudaKernels&) = delete;
 
-  // As context_launch. `follows_kernel`: whether the last work on the stream is a kernel, before and after.
+  // What a launch of so many blocks needs of CudaKernelSpec::scratch_bytes; 0 where there is no such kernel.
+  std::size_t scratch_bytes(int kernel, std::size_t blocks) const;
+  const CudaKernelSpec& spec(int kernel) const { return variant_.kernels[kernel]; }
+
+  // As context_launch, with an address for scratch memory where the kernel needs some. `follows_kernel`: whether the
+  // last work on the stream is a kernel, before and after.
   void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments, Stream stream,
               bool* follows_kernel) const;
 

@@ -253,6 +253,12 @@ void CudaProducts::time(const CudaVariantSpec& variant, const Launch& launch) {
         device_->check(driver.set_2d_8(device_pointer(buffers.back()->data()), nbytes, 0, nbytes, 1, stream.get()),
                        "cuMemsetD2D8Async");
       }
+      const CudaKernelSpec& kernel = variant.kernels[product.kernel];
+      if (kernel.scratch_bytes != 0) {
+        const std::size_t blocks = std::size_t{product.grid[0]} * product.grid[1] * product.grid[2];
+        buffers.push_back(std::make_unique<DeviceBuffer>(device_, kernel.scratch_bytes * blocks, "descriptors"));
+        values[scratch_argument(kernel)] = buffers.back()->data();
+      }
     } catch (const Error& error) {
       if (error.status() != AOTBUILD_OUT_OF_MEMORY) throw;
       return;

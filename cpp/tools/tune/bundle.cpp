@@ -57,6 +57,7 @@ Candidate candidate_of(const Json& json, const std::vector<unsigned char>& image
   candidate.shared_bytes = json.at("shared_bytes").get<unsigned>();
   candidate.cluster_blocks = json.at("cluster_blocks").get<unsigned>();
   candidate.cooperative = json.at("cooperative").get<bool>();
+  candidate.scratch_bytes = json.value("scratch_bytes", std::size_t{0});
   for (const Json& grid : json.at("grids")) {
     candidate.grids.push_back({grid.at(0).get<unsigned>(), grid.at(1).get<unsigned>(), grid.at(2).get<unsigned>()});
   }

@@ -10,7 +10,7 @@
 namespace aotbuild::tune {
 
 // The version of the files; another is refused.
-inline constexpr int kFormat = 2;
+inline constexpr int kFormat = 3;
 
 struct Range {
   std::size_t offset = 0;
@@ -37,6 +37,7 @@ struct Candidate {
   unsigned shared_bytes = 0;
   unsigned cluster_blocks = 1;
   bool cooperative = false;
+  std::size_t scratch_bytes = 0;  // a block; the last parameter but one is their address
   struct Grid {
     unsigned x, y, z;
   };

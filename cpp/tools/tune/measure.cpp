@@ -112,12 +112,21 @@ class KernelBench::Loaded {
         bench.check(driver.function_set_attribute(function_, cuda::kFunctionNonPortableClusterSize, 1),
                     "cuFuncSetAttribute");
       }
+      std::size_t blocks = 0;
+      for (const Candidate::Grid& grid : candidate.grids) {
+        blocks = std::max(blocks, std::size_t{grid.x} * grid.y * grid.z * std::max(1U, candidate.cluster_blocks));
+      }
+      // Launches follow one another: they can have the same scratch memory.
+      if (candidate.scratch_bytes != 0) scratch_ = allocate(*bench.device_, candidate.scratch_bytes * blocks);
     } catch (...) {
       driver.module_unload(module_);
       throw;
     }
   }
-  ~Loaded() { bench_.driver().module_unload(module_); }
+  ~Loaded() {
+    if (scratch_ != 0) bench_.driver().memory_free(scratch_);
+    bench_.driver().module_unload(module_);
+  }
   Loaded(const Loaded&) = delete;
   Loaded& operator=(const Loaded&) = delete;
 
@@ -139,6 +148,7 @@ class KernelBench::Loaded {
         write_number(type, value, &values[i]);
       }
     }
+    if (scratch_ != 0) values[values.size() - 2] = scratch_;
     const Candidate::Grid& grid = candidate_.grids[one.index];
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
     cuda::LaunchAttribute attributes[2] = {};
@@ -177,6 +187,7 @@ class KernelBench::Loaded {
   const Candidate& candidate_;
   cuda::Module module_ = nullptr;
   cuda::Function function_ = nullptr;
+  DevicePointer scratch_ = 0;
 };
 
 KernelBench::KernelBench(Bench& bench, const Bundle& bundle, const Kernel& kernel)

@@ -130,6 +130,11 @@ def _variants(
         kernel = hand_written.tunable(loaded, gpu.architecture)
         choose = tunable.choose_measured([kernel], replay.measured)
         compiled = compile_kernels([kernel.kernel], gpu, choose=choose)
+        if compiled[0].scratch_bytes:
+            raise AotbuildError(
+                f"{target}: KERNEL {loaded.function} makes tensor descriptors on the device, for which a launch by "
+                "itself has no memory; pass pointers and strides instead, or call the kernel in a model"
+            )
         images, table = kernel_table(compiled, gpu)
         variants.append(
             LauncherVariant(

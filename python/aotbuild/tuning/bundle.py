@@ -16,7 +16,7 @@ from typing import Any
 from aotbuild.spec.errors import AotbuildError
 
 # Of the files that `aotbuild-tune` reads and writes; both sides refuse another.
-FORMAT = 2
+FORMAT = 3
 DESCRIPTION = "bundle.json"
 _IMAGES = "images.bin"
 _DATA = "data.bin"
@@ -39,7 +39,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration as machine code. ``grids``: the grid of each case."""
+    """A configuration as machine code. ``grids``: of each case. ``scratch_bytes``: that a block needs on the device."""
 
     config: Mapping[str, Any]
     image: bytes
@@ -49,6 +49,7 @@ class Candidate:
     cluster_blocks: int
     cooperative: bool
     grids: Sequence[tuple[int, int, int]]
+    scratch_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,7 @@ def _kernel(kernel: Kernel, images: _Blob, data: _Blob) -> dict[str, Any]:
                 "shared_bytes": candidate.shared_bytes,
                 "cluster_blocks": candidate.cluster_blocks,
                 "cooperative": candidate.cooperative,
+                "scratch_bytes": candidate.scratch_bytes,
                 "grids": [list(grid) for grid in candidate.grids],
             }
             for candidate in kernel.candidates

@@ -26,12 +26,16 @@ struct CudaKernelSpec {
   const unsigned char* image;  // cubin, or PTX with a terminating zero
   std::size_t image_size;
   unsigned threads;
-  unsigned shared_bytes;     // dynamic shared memory; above 48 KiB the function's attribute must allow it
-  unsigned cluster_blocks;   // blocks of a thread block cluster, 1 without; the grid's x is multiplied by it
-  unsigned parameter_count;  // values that a launch passes
-  bool cooperative;          // all blocks must be resident at once
-  bool waits;                // for the kernel before it, before it touches memory: it may be started early
+  unsigned shared_bytes;       // dynamic shared memory; above 48 KiB the function's attribute must allow it
+  unsigned cluster_blocks;     // blocks of a thread block cluster, 1 without; the grid's x is multiplied by it
+  unsigned parameter_count;    // values that a launch passes
+  bool cooperative;            // all blocks must be resident at once
+  bool waits;                  // for the kernel before it, before it touches memory: it may be started early
+  unsigned scratch_bytes = 0;  // of global memory a block, for tensor descriptors that it makes
 };
+
+// Which of a kernel's parameters is the address of its scratch memory. The last one is for profiling, and null.
+constexpr std::size_t scratch_argument(const CudaKernelSpec& kernel) { return kernel.parameter_count - 2; }
 
 // A matrix product that a kernel computes and that cuBLASLt may compute in its place: for each batch
 // out[m, n] = a[m, k] @ b[k, n] + bias[n]. All tensors are of one type; the rows of `out` follow one another.

@@ -41,8 +41,9 @@ void launch_values(CallContext& context, int kernel, Grid grid, Values... values
   context_launch(context, kernel, grid_size(grid.x), grid_size(grid.y), grid_size(grid.z), arguments);
 }
 
-// Launches a Triton kernel. After its own parameters Triton's kernels have two pointers to scratch memory, for
-// descriptors made on the device and for profiling; kernels that use them are refused when the model is generated.
+// Launches a Triton kernel. After its own parameters Triton's kernels have two pointers to scratch memory: for
+// descriptors made on the device, which the runtime puts in where a kernel needs it, and for profiling, which none
+// does.
 template <typename... Arguments>
 void launch(CallContext& context, int kernel, Grid grid, const Arguments&... arguments) {
   void* const no_scratch = nullptr;

@@ -20,12 +20,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+from torch._inductor.runtime.hints import HeuristicType
+
 from aotbuild.cache import enabled
 from aotbuild.cache.keys import digest, tools_key
-from aotbuild.lower.cuda.compile import cubin, dependent, templates
+from aotbuild.lower.cuda.compile import cubin, dependent, reductions, templates
 from aotbuild.lower.cuda.compile.indexing import INDEX_ERROR
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.target import CudaTarget
+from aotbuild.spec.upstream import patched
 
 # What one process may allocate, and how much of the machine's free memory is counted for each. A compilation takes 0.3
 # to 0.6 GiB; a few kernels with large tiles take more.
@@ -93,7 +97,8 @@ class CompiledKernel:
     """A kernel in machine code, and how it is launched.
 
     ``image``: a cubin, or PTX. ``signature``: Triton's types of the parameters by name ("*fp16", "i32").
-    ``parameters``: names of those that a launch passes, in order; two scratch pointers, which stay null, follow them.
+    ``parameters``: names of those that a launch passes, in order; two pointers to scratch memory follow them: one to
+    ``scratch_bytes`` a block, for tensor descriptors that are made on the device, and one that stays null.
     ``wrapper_parameters``: names of the values that the wrapper has for a launch, in its order.
     ``waits``: it may be started before the kernel before it has ended (``dependent.waits_first``).
     The grid is given in Python, for sizes that are known, and in C++.
@@ -107,6 +112,7 @@ class CompiledKernel:
     cluster_blocks: int
     cooperative: bool
     waits: bool
+    scratch_bytes: int
     config: dict[str, Any]
     signature: dict[str, str]
     parameters: tuple[str, ...]
@@ -275,8 +281,14 @@ def load_kernel(kernel: TritonKernel) -> Any:
     module = ModuleType(kernel.name)
     module.__file__ = filename
     sys.modules[kernel.name] = module
-    exec(compile(kernel.source, filename, "exec"), module.__dict__)
-    return getattr(module, kernel.name)
+    # Upstream's heuristics take where no device is for another vendor's.
+    with patched(torch.cuda, "is_available", lambda: True):
+        exec(compile(kernel.source, filename, "exec"), module.__dict__)
+    autotuner = getattr(module, kernel.name)
+    if autotuner.heuristic_type in (HeuristicType.REDUCTION, HeuristicType.PERSISTENT_REDUCTION):
+        count = autotuner.device_props.multi_processor_count
+        autotuner.configs = reductions.ordered(autotuner.configs, autotuner.size_hints, count)
+    return autotuner
 
 
 def _attempts(job: _Job) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
@@ -316,11 +328,8 @@ def _compile_config(autotuner: Any, config: Any, target: Any) -> Any:
 
 def _result(job: _Job, autotuner: Any, config: Any, settings: dict[str, Any], binary: Any) -> CompiledKernel:
     metadata = binary.metadata
-    if metadata.global_scratch_size or metadata.profile_scratch_size:
-        raise _DoesNotCompileError(
-            "uses scratch memory in global memory (tensor descriptors made on the device), which is not supported; "
-            "pass pointers and strides instead"
-        )
+    if metadata.profile_scratch_size:
+        raise _DoesNotCompileError("uses memory for profiling, which is not supported")
     signature = {str(name): str(kind) for name, kind in autotuner._create_compile_meta(config)["signature"].items()}
     unknown = [f"{name}: {kind}" for name, kind in signature.items() if not _is_passable(kind)]
     if unknown:
@@ -338,7 +347,8 @@ def _result(job: _Job, autotuner: Any, config: Any, settings: dict[str, Any], bi
         shared_bytes=metadata.shared,
         cluster_blocks=metadata.num_ctas,
         cooperative=bool(metadata.launch_cooperative_grid),
-        waits=dependent.waits_first(binary.asm["ptx"]),
+        waits=dependent.waits_itself(job.kernel.source) or dependent.waits_first(binary.asm["ptx"]),
+        scratch_bytes=metadata.global_scratch_size,
         config=settings,
         signature=signature,
         parameters=parameters,
@@ -380,7 +390,7 @@ def _grid(inductor_meta: dict[str, Any], config: Any, mode: Any) -> GridExpressi
 # --- cache
 
 # The modules of this package that have a say in a kernel's machine code, beside what its source says itself.
-PARTS = ("cubin", "dependent", "device", "indexing", "kernels", "templates")
+PARTS = ("cubin", "dependent", "device", "indexing", "kernels", "reductions", "templates")
 
 
 def _keys(jobs: Sequence[_Job]) -> list[str]:

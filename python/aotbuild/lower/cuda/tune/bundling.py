@@ -144,6 +144,7 @@ def _kernel(
             binary.cluster_blocks,
             binary.cooperative,
             [grid(binary, case) for case in tunable.cases],
+            binary.scratch_bytes,
         )
         for config, binary in binaries
         if (binary.parameters, binary.signature) == (first.parameters, first.signature)
