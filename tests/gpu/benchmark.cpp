@@ -1,11 +1,11 @@
 // Times a model with its inputs and outputs on the GPU: microseconds a call, with CUDA graphs and without.
 //
-//   <model>_bench [golden file] [--json] [--started <ns>]
+//   <model>_bench [golden file] [--json] [--started <ns>] [--calls <n>] [--outputs <file>]
 //   <model>_bench [golden file] --kernels [--json]
 //
 // --kernels: instead, the time of each kernel of one call, by libkernel_timer.so beside the program.
 // --json: one JSON object a line instead of a table. --started: when the process was started, by CLOCK_MONOTONIC, so
-// that loading the program counts as well.
+// that loading the program counts as well. --outputs: what the outputs hold after the first call, one after the other.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -30,7 +31,7 @@ using aotbuild::testing::GoldenFile;
 
 // Until the clocks of the GPU have risen.
 constexpr std::chrono::milliseconds kWarmUp{500};
-constexpr std::size_t kCalls = 1000;
+constexpr std::size_t kCalls = 1000;  // unless --calls says another number
 
 std::size_t size_of(const aotbuild_tensor& tensor) {
   std::size_t nbytes = tensor.dtype.bits / 8;
@@ -42,7 +43,8 @@ double microseconds(Clock::duration duration) { return std::chrono::duration<dou
 
 class Bench {
  public:
-  Bench(const GoldenFile& golden, const std::string& test_case) : info_(*api_.describe()->methods[0]) {
+  Bench(const GoldenFile& golden, const std::string& test_case, std::size_t calls)
+      : info_(*api_.describe()->methods[0]), calls_(calls) {
     for (std::size_t i = 0; i < info_.input_count; ++i) add(golden, test_case + "/input/", *info_.inputs[i], &inputs_);
     for (std::size_t i = 0; i < info_.output_count; ++i) {
       add(golden, test_case + "/output/", *info_.outputs[i], &outputs_);
@@ -78,6 +80,23 @@ class Bench {
     api_.destroy(model);
   }
 
+  // Calls once, and writes the outputs.
+  void write_outputs(const char* file) {
+    aotbuild_model* const model = create(0);
+    call(model);
+    driver_.synchronize();
+    std::ofstream stream(file, std::ios::binary);
+    std::size_t shape = inputs_.size();
+    for (aotbuild_tensor& tensor : outputs_) {
+      tensor.shape = shapes_[shape++].data();
+      std::string bytes(size_of(tensor), '\0');
+      driver_.download(&bytes[0], tensor.data, bytes.size());
+      stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    }
+    api_.destroy(model);
+    if (!stream.flush()) throw std::runtime_error(std::string("cannot write ") + file);
+  }
+
   // `cuda_graphs`: as aotbuild_options::cuda_graphs.
   void run(int cuda_graphs, Clock::time_point start, bool json) {
     aotbuild_model* const model = create(cuda_graphs);
@@ -90,24 +109,24 @@ class Bench {
     aotbuild_statistics after = before;
     check(api_.statistics(model, &before));
     std::vector<double> times;
-    for (std::size_t i = 0; i < kCalls; ++i) {
+    for (std::size_t i = 0; i < calls_; ++i) {
       const auto begin = Clock::now();
       call(model);
       driver_.synchronize();
       times.push_back(microseconds(Clock::now() - begin));
     }
     const auto begin = Clock::now();
-    for (std::size_t i = 0; i < kCalls; ++i) call(model);
+    for (std::size_t i = 0; i < calls_; ++i) call(model);
     driver_.synchronize();
-    const double queued = microseconds(Clock::now() - begin) / kCalls;
+    const double queued = microseconds(Clock::now() - begin) / calls_;
     check(api_.statistics(model, &after));
     const std::string obstacle =
         cuda_graphs >= 0 && after.graph_obstacle != nullptr ? std::string("  no graph: ") + after.graph_obstacle : "";
     api_.destroy(model);
     std::sort(times.begin(), times.end());
-    const double median = times[kCalls / 2];
-    const double low = times[kCalls / 10];
-    const double high = times[kCalls - kCalls / 10];
+    const double median = times[calls_ / 2];
+    const double low = times[calls_ / 10];
+    const double high = times[calls_ - calls_ / 10];
     const auto allocations = static_cast<unsigned long long>(after.driver_allocations - before.driver_allocations);
     const char* const kind = cuda_graphs < 0 ? "launches" : "graph";
     if (json) {
@@ -168,6 +187,7 @@ class Bench {
 
   const aotbuild_api& api_ = *MODEL_API();
   const aotbuild_method_info& info_;
+  const std::size_t calls_;
   Driver driver_;
   std::vector<aotbuild_tensor> inputs_;
   std::vector<aotbuild_tensor> outputs_;
@@ -180,6 +200,8 @@ int main(int argc, char** argv) try {
   Clock::time_point start = Clock::now();
   bool json = false;
   bool kernels = false;
+  std::size_t calls = kCalls;
+  const char* outputs = nullptr;
   std::vector<char*> rest;
   for (int i = 0; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -187,6 +209,10 @@ int main(int argc, char** argv) try {
       json = true;
     } else if (argument == "--kernels") {
       kernels = true;
+    } else if (argument == "--calls" && i + 1 < argc) {
+      calls = std::max<std::size_t>(10, std::strtoull(argv[++i], nullptr, 10));
+    } else if (argument == "--outputs" && i + 1 < argc) {
+      outputs = argv[++i];
     } else if (argument == "--started" && i + 1 < argc) {
       start = Clock::time_point(std::chrono::nanoseconds(std::atoll(argv[++i])));  // CLOCK_MONOTONIC is this clock
     } else {
@@ -200,10 +226,11 @@ int main(int argc, char** argv) try {
     const std::string program = argv[0];
     const std::string library = program.substr(0, program.rfind('/') + 1) + "libkernel_timer.so";
     setenv("AOTBUILD_CUDA_DRIVER", library.c_str(), 1);
-    Bench(golden, "example").time_kernels(library.c_str(), json);
+    Bench(golden, "example", calls).time_kernels(library.c_str(), json);
     return 0;
   }
-  Bench bench(golden, "example");
+  Bench bench(golden, "example", calls);
+  if (outputs != nullptr) bench.write_outputs(outputs);
   bench.run(0, start, json);
   bench.run(-1, Clock::now(), json);
 } catch (const std::exception& error) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests and the benchmark of each model of this folder: one line each. Needs an NVIDIA driver and gunzip.
+# Runs the tests and the benchmark of each model of this folder: one line each. Needs an NVIDIA driver and xz.
 # --tests: no benchmarks.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
@@ -11,8 +11,8 @@ if ! touch .writable 2>/dev/null; then
   cp -R . "$copy" && chmod -R u+w "$copy" && cd "$copy" || exit 1
 fi
 rm -f .writable
-for file in *.safetensors.gz; do
-  [[ -f ${file%.gz} ]] || gunzip -k "$file"
+for file in *.safetensors.xz; do
+  [[ -f ${file%.xz} ]] || xz -dk "$file"
 done
 
 failed=0

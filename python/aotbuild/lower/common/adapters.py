@@ -13,6 +13,13 @@ FUSION_BENCHMARK = (
     "benchmark_template_fusion" if hasattr(config, "benchmark_template_fusion") else "benchmark_epilogue_fusion"
 )
 
+# Launches of pointwise kernels together; releases that cannot leave reductions alone do without.
+COMBINED_POINTWISE = (
+    {"combo_kernels": True, "combo_kernels_pointwise_only": True}
+    if hasattr(config, "combo_kernels_pointwise_only")
+    else {}
+)
+
 
 def user_triton_kernel(**arguments: Any) -> ir.UserDefinedTritonKernel:
     """A call of a hand-written Triton kernel in the graph. From 2.14 on it is told of keywords of the launch."""

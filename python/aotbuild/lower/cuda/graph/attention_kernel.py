@@ -37,6 +37,7 @@ def _attend(
     EDGE: tl.constexpr,
     CAUSAL: tl.constexpr,
     MASK: tl.constexpr,
+    MASK_ROWS: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -57,8 +58,12 @@ def _attend(
             k = tl.load(k_pointers)
         scores = tl.dot(query, k, input_precision="ieee") * SCALE
         if MASK != "none":
-            pointers = mask + rows[:, None] * mask_row_stride + columns[None, :] * mask_column_stride
-            within = (rows[:, None] < queries) & inside[None, :]
+            if MASK_ROWS:
+                pointers = mask + rows[:, None] * mask_row_stride + columns[None, :] * mask_column_stride
+                within = (rows[:, None] < queries) & inside[None, :]
+            else:  # the same for all rows, of which it is read once
+                pointers = (mask + columns * mask_column_stride)[None, :]
+                within = inside[None, :]
             if MASK == "bool":
                 scores = tl.where(tl.load(pointers, mask=within, other=0) != 0, scores, -float("inf"))
             else:
@@ -115,6 +120,7 @@ def attention(
     SCALE: tl.constexpr,
     CAUSAL: tl.constexpr,
     MASK: tl.constexpr,
+    MASK_ROWS: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -125,8 +131,8 @@ def attention(
     """output[b, h, i] = sum over j of softmax(query[b, h, i] . key[b, h / group, j] * scale + mask) * value[...]
 
     One program computes BLOCK_M rows of one head. ``group`` query heads share a head of keys and values. SCALE
-    includes log2(e). CAUSAL: row i sees keys 0 to i. MASK: "none", "bool" (true takes part) or "additive". A row that
-    sees no key is 0.
+    includes log2(e). CAUSAL: row i sees keys 0 to i. MASK: "none", "bool" (true takes part) or "additive".
+    MASK_ROWS: its rows differ. A row that sees no key is 0.
     """
     blocks = tl.cdiv(queries, BLOCK_M)
     program = tl.program_id(0)
@@ -180,6 +186,7 @@ def attention(
         False,
         CAUSAL,
         MASK,
+        MASK_ROWS,
         HEAD_DIM,
         VALUE_DIM,
         BLOCK_D,
@@ -209,6 +216,7 @@ def attention(
         True,
         CAUSAL,
         MASK,
+        MASK_ROWS,
         HEAD_DIM,
         VALUE_DIM,
         BLOCK_D,

@@ -21,8 +21,11 @@ from aotbuild.lower.common import complex_numbers, composite
 from aotbuild.lower.common import graph as cpu_graph
 from aotbuild.lower.common.graph import BATCH_NORM, PreparedGraph
 from aotbuild.lower.cuda.graph import channels_last, decompositions
+from aotbuild.lower.cuda.graph.common_nodes import merge_equal_calls
 from aotbuild.lower.cuda.graph.derived import SplitGraph, constant_weights, split
+from aotbuild.lower.cuda.graph.grouped_heads import share_heads
 from aotbuild.lower.cuda.graph.joining import join_products
+from aotbuild.lower.cuda.graph.row_products import fuse_norms, join_gates
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.identifiers import distinct
 from aotbuild.spec.program import Weight, weight_names
@@ -56,6 +59,7 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
     decomposed._state_dict = dict(program.state_dict)
     decomposed._constants = {**decomposed.constants, **program.constants}
     gm = GraphModule(decomposed.graph_module, decomposed.graph_module.graph)
+    merge_equal_calls(gm)
     gm.graph.eliminate_dead_code()
     weights, weight_index = cpu_graph.lift_weights(decomposed, gm, state)
     input_names = cpu_graph.drop_unused_constant_inputs(decomposed, gm)
@@ -74,7 +78,10 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
             if isinstance(module, GraphModule):
                 cpu_graph.decompose_preserved(module)
                 channels_last.use_channels_last(module, is_branch=module is not gm)
+    share_heads(gm)
+    join_gates(gm, constants)
     join_products(gm, constants)
+    fuse_norms(gm, constants)
     gm.recompile()
     prepared.fake_inputs = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     return split(prepared)

@@ -9,7 +9,6 @@ import torch
 from torch.fx import GraphModule, Node
 
 from aotbuild.lower.cpu.linear import size_hint
-from aotbuild.lower.cuda.graph.derived import VIEWS
 from aotbuild.lower.cuda.graph.rewriting import Writer
 
 aten = torch.ops.aten
@@ -18,6 +17,9 @@ aten = torch.ops.aten
 _FEW_TILES = 64
 _TILE = 128
 _RESHAPES = (aten.view.default, aten.reshape.default)
+# Through these a pointwise operation runs over a product's elements in their order, which a part of its kernel has to.
+# Rotations of queries and keys look at heads that are transposed, and at halves of them.
+_SAME_ORDER = (*_RESHAPES, aten.alias.default, aten.squeeze.dim, aten.unsqueeze.default)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _has_pointwise_user(node: Node) -> bool:
     pending = [node]
     while pending:
         for user in pending.pop().users:
-            if user.target in VIEWS:
+            if user.target in _SAME_ORDER:
                 pending.append(user)
             elif isinstance(user.target, torch._ops.OpOverload) and torch.Tag.pointwise in user.target.tags:
                 return True
