@@ -7,7 +7,7 @@ cd "$ROOT"
 architectures=${1:-90}
 build=build/gpu-tests-build
 package=build/gpu-tests
-limit=60 # MB
+limit=64 # MB
 
 step "configure $build" 'The message above names the file and the line of the CMake code.' \
   cmake -S tests/gpu -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CUDA_ARCHITECTURES=$architectures" \
@@ -32,8 +32,9 @@ assemble() {
   done
   local data
   for data in "$build"/*.aotbuild/*.safetensors "$build"/*.aotbuild/test/*.golden.safetensors; do
-    gzip -9 -n -c "$data" >"$package/${data##*/}.gz"
+    xz -6 -T 1 -c "$data" >"$package/${data##*/}.xz"
   done
+  cp "$build"/programs/*.tokens "$package"
 }
 step "assemble $package" 'The log above names the file.' assemble
 
