@@ -24,6 +24,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/amx_kernels.cpp
     kernels/convolution.cpp
     kernels/convolution_window.cpp
+    kernels/integer_linear.cpp
     kernels/linear.cpp
     kernels/matmul.cpp
     kernels/mlp.cpp

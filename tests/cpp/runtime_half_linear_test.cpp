@@ -41,7 +41,9 @@ double value_of(const std::vector<T>& values, std::int64_t i) {
 // [rows][words] and panels of [words][32], two of bfloat16 in each word; tiles have as many words as they take.
 void check_kernel(const PanelKernels& kernels, std::int64_t rows, std::int64_t depth, std::int64_t columns) {
   const std::int64_t panels = (columns + kPanelColumns - 1) / kPanelColumns;
-  const std::int64_t words = kernels.has_tiles ? (depth + kPanelRows - 1) / kPanelRows * kPanelRows : depth;
+  const PanelMultiplication& multiplication = kernels.of(PanelType::kBFloat16);
+  const bool takes_words = multiplication.words == 1;
+  const std::int64_t words = multiplication.has_tiles ? (depth + kPanelRows - 1) / kPanelRows * kPanelRows : depth;
   std::vector<BFloat16> input = random_halves<BFloat16>(2 * rows * words, 1);
   std::vector<BFloat16> weights = random_halves<BFloat16>(2 * panels * kPanelColumns * words, 2);
   for (std::int64_t i = 0; i < 2 * rows * words; ++i) {
@@ -50,8 +52,8 @@ void check_kernel(const PanelKernels& kernels, std::int64_t rows, std::int64_t d
   const std::vector<float> bias = random_values(static_cast<std::size_t>(panels * kPanelColumns), 3);
   std::vector<float> numbers(input.size());
   widen(input.data(), static_cast<std::int64_t>(input.size()), numbers.data());
-  if (kernels.takes_words) std::memcpy(numbers.data(), input.data(), input.size() * sizeof(BFloat16));
-  numbers.resize(kernels.takes_words ? input.size() / 2 : input.size());
+  if (takes_words) std::memcpy(numbers.data(), input.data(), input.size() * sizeof(BFloat16));
+  numbers.resize(takes_words ? input.size() / 2 : input.size());
   std::vector<float> packed(weights.size() / 2);
   std::memcpy(packed.data(), weights.data(), weights.size() * sizeof(BFloat16));
   const auto held = testing::before_the_end_of_memory(packed);
@@ -59,7 +61,7 @@ void check_kernel(const PanelKernels& kernels, std::int64_t rows, std::int64_t d
   std::vector<float> beside(static_cast<std::size_t>(rows * kPanelColumns));
   PanelProduct product{};
   product.input = numbers.data();
-  product.input_stride = kernels.takes_words ? words : 2 * words;
+  product.input_stride = takes_words ? words : 2 * words;
   product.weights = held.get();
   product.panel_stride = words * kPanelColumns;
   product.bias = bias.data();
@@ -69,11 +71,11 @@ void check_kernel(const PanelKernels& kernels, std::int64_t rows, std::int64_t d
   product.depth = depth;
   product.columns = columns;
   product.terms = kTerms / 2;
-  product.is_bf16 = true;
+  product.type = PanelType::kBFloat16;
   product.end = term_parts(depth, product.terms);
   product.beside = beside.data();
-  kernels.multiply_bf16(product);
-  if (kernels.has_tiles) {  // bfloat16 is what it writes
+  multiplication.run(product);
+  if (multiplication.has_tiles) {  // bfloat16 is what it writes
     const std::vector<float> written = output;
     widen(reinterpret_cast<const BFloat16*>(written.data()), rows * columns, output.data());
   }
@@ -86,7 +88,7 @@ void check_kernel(const PanelKernels& kernels, std::int64_t rows, std::int64_t d
         const std::int64_t word = (column / kPanelColumns * words + k / 2) * kPanelColumns + column % kPanelColumns;
         expected += value_of(input, 2 * row * words + k) * value_of(weights, 2 * word + k % 2);
       }
-      const double rounding = kernels.has_tiles ? std::abs(expected) / 256 : 0;
+      const double rounding = multiplication.has_tiles ? std::abs(expected) / 256 : 0;
       ASSERT_NEAR(output[static_cast<std::size_t>(row * columns + column)], expected, allowed + rounding)
           << rows << " rows, " << words << " words, " << columns << " columns: " << row << " " << column;
     }

@@ -63,7 +63,8 @@ namespace aotbuild::testing {
 
 std::vector<const detail::PanelKernels*> all_kernels() {
   std::vector<const detail::PanelKernels*> found = {&detail::wide::kKernels};
-  for (const char* isa : {static_cast<const char*>(nullptr), "avx2", "avx512", "avx512bf16", "amx"}) {
+  for (const char* isa : {static_cast<const char*>(nullptr), "avx2", "avxvnni", "avx512", "avx512bf16", "avx512vnni",
+                          "amx", "dotprod"}) {
     if (const detail::PanelKernels* kernels = detail::panel_kernels_for(isa)) found.push_back(kernels);
   }
   return found;
@@ -179,7 +180,7 @@ void check_kernel(const PanelKernels& kernels, const Operands& operands) {
   product.columns = operands.columns;
   product.end = term_parts(operands.depth);
   product.beside = beside.data();
-  kernels.multiply(product);
+  kernels.of(PanelType::kFloat32).run(product);
   operands.expect_sums(output);
 }
 

@@ -1,5 +1,6 @@
-// Convolutions and products of computed matrices of float32 by the runtime's internal functions, on as many threads as
-// OMP_NUM_THREADS says: a line of each one's name and the microseconds of its fastest call.
+// Convolutions and products of computed matrices of float32, and linear layers of bfloat16 and int8, by the runtime's
+// internal functions, on as many threads as OMP_NUM_THREADS says: a line of each one's name and the microseconds of its
+// fastest call. An argument is what the names of those to measure begin with.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include "kernels/convolution.hpp"
 #include "kernels/linear.hpp"
 #include "kernels/matmul.hpp"
+#include "kernels/quantized.hpp"
 #include "tensor/copy.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
@@ -68,8 +70,11 @@ TensorPtr random_tensor(const Sizes& sizes, const std::int64_t* strides) {
   return tensor;
 }
 
+std::string wanted;
+
 template <typename Run>
 void measure(const std::string& name, int calls, const Run& run) {
+  if (name.compare(0, wanted.size(), wanted) != 0) return;
   double best = 1e9;
   for (int call = 0; call < calls; ++call) {
     const auto start = std::chrono::steady_clock::now();
@@ -132,6 +137,35 @@ void measure_linear(const Linear& linear) {
   measure(name, 200, [&] { packed.run(workspace, *input, *output); });
 }
 
+void measure_integers(const Linear& linear) {
+  const auto integers = [](std::int64_t rows, std::int64_t columns) {
+    const Sizes sizes{rows, columns};
+    TensorPtr result = make_tensor(ScalarType::kInt8, 2, sizes.data(), nullptr);
+    std::int32_t state = 1;
+    std::generate_n(result->data_as<std::int8_t>(), result->numel(), [&] {
+      state = (state * 141 + 77) % 65521;
+      return static_cast<std::int8_t>(state);
+    });
+    return result;
+  };
+  const TensorPtr weight = integers(linear.columns, linear.depth);
+  const TensorPtr input = integers(linear.rows, linear.depth);
+  const Sizes sizes{linear.rows, linear.columns};
+  const TensorPtr output = make_tensor(ScalarType::kInt32, 2, sizes.data(), nullptr);
+  QuantizedLinearSpec spec{};
+  spec.scale = -1;
+  spec.zero_point = -1;
+  spec.group = linear.depth;
+  spec.integers = true;
+  spec.m_hint = linear.rows;
+  Arena arena;
+  Workspace workspace;
+  const QuantizedLinear layer(spec, *weight, false, nullptr, nullptr, arena);
+  const std::string name = "linear_int8_" + std::to_string(linear.rows) + "x" + std::to_string(linear.columns) + "x" +
+                           std::to_string(linear.depth);
+  measure(name, 200, [&] { layer.run(workspace, *input, *output); });
+}
+
 void measure_product(const Product& product) {
   const Sizes a_sizes{product.batch, product.rows, product.depth};
   const Sizes b_sizes{product.batch, product.depth, product.columns};
@@ -149,8 +183,10 @@ void measure_product(const Product& product) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 1) wanted = argv[1];
   for (const Layer& layer : kLayers) measure_layer(layer);
   for (const Product& product : kProducts) measure_product(product);
   for (const Linear& linear : kLinears) measure_linear(linear);
+  for (const Linear& linear : kLinears) measure_integers(linear);
 }

@@ -1,6 +1,8 @@
 // Which instruction sets this machine has.
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include <string_view>
@@ -18,10 +20,10 @@ bool cpuid_has(unsigned int leaf, unsigned int bit) {
   unsigned int a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(leaf, &a, &b, &c, &d) != 0 && (c >> bit & 1U) != 0;
 }
-// Leaf 7, subleaf 1: bit 5 of the first register.
-bool has_avx512_bf16() {
+// Bits of the first register of leaf 7, subleaf 1: AVX_VNNI and AVX512_BF16.
+bool cpuid_has_extra(unsigned int bit) {
   unsigned int a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1U) != 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> bit & 1U) != 0;
 }
 bool has_f16c() { return cpuid_has(1, 29); }
 bool has_lzcnt() { return cpuid_has(0x80000001U, 5); }
@@ -49,9 +51,14 @@ bool cpu_supports(const char* isa) {
   if (name == "x86-64-v2") return v2();
   if (name == "x86-64-v3" || name == "avx2") return v3();
   if (name == "x86-64-v4" || name == "avx512") return v4();
-  if (name == "avx512bf16") return v4() && has_avx512_bf16();
+  if (name == "avx512bf16") return v4() && cpuid_has_extra(5);
+  if (name == "avx512vnni") return v4() && __builtin_cpu_supports("avx512vnni");
+  if (name == "avxvnni") return v3() && cpuid_has_extra(4);
   return false;
 #elif defined(__aarch64__)
+#if defined(__linux__)
+  if (name == "dotprod") return (getauxval(AT_HWCAP) >> 20 & 1U) != 0;  // HWCAP_ASIMDDP
+#endif
   return name == "aarch64";
 #else
   return false;

@@ -59,10 +59,19 @@ struct TileBlock {
   float* sums;
 };
 
-#define AOTBUILD_AMX __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#define AOTBUILD_AMX __attribute__((target("amx-tile,amx-bf16,amx-int8,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 
 constexpr std::int64_t kPanelBytes = kPanelColumns * kWordBytes;
 
+// Adds the products of tiles. The instructions have the numbers of their tiles in them.
+#define AOTBUILD_ADD_PRODUCTS(sums, input, weights) \
+  if constexpr (kType == PanelType::kInt8) {        \
+    _tile_dpbssd(sums, input, weights);             \
+  } else {                                          \
+    _tile_dpbf16ps(sums, input, weights);           \
+  }
+
+template <PanelType kType>
 AOTBUILD_AMX void multiply_both(const TileBlock& block) {
   const char* upper = block.input;
   const char* lower = block.input + kTileRows * block.input_stride;
@@ -79,10 +88,10 @@ AOTBUILD_AMX void multiply_both(const TileBlock& block) {
     _tile_loadd(6, weights, kPanelBytes);
     _tile_loadd(7, weights + kPanelBytes / 2, kPanelBytes);
     _tile_loadd(5, lower, block.input_stride);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    AOTBUILD_ADD_PRODUCTS(0, 4, 6)
+    AOTBUILD_ADD_PRODUCTS(1, 4, 7)
+    AOTBUILD_ADD_PRODUCTS(2, 5, 6)
+    AOTBUILD_ADD_PRODUCTS(3, 5, 7)
     upper += kTileWords * kWordBytes;
     lower += kTileWords * kWordBytes;
     weights += kTileWords * kPanelBytes;
@@ -93,6 +102,7 @@ AOTBUILD_AMX void multiply_both(const TileBlock& block) {
   _tile_stored(3, block.sums + kTileRows * kPanelColumns + kTileWords, kPanelBytes);
 }
 
+template <PanelType kType>
 AOTBUILD_AMX void multiply_upper(const TileBlock& block) {
   const char* upper = block.input;
   const char* weights = block.weights;
@@ -102,14 +112,16 @@ AOTBUILD_AMX void multiply_upper(const TileBlock& block) {
     _tile_loadd(4, upper, block.input_stride);
     _tile_loadd(6, weights, kPanelBytes);
     _tile_loadd(7, weights + kPanelBytes / 2, kPanelBytes);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
+    AOTBUILD_ADD_PRODUCTS(0, 4, 6)
+    AOTBUILD_ADD_PRODUCTS(1, 4, 7)
     upper += kTileWords * kWordBytes;
     weights += kTileWords * kPanelBytes;
   }
   _tile_stored(0, block.sums, kPanelBytes);
   _tile_stored(1, block.sums + kTileWords, kPanelBytes);
 }
+
+#undef AOTBUILD_ADD_PRODUCTS
 
 // Adds the bias to sums, and what the lower bound of ReLU leaves.
 AOTBUILD_AMX void add_bias(const float* bias, std::int64_t rows, bool is_relu, float* sums) {
@@ -132,10 +144,14 @@ AOTBUILD_AMX __m256i narrowed(__m512 value) {
       _mm512_mask_blend_epi32(is_nan, _mm512_srli_epi32(rounded, 16), _mm512_set1_epi32(0x7fc0)));
 }
 
+__mmask32 mask_of_columns(std::int64_t columns) {
+  return columns >= kPanelColumns ? ~__mmask32{0} : static_cast<__mmask32>((1ULL << columns) - 1U);
+}
+
 // Writes the columns that there are.
 AOTBUILD_AMX void write_rows(const float* sums, std::int64_t rows, std::int64_t columns, std::uint16_t* output,
                              std::int64_t output_stride) {
-  const auto mask = columns >= kPanelColumns ? ~__mmask32{0} : static_cast<__mmask32>((1ULL << columns) - 1U);
+  const __mmask32 mask = mask_of_columns(columns);
   for (std::int64_t row = 0; row < rows; ++row, sums += kPanelColumns, output += output_stride) {
     const __m512i low = _mm512_castsi256_si512(narrowed(_mm512_load_ps(sums)));
     const __m512i both = _mm512_inserti64x4(low, narrowed(_mm512_load_ps(sums + kTileWords)), 1);
@@ -143,9 +159,25 @@ AOTBUILD_AMX void write_rows(const float* sums, std::int64_t rows, std::int64_t 
   }
 }
 
+// The same of integers, with the bias.
+AOTBUILD_AMX void write_integers(const float* sums, const float* bias, std::int64_t rows, std::int64_t columns,
+                                 float* output, std::int64_t output_stride) {
+  const __mmask32 mask = mask_of_columns(columns);
+  const __m512i first = _mm512_loadu_si512(bias);
+  const __m512i second = _mm512_loadu_si512(bias + kTileWords);
+  for (std::int64_t row = 0; row < rows; ++row, sums += kPanelColumns, output += output_stride) {
+    const __m512i low = _mm512_add_epi32(_mm512_load_si512(sums), first);
+    const __m512i high = _mm512_add_epi32(_mm512_load_si512(sums + kTileWords), second);
+    _mm512_mask_storeu_epi32(output, static_cast<__mmask16>(mask), low);
+    if (columns > kTileWords) {
+      _mm512_mask_storeu_epi32(output + kTileWords, static_cast<__mmask16>(mask >> kTileWords), high);
+    }
+  }
+}
+
 // `activate`: null for none, and for ReLU.
+template <PanelType kType>
 AOTBUILD_AMX void multiply_all(const PanelProduct& product, ActivationFunction activate) {
-  auto* const output = reinterpret_cast<std::uint16_t*>(product.output);
   alignas(64) float sums[2 * kTileRows * kPanelColumns];
   const std::int64_t steps = pieces(product.depth, kTileWords);
   const std::int64_t panels = pieces(product.columns, kPanelColumns);
@@ -176,23 +208,29 @@ AOTBUILD_AMX void multiply_all(const PanelProduct& product, ActivationFunction a
       const bool is_last = block == whole;
       if (is_last && (panel == 0 || whole > 0)) _tile_loadconfig(&last);
       if (rows > kTileRows) {
-        multiply_both(at);
+        multiply_both<kType>(at);
       } else {
-        multiply_upper(at);
+        multiply_upper<kType>(at);
       }
       if (is_last && whole > 0) _tile_loadconfig(&full);
+      const std::int64_t to = row * product.output_stride + column;
+      if constexpr (kType == PanelType::kInt8) {
+        write_integers(sums, product.bias + column, rows, product.columns - column, product.output + to,
+                       product.output_stride);
+        continue;
+      }
       add_bias(product.bias + column, rows, product.activation == Activation::kRelu, sums);
       if (activate != nullptr) {
         activate({sums, kPanelColumns, sums, kPanelColumns, rows, kPanelColumns, product.alpha});
       }
-      write_rows(sums, rows, product.columns - column, output + row * product.output_stride + column,
+      write_rows(sums, rows, product.columns - column, reinterpret_cast<std::uint16_t*>(product.output) + to,
                  product.output_stride);
     }
   }
   _tile_release();
 }
 
-// Intel's manual, volume 2, "CPUID": AMX-BF16 and AMX-TILE; XCR0 has the system's word for both parts of the state.
+// Intel's manual, volume 2, "CPUID": AMX-BF16, AMX-TILE and AMX-INT8; XCR0 has the system's word for both parts of the state.
 AOTBUILD_AMX bool has_amx() {
   unsigned int a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c >> 27 & 1U) == 0) return false;  // OSXSAVE
@@ -200,7 +238,7 @@ AOTBUILD_AMX bool has_amx() {
   unsigned int high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   if ((low >> 17 & 3U) != 3) return false;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1U) != 0 && (d >> 24 & 1U) != 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1U) != 0 && (d >> 24 & 3U) == 3;
 }
 
 }  // namespace
@@ -211,10 +249,10 @@ bool amx_is_allowed() noexcept {
   return result;
 }
 
-void multiply_bf16_by_amx(const PanelProduct& product) {
-  const bool is_left = product.activation != Activation::kNone && product.activation != Activation::kRelu;
-  const ActivationFunction activate =
-      is_left ? panel_kernels().activate[static_cast<int>(product.activation)] : nullptr;
+namespace {
+
+template <PanelType kType>
+void multiply_blocks(const PanelProduct& product, ActivationFunction activate) {
   const std::int64_t most = std::max(2 * kTileRows, kBlockWords / product.depth);
   const std::int64_t blocks = pieces(product.rows, most);
   for (std::int64_t block = 0; block < blocks; ++block) {
@@ -224,16 +262,28 @@ void multiply_bf16_by_amx(const PanelProduct& product) {
     PanelProduct part = product;
     part.rows = std::min(product.rows, tiles * (block + 1) / blocks * 2 * kTileRows) - first;
     part.input += first * product.input_stride;
-    part.output =
-        reinterpret_cast<float*>(reinterpret_cast<std::uint16_t*>(product.output) + first * product.output_stride);
-    multiply_all(part, activate);
+    constexpr std::int64_t kNumberBytes = kType == PanelType::kInt8 ? 4 : 2;  // of the output
+    part.output = reinterpret_cast<float*>(reinterpret_cast<char*>(product.output) +
+                                           first * product.output_stride * kNumberBytes);
+    multiply_all<kType>(part, activate);
   }
 }
+
+}  // namespace
+
+void multiply_bf16_by_amx(const PanelProduct& product) {
+  const bool is_left = product.activation != Activation::kNone && product.activation != Activation::kRelu;
+  multiply_blocks<PanelType::kBFloat16>(
+      product, is_left ? panel_kernels().activate[static_cast<int>(product.activation)] : nullptr);
+}
+
+void multiply_int8_by_amx(const PanelProduct& product) { multiply_blocks<PanelType::kInt8>(product, nullptr); }
 
 #else
 
 bool amx_is_allowed() noexcept { return false; }
 void multiply_bf16_by_amx(const PanelProduct&) {}
+void multiply_int8_by_amx(const PanelProduct&) {}
 
 #endif
 

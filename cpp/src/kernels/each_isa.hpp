@@ -21,6 +21,19 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
 constexpr int kSums = 12;
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 #endif
+#if defined(__x86_64__)
+// Of 16 bits, two in a word: c and the products of both.
+inline Floats multiply_shorts(Floats a, Floats b, Floats c) {
+  const __m128i sums = _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b));
+  return reinterpret_cast<Floats>(_mm_add_epi32(sums, reinterpret_cast<__m128i>(c)));
+}
+#elif defined(__aarch64__)
+// Of int8, four in a word: c and the products of all. As text, since it is another set.
+inline Floats multiply_bytes(Floats a, Floats b, Floats c) {
+  __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(c) : "w"(a), "w"(b));
+  return c;
+}
+#endif
 inline Floats at_least(Floats low, Floats value) { return value < low ? low : value; }
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return a * b + c; }
 inline Floats load_part(const float* from, std::int64_t count) {
@@ -54,6 +67,15 @@ using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Floats at_least(Floats low, Floats value) { return _mm256_max_ps(low, value); }
+inline Floats multiply_shorts(Floats a, Floats b, Floats c) {
+  const __m256i sums = _mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
+  return reinterpret_cast<Floats>(_mm256_add_epi32(sums, reinterpret_cast<__m256i>(c)));
+}
+// Of int8, four in a word, those of `a` unsigned: c and the products of all. As text, since AVX_VNNI is another set.
+inline Floats multiply_bytes(Floats a, Floats b, Floats c) {
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+  return c;
+}
 inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
 inline __m256i mask_of(std::int64_t count) {
   static constexpr std::int32_t kMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -89,6 +111,16 @@ inline Doubles multiply_add(Doubles a, Doubles b, Doubles c) { return _mm512_fma
 // the sums of its intrinsic.
 inline Floats multiply_pairs(Floats a, Floats b, Floats c) {
   __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+  return c;
+}
+// Of 16 bits, two in a word: c and the products of both.
+inline Floats multiply_shorts(Floats a, Floats b, Floats c) {
+  const __m512i sums = _mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b));
+  return reinterpret_cast<Floats>(_mm512_add_epi32(sums, reinterpret_cast<__m512i>(c)));
+}
+// Of int8, four in a word, those of `a` unsigned: c and the products of all, without saturation.
+inline Floats multiply_bytes(Floats a, Floats b, Floats c) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
   return c;
 }
 inline __mmask16 mask_of(std::int64_t count) { return static_cast<__mmask16>((1U << count) - 1U); }

@@ -91,7 +91,8 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
 
 Panels PackedLinear::panels() const {
   const bool is_bf16 = dtype_ == ScalarType::kBFloat16;
-  return {packed_, bias_, is_bf16 ? pieces(in_features_, 2) : in_features_, out_features_, is_bf16};
+  return {packed_, bias_, is_bf16 ? pieces(in_features_, 2) : in_features_, out_features_,
+          is_bf16 ? PanelType::kBFloat16 : PanelType::kFloat32};
 }
 
 void PackedLinear::check(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases) const {
@@ -155,7 +156,9 @@ void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) cons
   const auto run_all = [&](const Rows& from, const Rows& to) {
     switch (dtype_) {
       case ScalarType::kBFloat16:
-        return bf16_kernels().has_tiles ? run_tiles(workspace, from, to) : run_half<BFloat16>(workspace, from, to);
+        return panel_kernels(PanelType::kBFloat16).of(PanelType::kBFloat16).has_tiles
+                   ? run_tiles(workspace, from, to)
+                   : run_half<BFloat16>(workspace, from, to);
       case ScalarType::kFloat16:
         return run_half<Half>(workspace, from, to);
       default:
@@ -191,8 +194,9 @@ void PackedLinear::run_tiles(Workspace& workspace, const Rows& input, const Rows
 template <typename T>
 void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows& output) const {
   const Panels panels = this->panels();
-  const bool has_words = panels.is_bf16 && bf16_kernels().takes_words;
-  const std::int64_t depth = panels.is_bf16 && !has_words ? 2 * panels.depth : panels.depth;
+  const std::int64_t words = panel_kernels(panels.type).of(panels.type).words;
+  const bool has_words = panels.type == PanelType::kBFloat16 && words == 1;
+  const std::int64_t depth = words * panels.depth;
   const std::int64_t padded = pieces(depth, kPanelRows) * kPanelRows;
   std::int64_t stride = padded + kRowGap;
   if (stride % kEvilValues == 0) stride += kRowGap;

@@ -55,7 +55,7 @@ struct PrimitiveKeyHash {
   std::size_t operator()(const PrimitiveKey& key) const noexcept { return key.hash(); }
 };
 
-enum PrimitiveKind : std::int64_t { kMatmulKey = 1, kConvolutionKey, kQuantizedKey };
+enum PrimitiveKind : std::int64_t { kMatmulKey = 1, kConvolutionKey };
 
 // A primitive with the layout of each of its arguments. Immutable, and executed by many threads at once.
 struct Primitive {

@@ -1,4 +1,4 @@
-// Products and convolutions of float32 over packed weights, for the instruction set of this machine.
+// Products and convolutions over packed weights, for the instruction set of this machine.
 #ifndef AOTBUILD_SRC_KERNELS_PANEL_KERNELS_HPP_
 #define AOTBUILD_SRC_KERNELS_PANEL_KERNELS_HPP_
 
@@ -37,7 +37,13 @@ struct Window {
   std::int64_t dilation[3];
 };
 
-// output[rows][columns] = activation(input[rows][depth] @ weights + bias), or some parts of its sums.
+// What the weights of panels are, in words of float32's size: a number, two of bfloat16, or four of int8. Sums are
+// float32, and int32 of int8.
+enum class PanelType : int { kFloat32 = 0, kBFloat16, kInt8 };
+
+// output[rows][columns] = activation(input[rows][depth] @ weights + bias), or some parts of its sums. Of types whose
+// words have several numbers `depth`, `terms` and `panel_stride` count words; int8 has int32 in `bias` and `output`, and
+// no activation.
 struct PanelProduct {
   const float* input;  // from the first term of `begin` on
   std::int64_t input_stride;
@@ -52,7 +58,7 @@ struct PanelProduct {
   Activation activation;
   float alpha;
   std::int64_t terms = kTerms;  // of a part, at most
-  bool is_bf16 = false;         // for multiply_bf16
+  PanelType type = PanelType::kFloat32;
   std::int64_t begin;  // parts of the sums; the others are added to what calls before this have made. Few rows: all
   std::int64_t end;
   float* beside;  // [rows][kPanelColumns], for sums of columns that are no whole tile; not for few rows
@@ -132,17 +138,24 @@ constexpr float kWinogradScale = 0x1p104F;
 
 using ActivationFunction = void (*)(const ActivatedRows&) noexcept;
 
+// Products with one type of weights.
+struct PanelMultiplication {
+  void (*run)(const PanelProduct&);
+  // Words of the input for one of the weights. 1: the input is like the weights. 2: bfloat16 is float32; int8 is 16 bits
+  // wide, the first and the third value of a word, then the others.
+  std::int64_t words;
+  // It makes whole sums of any number of rows; those of bfloat16 are written as that, and `output_stride` counts them.
+  // Words from `depth` on, up to a multiple of kPanelRows, have to be zero.
+  bool has_tiles;
+  // Of int8: what is added to values of the input, which are unsigned then.
+  int offset;
+};
+
 struct PanelKernels {
   std::int64_t tile_rows;
   std::int64_t few_rows;  // up to which all rows are one tile
-  void (*multiply)(const PanelProduct&);
-  // Of weights of bfloat16, two in a word of float32's size: `depth`, `terms` and `panel_stride` count words. The input
-  // is float32, two values for a word, or in words too.
-  void (*multiply_bf16)(const PanelProduct&);
-  bool takes_words;
-  // It makes whole sums of any number of rows, and writes them as bfloat16: `output_stride` counts those. Words from
-  // `depth` on, up to a multiple of kPanelRows, have to be zero.
-  bool has_tiles;
+  PanelMultiplication products[3];
+  const PanelMultiplication& of(PanelType type) const noexcept { return products[static_cast<int>(type)]; }
   void (*convolve)(const ConvolutionBlock&) noexcept;
   void (*depthwise)(const DepthwiseLines&) noexcept;
   // to[4][4][tiles][stride] is what the tiles read, transformed; stride: channels and up to a vector more. `copy` has
@@ -155,12 +168,12 @@ struct PanelKernels {
 // The best that this machine runs.
 const PanelKernels& panel_kernels() noexcept;
 
-// The best for multiply_bf16. The first call asks the system for AMX, which makes the frames of signals larger: it is
-// not for processes that multiply no bfloat16.
-const PanelKernels& bf16_kernels() noexcept;
+// The best for products with such weights. The first call for others than float32 asks the system for AMX, which makes
+// the frames of signals larger: it is not for processes that multiply float32 alone.
+const PanelKernels& panel_kernels(PanelType type) noexcept;
 
-// For "amx", "avx512bf16", "avx512" or "avx2", null where this machine does not run it; those for a null `isa` run
-// everywhere.
+// For "amx", "avx512bf16", "avx512vnni", "avx512", "avxvnni", "avx2" or "dotprod", null where this machine does not run
+// it; those for a null `isa` run everywhere.
 const PanelKernels* panel_kernels_for(const char* isa) noexcept;
 
 }  // namespace aotbuild::detail

@@ -44,7 +44,7 @@ struct Sums {
 template <int kRows>
 constexpr int kHalf = (kRows + 1) / 2;
 
-template <int kVectors, int kRows>
+template <typename Terms, int kVectors, int kRows>
 AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kVectors]) {
   const Floats low = every(tile.low);
   const float* before = tile.before;
@@ -59,16 +59,28 @@ AOTBUILD_INLINE void store_tile(const Tile& tile, const Floats (&sums)[kRows][kV
     }
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      const Floats sum = load(before + v * kWidth) + sums[r][v];
-      store(output + v * kWidth, at_least(low, sum));
+      store(output + v * kWidth, Terms::total(load(before + v * kWidth), sums[r][v], low));
     }
     before += before_stride;
     output += output_stride;
   }
 }
 
-// What a word of the weights is, and how many numbers of the input it meets.
-struct Float32Terms {
+// A word of any kind: an operation on floats may change its bits.
+AOTBUILD_INLINE Floats every_word(const float* word) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, word, sizeof bits);
+  return reinterpret_cast<Floats>(bits - Words{});
+}
+
+// The sums of floating-point numbers.
+struct FloatSums {
+  static AOTBUILD_INLINE Floats number(const float* word) { return every(*word); }
+  static AOTBUILD_INLINE Floats total(Floats before, Floats sum, Floats low) { return at_least(low, before + sum); }
+};
+
+// What a word of the weights is, and how many words of the input it meets.
+struct Float32Terms : FloatSums {
   static constexpr int kNumbers = 1;
   static AOTBUILD_INLINE Floats value(Floats word, int) { return word; }
   static AOTBUILD_INLINE Floats multiply(Floats number, Floats value, Floats sum) {
@@ -77,7 +89,7 @@ struct Float32Terms {
 };
 
 // Two of bfloat16, which are float32 without its lower half; so are the products, and the input is float32.
-struct WidenedTerms {
+struct WidenedTerms : FloatSums {
   static constexpr int kNumbers = 2;
   static AOTBUILD_INLINE Floats value(Floats word, int which) {
     const auto bits = reinterpret_cast<Words>(word);
@@ -89,13 +101,54 @@ struct WidenedTerms {
 };
 
 // Two of bfloat16, and so is what a word of the input has: an instruction adds both products to a sum.
-struct PairedTerms {
+struct PairedTerms : FloatSums {
   static constexpr int kNumbers = 1;
+  static AOTBUILD_INLINE Floats number(const float* word) { return every_word(word); }
   static AOTBUILD_INLINE Floats value(Floats word, int) { return word; }
   // A template, as few instruction sets have it.
   template <typename Vector>
   static AOTBUILD_INLINE Vector multiply(Vector number, Vector value, Vector sum) {
     return multiply_pairs(number, value, sum);
+  }
+};
+
+// The sums of integers, which wrap around; vectors of floats hold their bits.
+struct IntegerSums {
+  static AOTBUILD_INLINE Floats number(const float* word) { return every_word(word); }
+  static AOTBUILD_INLINE Floats total(Floats before, Floats sum, Floats) {
+    return reinterpret_cast<Floats>(reinterpret_cast<Words>(before) + reinterpret_cast<Words>(sum));
+  }
+};
+
+// c and the products of both numbers of 16 bits in each word: for instruction sets that have none of their own.
+template <typename Vector>
+AOTBUILD_INLINE Vector multiply_shorts(Vector a, Vector b, Vector c) {
+  const auto first = (reinterpret_cast<Integers>(a) << 16 >> 16) * (reinterpret_cast<Integers>(b) << 16 >> 16);
+  const auto second = (reinterpret_cast<Integers>(a) >> 16) * (reinterpret_cast<Integers>(b) >> 16);
+  return reinterpret_cast<Vector>(reinterpret_cast<Words>(c) + reinterpret_cast<Words>(first) +
+                                  reinterpret_cast<Words>(second));
+}
+
+// Four of int8, widened to 16 bits: the first and the third, and the others.
+struct WidenedBytes : IntegerSums {
+  static constexpr int kNumbers = 2;
+  static AOTBUILD_INLINE Floats value(Floats word, int which) {
+    const auto shorts = reinterpret_cast<Shorts>(word);
+    return reinterpret_cast<Floats>(which == 0 ? shorts << 8 >> 8 : shorts >> 8);
+  }
+  static AOTBUILD_INLINE Floats multiply(Floats number, Floats value, Floats sum) {
+    return multiply_shorts(number, value, sum);
+  }
+};
+
+// Four of int8, and so is what a word of the input has: an instruction adds the products to a sum.
+struct FourBytes : IntegerSums {
+  static constexpr int kNumbers = 1;
+  static AOTBUILD_INLINE Floats value(Floats word, int) { return word; }
+  // Templates, as few instruction sets have it.
+  template <typename Vector>
+  static AOTBUILD_INLINE Vector multiply(Vector number, Vector value, Vector sum) {
+    return multiply_bytes(number, value, sum);
   }
 };
 
@@ -145,7 +198,7 @@ __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
   const auto number_of = [&](int r) __attribute__((always_inline)) {
     const int q = r < kHalf<kRows> ? r : r - kHalf<kRows>;
     const float* const rows = r < kHalf<kRows> ? (q < 4 ? first : first4) : (q < 4 ? second : second4);
-    return every(rows[q % 4 * stride]);
+    return Terms::number(rows + q % 4 * stride);
   };
   Floats sums[kRows][kVectors];
 #pragma GCC unroll 16
@@ -176,7 +229,7 @@ __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
     second4 += tile.input_step;
     weights += tile.weights_step;
   }
-  store_tile<kVectors, kRows>(tile, sums);
+  store_tile<Terms, kVectors, kRows>(tile, sums);
 }
 
 using TileFunction = void (*)(const Tile&) noexcept;
@@ -360,17 +413,12 @@ void multiply(const PanelProduct& product) {
 #include "kernels/depthwise_loops.hpp"
 #include "kernels/winograd_loops.hpp"
 
-template <typename BFloat16Terms>
-constexpr PanelKernels kKernelsOf = {kMaxRows,
-                                     kFewRows,
-                                     multiply<Float32Terms>,
-                                     multiply<BFloat16Terms>,
-                                     std::is_same_v<BFloat16Terms, PairedTerms>,
-                                     false,
-                                     convolve,
-                                     depthwise,
-                                     winograd_input,
-                                     winograd_output,
-                                     kActivate};
+template <typename Terms, int kOffset = 0>
+constexpr PanelMultiplication kProductOf = {multiply<Terms>, Terms::kNumbers, false, kOffset};
 
-constexpr PanelKernels kKernels = kKernelsOf<WidenedTerms>;
+constexpr PanelKernels kernels_with(const PanelMultiplication& bf16, const PanelMultiplication& int8) {
+  return {kMaxRows,  kFewRows,       {kProductOf<Float32Terms>, bf16, int8}, convolve, depthwise,
+          winograd_input, winograd_output, kActivate};
+}
+
+constexpr PanelKernels kKernels = kernels_with(kProductOf<WidenedTerms>, kProductOf<WidenedBytes>);

@@ -32,7 +32,7 @@ Range part_of(std::int64_t total, std::int64_t i, std::int64_t count) {
 }
 
 bool is_copied(const PanelProduct& product) {
-  return !product.is_bf16 && product.input_stride % kEvilValues == 0 && product.columns >= 4 * kPanelColumns;
+  return product.type == PanelType::kFloat32 && product.input_stride % kEvilValues == 0 && product.columns >= 4 * kPanelColumns;
 }
 
 // Parts of the sums that are made together for a block of `rows`.
@@ -48,12 +48,8 @@ std::int64_t buffer_values(const PanelProduct& product) {
   return beside + rows * kRowGap + std::min(rows * product.depth, std::max(kSharedValues, rows * kTerms));
 }
 
-void multiply(const PanelKernels& kernels, const PanelProduct& product) {
-  (product.is_bf16 ? kernels.multiply_bf16 : kernels.multiply)(product);
-}
-
 void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buffer) {
-  const std::int64_t numbers = block.is_bf16 && !kernels.takes_words ? 2 : 1;  // of the input, for a row of the weights
+  const PanelMultiplication& multiplication = kernels.of(block.type);
   const float* const input = block.input;
   const std::int64_t stride = block.input_stride;
   const std::int64_t parts = term_parts(block.depth, block.terms);
@@ -66,7 +62,7 @@ void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buff
     block.begin = range.begin;
     block.end = range.end;
     const std::int64_t first = first_term(block.depth, range.begin, block.terms);
-    block.input = input + first * numbers;
+    block.input = input + first * multiplication.words;
     if (copied) {
       const std::int64_t terms = first_term(block.depth, range.end, block.terms) - first;
       block.input_stride = terms + kRowGap;
@@ -76,7 +72,7 @@ void multiply_block(const PanelKernels& kernels, PanelProduct block, float* buff
       }
       block.input = copy;
     }
-    multiply(kernels, block);
+    multiplication.run(block);
   }
 }
 
@@ -88,7 +84,7 @@ PanelProduct cut(const PanelKernels& kernels, const PanelProduct& product, const
   result.weights += panels.begin * product.panel_stride;
   result.bias += column;
   const std::int64_t to = rows.begin * product.output_stride + column;
-  result.output = product.is_bf16 && kernels.has_tiles
+  result.output = product.type == PanelType::kBFloat16 && kernels.of(product.type).has_tiles
                       ? reinterpret_cast<float*>(reinterpret_cast<std::uint16_t*>(product.output) + to)
                       : product.output + to;
   result.rows = rows.size();
@@ -97,9 +93,9 @@ PanelProduct cut(const PanelKernels& kernels, const PanelProduct& product, const
 }
 
 void multiply_share(const PanelKernels& kernels, PanelProduct share, float* buffer) {
-  if (share.rows <= kernels.few_rows || (share.is_bf16 && kernels.has_tiles)) {
+  if (share.rows <= kernels.few_rows || kernels.of(share.type).has_tiles) {
     share.end = term_parts(share.depth, share.terms);
-    return multiply(kernels, share);
+    return kernels.of(share.type).run(share);
   }
   const Range all{0, pieces(share.columns, kPanelColumns)};
   const std::int64_t blocks = pieces(share.rows, kSharedRows);
@@ -163,15 +159,13 @@ PanelProduct product_of(const Rows& input, const Panels& panels, Activation acti
   product.output_stride = output.stride;
   product.rows = input.count;
   product.depth = panels.depth;
-  product.is_bf16 = panels.is_bf16;
-  if (panels.is_bf16) product.terms = kTerms / 2;
+  product.type = panels.type;
+  if (panels.type == PanelType::kBFloat16) product.terms = kTerms / 2;
   product.columns = panels.columns;
   product.activation = activation;
   product.alpha = static_cast<float>(alpha);
   return product;
 }
-
-const PanelKernels& kernels_of(const Panels& panels) { return panels.is_bf16 ? bf16_kernels() : panel_kernels(); }
 
 std::int64_t share_values(const PanelKernels& kernels, const PanelProduct& product) {
   return product.rows <= kernels.few_rows ? 0 : buffer_values(product);
@@ -197,7 +191,7 @@ void pack_panels(const std::vector<Column>& columns, std::int64_t rows, float* p
 void multiply_panels(Workspace& workspace, const Rows& input, const Panels& panels, Activation activation, double alpha,
                      const Rows& output) {
   if (input.count == 0 || panels.columns == 0) return;
-  const PanelKernels& kernels = kernels_of(panels);
+  const PanelKernels& kernels = panel_kernels(panels.type);
   const PanelProduct product = product_of(input, panels, activation, alpha, output);
   const std::int64_t panel_count = pieces(panels.columns, kPanelColumns);
   const Grid grid = grid_of(product, panel_count, kernels.tile_rows);
@@ -214,13 +208,13 @@ void multiply_panels(Workspace& workspace, const Rows& input, const Panels& pane
 }
 
 std::int64_t values_alone(const Rows& input, const Panels& panels) {
-  return share_values(kernels_of(panels), product_of(input, panels, Activation::kNone, 0, input));
+  return share_values(panel_kernels(panels.type), product_of(input, panels, Activation::kNone, 0, input));
 }
 
 void multiply_panels_alone(const Rows& input, const Panels& panels, Activation activation, double alpha,
                            const Rows& output, float* buffer) {
   if (input.count == 0 || panels.columns == 0) return;
-  multiply_share(kernels_of(panels), product_of(input, panels, activation, alpha, output), buffer);
+  multiply_share(panel_kernels(panels.type), product_of(input, panels, activation, alpha, output), buffer);
 }
 
 }  // namespace aotbuild::detail

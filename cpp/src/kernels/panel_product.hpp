@@ -1,4 +1,4 @@
-// Products over packed float32 weights, in blocks for the caches and shared out among threads.
+// Products over packed weights, in blocks for the caches and shared out among threads.
 #ifndef AOTBUILD_SRC_KERNELS_PANEL_PRODUCT_HPP_
 #define AOTBUILD_SRC_KERNELS_PANEL_PRODUCT_HPP_
 
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "aotbuild/detail/spec.h"
+#include "kernels/panel_kernels.hpp"
 #include "tensor/workspace.hpp"
 
 namespace aotbuild::detail {
@@ -29,9 +30,9 @@ struct Panels {
   const float* bias;     // one value a column, in whole panels
   std::int64_t depth;
   std::int64_t columns;
-  // The weights are bfloat16, two rows in one of a PackedMatrix of half as many, and `depth` counts those. Rows of the
-  // input and of the output are as for PanelKernels::multiply_bf16; the input's are no multiple of 2 KB apart.
-  bool is_bf16 = false;
+  // Of others than float32 several rows lie in one of a PackedMatrix of less, and `depth` counts those. Rows of the
+  // input and of the output are as for PanelMultiplication; the input's are no multiple of 2 KB apart.
+  PanelType type = PanelType::kFloat32;
 };
 
 // A column of a matrix of float32.

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 
-#include "kernels/onednn.hpp"
 #include "kernels/packing.hpp"
 #include "kernels/quantized_kernels.hpp"
 #include "tensor/copy.hpp"
@@ -23,24 +21,6 @@ constexpr std::int64_t kDepth = 512;
 // Products from which more than one thread works.
 constexpr std::int64_t kMinParallel = 1 << 16;
 
-// Without VNNI oneDNN adds products of two pairs in 16 bits, which saturate: the sums would not be exact.
-bool is_onednn_exact() {
-  const auto has = [](dnnl::cpu_isa isa) {
-    const auto wanted = static_cast<unsigned>(isa);
-    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
-  };
-  return has(dnnl::cpu_isa::avx512_core_vnni) || has(dnnl::cpu_isa::avx2_vnni);
-}
-
-dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& weights, std::int64_t rows) {
-  const std::int64_t in_features = weights.get_dims()[0];
-  const std::int64_t out_features = weights.get_dims()[1];
-  const dnnl::memory::desc source({rows, in_features}, dnnl::memory::data_type::s8, dnnl::memory::dims{in_features, 1});
-  const dnnl::memory::desc destination({rows, out_features}, dnnl::memory::data_type::s32,
-                                       dnnl::memory::dims{out_features, 1});
-  return {cpu_engine(), source, weights, destination, user_scratchpad(), /*allow_empty=*/true};
-}
-
 std::int64_t rows_of(const Tensor& tensor) {
   std::int64_t rows = 1;
   for (std::int32_t d = 0; d + 1 < tensor.ndim; ++d) rows *= tensor.sizes()[d];
@@ -57,13 +37,13 @@ void check_parameter(const Tensor* tensor, const char* what, ScalarType dtype, s
 
 QuantizedLinear::QuantizedLinear(const QuantizedLinearSpec& spec, const Tensor& weight, bool has_four_bits,
                                  const Tensor* scale, const Tensor* zero_point, Arena& arena)
-    : integers_(spec.integers), has_four_bits_(has_four_bits), group_(spec.group), weight_(weight.data()) {
+    : has_four_bits_(has_four_bits), group_(spec.group), weight_(weight.data()) {
   if (weight.ndim == 2) {
     out_features_ = weight.sizes()[0];
     in_features_ = weight.sizes()[1];
   }
   if (weight.ndim != 2 || weight.dtype != ScalarType::kInt8 || group_ < 1 || in_features_ % group_ != 0 ||
-      (has_four_bits_ && (group_ % kFourBitsBlock != 0 || integers_))) {
+      (has_four_bits_ && (group_ % kFourBitsBlock != 0 || spec.integers))) {
     fail("QuantizedLinear", "weights of sizes ", format_dims(weight.ndim, weight.sizes()), " and type ",
          dtype_name(weight.dtype), " in groups of ", group_, has_four_bits_ ? " with 4 bits" : "");
   }
@@ -76,30 +56,7 @@ QuantizedLinear::QuantizedLinear(const QuantizedLinearSpec& spec, const Tensor& 
     const auto* values = zero_point->data_as<std::int8_t>();
     if (std::any_of(values, values + groups, [](std::int8_t value) { return value != 0; })) zero_point_ = values;
   }
-  if (integers_) pack(spec, arena);
-}
-
-void QuantizedLinear::pack(const QuantizedLinearSpec& spec, Arena& arena) {
-  if (in_features_ == 0 || out_features_ == 0 || !is_onednn_exact()) return;
-  const dnnl::memory::dims sizes{in_features_, out_features_};
-  const std::int64_t hint = std::max<std::int64_t>(spec.m_hint, 1);
-  const auto description = describe({sizes, dnnl::memory::data_type::s8, dnnl::memory::format_tag::any}, hint);
-  if (!description) return;
-  const dnnl::memory::desc layout = description.weights_desc();
-  // The layout may hold sums of the weights, so that it cannot be changed when a call comes with other rows.
-  for (const std::int64_t rows : {std::int64_t{1}, std::int64_t{1024}}) {
-    if (!describe(layout, rows)) return;
-  }
-  layout_ = layout;
-  layout_id_ = layout_id(layout_);
-  packed_ = arena.allocate(layout_.get_size());
-  // [N, K] row-major is [K, N] column-major.
-  const dnnl::memory::desc dense(sizes, dnnl::memory::data_type::s8, dnnl::memory::dims{1, in_features_});
-  dnnl::stream stream(cpu_engine());
-  dnnl::memory from(dense, cpu_engine(), weight_);
-  dnnl::memory to(layout_, cpu_engine(), packed_);
-  dnnl::reorder(from, to).execute(stream, from, to);
-  stream.wait();
+  if (spec.integers) integers_.emplace(weight.data_as<std::int8_t>(), in_features_, out_features_, arena);
 }
 
 void QuantizedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) const {
@@ -121,42 +78,10 @@ void QuantizedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) c
     return copy(output, *dense, kFunction);
   }
   if (!is_contiguous(input)) return run(workspace, *clone_contiguous(input, kFunction), output);
-  if (integers_) return multiply_integers(workspace, input.data(), output.data(), rows);
+  if (integers_) {
+    return integers_->run(workspace, input.data_as<std::int8_t>(), rows, output.data_as<std::int32_t>());
+  }
   multiply_floats(workspace, input.data_as<float>(), output.data_as<float>(), rows);
-}
-
-void QuantizedLinear::multiply_integers(Workspace& workspace, void* input, void* output, std::int64_t rows) const {
-  if (!is_packed()) {
-    const auto* from = static_cast<const std::int8_t*>(input);
-    const auto* weight = static_cast<const std::int8_t*>(weight_);
-    auto* to = static_cast<std::int32_t*>(output);
-    const auto dot = quantized_kernels().dot;
-#pragma omp parallel for if (rows * in_features_ * out_features_ > kMinParallel)
-    for (std::int64_t column = 0; column < out_features_; ++column) {
-      for (std::int64_t row = 0; row < rows; ++row) {
-        to[row * out_features_ + column] = dot(from + row * in_features_, weight + column * in_features_, in_features_);
-      }
-    }
-    return;
-  }
-  PrimitiveKey key(kQuantizedKey);
-  key.add(layout_id_);
-  key.add(rows);
-  BoundPrimitive& primitive = BoundPrimitives::of(workspace).get(key, [&] {
-    auto made = std::make_shared<Primitive>();
-    const auto description = describe(layout_, rows);
-    if (!description) return made;
-    made->primitive = dnnl::matmul(description);
-    made->arguments = {
-        {DNNL_ARG_WEIGHTS, layout_}, {DNNL_ARG_SRC, description.src_desc()}, {DNNL_ARG_DST, description.dst_desc()}};
-    made->scratchpad = description.scratchpad_desc();
-    return made;
-  });
-  if (!primitive.is_supported()) {
-    fail(kFunction, "oneDNN has no implementation for ", rows, " rows of ", in_features_, " integers");
-  }
-  void* const data[] = {packed_, input, output};
-  primitive.execute(workspace, data);
 }
 
 // Input features [first, first + count) of the weights of one column of the output.

@@ -3,10 +3,11 @@
 #define AOTBUILD_SRC_KERNELS_QUANTIZED_HPP_
 
 #include <cstdint>
-#include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
 
 #include "aotbuild/detail/spec.h"
 #include "base/arena.hpp"
+#include "kernels/integer_linear.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
 
@@ -19,19 +20,17 @@ class QuantizedLinear {
   QuantizedLinear(const QuantizedLinearSpec& spec, const Tensor& weight, bool has_four_bits, const Tensor* scale,
                   const Tensor* zero_point, Arena& arena);
 
-  // Whether the weights were copied to a layout of oneDNN's, so that the original is not read again.
-  bool is_packed() const { return packed_ != nullptr; }
+  // Whether the weights were packed, so that the original is not read again.
+  bool is_packed() const { return integers_.has_value(); }
 
   // [..., K] to [..., N]: int8 to int32, or float32 to float32.
   void run(Workspace& workspace, Tensor& input, Tensor& output) const;
 
  private:
-  void pack(const QuantizedLinearSpec& spec, Arena& arena);
-  void multiply_integers(Workspace& workspace, void* input, void* output, std::int64_t rows) const;
   void multiply_floats(Workspace& workspace, const float* input, float* output, std::int64_t rows) const;
   void dequantize(std::int64_t column, std::int64_t first, std::int64_t count, float* values) const;
 
-  bool integers_;
+  std::optional<IntegerLinear> integers_;
   bool has_four_bits_;
   std::int64_t in_features_ = 0;
   std::int64_t out_features_ = 0;
@@ -39,9 +38,6 @@ class QuantizedLinear {
   void* weight_;
   const float* scale_ = nullptr;
   const std::int8_t* zero_point_ = nullptr;
-  dnnl::memory::desc layout_;
-  std::int64_t layout_id_ = -1;
-  char* packed_ = nullptr;  // the arena's
 };
 
 }  // namespace aotbuild::detail

@@ -38,13 +38,6 @@ AOTBUILD_LOOP void dequantize4_loop(const std::uint8_t* quantized, std::int32_t 
   }
 }
 
-AOTBUILD_LOOP std::int32_t dot_loop(const std::int8_t* a, const std::int8_t* b, std::int64_t count) {
-  std::uint32_t sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<std::uint32_t>(a[i] * b[i]);
-  return static_cast<std::int32_t>(sum);
-}
-
 void dequantize8(const std::int8_t* quantized, std::int32_t zero, float scale, std::int64_t count, float* values) {
   dequantize8_loop(quantized, zero, scale, count, values);
 }
@@ -52,8 +45,6 @@ void dequantize8(const std::int8_t* quantized, std::int32_t zero, float scale, s
 void dequantize4(const std::uint8_t* quantized, std::int32_t zero, float scale, std::int64_t count, float* values) {
   dequantize4_loop(quantized, zero, scale, count, values);
 }
-
-std::int32_t dot(const std::int8_t* a, const std::int8_t* b, std::int64_t count) { return dot_loop(a, b, count); }
 
 template <int kRows>
 void multiply(const float* input, std::int64_t input_stride, const float* values, std::int64_t values_stride,
@@ -71,7 +62,7 @@ void multiply(const float* input, std::int64_t input_stride, const float* values
 }
 
 constexpr QuantizedKernels kPortable = {
-    dequantize8, dequantize4, {multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>}, 4, dot};
+    dequantize8, dequantize4, {multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>}, 4};
 
 #if defined(__x86_64__)
 
@@ -152,14 +143,6 @@ AOTBUILD_AVX2 void dequantize4_avx2(const std::uint8_t* quantized, std::int32_t 
   }
 }
 
-AOTBUILD_AVX2 std::int32_t dot_avx2(const std::int8_t* a, const std::int8_t* b, std::int64_t count) {
-  return dot_loop(a, b, count);
-}
-
-AOTBUILD_AVX512 std::int32_t dot_avx512(const std::int8_t* a, const std::int8_t* b, std::int64_t count) {
-  return dot_loop(a, b, count);
-}
-
 AOTBUILD_AVX2 inline float total_of(__m256 numbers) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(numbers), _mm256_extractf128_ps(numbers, 1));
   half = _mm_add_ps(half, _mm_movehl_ps(half, half));
@@ -238,14 +221,12 @@ constexpr QuantizedKernels kAvx512 = {dequantize8_avx512,
                                       dequantize4_avx512,
                                       {multiply_avx512<1>, multiply_avx512<2>, multiply_avx512<3>, multiply_avx512<4>,
                                        multiply_avx512<5>, multiply_avx512<6>},
-                                      6,
-                                      dot_avx512};
+                                      6};
 // More than three rows have more sums than there are registers.
 constexpr QuantizedKernels kAvx2 = {dequantize8_avx2,
                                     dequantize4_avx2,
                                     {multiply_avx2<1>, multiply_avx2<2>, multiply_avx2<3>, nullptr, nullptr, nullptr},
-                                    3,
-                                    dot_avx2};
+                                    3};
 
 #endif
 

@@ -23,8 +23,6 @@ struct QuantizedKernels {
                             std::int64_t values_stride, std::int64_t depth, float (*sums)[kTileColumns]);
   Multiply multiply[kMaxTileRows];  // by the number of rows less one
   std::int64_t tile_rows;           // that many rows at a time are fastest
-  // The sum of a[i] * b[i], which wraps around.
-  std::int32_t (*dot)(const std::int8_t* a, const std::int8_t* b, std::int64_t count);
 };
 
 // The best that this machine runs.

@@ -5,6 +5,8 @@
 #define AOTBUILD_INLINE __attribute__((always_inline)) inline
 
 using Words = std::uint32_t __attribute__((vector_size(kBytes)));
+using Integers = std::int32_t __attribute__((vector_size(kBytes)));
+using Shorts = std::int16_t __attribute__((vector_size(kBytes)));
 
 template <typename T>
 struct VectorOf;

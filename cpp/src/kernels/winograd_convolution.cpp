@@ -233,7 +233,7 @@ void WinogradConvolution::run_block(const PanelKernels& kernels, const WinogradT
       product.input = input + place * tiles.count * stride;
       product.weights = weights_ + panel * panel_values() + place * channels_ * kPanelColumns;
       product.output = sums + place * tiles.count * kPanelColumns;
-      kernels.multiply(product);
+      kernels.of(PanelType::kFloat32).run(product);
     }
     kernels.winograd_output(tiles,
                             {sums, bias_ + column, image + column, columns_, std::min(kPanelColumns, columns_ - column),
