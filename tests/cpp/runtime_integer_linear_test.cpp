@@ -56,7 +56,8 @@ std::vector<float> input_words(const PanelMultiplication& how, const Bytes& byte
         std::memcpy(to, wide, sizeof wide);
       } else {
         std::uint8_t shifted[4];
-        std::transform(from, from + 4, shifted, [&](int value) { return static_cast<std::uint8_t>(value + how.offset); });
+        std::transform(from, from + 4, shifted,
+                       [&](int value) { return static_cast<std::uint8_t>(value + how.offset); });
         std::memcpy(to, shifted, sizeof shifted);
       }
     }
@@ -66,7 +67,7 @@ std::vector<float> input_words(const PanelMultiplication& how, const Bytes& byte
   return result;
 }
 
-// All parts of the sums at once, as calls of few rows are; of more rows in two calls, unless the kernel makes them whole.
+// Against sums that are made one at a time; the bias and what is beside the output count too.
 void check_kernel(const PanelKernels& kernels, std::int64_t rows, std::int64_t depth, std::int64_t columns) {
   const PanelMultiplication& how = kernels.of(PanelType::kInt8);
   const std::int64_t words = how.has_tiles ? pieces(depth, kPanelRows) * kPanelRows : depth;

@@ -63,8 +63,8 @@ namespace aotbuild::testing {
 
 std::vector<const detail::PanelKernels*> all_kernels() {
   std::vector<const detail::PanelKernels*> found = {&detail::wide::kKernels};
-  for (const char* isa : {static_cast<const char*>(nullptr), "avx2", "avxvnni", "avx512", "avx512bf16", "avx512vnni",
-                          "amx", "dotprod"}) {
+  for (const char* isa :
+       {static_cast<const char*>(nullptr), "avx2", "avxvnni", "avx512", "avx512bf16", "avx512vnni", "amx", "dotprod"}) {
     if (const detail::PanelKernels* kernels = detail::panel_kernels_for(isa)) found.push_back(kernels);
   }
   return found;

@@ -56,7 +56,7 @@ void expect_exact_sums(std::int64_t features) {
   builder.input("x", kByte, {dynamic("s0", 0, 1024), fixed(features)})
       .output("y", kInt, {dynamic("s0", 0, 1024), fixed(kColumns)})
       .byte_weight("w", {kColumns, features}, weights)
-      .quantized({0, -1, -1, features, true, 8});
+      .quantized({0, -1, -1, features, true});
   for (const std::int32_t threads : {1, aotbuild::testing::kIsThreadSanitized ? 1 : 2}) {
     Model model(builder.spec(), default_options(threads));
     ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
@@ -114,7 +114,7 @@ TEST_P(QuantizedGroups, AreDequantizedInTheProduct) {
       .byte_weight("w", {kColumns, features}, four_bits ? halves(weights) : weights, four_bits)
       .weight("scale", {kColumns, features / group}, scales)
       .byte_weight("zero", {kColumns, features / group}, zeros)
-      .quantized({0, 1, with_zero_points ? 2 : -1, group, false, 8});
+      .quantized({0, 1, with_zero_points ? 2 : -1, group, false});
   std::vector<float> dequantized;
   for (std::int64_t i = 0; i < kColumns * features; ++i) {
     const int zero = with_zero_points ? zeros[i / group] : 0;
@@ -193,7 +193,7 @@ class FourBits : public ::testing::Test {
     builder_.input("x", kFloat, {fixed(1), fixed(32)})
         .output("y", kFloat, {fixed(1), fixed(3)})
         .byte_weight("w", {3, 32}, halves(weights_), true)
-        .quantized({0, -1, -1, 32, false, 1});
+        .quantized({0, -1, -1, 32, false});
   }
 
   std::vector<float> outputs(const Model& model) {

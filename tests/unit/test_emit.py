@@ -250,7 +250,7 @@ def test_weights_of_four_bits_that_layers_alone_read_have_two_values_to_a_byte()
     files = render(model, weights="file")
     source = files["src/encoder.cpp"].decode()
     assert "{0, 96, false, true, nullptr, false, false, true}" in source
-    assert "kQuantized[] = {\n    {0, 1, -1, 32, false, 1},\n}" in source
+    assert "kQuantized[] = {\n    {0, 1, -1, 32, false},\n}" in source
     start, header = read_safetensors(files["encoder.safetensors"])
     entry: dict[str, Any] = header["quantized"]
     assert (entry["dtype"], entry["shape"]) == ("U8", [3, 32])

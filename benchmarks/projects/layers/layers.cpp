@@ -157,7 +157,6 @@ void measure_integers(const Linear& linear) {
   spec.zero_point = -1;
   spec.group = linear.depth;
   spec.integers = true;
-  spec.m_hint = linear.rows;
   Arena arena;
   Workspace workspace;
   const QuantizedLinear layer(spec, *weight, false, nullptr, nullptr, arena);

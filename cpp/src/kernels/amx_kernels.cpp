@@ -230,7 +230,8 @@ AOTBUILD_AMX void multiply_all(const PanelProduct& product, ActivationFunction a
   _tile_release();
 }
 
-// Intel's manual, volume 2, "CPUID": AMX-BF16, AMX-TILE and AMX-INT8; XCR0 has the system's word for both parts of the state.
+// Intel's manual, volume 2, "CPUID": AMX-BF16, AMX-TILE and AMX-INT8; XCR0 has the system's word for both parts of the
+// state.
 AOTBUILD_AMX bool has_amx() {
   unsigned int a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c >> 27 & 1U) == 0) return false;  // OSXSAVE

@@ -22,10 +22,9 @@ constexpr int kSums = 12;
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 #endif
 #if defined(__x86_64__)
-// Of 16 bits, two in a word: c and the products of both.
-inline Floats multiply_shorts(Floats a, Floats b, Floats c) {
-  const __m128i sums = _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b));
-  return reinterpret_cast<Floats>(_mm_add_epi32(sums, reinterpret_cast<__m128i>(c)));
+// Of 16 bits, two in a word: the sum of both products.
+inline Floats multiply_shorts(Floats a, Floats b) {
+  return reinterpret_cast<Floats>(_mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
 }
 #elif defined(__aarch64__)
 // Of int8, four in a word: c and the products of all. As text, since it is another set.
@@ -67,9 +66,9 @@ using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Floats at_least(Floats low, Floats value) { return _mm256_max_ps(low, value); }
-inline Floats multiply_shorts(Floats a, Floats b, Floats c) {
-  const __m256i sums = _mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
-  return reinterpret_cast<Floats>(_mm256_add_epi32(sums, reinterpret_cast<__m256i>(c)));
+// Of 16 bits, two in a word: the sum of both products.
+inline Floats multiply_shorts(Floats a, Floats b) {
+  return reinterpret_cast<Floats>(_mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 }
 // Of int8, four in a word, those of `a` unsigned: c and the products of all. As text, since AVX_VNNI is another set.
 inline Floats multiply_bytes(Floats a, Floats b, Floats c) {
@@ -113,10 +112,9 @@ inline Floats multiply_pairs(Floats a, Floats b, Floats c) {
   __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
   return c;
 }
-// Of 16 bits, two in a word: c and the products of both.
-inline Floats multiply_shorts(Floats a, Floats b, Floats c) {
-  const __m512i sums = _mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b));
-  return reinterpret_cast<Floats>(_mm512_add_epi32(sums, reinterpret_cast<__m512i>(c)));
+// Of 16 bits, two in a word: the sum of both products.
+inline Floats multiply_shorts(Floats a, Floats b) {
+  return reinterpret_cast<Floats>(_mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 }
 // Of int8, four in a word, those of `a` unsigned: c and the products of all, without saturation.
 inline Floats multiply_bytes(Floats a, Floats b, Floats c) {

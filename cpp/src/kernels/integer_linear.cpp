@@ -88,8 +88,7 @@ IntegerLinear::IntegerLinear(const std::int8_t* weight, std::int64_t in_features
              PanelType::kInt8};
 }
 
-void IntegerLinear::run(Workspace& workspace, const std::int8_t* input, std::int64_t rows,
-                        std::int32_t* output) const {
+void IntegerLinear::run(Workspace& workspace, const std::int8_t* input, std::int64_t rows, std::int32_t* output) const {
   const PanelMultiplication& how = multiplication();
   const std::int64_t columns = panels_.columns;
   if (panels_.depth == 0) return std::fill(output, output + rows * columns, 0);

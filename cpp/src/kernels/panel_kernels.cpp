@@ -21,15 +21,15 @@ namespace panels {
 
 #if defined(__x86_64__)
 // Bytes of the input are unsigned for these instructions.
-constexpr PanelKernels kOfAvx512Bf16 = avx512::kernels_with(avx512::kProductOf<avx512::PairedTerms>,
-                                                            avx512::kProductOf<avx512::WidenedBytes>);
-constexpr PanelKernels kOfAvx512Vnni = avx512::kernels_with(avx512::kProductOf<avx512::WidenedTerms>,
-                                                            avx512::kProductOf<avx512::FourBytes, 128>);
+constexpr PanelKernels kOfAvx512Bf16 =
+    avx512::kernels_with(avx512::kProductOf<avx512::PairedTerms>, avx512::kProductOf<avx512::WidenedBytes>);
+constexpr PanelKernels kOfAvx512Vnni =
+    avx512::kernels_with(avx512::kProductOf<avx512::WidenedTerms>, avx512::kProductOf<avx512::FourBytes, 128>);
 constexpr PanelKernels kOfAvxVnni =
     avx2::kernels_with(avx2::kProductOf<avx2::WidenedTerms>, avx2::kProductOf<avx2::FourBytes, 128>);
 #elif defined(__aarch64__)
-constexpr PanelKernels kOfDotprod = portable::kernels_with(portable::kProductOf<portable::WidenedTerms>,
-                                                           portable::kProductOf<portable::FourBytes>);
+constexpr PanelKernels kOfDotprod =
+    portable::kernels_with(portable::kProductOf<portable::WidenedTerms>, portable::kProductOf<portable::FourBytes>);
 #endif
 
 }  // namespace panels

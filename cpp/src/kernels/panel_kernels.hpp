@@ -42,8 +42,8 @@ struct Window {
 enum class PanelType : int { kFloat32 = 0, kBFloat16, kInt8 };
 
 // output[rows][columns] = activation(input[rows][depth] @ weights + bias), or some parts of its sums. Of types whose
-// words have several numbers `depth`, `terms` and `panel_stride` count words; int8 has int32 in `bias` and `output`, and
-// no activation.
+// words have several numbers `depth`, `terms` and `panel_stride` count words; int8 has int32 in `bias` and `output`,
+// and no activation.
 struct PanelProduct {
   const float* input;  // from the first term of `begin` on
   std::int64_t input_stride;
@@ -141,8 +141,8 @@ using ActivationFunction = void (*)(const ActivatedRows&) noexcept;
 // Products with one type of weights.
 struct PanelMultiplication {
   void (*run)(const PanelProduct&);
-  // Words of the input for one of the weights. 1: the input is like the weights. 2: bfloat16 is float32; int8 is 16 bits
-  // wide, the first and the third value of a word, then the others.
+  // Words of the input for one of the weights. 1: the input is like the weights. 2: bfloat16 is float32; int8 is 16
+  // bits wide, the first and the third value of a word, then the others.
   std::int64_t words;
   // It makes whole sums of any number of rows; those of bfloat16 are written as that, and `output_stride` counts them.
   // Words from `depth` on, up to a multiple of kPanelRows, have to be zero.

@@ -120,13 +120,12 @@ struct IntegerSums {
   }
 };
 
-// c and the products of both numbers of 16 bits in each word: for instruction sets that have none of their own.
+// The sum of the products of both numbers of 16 bits in each word: for instruction sets that have none of their own.
 template <typename Vector>
-AOTBUILD_INLINE Vector multiply_shorts(Vector a, Vector b, Vector c) {
+AOTBUILD_INLINE Vector multiply_shorts(Vector a, Vector b) {
   const auto first = (reinterpret_cast<Integers>(a) << 16 >> 16) * (reinterpret_cast<Integers>(b) << 16 >> 16);
   const auto second = (reinterpret_cast<Integers>(a) >> 16) * (reinterpret_cast<Integers>(b) >> 16);
-  return reinterpret_cast<Vector>(reinterpret_cast<Words>(c) + reinterpret_cast<Words>(first) +
-                                  reinterpret_cast<Words>(second));
+  return reinterpret_cast<Vector>(first + second);
 }
 
 // Four of int8, widened to 16 bits: the first and the third, and the others.
@@ -137,7 +136,8 @@ struct WidenedBytes : IntegerSums {
     return reinterpret_cast<Floats>(which == 0 ? shorts << 8 >> 8 : shorts >> 8);
   }
   static AOTBUILD_INLINE Floats multiply(Floats number, Floats value, Floats sum) {
-    return multiply_shorts(number, value, sum);
+    const auto products = reinterpret_cast<Words>(multiply_shorts(number, value));
+    return reinterpret_cast<Floats>(reinterpret_cast<Words>(sum) + products);
   }
 };
 
@@ -417,8 +417,8 @@ template <typename Terms, int kOffset = 0>
 constexpr PanelMultiplication kProductOf = {multiply<Terms>, Terms::kNumbers, false, kOffset};
 
 constexpr PanelKernels kernels_with(const PanelMultiplication& bf16, const PanelMultiplication& int8) {
-  return {kMaxRows,  kFewRows,       {kProductOf<Float32Terms>, bf16, int8}, convolve, depthwise,
-          winograd_input, winograd_output, kActivate};
+  return {kMaxRows,        kFewRows, {kProductOf<Float32Terms>, bf16, int8}, convolve, depthwise, winograd_input,
+          winograd_output, kActivate};
 }
 
 constexpr PanelKernels kKernels = kernels_with(kProductOf<WidenedTerms>, kProductOf<WidenedBytes>);

@@ -17,6 +17,9 @@ namespace {
 constexpr std::int64_t kSharedRows = 192;
 constexpr std::int64_t kSharedValues = 96 << 10;
 
+// Sums of integers are exact however they are made.
+constexpr std::int64_t kIntegerTerms = 1024;
+
 // Products of so many numbers are a share that a thread is woken for.
 constexpr std::int64_t kShare = 1 << 16;
 
@@ -32,7 +35,8 @@ Range part_of(std::int64_t total, std::int64_t i, std::int64_t count) {
 }
 
 bool is_copied(const PanelProduct& product) {
-  return product.type == PanelType::kFloat32 && product.input_stride % kEvilValues == 0 && product.columns >= 4 * kPanelColumns;
+  return product.type == PanelType::kFloat32 && product.input_stride % kEvilValues == 0 &&
+         product.columns >= 4 * kPanelColumns;
 }
 
 // Parts of the sums that are made together for a block of `rows`.
@@ -161,6 +165,7 @@ PanelProduct product_of(const Rows& input, const Panels& panels, Activation acti
   product.depth = panels.depth;
   product.type = panels.type;
   if (panels.type == PanelType::kBFloat16) product.terms = kTerms / 2;
+  if (panels.type == PanelType::kInt8) product.terms = kIntegerTerms;
   product.columns = panels.columns;
   product.activation = activation;
   product.alpha = static_cast<float>(alpha);

@@ -70,7 +70,7 @@ def join(parts: Sequence[LoweredMethod]) -> Joined:
     all_numbers = [tuple(_add_weight(weights, weight, part.name) for weight in part.weights) for part in parts]
     texts = dict.fromkeys(text for part in parts for text in part.derived)
     derived = {text: len(weights) + position for position, text in enumerate(texts)}
-    quantized = _Layers[QuantizedLinear](lambda layer: replace(layer, m_hint=0), _larger_hint)
+    quantized = _Layers[QuantizedLinear]()
     recurrent = _Layers[Recurrent]()
     methods = []
     for part, numbers in zip(parts, all_numbers, strict=True):
@@ -128,29 +128,18 @@ def _equal(a: Weight, b: Weight) -> bool:
 
 
 class _Layers(Generic[Layer]):
-    """Layers without repetition; two are the same when their ``key`` is, and ``merge`` makes one of them: the first."""
+    """Layers without repetition; two are the same when their ``key`` is, and the first one stays."""
 
-    def __init__(
-        self,
-        key: Callable[[Layer], Hashable] = lambda layer: layer,
-        merge: Callable[[Layer, Layer], Layer] = lambda kept, _: kept,
-    ) -> None:
+    def __init__(self, key: Callable[[Layer], Hashable] = lambda layer: layer) -> None:
         self.all: list[Layer] = []
         self._key = key
-        self._merge = merge
         self._indices: dict[Hashable, int] = {}
 
     def add(self, layer: Layer) -> int:
         index = self._indices.setdefault(self._key(layer), len(self.all))
         if index == len(self.all):
             self.all.append(layer)
-        else:
-            self.all[index] = self._merge(self.all[index], layer)
         return index
-
-
-def _larger_hint(a: QuantizedLinear, b: QuantizedLinear) -> QuantizedLinear:
-    return a if a.m_hint >= b.m_hint else b
 
 
 def _renumber_linear(linear: Linear, numbers: Sequence[int]) -> Linear:

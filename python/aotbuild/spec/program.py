@@ -145,7 +145,6 @@ class QuantizedLinear:
     group: int
     bits: int = 8
     integers: bool = False
-    m_hint: int = 1
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,7 @@ struct QuantizedLinearSpec {
   int scale;       // float32, one value for each group, row by row; -1: 1
   int zero_point;  // int8, as many; -1: 0
   std::int64_t group;
-  bool integers;        // x is int8 and y int32
-  std::int64_t m_hint;  // a typical M, for the choice of the packed layout
+  bool integers;  // x is int8 and y int32
 };
 
 enum class RecurrentCell : int { kLstm = 0, kGru, kTanh, kRelu };

@@ -217,14 +217,6 @@ def _candidate(node: Node, weight_index: dict[str, int], mutated: set[int]) -> _
     return _Candidate(node, int(indices[0] or 0), bias_index, out_features, transposed, activation)
 
 
-def rows_hint(source: Node) -> int:
-    """The rows that a layer gets with the example inputs."""
-    rows = 1
-    for size in source.meta["val"].shape[:-1]:
-        rows *= size_hint(size)
-    return max(rows, 1)
-
-
 def size_hint(size: int | torch.SymInt) -> int:
     """A size, or the example's for one that varies."""
     if isinstance(size, int):

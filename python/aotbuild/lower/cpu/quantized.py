@@ -10,7 +10,7 @@ from torch._inductor.lowering import register_lowering
 from torch.fx import GraphModule, Node
 
 from aotbuild.lower.common.graph import dequantize_operator, eliminate_dead_code
-from aotbuild.lower.cpu.linear import lower_packed, rows_hint
+from aotbuild.lower.cpu.linear import lower_packed
 from aotbuild.spec.program import QuantizedLinear
 
 aten = torch.ops.aten
@@ -71,7 +71,7 @@ class _Finder:
         if weight is None or source.meta["val"].dtype != torch.int8:
             return None
         index, features = weight
-        return QuantizedLinear(index, None, None, features, integers=True, m_hint=rows_hint(source))
+        return QuantizedLinear(index, None, None, features, integers=True)
 
     def converted(self, node: Node) -> QuantizedLinear | None:
         source, other = _nodes(node)
@@ -81,7 +81,7 @@ class _Finder:
         if weight is None or source.meta["val"].dtype != torch.float32 or other.args[1] != torch.float32:
             return None
         index, features = weight
-        return QuantizedLinear(index, None, None, features, m_hint=rows_hint(source))
+        return QuantizedLinear(index, None, None, features)
 
     def dequantized(self, node: Node) -> QuantizedLinear | None:
         source, values = _nodes(node)[:2]
@@ -103,7 +103,7 @@ class _Finder:
         low, high = arguments.get("quant_min"), arguments.get("quant_max")
         is_small = low is not None and high is not None and low >= -8 and high <= 7
         bits = 4 if is_small and block[1] % 32 == 0 else 8
-        return QuantizedLinear(weight, scale, zero_point, block[1], bits, m_hint=rows_hint(source))
+        return QuantizedLinear(weight, scale, zero_point, block[1], bits)
 
     def _constant(self, node: Any, dtype: torch.dtype, count: int | None = None) -> int | None:
         """The index of a weight that a node is, if calls do not change it, of ``count`` elements where given."""
