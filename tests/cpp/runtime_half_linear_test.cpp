@@ -72,6 +72,7 @@ void check_kernel(const PanelKernels& kernels, std::int64_t rows, std::int64_t d
   product.columns = columns;
   product.terms = kTerms / 2;
   product.type = PanelType::kBFloat16;
+  product.rounds = multiplication.has_tiles;
   product.end = term_parts(depth, product.terms);
   product.beside = beside.data();
   multiplication.run(product);

@@ -159,19 +159,44 @@ AOTBUILD_AMX void write_rows(const float* sums, std::int64_t rows, std::int64_t 
   }
 }
 
-// The same of integers, with the bias.
-AOTBUILD_AMX void write_integers(const float* sums, const float* bias, std::int64_t rows, std::int64_t columns,
-                                 float* output, std::int64_t output_stride) {
+// The same of sums as they are.
+AOTBUILD_AMX void write_words(const float* sums, std::int64_t rows, std::int64_t columns, float* output,
+                              std::int64_t output_stride) {
   const __mmask32 mask = mask_of_columns(columns);
+  for (std::int64_t row = 0; row < rows; ++row, sums += kPanelColumns, output += output_stride) {
+    _mm512_mask_storeu_ps(output, static_cast<__mmask16>(mask), _mm512_load_ps(sums));
+    if (columns <= kTileWords) continue;
+    _mm512_mask_storeu_ps(output + kTileWords, static_cast<__mmask16>(mask >> kTileWords),
+                          _mm512_load_ps(sums + kTileWords));
+  }
+}
+
+// Adds the bias to sums of integers.
+AOTBUILD_AMX void add_integer_bias(const float* bias, std::int64_t rows, float* sums) {
   const __m512i first = _mm512_loadu_si512(bias);
   const __m512i second = _mm512_loadu_si512(bias + kTileWords);
-  for (std::int64_t row = 0; row < rows; ++row, sums += kPanelColumns, output += output_stride) {
-    const __m512i low = _mm512_add_epi32(_mm512_load_si512(sums), first);
-    const __m512i high = _mm512_add_epi32(_mm512_load_si512(sums + kTileWords), second);
-    _mm512_mask_storeu_epi32(output, static_cast<__mmask16>(mask), low);
-    if (columns > kTileWords) {
-      _mm512_mask_storeu_epi32(output + kTileWords, static_cast<__mmask16>(mask >> kTileWords), high);
-    }
+  for (std::int64_t row = 0; row < rows; ++row, sums += kPanelColumns) {
+    _mm512_store_si512(sums, _mm512_add_epi32(_mm512_load_si512(sums), first));
+    _mm512_store_si512(sums + kTileWords, _mm512_add_epi32(_mm512_load_si512(sums + kTileWords), second));
+  }
+}
+
+// What is left to do for a block's sums: bias, activation, and writing them.
+template <PanelType kType>
+AOTBUILD_AMX void finish_block(const PanelProduct& product, ActivationFunction activate, std::int64_t row,
+                               std::int64_t rows, std::int64_t column, float* sums) {
+  if constexpr (kType == PanelType::kInt8) {
+    add_integer_bias(product.bias + column, rows, sums);
+  } else {
+    add_bias(product.bias + column, rows, product.activation == Activation::kRelu, sums);
+    if (activate != nullptr) activate({sums, kPanelColumns, sums, kPanelColumns, rows, kPanelColumns, product.alpha});
+  }
+  const std::int64_t to = row * product.output_stride + column;
+  if (product.rounds) {
+    write_rows(sums, rows, product.columns - column, reinterpret_cast<std::uint16_t*>(product.output) + to,
+               product.output_stride);
+  } else {
+    write_words(sums, rows, product.columns - column, product.output + to, product.output_stride);
   }
 }
 
@@ -213,18 +238,7 @@ AOTBUILD_AMX void multiply_all(const PanelProduct& product, ActivationFunction a
         multiply_upper<kType>(at);
       }
       if (is_last && whole > 0) _tile_loadconfig(&full);
-      const std::int64_t to = row * product.output_stride + column;
-      if constexpr (kType == PanelType::kInt8) {
-        write_integers(sums, product.bias + column, rows, product.columns - column, product.output + to,
-                       product.output_stride);
-        continue;
-      }
-      add_bias(product.bias + column, rows, product.activation == Activation::kRelu, sums);
-      if (activate != nullptr) {
-        activate({sums, kPanelColumns, sums, kPanelColumns, rows, kPanelColumns, product.alpha});
-      }
-      write_rows(sums, rows, product.columns - column, reinterpret_cast<std::uint16_t*>(product.output) + to,
-                 product.output_stride);
+      finish_block<kType>(product, activate, row, rows, column, sums);
     }
   }
   _tile_release();
@@ -263,9 +277,9 @@ void multiply_blocks(const PanelProduct& product, ActivationFunction activate) {
     PanelProduct part = product;
     part.rows = std::min(product.rows, tiles * (block + 1) / blocks * 2 * kTileRows) - first;
     part.input += first * product.input_stride;
-    constexpr std::int64_t kNumberBytes = kType == PanelType::kInt8 ? 4 : 2;  // of the output
+    const std::int64_t number_bytes = product.rounds ? 2 : 4;  // of the output
     part.output = reinterpret_cast<float*>(reinterpret_cast<char*>(product.output) +
-                                           first * product.output_stride * kNumberBytes);
+                                           first * product.output_stride * number_bytes);
     multiply_all<kType>(part, activate);
   }
 }

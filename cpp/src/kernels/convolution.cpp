@@ -177,6 +177,14 @@ TensorPtr widened(const Tensor& tensor, const char* function) {
   return converted(tensor, ScalarType::kFloat32, function);
 }
 
+// A weight in float32 whose values are of the type that the layer computes with; null for its own.
+TensorPtr rounded_weight(const Tensor& weight, Precision precision) {
+  if (precision == Precision::kOwn) return nullptr;
+  const ScalarType type = precision == Precision::kBFloat16 ? ScalarType::kBFloat16 : ScalarType::kFloat16;
+  if (weight.dtype == type) return widened(weight, "PackedConvolution");
+  return widened(*converted(weight, type, "PackedConvolution"), "PackedConvolution");
+}
+
 // Calls `run(input, output)` with tensors of float32, channels innermost, for those of a 16-bit type.
 template <typename Run>
 void run_widened(const Tensor& input, const Tensor& output, const char* function, Run&& run) {
@@ -201,8 +209,8 @@ void finish(const ConvolutionShape& shape, const Tensor& output, const char* fun
   if (dense != nullptr) copy(const_cast<Tensor&>(output), *dense, function);
 }
 
-void check(const ConvolutionShape& shape, const Tensor& input, const Tensor& weight, const Tensor& output,
-           const char* function) {
+void check(const ConvolutionShape& shape, const Tensor& input, const Tensor& weight, ScalarType weight_type,
+           const Tensor& output, const char* function) {
   const auto rank = shape.spatial_rank + 2;
   if (input.ndim != rank || weight.ndim != rank || output.ndim != rank) {
     fail(function, "expected tensors of ", rank, " dimensions, got input ", format_dims(input.ndim, input.sizes()),
@@ -215,8 +223,8 @@ void check(const ConvolutionShape& shape, const Tensor& input, const Tensor& wei
          format_dims(weight.ndim, weight.sizes()), ", output ", format_dims(output.ndim, output.sizes()), ", expected ",
          format_dims(rank, expected.data()));
   }
-  if (input.dtype != weight.dtype || input.dtype != output.dtype) {
-    fail(function, "element types differ: input ", dtype_name(input.dtype), ", weight ", dtype_name(weight.dtype),
+  if (input.dtype != weight_type || input.dtype != output.dtype) {
+    fail(function, "element types differ: input ", dtype_name(input.dtype), ", weight ", dtype_name(weight_type),
          ", output ", dtype_name(output.dtype));
   }
 }
@@ -258,19 +266,21 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
              spec.activation,
              spec.alpha},
       channels_last_(spec.channels_last),
-      weight_(&original_weight),
+      rounded_weight_(rounded_weight(original_weight, spec.precision)),
+      weight_(rounded_weight_ != nullptr ? rounded_weight_.get() : &original_weight),
       bias_(original_bias) {
+  dtype_ = weight_->dtype;
+  const Tensor& own_weight = *weight_;
   // In float32, whatever the type.
-  const bool is_half = is_half_type(original_weight.dtype);
-  TensorPtr wide_weight = is_half ? widened(original_weight, "PackedConvolution") : nullptr;
+  const bool is_half = is_half_type(dtype_);
+  TensorPtr wide_weight = is_half ? widened(own_weight, "PackedConvolution") : nullptr;
   TensorPtr wide_bias = is_half && bias_ != nullptr ? widened(*bias_, "PackedConvolution") : nullptr;
   if (norm.mean != nullptr) {
-    fold(norm, shape_, is_half ? *wide_weight : original_weight, is_half ? wide_bias.get() : bias_, &folded_weight_,
+    fold(norm, shape_, is_half ? *wide_weight : own_weight, is_half ? wide_bias.get() : bias_, &folded_weight_,
          &folded_bias_);
     if (is_half) {
-      wide_weight =
-          std::exchange(folded_weight_, converted(*folded_weight_, original_weight.dtype, "PackedConvolution"));
-      wide_bias = std::exchange(folded_bias_, converted(*folded_bias_, original_weight.dtype, "PackedConvolution"));
+      wide_weight = std::exchange(folded_weight_, converted(*folded_weight_, dtype_, "PackedConvolution"));
+      wide_bias = std::exchange(folded_bias_, converted(*folded_bias_, dtype_, "PackedConvolution"));
     }
     weight_ = folded_weight_.get();
     bias_ = folded_bias_.get();
@@ -290,6 +300,7 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   // From here on the weight's sizes alone are read.
   weight_ = &original_weight;
   folded_weight_.reset();
+  rounded_weight_.reset();
 }
 
 bool PackedConvolution::pack(const std::int64_t* input_hint, const Tensor& weight, bool has_bias, Arena& arena) {
@@ -319,7 +330,7 @@ bool PackedConvolution::pack(const std::int64_t* input_hint, const Tensor& weigh
 
 void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Tensor& output) const {
   const char* const function = "context_convolution";
-  check(shape_, input, *weight_, output, function);
+  check(shape_, input, *weight_, dtype_, output, function);
   if (output.numel() == 0) return;
   if (panels_ || winograd_) {
     const auto run_own = [&](const Tensor& from, const Tensor& to) {
@@ -360,7 +371,7 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
   // oneDNN's choice of a layout depends on the sizes of the input: it may refuse the packed one for others.
   if (!primitive.is_supported()) {
     const dnnl::memory::desc plain = weight_layout(shape_, *weight_, layout_.get_data_type());
-    const TensorPtr unpacked = make_tensor(weight_->dtype, weight_->ndim, weight_->sizes(), weight_->strides());
+    const TensorPtr unpacked = make_tensor(dtype_, weight_->ndim, weight_->sizes(), weight_->strides());
     dnnl::memory from(layout_, cpu_engine(), packed_);
     dnnl::memory to(plain, cpu_engine(), unpacked->data());
     dnnl::stream stream(cpu_engine());
@@ -376,7 +387,7 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
 
 void convolve(Workspace& workspace, const ConvolutionShape& shape, const Tensor& input, const Tensor& weight,
               const Tensor* bias, const Tensor& output, const char* function) {
-  check(shape, input, weight, output, function);
+  check(shape, input, weight, weight.dtype, output, function);
   if (output.numel() == 0) return;
   dnnl::memory::data_type type;
   if (onednn_dtype(input.dtype, &type) && input.numel() != 0 && weight.numel() != 0) {

@@ -40,6 +40,8 @@ class PackedConvolution {
 
   ConvolutionShape shape_;
   bool channels_last_;
+  ScalarType dtype_;          // of the input and the output
+  TensorPtr rounded_weight_;  // to a `precision`, in float32, until packed
   const Tensor* weight_;
   const Tensor* bias_;
   TensorPtr folded_weight_;  // with a normalisation folded in, until packed

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/packing.hpp"
 #include "kernels/panel_kernels.hpp"
@@ -26,6 +27,42 @@ void copy_words(const T* from, std::int64_t count, std::int64_t words, float* to
   const auto nbytes = static_cast<std::size_t>(count) * sizeof(T);
   std::memcpy(to, from, nbytes);
   std::memset(reinterpret_cast<char*>(to) + nbytes, 0, static_cast<std::size_t>(words) * sizeof(float) - nbytes);
+}
+
+// The type that weights are rounded to; `own` is theirs.
+ScalarType packed_type_of(Precision precision, ScalarType own) {
+  switch (precision) {
+    case Precision::kBFloat16:
+      return ScalarType::kBFloat16;
+    case Precision::kFloat16:
+      return ScalarType::kFloat16;
+    default:
+      return own;
+  }
+}
+
+// Numbers of a row of `words` for one thread's rows at a time.
+std::int64_t rows_at_a_time(std::int64_t numbers) {
+  return std::max(kLeastHalfRows, kHalfValues * omp_get_max_threads() / numbers);
+}
+
+// `T`: what the weights are rounded to, `From`: what they are.
+template <typename T, typename From>
+void pack_column(const From* from, std::int64_t step, std::int64_t count, float* to) {
+  for (std::int64_t row = 0; row < count; ++row) {
+    const T value = convert<T>(from[row * step]);
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      reinterpret_cast<std::uint16_t*>(to + row / 2 * kPanelColumns)[row % 2] = value.bits;
+    } else {
+      to[row * kPanelColumns] = convert<float>(value);
+    }
+  }
+}
+
+template <typename T>
+void pack_column(const Tensor& weight, std::int64_t first, std::int64_t step, std::int64_t count, float* to) {
+  if (weight.dtype == ScalarType::kFloat32) return pack_column<T>(weight.data_as<float>() + first, step, count, to);
+  pack_column<T>(weight.data_as<T>() + first, step, count, to);
 }
 
 }  // namespace
@@ -60,7 +97,11 @@ bool even_rows(const Tensor& tensor, Rows* rows) {
 
 PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
                            const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded)
-    : dtype_(weights.at(0)->dtype), transposed_(spec.transposed), activation_(spec.activation), alpha_(spec.alpha) {
+    : dtype_(spec.precision == Precision::kOwn ? weights.at(0)->dtype : ScalarType::kFloat32),
+      packed_type_(packed_type_of(spec.precision, dtype_)),
+      transposed_(spec.transposed),
+      activation_(spec.activation),
+      alpha_(spec.alpha) {
   if (weights.at(0)->ndim == 2) in_features_ = weights[0]->sizes()[1 - column_dim()];
   check(weights, biases);
   for (const Tensor* weight : weights) out_features_ += weight->sizes()[column_dim()];
@@ -79,7 +120,7 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
     }
     at += columns;
   }
-  if (dtype_ != ScalarType::kFloat32) {
+  if (packed_type_ != ScalarType::kFloat32) {
     const std::int64_t values = packed_values(panels().depth, out_features_);
     auto* const packed = reinterpret_cast<float*>(arena.allocate(static_cast<std::size_t>(values) * sizeof(float)));
     pack_half(weights, packed);
@@ -90,16 +131,21 @@ PackedLinear::PackedLinear(const LinearSpec& spec, const std::vector<const Tenso
 }
 
 Panels PackedLinear::panels() const {
-  const bool is_bf16 = dtype_ == ScalarType::kBFloat16;
-  return {packed_, bias_, is_bf16 ? pieces(in_features_, 2) : in_features_, out_features_,
-          is_bf16 ? PanelType::kBFloat16 : PanelType::kFloat32};
+  const bool is_bf16 = packed_type_ == ScalarType::kBFloat16;
+  return {packed_,
+          bias_,
+          is_bf16 ? pieces(in_features_, 2) : in_features_,
+          out_features_,
+          is_bf16 ? PanelType::kBFloat16 : PanelType::kFloat32,
+          dtype_ == ScalarType::kBFloat16};
 }
 
 void PackedLinear::check(const std::vector<const Tensor*>& weights, const std::vector<const Tensor*>& biases) const {
   for (std::size_t part = 0; part < weights.size(); ++part) {
     const Tensor& weight = *weights[part];
     const bool has_type = dtype_ == ScalarType::kFloat32 || is_half_type(dtype_);
-    if (!has_type || weight.ndim != 2 || weight.sizes()[1 - column_dim()] != in_features_ || weight.dtype != dtype_) {
+    if (!has_type || weight.ndim != 2 || weight.sizes()[1 - column_dim()] != in_features_ ||
+        (weight.dtype != dtype_ && weight.dtype != packed_type_)) {
       fail("PackedLinear", "part ", part, " has weights of sizes ", format_dims(weight.ndim, weight.sizes()),
            " and type ", dtype_name(weight.dtype), "; expected ", in_features_, transposed_ ? " rows" : " columns",
            " of type ", has_type ? dtype_name(dtype_) : "float32, float16 or bfloat16");
@@ -139,13 +185,10 @@ void PackedLinear::pack_half(const std::vector<const Tensor*>& weights, float* p
     for (std::int64_t i = 0; i < count; ++i) {
       float* const to = packed + (first + i) / kPanelColumns * panel_values + (first + i) % kPanelColumns;
       const std::int64_t from = i * weight->strides()[dim];
-      for (std::int64_t row = 0; row < in_features_; ++row) {
-        if (dtype_ == ScalarType::kBFloat16) {
-          auto* const word = reinterpret_cast<std::uint16_t*>(to + row / 2 * kPanelColumns);
-          word[row % 2] = weight->data_as<std::uint16_t>()[from + row * step];
-        } else {
-          to[row * kPanelColumns] = convert<float>(weight->data_as<Half>()[from + row * step]);
-        }
+      if (packed_type_ == ScalarType::kBFloat16) {
+        pack_column<BFloat16>(*weight, from, step, in_features_, to);
+      } else {
+        pack_column<Half>(*weight, from, step, in_features_, to);
       }
     }
     first += count;
@@ -169,6 +212,7 @@ void PackedLinear::run(Workspace& workspace, Tensor& input, Tensor& output) cons
 }
 
 void PackedLinear::run_rows(Workspace& workspace, const Rows& input, const Rows& output) const {
+  if (packed_type_ == ScalarType::kBFloat16) return run_rounded(workspace, input, output);
   multiply_panels(workspace, input, panels(), activation_, alpha_, output);
 }
 
@@ -201,8 +245,7 @@ void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows&
   std::int64_t stride = padded + kRowGap;
   if (stride % kEvilValues == 0) stride += kRowGap;
   const std::int64_t columns = pieces(out_features_, kRowGap) * kRowGap;
-  const std::int64_t most = std::max(kLeastHalfRows, kHalfValues * omp_get_max_threads() / (stride + columns));
-  const std::int64_t blocks = pieces(input.count, most);
+  const std::int64_t blocks = pieces(input.count, rows_at_a_time(stride + columns));
   const std::int64_t longest = blocks == 0 ? 0 : pieces(input.count, blocks);
   const ScratchBuffer buffer(workspace, static_cast<std::size_t>(longest * (stride + columns)) * sizeof(float));
   auto* const numbers = static_cast<float*>(buffer.data());
@@ -229,6 +272,40 @@ void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows&
     for (std::int64_t row = 0; row < rows; ++row) {
       narrow(to.data + row * columns, out_features_, row_of(output, first + row));
     }
+  }
+}
+
+void PackedLinear::run_rounded(Workspace& workspace, const Rows& input, const Rows& output) const {
+  const Panels panels = this->panels();
+  const bool is_widened = panel_kernels(panels.type).of(panels.type).words == 2;
+  // Weights that are widened take the input as it is.
+  if (is_widened && in_features_ % 2 == 0 && (input.stride % kEvilValues != 0 || input.count == 1)) {
+    return multiply_panels(workspace, input, panels, activation_, alpha_, output);
+  }
+  const std::int64_t words = pieces(is_widened ? in_features_ : panels.depth, kPanelRows) * kPanelRows;
+  const std::int64_t stride = words + kRowGap + (words % kEvilValues == kEvilValues - kRowGap ? kRowGap : 0);
+  const std::int64_t blocks = pieces(input.count, rows_at_a_time(stride));
+  if (blocks == 0) return;
+  const ScratchBuffer buffer(workspace, static_cast<std::size_t>(pieces(input.count, blocks) * stride) * sizeof(float));
+  auto* const copied = static_cast<float*>(buffer.data());
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const std::int64_t first = input.count * block / blocks;
+    const std::int64_t rows = input.count * (block + 1) / blocks - first;
+#pragma omp parallel for if (rows * in_features_ > kHalfShare)
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const float* const from = input.data + (first + row) * input.stride;
+      float* const to = copied + row * stride;
+      if (is_widened) {
+        std::copy(from, from + in_features_, to);
+        std::fill(to + in_features_, to + words, 0.0F);
+      } else {
+        auto* const halves = reinterpret_cast<BFloat16*>(to);
+        narrow(from, in_features_, halves);
+        std::fill(halves + in_features_, halves + 2 * words, BFloat16{});
+      }
+    }
+    multiply_panels(workspace, {copied, stride, rows}, panels, activation_, alpha_,
+                    {output.data + first * output.stride, output.stride, rows});
   }
 }
 

@@ -1,4 +1,5 @@
-// Linear layers over constant weights of float32 and of 16-bit types, packed once. Sums are float32.
+// Linear layers over constant weights of float32 and of 16-bit types, packed once. Sums are float32. Those of a 16-bit
+// type have inputs and outputs of it, or of float32 (LinearSpec::precision).
 #ifndef AOTBUILD_SRC_KERNELS_LINEAR_HPP_
 #define AOTBUILD_SRC_KERNELS_LINEAR_HPP_
 
@@ -34,7 +35,7 @@ class PackedLinear {
   PackedLinear(const LinearSpec& spec, const std::vector<const Tensor*>& weights,
                const std::vector<const Tensor*>& biases, Arena& arena, PackedMatrices* embedded);
 
-  // input: [..., K] to output: [..., N], of the weights' type.
+  // input: [..., K] to output: [..., N], of the weights' type, or of float32 with a `precision`.
   void run(Workspace& workspace, Tensor& input, Tensor& output) const;
   // Of float32.
   void run_rows(Workspace& workspace, const Rows& input, const Rows& output) const;
@@ -52,10 +53,13 @@ class PackedLinear {
   void run_tiles(Workspace& workspace, const Rows& input, const Rows& output) const;
   template <typename T>
   void run_half(Workspace& workspace, const Rows& input, const Rows& output) const;
+  // Of float32, over weights of bfloat16.
+  void run_rounded(Workspace& workspace, const Rows& input, const Rows& output) const;
   // Which dimension of the weights is the columns of the product; the other one is the features of its input.
   int column_dim() const { return transposed_ ? 1 : 0; }
 
-  ScalarType dtype_;
+  ScalarType dtype_;        // of the input and the output
+  ScalarType packed_type_;  // what the weights are rounded to
   bool transposed_;
   Activation activation_;
   double alpha_;

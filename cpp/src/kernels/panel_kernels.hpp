@@ -59,6 +59,7 @@ struct PanelProduct {
   float alpha;
   std::int64_t terms = kTerms;  // of a part, at most
   PanelType type = PanelType::kFloat32;
+  bool rounds = false;  // tiles write bfloat16, and `output_stride` counts those
   std::int64_t begin;  // parts of the sums; the others are added to what calls before this have made. Few rows: all
   std::int64_t end;
   float* beside;  // [rows][kPanelColumns], for sums of columns that are no whole tile; not for few rows
@@ -144,8 +145,7 @@ struct PanelMultiplication {
   // Words of the input for one of the weights. 1: the input is like the weights. 2: bfloat16 is float32; int8 is 16
   // bits wide, the first and the third value of a word, then the others.
   std::int64_t words;
-  // It makes whole sums of any number of rows; those of bfloat16 are written as that, and `output_stride` counts them.
-  // Words from `depth` on, up to a multiple of kPanelRows, have to be zero.
+  // It makes whole sums of any number of rows. Words from `depth` on, up to a multiple of kPanelRows, have to be zero.
   bool has_tiles;
   // Of int8: what is added to values of the input, which are unsigned then.
   int offset;

@@ -88,7 +88,7 @@ PanelProduct cut(const PanelKernels& kernels, const PanelProduct& product, const
   result.weights += panels.begin * product.panel_stride;
   result.bias += column;
   const std::int64_t to = rows.begin * product.output_stride + column;
-  result.output = product.type == PanelType::kBFloat16 && kernels.of(product.type).has_tiles
+  result.output = product.rounds && kernels.of(product.type).has_tiles
                       ? reinterpret_cast<float*>(reinterpret_cast<std::uint16_t*>(product.output) + to)
                       : product.output + to;
   result.rows = rows.size();
@@ -164,6 +164,7 @@ PanelProduct product_of(const Rows& input, const Panels& panels, Activation acti
   product.rows = input.count;
   product.depth = panels.depth;
   product.type = panels.type;
+  product.rounds = panels.rounds;
   if (panels.type == PanelType::kBFloat16) product.terms = kTerms / 2;
   if (panels.type == PanelType::kInt8) product.terms = kIntegerTerms;
   product.columns = panels.columns;

@@ -33,6 +33,7 @@ struct Panels {
   // Of others than float32 several rows lie in one of a PackedMatrix of less, and `depth` counts those. Rows of the
   // input and of the output are as for PanelMultiplication; the input's are no multiple of 2 KB apart.
   PanelType type = PanelType::kFloat32;
+  bool rounds = false;  // PanelProduct::rounds
 };
 
 // A column of a matrix of float32.

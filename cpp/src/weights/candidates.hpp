@@ -24,6 +24,8 @@ struct WeightsSource {
 
 // Of weights with four bits as they are stored.
 constexpr aotbuild_dtype kPackedBits = {AOTBUILD_UINT, 8, 1};
+// Of a state_dict, for weights that are stored rounded.
+constexpr aotbuild_dtype kFloat32Type = {AOTBUILD_FLOAT, 32, 1};
 
 // The shape of a weight as the library and its weights file have it; with four bits of type uint8.
 std::vector<std::int64_t> stored_shape(const ModelSpec& spec, std::size_t i);

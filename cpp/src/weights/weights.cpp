@@ -98,9 +98,10 @@ class WeightSet::Loader {
   void place(std::size_t i, const Candidate& candidate) {
     if (spec_.weights[i].four_bits) return place_four_bits(i, candidate);
     const aotbuild_weight_info& info = *info_.weights[i];
-    if (candidate.dtype != info.dtype) {
+    const bool is_wide = spec_.weights[i].rounded && candidate.dtype == kFloat32Type;
+    if (candidate.dtype != info.dtype && !is_wide) {
       bad("weight '", info.name, "' in ", chosen_.description(), " has type ", candidate.dtype_text, ", expected ",
-          dtype_name(info.dtype), "; convert it before saving");
+          dtype_name(info.dtype), spec_.weights[i].rounded ? " or float32" : "", "; convert it before saving");
     }
     const auto ndim = static_cast<std::int64_t>(candidate.shape.size());
     if (ndim != info.ndim || !std::equal(candidate.shape.begin(), candidate.shape.end(), info.shape)) {
@@ -110,6 +111,7 @@ class WeightSet::Loader {
     }
     const bool contiguous = candidate.strides.empty() || is_contiguous(ndim, info.shape, candidate.strides.data());
     Tensor& tensor = describe(i);
+    if (is_wide) return round(candidate, tensor);
     Storage& storage = *tensor.storage;
     const ScalarType dtype = tensor.dtype;
     const std::size_t nbytes = storage.nbytes;
@@ -129,6 +131,27 @@ class WeightSet::Loader {
           make_borrowed(const_cast<void*>(candidate.data), extent, dtype, ndim, info.shape, candidate.strides.data());
       copy(tensor, *source, "weights");
     }
+  }
+
+  // A weight of float32 for one of a 16-bit type. A file may have it at any place.
+  void round(const Candidate& candidate, Tensor& tensor) {
+    const std::size_t nbytes = tensor.storage->nbytes;
+    set_.copies_.emplace_back(static_cast<char*>(allocate_aligned(std::max<std::size_t>(nbytes, 1))));
+    tensor.storage->data = set_.copies_.back().get();
+    if (nbytes == 0) return;
+    const std::int64_t* const strides = candidate.strides.empty() ? nullptr : candidate.strides.data();
+    const std::size_t extent = extent_bytes(ScalarType::kFloat32, tensor.ndim, tensor.sizes(),
+                                            strides != nullptr ? strides : tensor.strides());
+    std::vector<float> aligned;
+    const void* data = candidate.data;
+    if (reinterpret_cast<std::uintptr_t>(data) % alignof(float) != 0) {
+      aligned.resize(extent / sizeof(float));
+      std::memcpy(aligned.data(), data, extent);
+      data = aligned.data();
+    }
+    const TensorPtr source =
+        make_borrowed(const_cast<void*>(data), extent, ScalarType::kFloat32, tensor.ndim, tensor.sizes(), strides);
+    copy(tensor, *source, "weights");
   }
 
   // The weights that calls read in one block on the device, with what is derived from all of them in another; nothing

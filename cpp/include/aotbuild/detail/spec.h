@@ -47,6 +47,8 @@ struct WeightSpec {
   // An int8 [N, K] of values from -8 to 7, two to a byte where it is stored: of each 32 values of a row, the first 16
   // are the low halves of 16 bytes and the others the high ones. Only quantized layers read it.
   bool four_bits = false;
+  // Of a 16-bit type where the model's module has float32: a checkpoint may have either.
+  bool rounded = false;
 };
 
 // A matrix [rows, columns] of a packed layer as the embedded blob holds it: columns in panels of 32, in each panel the
@@ -57,6 +59,10 @@ struct PackedMatrix {
   std::int64_t rows;
   std::int64_t columns;
 };
+
+// What a layer over float32 computes with. kOwn: its tensors' own type. Else its weights are of that type, or rounded
+// to it, its input is rounded where that is faster, and its bias, its sums and its output are float32.
+enum class Precision : int { kOwn = 0, kBFloat16, kFloat16 };
 
 enum class Activation : int { kNone = 0, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kHardswish, kLeakyRelu };
 
@@ -69,6 +75,7 @@ struct LinearSpec {
   Activation activation;
   double alpha;             // the activation's parameter (negative slope of leaky ReLU)
   bool transposed = false;  // weights are [K, N_i]
+  Precision precision = Precision::kOwn;
 };
 
 // Two linear layers, the first of one part, with nothing between them: second(first(x)). The hidden features are made
@@ -123,6 +130,7 @@ struct ConvolutionSpec {
   Activation activation;
   double alpha;
   std::int64_t input_hint[5];  // a typical N, C, spatial...
+  Precision precision = Precision::kOwn;
 };
 
 // One compilation of the model for one instruction set, or for one GPU architecture.
