@@ -111,6 +111,19 @@ class GoldenFile {
     return {pair(0), pair(1)};
   }
 
+  // How far eager PyTorch's result in the type of PRECISION is from the tensor of that name, as text.
+  std::string rounded_error(const std::string& name, const std::string& type) const {
+    const double error = get<const double, 1>("rounded_error/" + name)(0);
+    std::ostringstream text;
+    text << "; of eager PyTorch in " << type << ": ";
+    if (error == error) {
+      text << error;
+    } else {
+      text << "unknown";
+    }
+    return text.str();
+  }
+
   // The weights that `info` names, stored as "weights/<name>".
   NamedTensors weights(const aotbuild_model_info& info) const {
     std::map<std::string, AnyTensorView> result;

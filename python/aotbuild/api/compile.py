@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aotbuild.api.project import Project
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Method, Model
+from aotbuild.spec.precision import EXCEPT, OWN
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +86,8 @@ def compile(
     config: str | os.PathLike[str] | None = None,
     options: Mapping[str, Any] | None = None,
     tuning_database: str | os.PathLike[str] | None = None,
+    precision: str = "float32",
+    precision_except: Sequence[str] = (),
     test: bool = False,
     rtol: float | None = None,
     atol: float | None = None,
@@ -112,6 +115,8 @@ def compile(
         weights: "embed", "file" (beside the library) or "external".
         preset, config, options: TorchInductor's settings.
         tuning_database: of a model for CUDA.
+        precision: "bfloat16" or "float16": what layers of float32 are computed in, their weights stored in.
+        precision_except: modules that keep float32, by qualified names or patterns, as in ``["head", "decoder.*"]``.
         test: build the model's test too, which compares with eager PyTorch, and raise unless it passes.
         rtol, atol: the test's tolerances.
         num_threads: of the loaded library, as ``load`` has it.
@@ -134,6 +139,7 @@ def compile(
         OPTIONS=[f"{key}={value}" for key, value in (options or {}).items()],
         CONFIG=None if config is None else Path(config).absolute(),
         TUNING_DATABASE=None if tuning_database is None else Path(tuning_database).absolute(),
+        PRECISION=_precision_words(precision, precision_except),
         RTOL=rtol,
         ATOL=atol,
     )
@@ -177,6 +183,12 @@ def _keywords(**values: Any) -> dict[str, list[str]]:
     """Keywords of ``add_aot_model`` with their words; what is None or has none is left out."""
     lists = {key: value if isinstance(value, list | tuple) else [value] for key, value in values.items()}
     return {key: [str(word) for word in words] for key, words in lists.items() if words and words != [None]}
+
+
+def _precision_words(precision: str, excepted: Sequence[str]) -> list[str]:
+    if precision == OWN and not excepted:
+        return []
+    return [precision, *((EXCEPT, *excepted) if excepted else ())]
 
 
 def _refuse_given(name: str, given: Mapping[str, Any], reason: str) -> None:

@@ -19,7 +19,7 @@ from aotbuild.capture.guards import Guard
 from aotbuild.capture.modules import buffers_kept
 from aotbuild.capture.signature import NUMBER_DTYPES, UNBOUNDED
 from aotbuild.capture.sizes import Point, Size, Sizes
-from aotbuild.capture.tolerances import exact_results, tolerance
+from aotbuild.capture.tolerances import coarser, exact_results, rounded_error, rounded_results, tolerance
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Method
 from aotbuild.spec.program import GoldenCase, Signature, TensorData
@@ -45,12 +45,14 @@ class Eager:
     """What golden cases are recorded of.
 
     ``roundings``: the coarsest type on the way to each output, and to each input that the call writes to.
+    ``precision``: the type of PRECISION, if the model has one.
     """
 
     module: Any
     signature: Signature
     roundings: Sequence[torch.dtype | None]
     target: str
+    precision: torch.dtype | None = None
 
 
 def example_inputs(args: Sequence[Any], kwargs: Mapping[str, Any]) -> GoldenCase:
@@ -112,18 +114,53 @@ def _run(eager: Eager, call: Call) -> GoldenCase:
     written = [(tensor, before) for spec, tensor, before in zip(signature.inputs, given, inputs) if spec.written]
     written_data = tuple(tensor_data(tensor) for tensor, _ in written)
     results = [*leaves, *(tensor for tensor, _ in written)]
-    outputs_exact, inputs_exact = exact or ([], [])
-    exacts = dict(enumerate(outputs_exact)) if len(outputs_exact) == len(leaves) else {}
-    of_written = (value for spec, value in zip(signature.inputs, inputs_exact) if spec.written)
-    exacts |= {len(leaves) + index: value for index, value in enumerate(of_written)}
+    exacts = _by_place(exact, signature, len(leaves))
+    errors: list[float] = []
+    roundings = list(eager.roundings)
+    if eager.precision is not None:
+        rounded = _by_place(rounded_results(module, args, kwargs, eager.precision), signature, len(leaves))
+        errors = [rounded_error(value, exacts.get(i), rounded.get(i)) for i, value in enumerate(results)]
+        roundings = [coarser(eager.precision, rounding) for rounding in roundings]
     tolerances = [
-        tolerance(value, rounding, exacts.get(index))
-        for index, (value, rounding) in enumerate(zip(results, eager.roundings, strict=True))
+        tolerance(value, rounding, exacts.get(index), errors[index] if errors else None)
+        for index, (value, rounding) in enumerate(zip(results, roundings, strict=True))
     ]
     with torch.no_grad():
         for tensor, before in written:
             tensor.copy_(before)
-    return GoldenCase(name, tuple(map(tensor_data, inputs)), outputs_data, written_data, tuple(tolerances))
+    recorded = tuple(map(tensor_data, inputs))
+    return GoldenCase(name, recorded, outputs_data, written_data, tuple(tolerances), tuple(errors))
+
+
+def precision_note(precision: str, cases: Sequence[GoldenCase]) -> str:
+    """A line on what PRECISION costs eager PyTorch on the golden inputs."""
+    shares = [
+        error / scale
+        for case in cases
+        for output, error in zip(case.outputs, case.rounded_errors)
+        if error == error and (scale := _greatest(output))
+    ]
+    cost = f"errs by up to {max(shares):.1e} of an output's greatest value" if shares else "could not be run"
+    return (
+        f"PRECISION {precision}: eager PyTorch, cast to it by torch.autocast, {cost} on the golden inputs; tolerances "
+        "of the test are those of the type, and it prints the library's own error"
+    )
+
+
+def _greatest(output: TensorData) -> float:
+    values = output.data.view(output.dtype) if output.dtype in ("float32", "float64") else np.empty(0)
+    finite = values[np.isfinite(values)]
+    return float(np.abs(finite).max()) if finite.size else 0.0
+
+
+def _by_place(
+    results: tuple[list[Any], list[torch.Tensor]] | None, signature: Signature, output_count: int
+) -> dict[int, Any]:
+    """What a run of another kind gave, in the places of the outputs and then of what is written to."""
+    outputs, inputs = results or ([], [])
+    found = dict(enumerate(outputs)) if len(outputs) == output_count else {}
+    written = (value for spec, value in zip(signature.inputs, inputs) if spec.written)
+    return found | {output_count + index: value for index, value in enumerate(written)}
 
 
 def _eager_error(

@@ -16,7 +16,7 @@ from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
 from aotbuild.capture.call import NodeClass
 from aotbuild.capture.export import declared_minimums, declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
-from aotbuild.capture.golden import Eager, example_inputs, record, record_session
+from aotbuild.capture.golden import Eager, example_inputs, precision_note, record, record_session
 from aotbuild.capture.load import Source
 from aotbuild.capture.modules import as_module, method_module
 from aotbuild.capture.other_exports import export_notes
@@ -47,12 +47,18 @@ class Captured:
 
 
 def capture(
-    source: Source, dynamic: Sequence[DynamicDim] = (), target: str = "model", *, runs: bool = True
+    source: Source,
+    dynamic: Sequence[DynamicDim] = (),
+    target: str = "model",
+    *,
+    runs: bool = True,
+    precision: str = "",
 ) -> Captured:
     """Exports the model once and records golden cases by running it eagerly.
 
     Args:
         runs: False leaves the model unrun. The only golden case has the example's inputs and no outputs.
+        precision: of PRECISION, which golden cases are compared in.
 
     Raises:
         AotbuildError: the model does not export (with the user's source line), or an input is of a kind that a
@@ -99,7 +105,11 @@ def capture(
     golden: tuple[GoldenCase, ...] = (example_inputs(args, kwargs),)
     notes: tuple[str, ...] = ()
     if runs:
-        golden, notes = record(Eager(module, signature, roundings(program), target), calls, sizes, held.guards)
+        eager = Eager(module, signature, roundings(program), target, _dtype(precision))
+        golden, notes = record(eager, calls, sizes, held.guards)
+    if precision:
+        unknown = f"PRECISION {precision}: what it costs is not known, as nothing runs with NO_TEST; build once without it"
+        notes = (*notes, precision_note(precision, golden) if runs else unknown)
     return Captured(
         program,
         signature,
@@ -112,8 +122,18 @@ def capture(
     )
 
 
+def _dtype(precision: str) -> torch.dtype | None:
+    return getattr(torch, precision) if precision else None
+
+
 def capture_methods(
-    source: Source, names: Sequence[str], dynamic: Sequence[DynamicDim], target: str, *, runs: bool = True
+    source: Source,
+    names: Sequence[str],
+    dynamic: Sequence[DynamicDim],
+    target: str,
+    *,
+    runs: bool = True,
+    precision: str = "",
 ) -> tuple[dict[str, Captured], tuple[tuple[str, GoldenCase], ...]]:
     """Exports each of the methods ``names`` once; see ``capture``.
 
@@ -147,13 +167,21 @@ def capture_methods(
             model.atol,
             example.golden_inputs,
         )
-        captured[name] = capture(dataclasses.replace(source, model=alone), dims[name], f"{target}.{name}", runs=runs)
+        captured[name] = capture(
+            dataclasses.replace(source, model=alone),
+            dims[name],
+            f"{target}.{name}",
+            runs=runs,
+            precision=precision,
+        )
     state = frozenset(name for method in captured.values() for name in written_buffers(method.program))
     captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
     if not state or not runs:
         return captured, ()
     eager = {
-        name: Eager(modules[name], method.signature, roundings(method.program, state), f"{target}.{name}")
+        name: Eager(
+            modules[name], method.signature, roundings(method.program, state), f"{target}.{name}", _dtype(precision)
+        )
         for name, method in captured.items()
     }
     return captured, record_session(eager, model.methods)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +62,7 @@ def _real(dtype: torch.dtype) -> torch.dtype | None:
     return (dtype if dtype in _RULES else torch.float16) if dtype.is_floating_point else None
 
 
-def _coarser(*dtypes: torch.dtype | None) -> torch.dtype | None:
+def coarser(*dtypes: torch.dtype | None) -> torch.dtype | None:
     known = [dtype for dtype in dtypes if dtype is not None]
     return max(known, key=lambda dtype: torch.finfo(dtype).eps, default=None)
 
@@ -104,12 +106,12 @@ def _of_nodes(module: GraphModule, rounded: AbstractSet[str] = frozenset()) -> d
         own = None
         if node.op == "call_function" or node.name in rounded:
             values = pytree.tree_leaves(node.meta.get("val"))
-            own = _coarser(*(_real(value.dtype) for value in values if isinstance(value, torch.Tensor)))
+            own = coarser(*(_real(value.dtype) for value in values if isinstance(value, torch.Tensor)))
         elif node.op == "get_attr" and isinstance(branch := getattr(module, str(node.target), None), GraphModule):
-            own = _coarser(*_of_nodes(branch).values())
-        found[node] = _coarser(own, *(found[operand] for operand in node.all_input_nodes))
+            own = coarser(*_of_nodes(branch).values())
+        found[node] = coarser(own, *(found[operand] for operand in node.all_input_nodes))
         for changed in written_by(node):
-            found[changed] = _coarser(found[changed], found[node])
+            found[changed] = coarser(found[changed], found[node])
     return found
 
 
@@ -121,14 +123,28 @@ def exact_results(
     held = [*module.parameters(), *module.buffers()]
     if sum(tensor.numel() for tensor in (*given, *held)) > _MAX_EXACT_ELEMENTS:
         return None
+    return _results_of_twin(module, pytree.tree_map(_as_exact, (args, kwargs)), lambda twin: twin.double())
+
+
+def rounded_results(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype
+) -> tuple[list[Any], list[torch.Tensor]] | None:
+    """The same as eager PyTorch gives it, cast to a 16-bit type where ``torch.autocast`` casts."""
+    with torch.autocast("cpu", dtype):
+        return _results_of_twin(module, pytree.tree_map(_copied, (args, kwargs)), lambda twin: twin)
+
+
+def _results_of_twin(
+    module: Any, call: tuple[tuple[Any, ...], dict[str, Any]], convert: Callable[[Any], Any]
+) -> tuple[list[Any], list[torch.Tensor]] | None:
+    inputs, options = call
     try:
-        twin = copy.deepcopy(module).double()
-        inputs, options = pytree.tree_map(_as_exact, (args, kwargs))
+        twin = convert(copy.deepcopy(module))
         with torch.no_grad(), triton_kernels.interpreted(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             outputs = twin(*inputs, **options)
-    except Exception:  # whatever a model does that float64 does not allow
+    except Exception:  # whatever a model does that the type does not allow
         return None
     leaves = [leaf for leaf in pytree.tree_leaves(outputs) if not isinstance(leaf, str | None)]
     return leaves, [leaf for leaf in pytree.tree_leaves((inputs, options)) if isinstance(leaf, torch.Tensor)]
@@ -142,16 +158,31 @@ def _as_exact(leaf: Any) -> Any:
     return leaf.detach().to(torch.float64, copy=True) if leaf.is_floating_point() else leaf.detach().clone()
 
 
-def tolerance(value: torch.Tensor, rounding: torch.dtype | None, exact: Any) -> Tolerance:
+def _copied(leaf: Any) -> Any:
+    return leaf.detach().clone() if isinstance(leaf, torch.Tensor) else leaf
+
+
+def rounded_error(value: torch.Tensor, exact: Any, rounded: Any) -> float:
+    """The greatest error of ``rounded``; NaN where there is none."""
+    if not isinstance(rounded, torch.Tensor) or _real(value.dtype) is None:
+        return math.nan
+    wide = torch.complex128 if value.is_complex() else torch.float64
+    reference = exact if isinstance(exact, torch.Tensor) and exact.dtype == wide else value.detach().to(wide)
+    error = _error(rounded.detach().to(wide), reference)
+    return math.nan if error is None else error
+
+
+def tolerance(value: torch.Tensor, rounding: torch.dtype | None, exact: Any, rounded: float | None = None) -> Tolerance:
     """How far a compiled model's result may be from ``value``, which eager PyTorch gave.
 
     Args:
         rounding: the coarsest type on the way to it.
         exact: the same in float64, where it could be had.
+        rounded: the greatest error of eager PyTorch in ``rounding``, where the compiled model alone is rounded to it.
     """
     if value.dtype in _STEPS:
         return _STEPS[value.dtype]
-    dtype = _coarser(_real(value.dtype), rounding if _real(value.dtype) is not None else None)
+    dtype = coarser(_real(value.dtype), rounding if _real(value.dtype) is not None else None)
     if dtype is None:
         return Tolerance(0.0, 0.0)  # integers are equal or wrong
     rule = _RULES[dtype]
@@ -159,6 +190,8 @@ def tolerance(value: torch.Tensor, rounding: torch.dtype | None, exact: Any) -> 
     magnitudes = wide[torch.isfinite(wide)].abs()
     scale = magnitudes.max().item() if magnitudes.numel() else 0.0
     error = _error(wide, exact) if rule.factor else None
+    if rounded is not None:
+        error = None if math.isnan(rounded) else rounded
     if error is None or rule.factor * error > _MAX_OF_SCALE * scale:
         return Tolerance(rule.rtol, rule.of_scale * scale)
     floor = rule.floor * torch.finfo(dtype).eps * (4 if value.numel() < _FEW else 1)

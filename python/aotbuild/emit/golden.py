@@ -2,8 +2,8 @@
 
 Tensors are named ``<case>/input/<name>`` and ``<case>/output/<name>``, where a case of a method is ``<method>/<name>``;
 ``<case>/written/<name>`` is what an input holds after the call; ``tolerance/<name>`` of each of the last two is rtol
-and atol; with WEIGHTS EXTERNAL also ``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one
-trailing dimension more.
+and atol; with PRECISION ``rounded_error/<name>`` is the error of eager PyTorch in that type; with WEIGHTS EXTERNAL also
+``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one trailing dimension more.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ def _tolerances(
         atol = recorded.atol if model.atol is None else model.atol
         pair = np.asarray([rtol, atol], np.float64)
         yield f"tolerance/{name}/{part}", TensorData("float64", (2,), pair.view(np.uint8))
+    for part, error in zip(names, case.rounded_errors):
+        single = np.asarray([error], np.float64)
+        yield f"rounded_error/{name}/{part}", TensorData("float64", (1,), single.view(np.uint8))
 
 
 def _as_real(tensor: TensorData) -> TensorData:

@@ -13,6 +13,7 @@ import jinja2
 from aotbuild import __version__
 from aotbuild.emit import golden, stub, weights
 from aotbuild.emit.names import Leaf, MethodNames, Struct, TargetNames, method_names, struct_of
+from aotbuild.emit.rounding import rounded
 from aotbuild.spec import abi
 from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.dtypes import DTYPES
@@ -36,6 +37,8 @@ _ACTIVATIONS = {
     "leaky_relu": "kLeakyRelu",
 }
 
+_PRECISIONS = {"": "kOwn", "bfloat16": "kBFloat16", "float16": "kFloat16"}
+
 # Bytes of embedded weights that get a section of their own, behind all others. Code reaches 2 GiB from where it is, so
 # that larger ones must not lie between it and its data; smaller ones stay where they can be mapped in huge pages.
 _LARGE_WEIGHTS = 1 << 30
@@ -50,6 +53,7 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
         AotbuildError: for names that C++ does not allow, and weights that the chosen mode cannot store.
     """
     names = TargetNames.of(options)
+    model = rounded(model)
     if options.weights not in _WEIGHTS_MODES:
         raise AotbuildError(f"target {options.target!r}: WEIGHTS {options.weights!r} is not EMBED, FILE or EXTERNAL")
     files: dict[str, bytes] = {}
@@ -228,6 +232,8 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "recurrent": model.recurrent,
         "on_gpu": _is_for_gpu(model),
         "session": [(numbers[name], case.name) for name, case in model.session],
+        "precision": model.precision,
+        "PRECISIONS": _PRECISIONS,
         "rtol": model.rtol,
         "atol": model.atol,
         "has_sessions": any(weight.mutated for weight in model.weights),

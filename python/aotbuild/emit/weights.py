@@ -113,7 +113,7 @@ def four_bit_weights(model: CompiledModel) -> frozenset[int]:
     """The weights that are stored two values to a byte: only layers over four bits read them."""
     layers = {bits: {layer.weight for layer in model.quantized if layer.bits == bits} for bits in (4, 8)}
     others = {weight for linear in model.linears for weight in linear.weights}
-    read = {index for method in model.methods for index in _read_weights(method)}
+    read = read_weights(model)
     return frozenset(
         index for index in layers[4] - layers[8] - others - read if _has_four_bits(model.weights[index].tensor)
     )
@@ -151,7 +151,7 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
     uses.update(mlp.first.weights[0] for mlp in model.mlps)
     uses.update(mlp.second.weights[0] for mlp in model.mlps)
     # What other code reads has to lie as PyTorch has it.
-    read = {index for method in model.methods for index in _read_weights(method)}
+    read = read_weights(model)
     for convolution in model.convolutions:
         read.add(convolution.weight)
     for recurrent in model.recurrent:
@@ -167,10 +167,12 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
             and not weight.mutated
         )
 
-    layers = [[_matrix(model, linear)] for linear in model.linears]
-    layers += [[_matrix(model, linear) for linear in (mlp.first, mlp.second)] for mlp in model.mlps]
+    layers = [(linear,) for linear in model.linears] + [(mlp.first, mlp.second) for mlp in model.mlps]
     result = []
-    for matrices in layers:
+    for layer in layers:
+        if any(linear.precision for linear in layer):
+            continue
+        matrices = [_matrix(model, linear) for linear in layer]
         dense = 4 * sum(matrix.rows * matrix.columns for matrix in matrices)
         fits = sum(matrix.nbytes for matrix in matrices) <= _MAX_GROWTH * dense
         if dense and fits and all(is_packable(weight) for matrix in matrices for weight in matrix.weights):
@@ -178,8 +180,12 @@ def _matrices(model: CompiledModel, options: EmitOptions) -> list[_Matrix]:
     return result
 
 
+def read_weights(model: CompiledModel) -> set[int]:
+    """The weights that the code of the methods reads itself, by the model's numbers."""
+    return {index for method in model.methods for index in _read_weights(method)}
+
+
 def _read_weights(method: Method) -> set[int]:
-    """The weights that the code of a method reads itself, by the model's numbers."""
     found = {index for variant in method.variants for index in variant.read_weights}
     return found if method.numbering is None else {method.numbering.weights[index] for index in found}
 

@@ -55,6 +55,8 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     add("--runtime", default="standalone")
     add("--weights", default="embed", choices=["embed", "file", "external"])
     add("--weights-file", default="")
+    add("--precision", default="", metavar="TYPE", help="bfloat16 or float16: what layers of float32 are computed in")
+    add("--precision-except", action="append", default=[], metavar="MODULE", help="a name or a pattern")
     add("--rtol", type=float)
     add("--atol", type=float)
     add("--c-enabled", action="store_true", help="the project compiles C, so registered kernels may be written in it")
@@ -134,6 +136,8 @@ def generate_request(args: argparse.Namespace) -> GenerateRequest:
         config=args.config,
         options=pairs(args.option, "OPTIONS"),
         tuning_database=args.tuning_database,
+        precision=args.precision,
+        precision_except=tuple(args.precision_except),
         rtol=args.rtol,
         atol=args.atol,
         c_enabled=args.c_enabled,

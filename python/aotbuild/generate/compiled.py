@@ -42,6 +42,7 @@ def compiled_model(
         **_joined(request, methods, lowered),
         custom_sources=_custom_sources(list(lowered.values()), request, request.source_dir or Path.cwd()),
         session=captured.session,
+        precision=request.precision,
         rtol=_given(request.rtol, [part.rtol for part in methods.values()]),
         atol=_given(request.atol, [part.atol for part in methods.values()]),
         metadata={
@@ -50,6 +51,7 @@ def compiled_model(
             "runtime": request.runtime,
             "preset": request.preset,
             "options": dict(sorted(request.options.items())),
+            **_precision(request),
             "counters": dict(sum((Counter(part.counters) for part in lowered.values()), Counter[str]())),
             **({"tuning": tuning_summary(tuning, epilogues)} if tuning else {}),
         },
@@ -57,6 +59,12 @@ def compiled_model(
         epilogues=_described("epilogues", lowered, methods, bool(request.methods)),
     )
     return compiled, list(replay.report(request.emit.target, tuning, epilogues))
+
+
+def _precision(request: GenerateRequest) -> dict[str, Any]:
+    if not request.precision:
+        return {}
+    return {"precision": {"type": request.precision, "except": list(request.precision_except)}}
 
 
 def tuning_summary(kernels: Sequence[Tuned], epilogues: Sequence[TunedEpilogue] = ()) -> dict[str, Any]:

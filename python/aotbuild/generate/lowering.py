@@ -17,6 +17,7 @@ from aotbuild.lower.common.process import process_settings
 from aotbuild.spec import program
 from aotbuild.spec.config import read_config
 from aotbuild.spec.files import SHARDS
+from aotbuild.spec.precision import Precision
 from aotbuild.spec.target import cpu_isa
 from aotbuild.tuning import outcome
 from aotbuild.tuning.replay import Replay
@@ -92,6 +93,7 @@ def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Lower, list[ty
             shard_count=SHARDS,
             runtime=request.runtime,
             has_eigen=request.has_eigen,
+            precision=Precision(request.precision, request.precision_except),
         )
 
     return lower, []
@@ -100,7 +102,17 @@ def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Lower, list[ty
 def _settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
     """The part of the settings that lowering depends on."""
     kernels = custom_kernels.settings(base)
-    parts = ("device", "cpu_isa", "cuda_architectures", "runtime", "preset", "options", "has_eigen")
+    parts = (
+        "device",
+        "cpu_isa",
+        "cuda_architectures",
+        "runtime",
+        "preset",
+        "options",
+        "has_eigen",
+        "precision",
+        "precision_except",
+    )
     return {"target": request.emit.target, "kernels": kernels, **{name: getattr(request, name) for name in parts}}
 
 

@@ -17,6 +17,7 @@ from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.config import read_config
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Generated, ModelKeywords, model_files
+from aotbuild.spec.precision import unknown_module
 from aotbuild.spec.target import cuda_suffix
 from aotbuild.tuning.replay import Replay
 
@@ -30,9 +31,10 @@ def capture_model(source: Source, request: GenerateRequest) -> CapturedModel:
 
     dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
     target, runs = request.emit.target, request.emit.test
+    options: dict[str, Any] = {"runs": runs, "precision": request.precision}
     if request.methods:
-        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, runs=runs))
-    return CapturedModel({"run": capture.capture(source, dynamic, target, runs=runs)})
+        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, **options))
+    return CapturedModel({"run": capture.capture(source, dynamic, target, **options)})
 
 
 def generate(
@@ -76,6 +78,7 @@ def generate(
     torch.set_num_threads(max(1, torch.get_num_threads()))
     with cache.recorded(asked.places, asked.environment) if asked else nullcontext(cache.Recording()) as recording:
         captured = captured or _captured(request, progress)
+    _refuse_unknown_modules(request, captured)
     for name, part in captured.methods.items():
         unit = f"{request.emit.target}.{name}" if request.methods else request.emit.target
         for line in part.notes:
@@ -152,6 +155,13 @@ def _settings(request: GenerateRequest) -> dict[str, Any]:
         "config",
     }
     return {name: value for name, value in dataclasses.asdict(request).items() if name not in apart}
+
+
+def _refuse_unknown_modules(request: GenerateRequest, captured: CapturedModel) -> None:
+    weights = [name for part in captured.methods.values() for name in part.program.state_dict]
+    problem = unknown_module(request.precision_except, weights)
+    if problem:
+        raise AotbuildError(f"{request.emit.target}: PRECISION {request.precision} {problem}")
 
 
 def _refuse_unbuilt(request: GenerateRequest) -> None:

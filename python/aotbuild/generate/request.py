@@ -40,6 +40,8 @@ class GenerateRequest:
     config: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     tuning_database: Path | None = None
+    precision: str = ""
+    precision_except: tuple[str, ...] = ()
     rtol: float | None = None
     atol: float | None = None
     c_enabled: bool = False  # the project compiles C

@@ -8,6 +8,7 @@ import os
 from aotbuild.spec.ascii_names import is_ascii_identifier
 from aotbuild.spec.dynamic import dynamic_shape_problems
 from aotbuild.spec.place import Place
+from aotbuild.spec.precision import EXCEPT, OWN, TYPES
 from aotbuild.spec.target import CPU_ISAS, CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
 from aotbuild.spec.words import Call, nearest
 
@@ -217,6 +218,30 @@ def check_architectures(call: Call, place: Place) -> list[str]:
             call.problem(f"{keyword} names {cuda_suffix(architecture)} more than once; keep one of them")
         seen.add(cuda_suffix(architecture))
     return architectures
+
+
+def check_precision(call: Call, on_gpu: bool) -> None:
+    name, *rest = call.many("PRECISION") or [OWN]
+    if name not in (OWN, *TYPES):
+        call.problem(f'PRECISION "{name}" is none of {", ".join((OWN, *TYPES))}')
+    elif rest and rest[0] != EXCEPT:
+        call.problem(
+            f'PRECISION {name} is followed by "{rest[0]}"; write {EXCEPT} before the names of modules, as in PRECISION '
+            f"{name} {EXCEPT} {rest[0]}"
+        )
+    elif rest and name == OWN:
+        call.problem(f"PRECISION {OWN} leaves all layers as they are; leave {EXCEPT} out")
+    elif len(rest) == 1:
+        call.problem(f"PRECISION {name} {EXCEPT} names no module; write qualified names or patterns, or leave it out")
+    if name in TYPES and on_gpu:
+        call.problem(
+            f"PRECISION {name} is for DEVICE cpu; convert the module in the model file: module.{_CASTS[name]}()"
+        )
+    elif name in TYPES and call.one("RUNTIME") == "torch":
+        call.problem(f"PRECISION {name} is for RUNTIME standalone; convert the module: module.{_CASTS[name]}()")
+
+
+_CASTS = {"bfloat16": "bfloat16", "float16": "half"}
 
 
 def check_tune(call: Call, on_gpu: bool) -> None:

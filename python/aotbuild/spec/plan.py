@@ -10,6 +10,7 @@ from aotbuild.spec.ascii_names import ascii_identifier, is_ascii_identifier
 from aotbuild.spec.files import Files, Generated, ModelKeywords, kernel_files, model_files
 from aotbuild.spec.functions import FUNCTIONS, PLANNED, WITHOUT_TARGET
 from aotbuild.spec.place import Place
+from aotbuild.spec.precision import OWN
 from aotbuild.spec.statements import statements
 from aotbuild.spec.target import cuda_suffix, isa_flags
 from aotbuild.spec.words import Call, words_of
@@ -94,6 +95,7 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
         *_repeated("--cuda-architecture" if on_gpu else "--cpu-isa", variants),
         *("--runtime", call.one("RUNTIME", "standalone"), "--weights", keywords.weights),
         *_named(call, "WEIGHTS_FILE", "RTOL", "ATOL", "PYTHON_MODULE"),
+        *_precision(call),
         *(["--c-enabled"] if place.has_c else []),
         *(f"--{flag.lower().replace('_', '-')}" for flag in ("NO_TEST", "BENCHMARK") if call.has(flag)),
     ]
@@ -188,6 +190,7 @@ def _check_values(call: Call, place: Place, on_gpu: bool) -> None:
         call.problem("WEIGHTS_FILE needs WEIGHTS FILE")
     for keyword in ("RTOL", "ATOL"):
         checks.check_form(call, keyword, checks.is_number, "a number such as 1e-4")
+    checks.check_precision(call, on_gpu)
     checks.check_dynamic_shapes(call)
     checks.check_pairs(call, "PARAMS")
     checks.check_pairs(call, "OPTIONS")
@@ -205,6 +208,11 @@ def _model_subject(call: Call, model: str, config: str) -> list[str]:
         *(("--config", config) if config else ()),
         *_repeated("--option", call.many("OPTIONS")),
     ]
+
+
+def _precision(call: Call) -> list[str]:
+    name, *rest = call.many("PRECISION") or [OWN]
+    return ["--precision", name, *_repeated("--precision-except", rest[1:])] if name != OWN else []
 
 
 def _output_options(call: Call, folder: str, database: str) -> list[str]:

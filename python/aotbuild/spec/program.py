@@ -95,7 +95,8 @@ class Weight:
 
     ``name``: its name in the ``state_dict``, or the constant's name in the exported program.
     ``aliases``: other ``state_dict`` names of the same tensor (tied weights are stored once).
-    ``mutated``: the model writes to it. ``required``: False for what no ``state_dict`` holds.
+    ``mutated``: the model writes to it. ``required``: False for what no ``state_dict`` holds. ``rounded``: of a 16-bit
+    type where the model has float32.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Weight:
     aliases: tuple[str, ...] = ()
     mutated: bool = False
     required: bool = True
+    rounded: bool = False
 
 
 def weight_names(weights: Iterable[Weight]) -> set[str]:
@@ -114,7 +116,7 @@ def weight_names(weights: Iterable[Weight]) -> set[str]:
 class Linear:
     """A linear layer over constant weights (``LinearSpec`` of detail/spec.h): indices into the weights.
 
-    ``transposed``: weights are [K, N].
+    ``transposed``: weights are [K, N]. ``precision``: a type that PRECISION gives, or empty.
     """
 
     weights: tuple[int, ...]
@@ -122,6 +124,7 @@ class Linear:
     activation: str = "none"
     alpha: float = 0.0
     transposed: bool = False
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution over constant weights (``ConvolutionSpec`` of detail/spec.h)."""
+    """A convolution over constant weights (``ConvolutionSpec`` of detail/spec.h); ``precision`` as of ``Linear``."""
 
     weight: int
     bias: int | None
@@ -192,6 +195,7 @@ class Convolution:
     norm: BatchNorm | None = None
     activation: str = "none"
     alpha: float = 0.0
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,8 @@ class GoldenCase:
     """One set of inputs with eager PyTorch's outputs, compared by the model's test.
 
     ``written``: what the inputs that the call writes to hold after it, in their order. ``tolerances``: of the outputs,
-    and then of what is written; those that are missing are zero.
+    and then of what is written; those that are missing are zero. ``rounded_errors``: with PRECISION, the greatest error
+    of each of them in eager PyTorch that is cast to it; NaN where that could not be had.
     """
 
     name: str
@@ -246,6 +251,7 @@ class GoldenCase:
     outputs: tuple[TensorData, ...]
     written: tuple[TensorData, ...] = ()
     tolerances: tuple[Tolerance, ...] = ()
+    rounded_errors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,6 +299,7 @@ class CompiledModel:
     recurrent: tuple[Recurrent, ...] = ()
     custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
     session: tuple[tuple[str, GoldenCase], ...] = ()
+    precision: str = ""
     rtol: float | None = None  # what the user gave, in the place of each recorded tolerance
     atol: float | None = None
     # Versions, options and counters for the manifest: JSON values only, no path, no time.

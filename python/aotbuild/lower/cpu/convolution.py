@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -58,15 +60,22 @@ def _lower_convolution(input: Any, slot: int, sizes: list[Any]) -> Any:
     return ir.TensorBox.create(PackedConvolution(layout, source, slot))
 
 
-def pack_convolutions(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Convolution]:
-    """Replaces ``aten.convolution`` over constant weights, float32 or of 16-bit types, by packed convolutions."""
+def pack_convolutions(
+    gm: GraphModule, weight_index: dict[str, int], mutated: set[int], precisions: Sequence[str]
+) -> list[Convolution]:
+    """Replaces ``aten.convolution`` over constant weights, float32 or of 16-bit types, by packed convolutions.
+
+    Args:
+        precisions: of layers over each weight, where that is float32; empty for its own.
+    """
     found: list[Convolution] = []
     for node in list(gm.graph.nodes):
         if node.target is aten.convolution.default:
             convolution = _describe(node, weight_index, mutated)
             if convolution is not None:
+                is_wide = node.meta["val"].dtype == torch.float32
                 _replace(gm, node, len(found))
-                found.append(convolution)
+                found.append(replace(convolution, precision=precisions[convolution.weight] if is_wide else ""))
     gm.graph.lint()
     gm.recompile()
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,26 +123,32 @@ def join_mlps(gm: GraphModule, linears: list[Linear]) -> tuple[list[Linear], lis
     return alone, pairs
 
 
-def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int]) -> list[Linear]:
+def pack_linears(
+    gm: GraphModule, weight_index: dict[str, int], mutated: set[int], precisions: Sequence[str]
+) -> list[Linear]:
     """Replaces products with constant weights by packed layers, and decomposes other ``aten.linear`` calls.
 
     The weights are float32, or of 16-bit types, whose sums are float32 too.
 
     Layers of one input, such as query, key and value projections, become one packed layer and slices of its output
     (one pass over the input, and a wider matrix product).
+
+    Args:
+        precisions: of layers over each weight, where that is float32; empty for its own.
     """
-    groups: dict[tuple[Node, bool, Node | None], list[_Candidate]] = {}
+    groups: dict[tuple[Node, bool, Node | None, str], list[_Candidate]] = {}
     for node in list(gm.graph.nodes):
         if node.target not in _PRODUCTS:
             continue
         candidate = _candidate(node, weight_index, mutated)
         if candidate is not None:
             alone = node if candidate.activation != NO_ACTIVATION else None
-            groups.setdefault((candidate.source, candidate.transposed, alone), []).append(candidate)
+            precision = precisions[candidate.weight] if node.meta["val"].dtype == torch.float32 else ""
+            groups.setdefault((candidate.source, candidate.transposed, alone, precision), []).append(candidate)
         elif node.target is aten.linear.default:
             decompose_linear(gm, node)
     linears: list[Linear] = []
-    for members in groups.values():
+    for (*_, precision), members in groups.items():
         _replace(gm, members, len(linears))
         linears.append(
             Linear(
@@ -150,6 +157,7 @@ def pack_linears(gm: GraphModule, weight_index: dict[str, int], mutated: set[int
                 activation=members[0].activation.name,
                 alpha=members[0].activation.alpha,
                 transposed=members[0].transposed,
+                precision=precision,
             )
         )
     gm.graph.lint()

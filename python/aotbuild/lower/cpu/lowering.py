@@ -31,6 +31,7 @@ from aotbuild.lower.cpu.refusals import refuse_missing_operators, refuse_short_c
 from aotbuild.lower.cpu.wrapper import StandaloneCppWrapper
 from aotbuild.lower.cpu.wrapper_code import ModelNames, WrapperCode
 from aotbuild.spec.identifiers import distinct, symbol
+from aotbuild.spec.precision import Precision
 from aotbuild.spec.program import Convolution, Linear, Mlp, QuantizedLinear, Recurrent, Variant, Weight, weight_names
 from aotbuild.spec.target import CpuIsa
 
@@ -46,11 +47,13 @@ def lower(
     shard_count: int = 4,
     runtime: str = "standalone",
     has_eigen: bool = True,
+    precision: Precision | None = None,
 ) -> Lowered[Variant]:
     """Lowers a captured program for the CPU. ``method``: which of several methods of the target it is.
 
     Args:
         has_eigen: whether the build has Eigen, which linear algebra and Fourier transforms need.
+        precision: of packed layers over float32.
 
     Raises:
         AotbuildError: for an unknown option, or operators that the standalone runtime lacks (all of them at once).
@@ -67,7 +70,7 @@ def lower(
         prepared = prepare(captured.program, whole, captured.state)
     if runtime == "standalone":
         use_grouped_kernel(prepared.module)
-    layers = _packed_layers(prepared)
+    layers = _packed_layers(prepared, precision or Precision())
     linked = {operator: kernel.linked_name(target) for operator, kernel in registered.items()}
     names = ModelNames(prepared.weight_index, len(prepared.weights), linked)
     fake_mode = fake_mode_of(prepared)
@@ -102,7 +105,7 @@ def lower(
 
 
 def _packed_layers(
-    prepared: PreparedGraph,
+    prepared: PreparedGraph, precision: Precision
 ) -> tuple[
     tuple[Linear, ...],
     tuple[Mlp, ...],
@@ -111,11 +114,12 @@ def _packed_layers(
     tuple[Recurrent, ...],
 ]:
     """Takes the layers that the runtime packs out of the graph."""
+    types = [precision.of_weight((weight.name, *weight.aliases)) for weight in prepared.weights]
     mutated = {index for index, weight in enumerate(prepared.weights) if weight.mutated}
-    convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated)
+    convolutions = pack_convolutions(prepared.module, prepared.weight_index, mutated, types)
     quantized = pack_quantized(prepared.module, prepared.weight_index, mutated)
     recurrent = pack_recurrent(prepared.module, prepared.weight_index, mutated)
-    linears = pack_linears(prepared.module, prepared.weight_index, mutated)
+    linears = pack_linears(prepared.module, prepared.weight_index, mutated, types)
     linears, mlps = join_mlps(prepared.module, linears)
     return tuple(linears), tuple(mlps), tuple(convolutions), tuple(quantized), tuple(recurrent)
 
