@@ -7,6 +7,7 @@
       [NAMESPACE a::b] [CLASS_NAME Name] [HEADER path/x.hpp] [SYMBOL_PREFIX prefix]
       [METHODS name ...] [DYNAMIC_SHAPES input:dim=min..[max] ...] [PARAMS key=value ...]
       [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone|torch]
+      [PRECISION float32|bfloat16|float16 [EXCEPT module ...]]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
       [TUNE CACHED|OFF] [TUNING_DATABASE file]
       [PRESET default|debug|min-size] [CONFIG file.toml] [OPTIONS key=value ...]
@@ -58,6 +59,7 @@ Weights and compiler settings:
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
+| `PRECISION type [EXCEPT module ...]` | `float32` | a float32 model's layers are computed in `bfloat16` or `float16`, and their weights stored in it; inputs, outputs, state and all else stay float32, and so do layers in the modules after `EXCEPT`, by qualified names or patterns such as `decoder.*`. [What is rounded](values.md#precision). The build prints what it costs eager PyTorch on the golden inputs; the test compares with eager float32 by the tolerances of the type, and prints the library's error | another type; `EXCEPT` without a module, or with one that the model lacks (while building); with `DEVICE cuda` or `RUNTIME torch` |
 | `WEIGHTS EMBED` | `EMBED` | in the library | another value; lower case |
 | `WEIGHTS FILE` | | in a safetensors file, which the build keeps beside the library; static models look beside the program | |
 | `WEIGHTS EXTERNAL` | | given at run time by name | |

@@ -112,6 +112,8 @@ Integers and booleans have to be equal. Each output of each case has tolerances 
 - Where float64 cannot be run or gives something else (random numbers, types written into the model, more than 2^27
   elements), `rtol` is 1e-4 for float32, 1e-2 for float16, 2e-2 for bfloat16 and 1e-7 for float64, and `atol` 1e-5,
   2e-3, 2e-2 and 1e-7 of the output's greatest value.
+- With `PRECISION` they are those of its type: `atol` is 3 times the greatest error of eager PyTorch under
+  `torch.autocast`, against float64.
 
 `RTOL` and `ATOL`, or `rtol` and `atol` of the model file, take the place of one of the two for all outputs.
 

@@ -45,13 +45,14 @@ def parse_arguments() -> argparse.Namespace:
         "weights-file",
         "config",
         "tuning-database",
+        "precision",
         "rtol",
         "atol",
         "python-module",
     ):
         generate.add_argument(f"--{optional}", default="")
     generate.add_argument("--header", default="")
-    for repeated in ("cpu-isa", "cuda-architecture", "dynamic-shapes", "param", "option"):
+    for repeated in ("cpu-isa", "cuda-architecture", "dynamic-shapes", "param", "option", "precision-except"):
         generate.add_argument(f"--{repeated}", action="append", default=[])
     for flag in ("c-enabled", "no-eigen", "no-test", "benchmark", "verbose"):
         generate.add_argument(f"--{flag}", action="store_true")

@@ -134,6 +134,28 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
             "CPU_ISA native stands alone: what it means is known only to the compiler, so a library can't choose "
             "between it and others at load; leave out the others",
         ),
+        ("PRECISION bf16", 'PRECISION "bf16" is none of float32, bfloat16, float16'),
+        (
+            "PRECISION bfloat16 head",
+            'PRECISION bfloat16 is followed by "head"; write EXCEPT before the names of modules, as in PRECISION '
+            "bfloat16 EXCEPT head",
+        ),
+        (
+            "PRECISION float16 EXCEPT",
+            "PRECISION float16 EXCEPT names no module; write qualified names or patterns, or leave it out",
+        ),
+        (
+            "PRECISION float32 EXCEPT head",
+            "PRECISION float32 leaves all layers as they are; leave EXCEPT out",
+        ),
+        (
+            "PRECISION bfloat16 DEVICE cuda CUDA_ARCHITECTURES 90",
+            "PRECISION bfloat16 is for DEVICE cpu; convert the module in the model file: module.bfloat16()",
+        ),
+        (
+            "PRECISION float16 RUNTIME torch",
+            "PRECISION float16 is for RUNTIME standalone; convert the module: module.half()",
+        ),
         ("RTOL small", 'RTOL "small" is not a number such as 1e-4'),
         ("NO_TEST ATOL 1e-4", "ATOL is for the test that NO_TEST leaves out; keep one of the two"),
     ],

@@ -319,7 +319,7 @@ def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
     keywords = (
         "DYNAMIC_SHAPES ids:0=1..8 ids:1=1..512 PARAMS add=1 name=x DEVICE cpu CPU_ISA avx2 avx512 RUNTIME standalone "
         "WEIGHTS FILE WEIGHTS_FILE w.safetensors PRESET min-size OPTIONS freezing=1 epilogue_fusion=0 RTOL 1e-3 "
-        "ATOL .5 BENCHMARK VERBOSE"
+        "ATOL .5 BENCHMARK VERBOSE PRECISION bfloat16 EXCEPT head body.*"
     )
     project = make_project(HEAD + f"add_aot_model(encoder MODEL model.py:build {keywords})\n")
     project.configure()
@@ -337,6 +337,8 @@ def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
         "symbol_prefix": "",
         "weights_file": "w.safetensors",
         "config": "",
+        "precision": "bfloat16",
+        "precision_except": ["head", "body.*"],
         "rtol": "1e-3",
         "atol": ".5",
         "python_module": "",

@@ -223,6 +223,110 @@ TEST(HalfLinear, BitsDoNotDependOnThreads) {
   omp_set_num_threads(before);
 }
 
+// Layers over float32 that are computed in a 16-bit type.
+struct RoundedLayer {
+  std::int64_t rows;
+  std::int64_t in_features;
+  std::int64_t stride;  // of the input's rows
+  bool transposed;
+};
+
+// `weights` are float32, or `dtype`, to which they are rounded.
+std::vector<float> run_rounded(const RoundedLayer& layer, const std::vector<float>& input, Tensor& weight,
+                               std::vector<float> bias, Precision precision) {
+  const std::int64_t columns = weight.sizes()[layer.transposed ? 1 : 0];
+  const std::int64_t one = 1;
+  const TensorPtr bias_tensor =
+      make_borrowed(bias.data(), bias.size() * sizeof(float), ScalarType::kFloat32, 1, &columns, &one);
+  LinearSpec spec{};
+  spec.part_count = 1;
+  spec.activation = Activation::kRelu;
+  spec.transposed = layer.transposed;
+  spec.precision = precision;
+  Arena arena;
+  const PackedLinear linear(spec, {&weight}, {bias_tensor.get()}, arena, nullptr);
+  std::vector<float> output(static_cast<std::size_t>(layer.rows * columns), 7.0F);
+  const std::int64_t from_sizes[] = {layer.rows, layer.in_features};
+  const std::int64_t from_strides[] = {layer.stride, 1};
+  const std::int64_t to_sizes[] = {layer.rows, columns};
+  const TensorPtr from = make_borrowed(const_cast<float*>(input.data()), input.size() * sizeof(float),
+                                       ScalarType::kFloat32, 2, from_sizes, from_strides);
+  const TensorPtr to =
+      make_borrowed(output.data(), output.size() * sizeof(float), ScalarType::kFloat32, 2, to_sizes, nullptr);
+  Workspace workspace;
+  linear.run(workspace, *from, *to);
+  return output;
+}
+
+template <typename T>
+float rounded(float value) {
+  return convert<float>(T(value));
+}
+
+// Against sums in double of what is rounded, and the bits of weights that were rounded before.
+template <typename T>
+void check_rounded(const RoundedLayer& layer, ScalarType dtype, Precision precision) {
+  constexpr std::int64_t kColumns = 45;
+  const bool rounds_input =
+      dtype == ScalarType::kBFloat16 && panel_kernels(PanelType::kBFloat16).of(PanelType::kBFloat16).words == 1;
+  const std::vector<float> input = random_values(static_cast<std::size_t>(layer.rows * layer.stride), 1);
+  std::vector<float> weights = random_values(static_cast<std::size_t>(kColumns * layer.in_features), 2);
+  const std::vector<float> bias = random_values(kColumns, 3);
+  const std::int64_t sizes[] = {layer.transposed ? layer.in_features : kColumns,
+                                layer.transposed ? kColumns : layer.in_features};
+  const TensorPtr weight =
+      make_borrowed(weights.data(), weights.size() * sizeof(float), ScalarType::kFloat32, 2, sizes, nullptr);
+  const std::vector<float> output = run_rounded(layer, input, *weight, bias, precision);
+  for (std::int64_t i = 0; i < layer.rows * kColumns; ++i) {
+    const std::int64_t row = i / kColumns;
+    const std::int64_t column = i % kColumns;
+    double sum = static_cast<double>(bias[static_cast<std::size_t>(column)]);
+    for (std::int64_t k = 0; k < layer.in_features; ++k) {
+      const float x = input[static_cast<std::size_t>(row * layer.stride + k)];
+      const std::int64_t at = layer.transposed ? k * kColumns + column : column * layer.in_features + k;
+      sum += static_cast<double>(rounds_input ? rounded<T>(x) : x) *
+             static_cast<double>(rounded<T>(weights[static_cast<std::size_t>(at)]));
+    }
+    ASSERT_NEAR(output[static_cast<std::size_t>(i)], std::max(sum, 0.0),
+                2e-6 * std::sqrt(static_cast<double>(layer.in_features)))
+        << layer.rows << " x " << layer.in_features << ": " << row << " " << column;
+  }
+  std::vector<T> halves;
+  for (const float value : weights) halves.push_back(T(value));
+  const TensorPtr half = borrowed(halves.data(), dtype, {sizes[0], sizes[1]});
+  const std::vector<float> again = run_rounded(layer, input, *half, bias, precision);
+  EXPECT_EQ(std::memcmp(again.data(), output.data(), output.size() * sizeof(float)), 0) << layer.rows;
+}
+
+TEST(RoundedLinear, SumsAreThoseOfRoundedOperands) {
+  for (const std::int64_t rows : {0, 1, 5, 40, 700}) {
+    for (const std::int64_t in_features : {1, 7, 64, 512, 1001}) {
+      for (const std::int64_t gap : {0, 3}) {
+        const RoundedLayer layer{rows, in_features, in_features + gap, gap == 0};
+        check_rounded<BFloat16>(layer, ScalarType::kBFloat16, Precision::kBFloat16);
+        check_rounded<Half>(layer, ScalarType::kFloat16, Precision::kFloat16);
+      }
+    }
+  }
+}
+
+TEST(RoundedLinear, BitsDoNotDependOnThreads) {
+  const int before = omp_get_max_threads();
+  const RoundedLayer layer{300, 333, 333, false};
+  const std::vector<float> input = random_values(300 * 333, 1);
+  std::vector<float> weights = random_values(80 * 333, 2);
+  const std::int64_t sizes[] = {80, 333};
+  const TensorPtr weight =
+      make_borrowed(weights.data(), weights.size() * sizeof(float), ScalarType::kFloat32, 2, sizes, nullptr);
+  std::vector<std::vector<float>> outputs;
+  for (const int threads : {1, 2, 5}) {
+    omp_set_num_threads(threads);
+    outputs.push_back(run_rounded(layer, input, *weight, random_values(80, 3), Precision::kBFloat16));
+    EXPECT_EQ(std::memcmp(outputs.back().data(), outputs[0].data(), outputs[0].size() * sizeof(float)), 0) << threads;
+  }
+  omp_set_num_threads(before);
+}
+
 // Every value of 16 bits comes back, and float32 is rounded as one element at a time is.
 template <typename T>
 void check_conversions() {

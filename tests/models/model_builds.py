@@ -39,6 +39,7 @@ class Target:
     methods: tuple[str, ...] = ()
     runtime: str = "standalone"
     preset: str = "default"
+    precision: tuple[str, ...] = ()  # the type, and the modules that are left out
 
     @property
     def path(self) -> str:
@@ -53,6 +54,8 @@ class Target:
         words += ["METHODS", *self.methods] if self.methods else []
         words += ["RUNTIME", self.runtime] if self.runtime != "standalone" else []
         words += ["PRESET", self.preset] if self.preset != "default" else []
+        words += ["PRECISION", self.precision[0]] if self.precision else []
+        words += ["EXCEPT", *self.precision[1:]] if self.precision[1:] else []
         words += [] if self.test else ["NO_TEST"]
         return f"add_aot_model({' '.join(words)})\n"
 
@@ -65,6 +68,8 @@ class Target:
             "cpu_isa": self.cpu_isa,
             "methods": self.methods,
             "runtime": self.runtime,
+            "precision": self.precision[0] if self.precision else "",
+            "precision_except": self.precision[1:],
             "emit": emit,
         }
 
@@ -94,6 +99,10 @@ TARGETS = [
     Target("external_constants", "constants", weights="EXTERNAL"),
     Target("from_pt2", "exported.pt2"),
     Target("hostile_names", "hostile_names", test=True),
+    Target("in_bfloat16", "layers_to_round", precision=("bfloat16",), test=True),
+    Target("but_for_blocks", "layers_to_round", precision=("bfloat16", "blocks.*", "stem"), weights="FILE", test=True),
+    Target("in_float16", "layers_to_round", precision=("float16",), weights="EXTERNAL", test=True),
+    Target("methods_in_bfloat16", "recorder", precision=("bfloat16",), methods=("begin", "append", "read"), test=True),
     Target("generator", "generator", methods=("prefill", "decode"), test=True),
     Target("recorder", "recorder", methods=("begin", "append", "read"), test=True),
     Target("recorder_in_file", "recorder", weights="FILE", methods=("append", "read"), kind="STATIC", test=True),

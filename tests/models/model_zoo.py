@@ -510,6 +510,41 @@ def gru_cell() -> Model:
 # --- element types
 
 
+class LayersToRound(nn.Module):
+    """Convolutions with and without a normalisation, joined and paired layers, a matrix product, a tied weight."""
+
+    def __init__(self, width: int = 96) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(50, width)
+        self.stem = nn.Sequential(nn.Conv1d(width, width, 3, padding=1), nn.BatchNorm1d(width), nn.ReLU())
+        self.depthwise = nn.Conv1d(width, width, 5, padding=2, groups=width)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, 4, 6 * width, dropout=0.0, batch_first=True, norm_first=True)
+            for _ in range(2)
+        )
+        self.matrix = nn.Parameter(randn(width, 33) / 10)
+        self.odd = nn.Linear(33, 5)
+        self.head = nn.Linear(width, 50, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.embedding(ids)
+        x = x + self.depthwise(self.stem(x.mT)).mT
+        for block in self.blocks:
+            x = block(x)
+        return self.odd(x @ self.matrix), self.head(x)
+
+
+@model
+def layers_to_round() -> Model:
+    module = LayersToRound()
+    module.stem[1].running_mean.uniform_(-1, 1)  # type: ignore[operator,union-attr]
+    module.stem[1].running_var.uniform_(0.5, 2)  # type: ignore[operator,union-attr]
+    length = torch.export.Dim("length", min=1, max=40)
+    ids = torch.randint(0, 50, (2, 17))
+    return Model(module, (ids,), dynamic_shapes=({1: length},), golden_inputs=calls([ids[:, :9].clone(memory_format=torch.contiguous_format)]))
+
+
 @model
 def bfloat16() -> Model:
     network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8), nn.LayerNorm(8)).to(torch.bfloat16)
