@@ -542,7 +542,12 @@ def layers_to_round() -> Model:
     module.stem[1].running_var.uniform_(0.5, 2)  # type: ignore[operator,union-attr]
     length = torch.export.Dim("length", min=1, max=40)
     ids = torch.randint(0, 50, (2, 17))
-    return Model(module, (ids,), dynamic_shapes=({1: length},), golden_inputs=calls([ids[:, :9].clone(memory_format=torch.contiguous_format)]))
+    return Model(
+        module,
+        (ids,),
+        dynamic_shapes=({1: length},),
+        golden_inputs=calls([ids[:, :9].clone(memory_format=torch.contiguous_format)]),
+    )
 
 
 @model

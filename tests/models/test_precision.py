@@ -37,7 +37,8 @@ def given(load: Load, name: str, **options: Any) -> Any:
 
 
 def errors(outputs: Any, exact: Sequence[Tensor]) -> list[float]:
-    return [float((a.double() - b).abs().max() / b.abs().max()) for a, b in zip(leaves(outputs), exact, strict=True)]
+    """Of each output, in the root of the mean of squares: the greatest one of few elements is luck."""
+    return [float((a.double() - b).norm() / b.norm()) for a, b in zip(leaves(outputs), exact, strict=True)]
 
 
 @pytest.mark.parametrize("name", list(ROUNDED))
@@ -76,7 +77,7 @@ def test_weights_of_rounded_layers_are_stored_in_the_type(zoo_build: Path) -> No
     for name, value in weights.items():
         own = module.state_dict()[name]
         rounded = name in ("depthwise.weight", "matrix", "odd.weight")
-        assert value.dtype == (torch.bfloat16 if rounded else torch.float32), name
+        assert value.dtype == (torch.bfloat16 if rounded else own.dtype), name
         assert torch.equal(value, own.to(value.dtype)), name
     sizes = [
         (zoo_build / f"{name}.aotbuild" / f"{name}.weights.bin").stat().st_size
@@ -109,9 +110,7 @@ def test_checkpoints_of_float32_are_rounded_as_they_are_loaded(load: Load, tmp_p
         eager = errors(module(ids), exact)
     assert all(mine <= theirs for mine, theirs in zip(errors(results[0], exact), eager))
     save_file({**tensors, "stem.0.weight": tensors["stem.0.weight"].double()}, tmp_path / "double.safetensors")
-    with pytest.raises(
-        aotbuild.AotbuildError, match=r"'stem.0.weight' .* has type float64, expected bfloat16 or float32"
-    ):
+    with pytest.raises(aotbuild.Error, match=r"'stem.0.weight' .* has type F64, expected bfloat16 or float32"):
         library.load_weights(tmp_path / "double.safetensors")
     library.load_weights(tmp_path / "float32.safetensors")
     assert not torch.equal(library(ids)[0], before[0])
@@ -138,7 +137,7 @@ def test_methods_and_state(load: Load) -> None:
 def test_the_generated_test_says_what_it_compares(zoo_build: Path) -> None:
     text = (zoo_build / "in_bfloat16.aotbuild" / "test" / "in_bfloat16_test.cpp").read_text()
     assert "computes in bfloat16 and eager PyTorch did in float32: tolerances are those of bfloat16" in text
-    golden = load_file(zoo_build / "in_bfloat16.aotbuild" / "in_bfloat16.golden.safetensors")
+    golden = load_file(zoo_build / "in_bfloat16.aotbuild" / "test" / "in_bfloat16.golden.safetensors")
     for name in (name for name in golden if name.startswith("tolerance/")):
         error = float(golden[name.replace("tolerance/", "rounded_error/")])
         assert 0 < error < float(golden[name][1])
