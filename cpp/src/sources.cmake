@@ -37,6 +37,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     kernels/quantized_kernels.cpp
     kernels/recurrent.cpp
     kernels/recurrent_kernels.cpp
+    kernels/rounded_convolution.cpp
     kernels/winograd_convolution.cpp
     model/c_api.cpp
     model/call.cpp

@@ -84,12 +84,13 @@ void measure(const std::string& name, int calls, const Run& run) {
   std::printf("%s %.1f\n", name.c_str(), 1e6 * best);
 }
 
-void measure_layer(const Layer& layer) {
+void measure_layer(const Layer& layer, Precision precision = Precision::kOwn) {
   ConvolutionSpec spec{};
   spec.spatial_rank = 2;
   spec.transposed = layer.transposed;
   spec.groups = layer.groups;
   spec.channels_last = true;
+  spec.precision = precision;
   const std::int64_t padding = layer.kernel <= layer.stride ? 0 : (layer.kernel - 1) / 2;
   for (int d = 0; d < 2; ++d) {
     spec.stride[d] = layer.stride;
@@ -109,7 +110,8 @@ void measure_layer(const Layer& layer) {
   Arena arena;
   Workspace workspace;
   const PackedConvolution convolution(spec, *weight, nullptr, {}, arena);
-  const std::string name = (layer.transposed ? "transposed_" : "conv_") + std::to_string(layer.kernel) + "s" +
+  const std::string kind = precision == Precision::kOwn ? "" : "bf16_";
+  const std::string name = kind + (layer.transposed ? "transposed_" : "conv_") + std::to_string(layer.kernel) + "s" +
                            std::to_string(layer.stride) + "_" + std::to_string(layer.size) + "x" +
                            std::to_string(layer.channels) + "_" + std::to_string(layer.outputs) +
                            (layer.groups > 1 ? "_groups" + std::to_string(layer.groups) : "");
@@ -185,6 +187,7 @@ void measure_product(const Product& product) {
 int main(int argc, char** argv) {
   if (argc > 1) wanted = argv[1];
   for (const Layer& layer : kLayers) measure_layer(layer);
+  for (const Layer& layer : kLayers) measure_layer(layer, Precision::kBFloat16);
   for (const Product& product : kProducts) measure_product(product);
   for (const Linear& linear : kLinears) measure_linear(linear);
   for (const Linear& linear : kLinears) measure_integers(linear);

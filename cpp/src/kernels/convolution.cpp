@@ -291,7 +291,9 @@ PackedConvolution::PackedConvolution(const ConvolutionSpec& spec, const Tensor& 
   const bool is_winograd = !(is_half && kHasOneDnn) && WinogradConvolution::suits(shape_, weight, spec.input_hint);
   const bool is_small_group =
       !is_half && PanelConvolution::takes(weight) && PanelConvolution::small_group(shape_, weight) > 0;
-  if (is_winograd) {
+  if (spec.precision == Precision::kBFloat16 && RoundedConvolution::suits(shape_, weight, is_winograd)) {
+    rounded_.emplace(shape_, weight, bias, arena);
+  } else if (is_winograd) {
     winograd_.emplace(shape_, weight, bias, arena);
   } else if (is_small_group || !pack(spec.input_hint, *weight_, bias_ != nullptr, arena)) {
     if (PanelConvolution::takes(weight)) panels_.emplace(shape_, weight, bias, arena);
@@ -332,6 +334,7 @@ void PackedConvolution::run(Workspace& workspace, const Tensor& input, const Ten
   const char* const function = "context_convolution";
   check(shape_, input, *weight_, dtype_, output, function);
   if (output.numel() == 0) return;
+  if (rounded_) return rounded_->run(workspace, input, output);
   if (panels_ || winograd_) {
     const auto run_own = [&](const Tensor& from, const Tensor& to) {
       return winograd_ ? winograd_->run(workspace, from, to) : panels_->run(workspace, from, to);

@@ -10,6 +10,7 @@
 #include "base/arena.hpp"
 #include "kernels/convolution_shape.hpp"
 #include "kernels/panel_convolution.hpp"
+#include "kernels/rounded_convolution.hpp"
 #include "kernels/winograd_convolution.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/workspace.hpp"
@@ -31,7 +32,9 @@ class PackedConvolution {
   PackedConvolution(const ConvolutionSpec& spec, const Tensor& weight, const Tensor* bias, const BatchNorm& norm,
                     Arena& arena);
 
-  bool is_packed() const { return packed_ != nullptr || panels_.has_value() || winograd_.has_value(); }
+  bool is_packed() const {
+    return packed_ != nullptr || panels_.has_value() || winograd_.has_value() || rounded_.has_value();
+  }
   void run(Workspace& workspace, const Tensor& input, const Tensor& output) const;
 
  private:
@@ -51,6 +54,7 @@ class PackedConvolution {
   char* packed_ = nullptr;                  // the arena's
   std::optional<PanelConvolution> panels_;  // of those that oneDNN is not called for
   std::optional<WinogradConvolution> winograd_;
+  std::optional<RoundedConvolution> rounded_;
 };
 
 // output = activation(convolution(input, weight) + bias) with weights in their plain layout. `bias` may be null.

@@ -46,6 +46,13 @@ Window window_of(const ConvolutionShape& shape, const std::int64_t* kernel, cons
   return window;
 }
 
+bool is_pointwise(const Window& window) {
+  for (int d = 0; d < 3; ++d) {
+    if (window.kernel[d] != 1 || window.stride[d] != 1 || window.padding[d] != 0) return false;
+  }
+  return true;
+}
+
 TensorPtr channels_last_like(const Tensor& tensor) {
   return make_tensor(tensor.dtype, tensor.ndim, tensor.sizes(), channels_last_layout(tensor).data());
 }

@@ -20,6 +20,9 @@ TensorPtr channels_last_copy(const Tensor& tensor);
 // `kernel`: depth, height and width.
 Window window_of(const ConvolutionShape& shape, const std::int64_t* kernel, const Tensor& input, const Tensor& output);
 
+// Whether each element of the output reads the one of the input at its own place.
+bool is_pointwise(const Window& window);
+
 void copy_output(const Tensor& output, const Tensor& from);
 
 // Calls `run(input, output)` with an input whose channels are innermost and a channels-last output, which are those

@@ -102,7 +102,7 @@ void IntegerLinear::run(Workspace& workspace, const std::int8_t* input, std::int
     return multiply_panels(workspace, rows_at(input, words, rows), panels_, Activation::kNone, 0,
                            rows_at(output, columns, rows));
   }
-  const std::int64_t stride = words + kRowGap + (words % kEvilValues == kEvilValues - kRowGap ? kRowGap : 0);
+  const std::int64_t stride = row_stride(words);
   const std::int64_t most = std::max(kLeastIntegerRows, kIntegerWords * omp_get_max_threads() / stride);
   const std::int64_t blocks = pieces(rows, most);
   const ScratchBuffer buffer(workspace, static_cast<std::size_t>(pieces(rows, blocks) * stride) * sizeof(float));

@@ -224,7 +224,7 @@ void PackedLinear::run_tiles(Workspace& workspace, const Rows& input, const Rows
     return multiply_panels(workspace, {input.data, input.stride / 2, input.count}, panels(), activation_, alpha_,
                            output);
   }
-  const std::int64_t stride = words + kRowGap + (words % kEvilValues == kEvilValues - kRowGap ? kRowGap : 0);
+  const std::int64_t stride = row_stride(words);
   const ScratchBuffer buffer(workspace, static_cast<std::size_t>(input.count * stride) * sizeof(float));
   const Rows from{static_cast<float*>(buffer.data()), stride, input.count};
 #pragma omp parallel for if (input.count * in_features_ > kHalfShare)
@@ -275,6 +275,12 @@ void PackedLinear::run_half(Workspace& workspace, const Rows& input, const Rows&
   }
 }
 
+std::int64_t PackedLinear::row_words() const { return pieces(panels().depth, kPanelRows) * kPanelRows; }
+
+void PackedLinear::run_words(Workspace& workspace, const Rows& input, const Rows& output) const {
+  multiply_panels(workspace, input, panels(), activation_, alpha_, output);
+}
+
 void PackedLinear::run_rounded(Workspace& workspace, const Rows& input, const Rows& output) const {
   const Panels panels = this->panels();
   const bool is_widened = panel_kernels(panels.type).of(panels.type).words == 2;
@@ -283,7 +289,7 @@ void PackedLinear::run_rounded(Workspace& workspace, const Rows& input, const Ro
     return multiply_panels(workspace, input, panels, activation_, alpha_, output);
   }
   const std::int64_t words = pieces(is_widened ? in_features_ : panels.depth, kPanelRows) * kPanelRows;
-  const std::int64_t stride = words + kRowGap + (words % kEvilValues == kEvilValues - kRowGap ? kRowGap : 0);
+  const std::int64_t stride = row_stride(words);
   const std::int64_t blocks = pieces(input.count, rows_at_a_time(stride));
   if (blocks == 0) return;
   const ScratchBuffer buffer(workspace, static_cast<std::size_t>(pieces(input.count, blocks) * stride) * sizeof(float));
@@ -304,8 +310,7 @@ void PackedLinear::run_rounded(Workspace& workspace, const Rows& input, const Ro
         std::fill(halves + in_features_, halves + 2 * words, BFloat16{});
       }
     }
-    multiply_panels(workspace, {copied, stride, rows}, panels, activation_, alpha_,
-                    {output.data + first * output.stride, output.stride, rows});
+    run_words(workspace, {copied, stride, rows}, {output.data + first * output.stride, output.stride, rows});
   }
 }
 

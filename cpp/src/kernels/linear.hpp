@@ -40,6 +40,10 @@ class PackedLinear {
   // Of float32.
   void run_rows(Workspace& workspace, const Rows& input, const Rows& output) const;
 
+  // Rounded to bfloat16: `input` has rows of row_words() words of it, zeros at the end, where kernels take words.
+  void run_words(Workspace& workspace, const Rows& input, const Rows& output) const;
+  std::int64_t row_words() const;
+
   std::int64_t in_features() const { return in_features_; }
   std::int64_t out_features() const { return out_features_; }
 

@@ -23,14 +23,6 @@ constexpr std::int64_t kConvolutionShare = 1 << 16;
 constexpr std::int64_t kBlockElements = 256;
 constexpr std::int64_t kBlockValues = 96 << 10;
 
-// Whether each element of the output reads the one of the input at its own place.
-bool is_pointwise(const Window& window) {
-  for (int d = 0; d < 3; ++d) {
-    if (window.kernel[d] != 1 || window.stride[d] != 1 || window.padding[d] != 0) return false;
-  }
-  return true;
-}
-
 // How a convolution is cut for threads.
 struct Shares {
   std::int64_t lines;

@@ -17,6 +17,11 @@ constexpr std::int64_t kRowGap = 16;
 // Rows whose distance is a multiple of this are copied to rows kRowGap longer.
 constexpr std::int64_t kEvilValues = 512;
 
+// From one row of so many words, a multiple of kRowGap, to the next.
+inline std::int64_t row_stride(std::int64_t words) {
+  return words + kRowGap + (words % kEvilValues == kEvilValues - kRowGap ? kRowGap : 0);
+}
+
 // Rows of a matrix of float32, `stride` values apart.
 struct Rows {
   float* data;
