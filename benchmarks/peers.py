@@ -6,9 +6,9 @@
 Contenders run in processes of their own, of which one at a time works, and take turns; what is compared is the median
 of each one's calls. OpenVINO runs with float32 as its hint and with its default, which is another precision on some
 processors; the table says which one it took. Ours in bfloat16 is the float32 model with PRECISION bfloat16, compared
-with OpenVINO's default; eager PyTorch's is one whose weights and values are bfloat16. With --onednn, ours also runs over a runtime with oneDNN. ExecuTorch takes part where
-its package is installed, with XNNPACK. Errors are the norm of the difference from the model in float64, relative to the
-norm of that. Run it alone on the machine.
+with OpenVINO's default; eager PyTorch's is one whose weights and values are bfloat16. With --onednn, ours also runs
+over a runtime with oneDNN. ExecuTorch takes part where its package is installed, with XNNPACK. Errors are the norm of
+the difference from the model in float64, relative to the norm of that. Run it alone on the machine.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     add("--runtime", default="standalone")
     add("--weights", default="embed", choices=["embed", "file", "external"])
     add("--weights-file", default="")
-    add("--precision", default="", choices=["", "bfloat16", "float16"], help="bfloat16 or float16: what layers of float32 are computed in")
+    add("--precision", default="", choices=["", "bfloat16", "float16"], help="what layers of float32 are computed in")
     add("--precision-except", action="append", default=[], metavar="MODULE", help="a name or a pattern")
     add("--rtol", type=float)
     add("--atol", type=float)
