@@ -538,8 +538,8 @@ class LayersToRound(nn.Module):
 @model
 def layers_to_round() -> Model:
     module = LayersToRound()
-    module.stem[1].running_mean.uniform_(-1, 1)  # type: ignore[operator,union-attr]
-    module.stem[1].running_var.uniform_(0.5, 2)  # type: ignore[operator,union-attr]
+    module.stem[1].running_mean.uniform_(-1, 1)  # type: ignore[operator]
+    module.stem[1].running_var.uniform_(0.5, 2)  # type: ignore[operator]
     length = torch.export.Dim("length", min=1, max=40)
     ids = torch.randint(0, 50, (2, 17))
     return Model(
