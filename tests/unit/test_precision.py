@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from aotbuild import Model, capture
+from aotbuild.api.compile import _precision_words
 from aotbuild.emit.render import render
 from aotbuild.emit.rounding import rounded
 from aotbuild.generate.arguments import parse_generate
@@ -156,6 +157,12 @@ def test_a_weight_beyond_float16_is_refused_by_name() -> None:
         "PRECISION float16: weight 'first.weight' has the value 70000, and float16 ends at 65504; use PRECISION "
         "bfloat16, or leave the layer out: EXCEPT first"
     )
+
+
+def test_words_of_aotbuild_compile() -> None:
+    assert _precision_words("float32", ()) == []
+    assert _precision_words("bfloat16", ()) == ["bfloat16"]
+    assert _precision_words("float16", ["head", "decoder.*"]) == ["float16", "EXCEPT", "head", "decoder.*"]
 
 
 def test_an_unknown_module_ends_the_build(tmp_path: Path) -> None:

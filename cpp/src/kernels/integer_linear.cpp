@@ -12,7 +12,7 @@ namespace aotbuild::detail {
 
 namespace {
 
-constexpr std::int64_t kWordBytes8 = 4;
+constexpr std::int64_t kBytesOfWord = 4;
 
 // Words of one thread's rows that are made at a time: they stay in its caches.
 constexpr std::int64_t kIntegerWords = 1 << 19;
@@ -21,20 +21,20 @@ constexpr std::int64_t kLeastIntegerRows = 16;
 // Words that a thread is woken to make.
 constexpr std::int64_t kIntegerShare = 1 << 15;
 
-const PanelMultiplication& multiplication() { return panel_kernels(PanelType::kInt8).of(PanelType::kInt8); }
+const PanelMultiplication& int8_multiplication() { return panel_kernels(PanelType::kInt8).of(PanelType::kInt8); }
 
 // The bytes of a row in words; what the last one lacks is zero.
 template <typename Write>
 void each_word(const std::int8_t* from, std::int64_t count, const Write& write) {
-  const std::int64_t whole = count / kWordBytes8;
+  const std::int64_t whole = count / kBytesOfWord;
   for (std::int64_t i = 0; i < whole; ++i) {
     std::uint32_t word;
-    std::memcpy(&word, from + i * kWordBytes8, sizeof word);
+    std::memcpy(&word, from + i * kBytesOfWord, sizeof word);
     write(i, word);
   }
-  if (count % kWordBytes8 == 0) return;
+  if (count % kBytesOfWord == 0) return;
   std::uint32_t word = 0;
-  std::memcpy(&word, from + whole * kWordBytes8, static_cast<std::size_t>(count % kWordBytes8));
+  std::memcpy(&word, from + whole * kBytesOfWord, static_cast<std::size_t>(count % kBytesOfWord));
   write(whole, word);
 }
 
@@ -46,7 +46,7 @@ std::uint32_t pair_of(std::int8_t first, std::int8_t second) {
 // A row as PanelMultiplication::words and offset say, and zeros up to `words`.
 void copy_row(const PanelMultiplication& how, const std::int8_t* from, std::int64_t count, std::int64_t words,
               std::uint32_t* to) {
-  const std::int64_t made = pieces(count, kWordBytes8) * how.words;
+  const std::int64_t made = pieces(count, kBytesOfWord) * how.words;
   if (how.words == 2) {
     each_word(from, count, [&](std::int64_t i, std::uint32_t word) {
       const auto byte = [word](int place) { return static_cast<std::int8_t>(word >> 8 * place & 0xffU); };
@@ -65,7 +65,7 @@ void copy_row(const PanelMultiplication& how, const std::int8_t* from, std::int6
 IntegerLinear::IntegerLinear(const std::int8_t* weight, std::int64_t in_features, std::int64_t out_features,
                              Arena& arena)
     : in_features_(in_features) {
-  const std::int64_t depth = pieces(in_features, kWordBytes8);
+  const std::int64_t depth = pieces(in_features, kBytesOfWord);
   const std::int64_t values = packed_values(depth, out_features);
   const std::int64_t panel_values = packed_values(depth, kPanelColumns);
   const std::int64_t padded = pieces(out_features, kPanelColumns) * kPanelColumns;
@@ -73,7 +73,7 @@ IntegerLinear::IntegerLinear(const std::int8_t* weight, std::int64_t in_features
       arena.allocate(static_cast<std::size_t>(values + padded) * sizeof(std::uint32_t)));
   std::uint32_t* const bias = words + values;
   std::fill(words, bias + padded, 0U);
-  const auto offset = static_cast<std::uint32_t>(multiplication().offset);
+  const auto offset = static_cast<std::uint32_t>(int8_multiplication().offset);
 #pragma omp parallel for if (values > kIntegerShare)
   for (std::int64_t column = 0; column < out_features; ++column) {
     const std::int8_t* const from = weight + column * in_features;
@@ -89,7 +89,7 @@ IntegerLinear::IntegerLinear(const std::int8_t* weight, std::int64_t in_features
 }
 
 void IntegerLinear::run(Workspace& workspace, const std::int8_t* input, std::int64_t rows, std::int32_t* output) const {
-  const PanelMultiplication& how = multiplication();
+  const PanelMultiplication& how = int8_multiplication();
   const std::int64_t columns = panels_.columns;
   if (panels_.depth == 0) return std::fill(output, output + rows * columns, 0);
   const std::int64_t words = pieces(panels_.depth, kPanelRows) * kPanelRows * how.words;
@@ -97,7 +97,7 @@ void IntegerLinear::run(Workspace& workspace, const std::int8_t* input, std::int
     return Rows{static_cast<float*>(const_cast<void*>(data)), stride, count};
   };
   // Rows are read where they lie, if they are whole words for tiles and do not share few sets of the cache.
-  const bool is_like_weights = how.words == 1 && how.offset == 0 && in_features_ == kWordBytes8 * words;
+  const bool is_like_weights = how.words == 1 && how.offset == 0 && in_features_ == kBytesOfWord * words;
   if (is_like_weights && (words % kEvilValues != 0 || rows == 1)) {
     return multiply_panels(workspace, rows_at(input, words, rows), panels_, Activation::kNone, 0,
                            rows_at(output, columns, rows));

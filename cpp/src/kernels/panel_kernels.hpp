@@ -60,7 +60,7 @@ struct PanelProduct {
   std::int64_t terms = kTerms;  // of a part, at most
   PanelType type = PanelType::kFloat32;
   bool rounds = false;  // tiles write bfloat16, and `output_stride` counts those
-  std::int64_t begin;  // parts of the sums; the others are added to what calls before this have made. Few rows: all
+  std::int64_t begin;   // parts of the sums; the others are added to what calls before this have made. Few rows: all
   std::int64_t end;
   float* beside;  // [rows][kPanelColumns], for sums of columns that are no whole tile; not for few rows
 };

@@ -129,7 +129,7 @@ def _run(eager: Eager, call: Call) -> GoldenCase:
         for tensor, before in written:
             tensor.copy_(before)
     recorded = tuple(map(tensor_data, inputs))
-    return GoldenCase(name, recorded, outputs_data, written_data, tuple(tolerances), tuple(errors))
+    return GoldenCase(name, recorded, outputs_data, written_data, tuple(tolerances), rounded_errors=tuple(errors))
 
 
 def precision_note(precision: str, cases: Sequence[GoldenCase]) -> str:

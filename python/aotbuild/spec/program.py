@@ -251,7 +251,7 @@ class GoldenCase:
     outputs: tuple[TensorData, ...]
     written: tuple[TensorData, ...] = ()
     tolerances: tuple[Tolerance, ...] = ()
-    rounded_errors: tuple[float, ...] = ()
+    rounded_errors: tuple[float, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,6 @@ class CompiledModel:
     recurrent: tuple[Recurrent, ...] = ()
     custom_sources: tuple[str, ...] = ()  # files that include the sources of registered kernels; the last one is C
     session: tuple[tuple[str, GoldenCase], ...] = ()
-    precision: str = ""
     rtol: float | None = None  # what the user gave, in the place of each recorded tolerance
     atol: float | None = None
     # Versions, options and counters for the manifest: JSON values only, no path, no time.
@@ -307,6 +306,7 @@ class CompiledModel:
     # Of a GPU's kernels and the epilogues of its templates, what `aotbuild report` shows: JSON values only.
     kernels: list[dict[str, Any]] = field(default_factory=list)
     epilogues: list[dict[str, Any]] = field(default_factory=list)
+    precision: str = ""  # of PRECISION
 
 
 @dataclass(frozen=True)
