@@ -23,7 +23,7 @@ Installed below the prefix: the models' libraries in `lib`, with weights files o
 headers in `include`. What models share is the package's own, so that packages of several projects, and of several
 versions of aotbuild, fit under one prefix: the runtime and Sleef in `lib/<package>`, aotbuild's headers in
 `include/<package>`; manifests and the licences of all that is inside in `share/<package>`; `lib/cmake/<package>`
-and `lib/pkgconfig`. A static model with `WEIGHTS FILE` looks for its weights beside the program:
+and `lib/pkgconfig`. Models of `aotbuild_add_triton_model` are in `share/<package>/triton`, with the backend. A static model with `WEIGHTS FILE` looks for its weights beside the program:
 copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`.
 
 Models with `RUNTIME torch` need libtorch of the version that they were built with, which is not installed: on the
@@ -144,6 +144,7 @@ function(_aotbuild_install_package targets package namespace version component)
         "AOTBUILD_WEIGHTS_FILE \"\${PACKAGE_PREFIX_DIR}/${CMAKE_INSTALL_LIBDIR}/${weights_name}\")\n")
     endif()
     _aotbuild_install_pkg_config(${target} "${package}" "${version}" "${imported_files}" "${component}")
+    _aotbuild_install_triton(${target} "${CMAKE_INSTALL_DATADIR}/${package}/triton" "${component}")
   endforeach()
   _aotbuild_install_config("${targets}" "${package}" "${imported_files}" "${weights_properties}" "${component}")
 endfunction()

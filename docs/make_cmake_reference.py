@@ -16,6 +16,7 @@ SOURCES = (
     "AotbuildAddModelBenchmark",
     "AddAotPythonExtension",
     "AotbuildEmbedBinary",
+    "AotbuildAddTritonModel",
     "AotbuildInstall",
 )
 NOTE = "<!-- Made by docs/make_cmake_reference.py from cmake/*.cmake: edit there. -->\n"

@@ -17,6 +17,12 @@ std::int64_t whole_number(const json& value) {
   return value.is_string() ? std::stoll(value.get<std::string>()) : value.get<std::int64_t>();
 }
 
+// A member of an object; what the server left out, or wrote as null, is `fallback`.
+json member(const json& object, const char* name, json fallback) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() && !found->is_null() ? *found : std::move(fallback);
+}
+
 std::vector<ConfigTensor> tensors(const json& list) {
   std::vector<ConfigTensor> found;
   for (const json& entry : list) {
@@ -115,24 +121,23 @@ Config parse_config(const std::string& name, const char* text, std::size_t size)
   const json document = json::parse(text, text + size);
   Config config;
   config.name = name;
-  config.library = document.value("default_model_filename", "");
-  config.max_batch_size = whole_number(document.value("max_batch_size", json(0)));
-  config.decoupled = document.value("/model_transaction_policy/decoupled"_json_pointer, false);
-  if (const auto found = document.find("sequence_batching"); found != document.end()) {
+  config.library = member(document, "default_model_filename", "");
+  config.max_batch_size = whole_number(member(document, "max_batch_size", 0));
+  config.decoupled = member(member(document, "model_transaction_policy", json::object()), "decoupled", false);
+  if (const json sequences = member(document, "sequence_batching", nullptr); !sequences.is_null()) {
     config.has_sequences = true;
-    config.idle_ns =
-        1000 * static_cast<std::uint64_t>(whole_number(found->value("max_sequence_idle_microseconds", json(1000000))));
+    const std::int64_t idle = whole_number(member(sequences, "max_sequence_idle_microseconds", 1000000));
+    config.idle_ns = 1000 * static_cast<std::uint64_t>(idle);
   }
-  config.inputs = tensors(document.value("input", json::array()));
-  config.outputs = tensors(document.value("output", json::array()));
-  config.instances = 0;
-  for (const json& group : document.value("instance_group", json::array())) {
-    config.instances += static_cast<std::uint64_t>(whole_number(group.value("count", json(1))));
+  config.inputs = tensors(member(document, "input", json::array()));
+  config.outputs = tensors(member(document, "output", json::array()));
+  std::int64_t instances = 0;
+  for (const json& group : member(document, "instance_group", json::array())) {
+    instances += whole_number(member(group, "count", 1));
   }
-  config.instances = std::max<std::uint64_t>(config.instances, 1);
-  for (const auto& [key, value] : document.value("parameters", json::object()).items()) {
-    config.parameters[key] = value.value("string_value", "");
-  }
+  config.instances = static_cast<std::uint64_t>(std::max<std::int64_t>(instances, 1));
+  const json parameters = member(document, "parameters", json::object());
+  for (const auto& [key, value] : parameters.items()) config.parameters[key] = member(value, "string_value", "");
   return config;
 }
 

@@ -26,6 +26,7 @@ PYTHON_FOLDERS = (
     "lower/cuda/compile",
     "lower/cuda/tune",
     "emit",
+    "serve",
     "generate",
     "api",
     "commands",

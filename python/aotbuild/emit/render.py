@@ -149,6 +149,7 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
         "golden": [name for name, _ in golden.cases(model)],
         "tolerances": {"rtol": model.rtol, "atol": model.atol},
         "metadata": model.metadata,
+        **({"stateful": True} if any(weight.mutated for weight in model.weights) else {}),
         "files": sorted([*files, Files(target).library, Files(target).manifest]),
     }
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"

@@ -46,6 +46,14 @@ FUNCTIONS = {
     "aotbuild_add_model_benchmark": Keywords(("EXCLUDE_FROM_ALL",)),
     "add_aot_python_extension": Keywords(("EXCLUDE_FROM_ALL",)),
     "aotbuild_embed_binary": Keywords(single=("FILE", "SYMBOL", "ALIGNMENT")),
+    "aotbuild_add_triton_model": Keywords(
+        ("DYNAMIC_BATCHING", "EXCLUDE_FROM_ALL"),
+        (
+            *("NAME", "VERSION", "MAX_BATCH", "INSTANCES", "THREADS", "QUEUE_DELAY", "SEQUENCES", "SEQUENCE_IDLE"),
+            *("LABELS", "REPOSITORY"),
+        ),
+        ("PREFERRED_BATCH", "GENERATE"),
+    ),
     "aotbuild_install": Keywords(
         single=("PACKAGE", "NAMESPACE", "VERSION", "COMPATIBILITY", "PYTHON_PACKAGE", "COMPONENT"),
         multiple=("TARGETS",),

@@ -1,0 +1,77 @@
+# Serving by Triton Inference Server: the backend, one library for all models of a build, and what models' folders hold.
+
+# Sets <out> to the target of the backend, which is made at the first call, in the layout that the server wants.
+function(_aotbuild_triton_backend out)
+  set(${out} aotbuild_triton PARENT_SCOPE)
+  if(TARGET aotbuild_triton)
+    return()
+  endif()
+  _aotbuild_runtime_dependencies()
+  _aotbuild_fact(cpp cpp)
+  include("${cpp}/triton/sources.cmake")
+  list(TRANSFORM AOTBUILD_TRITON_SOURCES PREPEND "${cpp}/triton/")
+  add_library(aotbuild_triton MODULE EXCLUDE_FROM_ALL ${AOTBUILD_TRITON_SOURCES})
+  target_include_directories(aotbuild_triton SYSTEM PRIVATE "${cpp}/include")
+  target_compile_features(aotbuild_triton PRIVATE cxx_std_17)
+  _aotbuild_use_json(aotbuild_triton)
+  _aotbuild_prefix_maps(maps)
+  target_compile_options(aotbuild_triton PRIVATE ${maps} "$<$<STREQUAL:$<CONFIG>,>:-O2>")
+  # The server has the functions that this library calls, looked up when they are called: one that lacks some gets as far
+  # as the check of its version. The library is never unloaded, nor is OpenMP with it: threads of models that are gone
+  # may still end in OpenMP's code.
+  target_link_libraries(aotbuild_triton PRIVATE aotbuild::openmp ${CMAKE_DL_LIBS})
+  target_link_options(aotbuild_triton PRIVATE "LINKER:-z,nodelete" "LINKER:-z,lazy" "LINKER:-z,undefs")
+  _aotbuild_use_own_flags(aotbuild_triton)
+  _aotbuild_library_properties(aotbuild_triton)
+  set_target_properties(aotbuild_triton PROPERTIES
+    OUTPUT_NAME triton_aotbuild
+    PREFIX lib
+    LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/triton/backends/aotbuild")
+endfunction()
+
+# Sets <out> to the files that a model's library needs beside it: the runtime, and shared libraries behind that.
+function(_aotbuild_triton_files target out)
+  set(files "$<TARGET_FILE:aotbuild_runtime_shared>")
+  foreach(name IN ITEMS dnnl sleef)
+    if(TARGET aotbuild::${name})
+      _aotbuild_installed_name(${name} file file_name)
+      cmake_path(GET file PARENT_PATH folder)
+      if(file_name MATCHES "\\.so" AND EXISTS "${folder}/${file_name}")
+        list(APPEND files "${folder}/${file_name}")
+      endif()
+    endif()
+  endforeach()
+  get_target_property(weights ${target}.generate AOTBUILD_WEIGHTS_FILE)
+  if(weights)
+    list(APPEND files "${weights}")
+  endif()
+  set(${out} "${files}" PARENT_SCOPE)
+endfunction()
+
+# Installs the model folders that were made of <target>, and the backend. A library is installed as a target, so that it
+# looks for the others in its own folder.
+function(_aotbuild_install_triton target destination component)
+  get_target_property(folders ${target} AOTBUILD_TRITON_FOLDERS)
+  if(NOT folders)
+    return()
+  endif()
+  foreach(folder IN LISTS folders)
+    cmake_path(GET folder PARENT_PATH model)
+    cmake_path(GET folder FILENAME version)
+    cmake_path(GET model FILENAME name)
+    set(to "${destination}/models/${name}")
+    install(FILES "${model}/config.pbtxt" "${model}/README.md" DESTINATION "${to}" ${component})
+    install(FILES "${model}/labels.txt" DESTINATION "${to}" ${component} OPTIONAL)
+    install(TARGETS ${target} aotbuild_runtime_shared LIBRARY DESTINATION "${to}/${version}" ${component} NAMELINK_SKIP)
+    _aotbuild_install_imported("${to}/${version}" "${component}" imported_files)
+    get_target_property(weights ${target}.generate AOTBUILD_WEIGHTS_FILE)
+    if(weights)
+      install(FILES "${weights}" DESTINATION "${to}/${version}" ${component})
+    endif()
+  endforeach()
+  get_property(installed GLOBAL PROPERTY _AOTBUILD_TRITON_INSTALLED)
+  if(NOT destination IN_LIST installed)
+    set_property(GLOBAL APPEND PROPERTY _AOTBUILD_TRITON_INSTALLED "${destination}")
+    install(TARGETS aotbuild_triton LIBRARY DESTINATION "${destination}/backends/aotbuild" ${component})
+  endif()
+endfunction()
