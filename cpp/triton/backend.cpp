@@ -90,13 +90,13 @@ class Instance {
 
   // Returns when the last call ended.
   std::uint64_t run(const std::vector<Request*>& requests) {
-    CallTimes times{begin_ns_, begin_ns_};
+    CallTimes times{};
     std::vector<std::exception_ptr> failures;
     try {
       times = run_call(*model_, requests, &scratch_, &failures);
     } catch (...) {
       if (requests.size() == 1) {
-        finish(requests[0], true, times);
+        finish(requests[0], true, {begin_ns_, begin_ns_});
         return now_ns();
       }
       // One request may be at fault: each gets its own answer.

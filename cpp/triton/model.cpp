@@ -158,10 +158,10 @@ Object Model::new_session(const Object& object) const {
 }
 
 Object Model::sequence(const std::string& id, bool begin, const Object& object) {
-  const std::uint64_t now = now_ns();
   std::vector<Object> dropped;  // destroyed without the lock
   Object session = begin ? new_session(object) : nullptr;
   const std::lock_guard<std::mutex> lock(mutex_);
+  const std::uint64_t now = now_ns();  // under the lock: later than every time of use
   for (auto entry = sequences_.begin(); entry != sequences_.end();) {
     // The server forgets a sequence that is idle and says nothing; it never counts one as idle later than this.
     if (entry->first != id && now - entry->second.used_ns > config_.idle_ns + config_.idle_ns / 2) {
