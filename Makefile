@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap cross-tools demo test quick test-torch-versions lint format bench package-gpu-tests clean
+.PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test lint format bench package-gpu-tests clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -38,6 +38,9 @@ quick: lint ## the checks that take less than three minutes
 
 test-torch-versions: bootstrap ## tests and builds with each release of torch: several GB of packages in build/torch
 	@tools/torch_versions.sh
+
+serve-test: bootstrap ## built models behind the real Triton Inference Server on loopback
+	@tools/serve_test.sh
 
 lint: bootstrap ## style and types
 	ruff check --quiet .

@@ -185,7 +185,7 @@ def _generation(manifest: Json, serving: Serving) -> str:
     methods = {method["name"]: method for method in _methods(manifest)}
     for name in serving.generate:
         if name not in methods:
-            raise _problem(manifest, f"GENERATE names \"{name}\", the model has {', '.join(methods)}")
+            raise _problem(manifest, f'GENERATE names "{name}", the model has {", ".join(methods)}')
         method = methods[name]
         takes_tokens = [tensor["dtype"] for tensor in method["inputs"]] == ["int64"]
         if not takes_tokens or [tensor["dtype"] for tensor in method["outputs"][:1]] != ["float32"]:

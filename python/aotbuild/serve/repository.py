@@ -67,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _place(source: Path, target: Path) -> None:
     """A copy that takes the place of what a server may have mapped, which keeps the file that it has."""
-    if target.exists() and target.stat().st_size == source.stat().st_size and target.read_bytes() == source.read_bytes():
+    if (
+        target.exists()
+        and target.stat().st_size == source.stat().st_size
+        and target.read_bytes() == source.read_bytes()
+    ):
         return
     temporary = target.with_name(f".{target.name}.aotbuild-tmp")
     shutil.copy(source, temporary)

@@ -1,8 +1,9 @@
 // Models for tests of the Triton backend, written by hand: shared libraries with the C ABI and no runtime behind it.
 //
-//   FAKE_BATCH      y = factor * x for x [batch, n]; `sum` [batch]; `turned`, y with other strides. A NaN fails the
-//   call. FAKE_STATE      methods begin and add: `total` of all values of the session FAKE_GENERATOR  methods prefill
-//   and decode: the likeliest token is the sum of all before it, modulo 16
+// - FAKE_BATCH: y = factor * x for x [batch, n]; `sum` [batch]; `turned`, y with other strides. A NaN fails the call.
+// - FAKE_STATE: methods begin and add: `total` of all values of the session.
+// - FAKE_GENERATOR: methods prefill and decode: the likeliest token is the sum of all before it, modulo 16.
+// - FAKE_OLD: a library of another ABI. FAKE_EMPTY: none of aotbuild.
 //
 // The weights file is the factor as text; without one it is FAKE_FACTOR.
 #include <cmath>
@@ -17,6 +18,12 @@
 
 #include "aotbuild/c_api.h"
 
+#if defined(FAKE_OLD)
+extern "C" AOTBUILD_EXPORT const aotbuild_api aotbuild_model_api;
+const aotbuild_api aotbuild_model_api = {1,       0,       nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                         nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+#elif !defined(FAKE_EMPTY)
+
 #ifndef FAKE_FACTOR
 #define FAKE_FACTOR 2
 #endif
@@ -28,8 +35,8 @@ struct aotbuild_model {
 };
 
 struct aotbuild_result {
-  std::vector<std::vector<char>> memory;
-  std::vector<std::vector<std::int64_t>> numbers;
+  std::vector<std::vector<char> > memory;
+  std::vector<std::vector<std::int64_t> > numbers;
 };
 
 namespace {
@@ -220,3 +227,5 @@ const aotbuild_api aotbuild_model_api = {AOTBUILD_ABI_VERSION,
                                          nullptr,
                                          nullptr,
                                          nullptr};
+
+#endif
