@@ -68,7 +68,7 @@ def export_onnx() -> None:
     batch, sequence = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("sequence", min=1, max=512)
     shapes = {name: {0: batch, 1: sequence} for name in ("input_ids", "attention_mask")}
     torch.onnx.export(
-        model.module, model.args, BUILD / "encoder.onnx", dynamo=True, optimize=True, verbose=False, dynamic_shapes=shapes
+        model.module, model.example_inputs, BUILD / "encoder.onnx", dynamo=True, optimize=True, verbose=False, dynamic_shapes=shapes
     )
 
 

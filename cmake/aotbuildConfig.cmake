@@ -34,6 +34,7 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_GENERATOR_JOBS` | generators that run at a time; default one for each 4 GiB of memory, at most one a core |
 | `AOTBUILD_COMPILE_JOBS` | compilations of models' sources that run at a time; default one for each 1.5 GiB of memory, at most one a core |
 | `AOTBUILD_CACHE_DIR` | the folder of the compile cache; default: the environment variable of that name while building, else no cache |
+| `AOTBUILD_CACHE_URL` | a server that shares the compile cache; default: the environment variable of that name while building |
 | `AOTBUILD_ONEDNN` | `ON`: a runtime with oneDNN 3 (`pip install aotbuild[onednn]`), a library of 44 MB that compiles its kernels at run time, in memory that is writable and executable. It has convolutions and computed products of 16-bit types for processors with instructions for them (AVX512_BF16, AMX), which the runtime's own kernels use for linear layers of bfloat16 alone; float32 gains little or nothing. `benchmarks/peers.py --onednn` compares both runtimes on the machine at hand |
 | `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN, where that is on; default: the Python environment's, else the system's |
 | `AOTBUILD_PREBUILT_RUNTIME` | `OFF`: compile the runtime in the project, instead of taking the Python package's objects of it. Those are taken when they are of the same sources, system and compiler (its major version), and neither cross-compiling nor flags (`-fsanitize`, `-march`, `-stdlib`, `--coverage`, macros of libstdc++) ask for others |
@@ -63,12 +64,19 @@ permissions, so that everybody who may write to it may add to it. `OFF` or an em
 |---|---|---|
 | `AOTBUILD_CACHE_DIR` | off | the folder |
 | `AOTBUILD_CACHE_SIZE` | `5G` | what was not used for the longest time is removed beyond this size |
+| `AOTBUILD_CACHE_URL` | off | a server's folder, `http://host/folder` or `https://user:password@host/folder`, of the same files: what the folder lacks is looked for there (GET), and what is kept is sent there (PUT) |
 
 What Python code, torch and safetensors open while the model is made is seen. Files that other native code opens by
 itself, or another process, have to be in the model's `data_files`; the time, random numbers and what comes over a
 network are not seen. A result is bound to its folder when a file or variable that the model read holds the folder's
 path, or when the model adds a folder outside of the project to `sys.path`; and it is not kept when a file changes while
-the model is made. A damaged entry is ignored with a warning. Object files are for ccache or sccache, as in any C++
+the model is made. A damaged entry is ignored with a warning.
+
+Any server that takes GET and PUT of files is a cache for builds on many machines, such as those that ccache, sccache and
+Bazel use: nginx with `dav_methods PUT; create_full_put_path on;`. A server that does not answer within 20 seconds is one
+warning and not asked again by that build; one that refuses PUT is read only. Entries are the work of earlier builds, and
+parts of them are pickled Python: let none write to a cache, server or folder, whom you would not let run your builds.
+Object files are for ccache or sccache, as in any C++
 project (`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources hold no path, and with `CCACHE_BASEDIR` other checkouts
 hit too.
 

@@ -8,12 +8,14 @@ weights, so that new weights skip the lowering (``graphs``). Kernels for GPUs ar
 
 from aotbuild.cache.keys import Request, request, toolchain_files
 from aotbuild.cache.reads import Recording, recorded
+from aotbuild.cache.remote import URL_VARIABLE
 from aotbuild.cache.results import Hit, find, keep
 from aotbuild.cache.store import DIRECTORY_VARIABLE, SIZE_VARIABLE, Store, enabled
 
 __all__ = [
     "DIRECTORY_VARIABLE",
     "SIZE_VARIABLE",
+    "URL_VARIABLE",
     "Hit",
     "Recording",
     "Request",

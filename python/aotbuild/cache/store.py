@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from aotbuild.cache.remote import URL_VARIABLE, Remote
 from aotbuild.spec.errors import AotbuildError
 
 DIRECTORY_VARIABLE = "AOTBUILD_CACHE_DIR"
 SIZE_VARIABLE = "AOTBUILD_CACHE_SIZE"
 _DEFAULT_SIZE = "5G"
+_OFF = ("", "OFF", "0", "NO", "FALSE")
 _FORMAT = "2"
 # A full cache shrinks to this part of its size, so that not every store has to clean.
 _KEPT = 0.8
@@ -32,12 +34,14 @@ def enabled() -> Store | None:
     """The cache that AOTBUILD_CACHE_DIR names, or None when that is unset, empty or OFF.
 
     Raises:
-        AotbuildError: AOTBUILD_CACHE_SIZE is no size.
+        AotbuildError: AOTBUILD_CACHE_SIZE is no size, or AOTBUILD_CACHE_URL no address.
     """
     text = os.environ.get(DIRECTORY_VARIABLE, "")
-    if text.upper() in ("", "OFF", "0", "NO", "FALSE"):
+    url = os.environ.get(URL_VARIABLE, "")
+    if text.upper() in _OFF:
         return None
-    return Store(Path(text).expanduser(), _bytes(os.environ.get(SIZE_VARIABLE) or _DEFAULT_SIZE))
+    size = _bytes(os.environ.get(SIZE_VARIABLE) or _DEFAULT_SIZE)
+    return Store(Path(text).expanduser(), size, url="" if url.upper() in _OFF else url)
 
 
 def _bytes(text: str) -> int:
@@ -52,13 +56,19 @@ def _bytes(text: str) -> int:
 
 
 class Store:
-    """A folder of entries. An entry has a kind, such as "graphs", and a key of hexadecimal digits and slashes."""
+    """A folder of entries. An entry has a kind, such as "graphs", and a key of hexadecimal digits and slashes.
 
-    def __init__(self, directory: Path, max_bytes: int, warn: Callable[[str], None] | None = None) -> None:
+    With ``url``, a server's folder of the same layout is asked for what is missing here, and gets what is put here.
+    """
+
+    def __init__(
+        self, directory: Path, max_bytes: int, warn: Callable[[str], None] | None = None, *, url: str = ""
+    ) -> None:
         self.directory = directory
         self.max_bytes = max_bytes
         self._root = directory / _FORMAT
         self._warn = warn or (lambda text: print(f"aotbuild: warning: cache: {text}", file=sys.stderr))
+        self._remote = Remote(url, self.warn) if url else None
 
     def get(self, kind: str, key: str) -> bytes | None:
         """The entry, or None where there is none or it is damaged."""
@@ -66,20 +76,41 @@ class Store:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            return None
+            return self._fetch(kind, key)
         except OSError as error:
             self._warn(f"{path} can't be read ({error.strerror})")
             return None
-        seal, _, content = data.partition(b"\n")
-        if _seal(kind, key, content) != seal:
+        content = _opened(kind, key, data)
+        if content is None:
             self._warn(f"{path} is damaged and is ignored")
             _remove(path)
             return None
         _touch(path)
         return content
 
+    def _fetch(self, kind: str, key: str) -> bytes | None:
+        """The server's entry, which is kept here too."""
+        data = self._remote.get(_name(kind, key)) if self._remote else None
+        if self._remote is None or data is None:
+            return None
+        content = _opened(kind, key, data)
+        if content is None:
+            self._warn(f"{self._remote.url}/{_name(kind, key)} is damaged and is ignored")
+            return None
+        self._keep(kind, key, data)
+        return content
+
     def put(self, kind: str, key: str, data: bytes) -> None:
         """Keeps an entry, which is whole for whoever reads it. Call ``trim`` after the last one."""
+        sealed = _seal(kind, key, data) + b"\n" + data
+        self._keep(kind, key, sealed)
+        if self._remote:
+            self._remote.put(_name(kind, key), sealed)
+            folder, slash, name = key.rpartition("/")
+            if slash:
+                self._remote.add(_name(kind, folder), name)
+
+    def _keep(self, kind: str, key: str, sealed: bytes) -> None:
         with self._tolerant():
             path = self._path(kind, key)
             if path.exists():  # its key says what it holds; a damaged one is removed when it is read
@@ -88,7 +119,7 @@ class Store:
             self._make_folder(path.parent)
             temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
             try:
-                temporary.write_bytes(_seal(kind, key, data) + b"\n" + data)
+                temporary.write_bytes(sealed)
                 with contextlib.suppress(OSError):
                     temporary.chmod(self._mode() & 0o666)
                 temporary.replace(path)
@@ -104,12 +135,15 @@ class Store:
 
     def newest(self, kind: str, key: str, limit: int) -> list[str]:
         """Keys of the entries below a key, as in ``key/name``; those that were used last come first."""
+        names: list[str] = []
         with self._tolerant():
             folder = self._path(kind, key)
             if folder.is_dir():
                 dated = [(_mtime(path), path.name) for path in folder.iterdir() if path.suffix != ".tmp"]
-                return [f"{key}/{name}" for _, name in sorted(dated, reverse=True)[:limit]]
-        return []
+                names = [name for _, name in sorted(dated, reverse=True)]
+        if self._remote and len(names) < limit:
+            names += [name for name in self._remote.listed(_name(kind, key)) if name not in names]
+        return [f"{key}/{name}" for name in names[:limit]]
 
     def trim(self) -> None:
         """Removes what was not used for the longest time when the cache is too large."""
@@ -132,7 +166,7 @@ class Store:
         self._warn(text)
 
     def _path(self, kind: str, key: str) -> Path:
-        return self._root / kind / key[:2] / key
+        return self.directory / _name(kind, key)
 
     def _mode(self) -> int:
         return stat.S_IMODE(self.directory.stat().st_mode)
@@ -164,6 +198,17 @@ class Store:
             yield
         except OSError as error:
             self._warn(f"{self.directory} can't be used ({error.strerror})")
+
+
+def _name(kind: str, key: str) -> str:
+    """An entry's file below the cache's folder, here and on a server."""
+    return f"{_FORMAT}/{kind}/{key[:2]}/{key}"
+
+
+def _opened(kind: str, key: str, data: bytes) -> bytes | None:
+    """The content of a sealed entry; None of a damaged one."""
+    seal, _, content = data.partition(b"\n")
+    return content if _seal(kind, key, content) == seal else None
 
 
 def _seal(kind: str, key: str, data: bytes) -> bytes:
