@@ -1,7 +1,12 @@
 // The functions that Triton Inference Server calls. docs/serving.md says what users see of them.
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <vector>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "call.hpp"
 #include "generator.hpp"
@@ -186,6 +191,10 @@ TRITONSERVER_Error* TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model* model) {
     void* state = nullptr;
     triton::check(TRITONBACKEND_ModelState(model, &state));
     delete static_cast<triton::Model*>(state);
+#if defined(__GLIBC__)
+    // Calls freed their memory in the arenas of threads that are gone; the C library would keep it.
+    malloc_trim(0);
+#endif
   });
 }
 

@@ -47,13 +47,13 @@ REQUESTS: dict[str, tuple[str, Arrays, dict[str, Any], str]] = {
     ),
     "sizes that do not fit": (
         "related_sizes",
-        {"x": ROWS, "y": np.ones((9, 3), np.float32), "z": np.ones((4, 6), np.float32)},
+        {"args_0": ROWS, "args_1": np.ones((9, 3), np.float32), "args_2": np.ones((4, 6), np.float32)},
         {},
-        "related_sizes: ",
+        "related_sizes: the inputs' sizes do not fit: the model needs ",
     ),
     "a number that the model refuses": (
         "unbacked_sizes",
-        {"x": ROWS, "count": np.asarray([77], np.int64)},
+        {"args_0": ROWS, "args_1": np.asarray([77], np.int64)},
         {},
         "unbacked_sizes: ",
     ),

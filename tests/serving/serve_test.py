@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,8 +44,10 @@ def check_golden(server: Server, models: tuple[str, ...] = MODELS + STATEFUL) ->
                     first, last = case not in sessions[1:], case not in sessions[:-1]
                     identifier = 1000 if case in sessions else number
                     options = {"sequence_id": identifier, "sequence_start": first, "sequence_end": last}
-                    method = case.name.partition("/")[0]
-                    options |= {"parameters": {"method": method}} if "/" in case.name else {}
+                    if model == "recorder" and case.inputs:  # two of its methods have the same inputs
+                        in_session = "append" if not first and len(case.inputs["x"]) == 1 else "begin"
+                        method = case.name.partition("/")[0] if "/" in case.name else in_session
+                        options |= {"parameters": {"method": method}}
                 problem = case.problem(infer(connection, protocol, model, case.inputs, **options))
                 assert not problem, f"{model} by {protocol}: {problem}"
                 count += 1
@@ -241,7 +244,8 @@ def check_unload(rounds: int = 12) -> str:
     """Loading and unloading a model leaves no memory, no thread and no open file behind."""
     with Server(REPOSITORY, BACKENDS, "--model-control-mode=explicit", "--load-model=bfloat16") as server:
         connection = client(server, "grpc")
-        sizes, threads = [], []
+        sizes: list[int] = []
+        threads: list[int] = []
         for _ in range(rounds):
             for model in ("encoder", "kv_cache", "writer"):
                 connection.load_model(model)
@@ -252,11 +256,13 @@ def check_unload(rounds: int = 12) -> str:
             while any(model["state"] == "READY" for model in index(connection) if model["name"] != "bfloat16"):
                 assert time.monotonic() < end, "a model is not unloaded"
                 time.sleep(0.05)
+            while threads and server.threads() > threads[0] and time.monotonic() < end:
+                time.sleep(0.05)  # threads end after their model does
             sizes.append(server.memory())
             threads.append(server.threads())
     growth = (sizes[-1] - sizes[rounds // 2]) / 2**20
     assert growth < 16, f"{rounds - rounds // 2} more loads and unloads took {growth:.1f} MiB: {sizes}"
-    assert threads[-1] <= threads[rounds // 2], f"threads after each unload: {threads}"
+    assert threads[-1] <= threads[0], f"threads after each unload: {threads}"
     return f"{rounds} loads and unloads of 3 models: {growth:+.1f} MiB in the last half, {threads[-1]} threads"
 
 
@@ -278,9 +284,9 @@ def main() -> int:
         begin = time.monotonic()
         try:
             result = check()
-        except AssertionError as error:
+        except Exception:  # the others are still worth a look
             failed.append(name)
-            result = f"FAILED: {error}"
+            result = f"FAILED: {traceback.format_exc()}"
         print(f"{name}: {result} ({time.monotonic() - begin:.0f} s)", flush=True)
 
     with Server(REPOSITORY, BACKENDS) as server:

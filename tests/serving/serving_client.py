@@ -34,7 +34,7 @@ def tensors(protocol: str, inputs: Mapping[str, np.ndarray[Any, Any]]) -> list[A
         shaped = array.reshape(array.shape or (1,))
         kind = "BF16" if array.dtype == bfloat16 else np_to_triton_dtype(array.dtype)
         tensor = library.InferInput(name, list(shaped.shape), kind)
-        tensor.set_data_from_numpy(shaped.astype(np.float32) if kind == "BF16" else shaped)
+        tensor.set_data_from_numpy(shaped)
         made.append(tensor)
     return made
 
