@@ -6,9 +6,9 @@
       [INSTANCES count] [THREADS count] [SEQUENCES count] [SEQUENCE_IDLE microseconds] [GENERATE prompt next]
       [LABELS file] [REPOSITORY dir] [EXCLUDE_FROM_ALL])
 
-Makes the shared model `<target>` a model of Triton Inference Server: a folder of a model repository with `config.pbtxt`,
-`README.md` and the version folder, written while building from the model's manifest, and the backend that serves all
-models, `libtriton_aotbuild.so`. See [Serving](serving.md).
+Makes the shared model `<target>` a model of Triton Inference Server: a folder of a model repository with
+`config.pbtxt`, `README.md` and the version folder, written while building from the model's manifest, and the backend
+that serves all models, `libtriton_aotbuild.so`. See [Serving](serving.md).
 
     add_aot_model(encoder SHARED MODEL encoder.py:build)
     aotbuild_add_triton_model(encoder DYNAMIC_BATCHING)

@@ -23,8 +23,9 @@ Installed below the prefix: the models' libraries in `lib`, with weights files o
 headers in `include`. What models share is the package's own, so that packages of several projects, and of several
 versions of aotbuild, fit under one prefix: the runtime and Sleef in `lib/<package>`, aotbuild's headers in
 `include/<package>`; manifests and the licences of all that is inside in `share/<package>`; `lib/cmake/<package>`
-and `lib/pkgconfig`. Models of `aotbuild_add_triton_model` are in `share/<package>/triton`, with the backend. A static model with `WEIGHTS FILE` looks for its weights beside the program:
-copy the file that the imported target names in its property `AOTBUILD_WEIGHTS_FILE`.
+and `lib/pkgconfig`. Models of `aotbuild_add_triton_model` are in `share/<package>/triton`, with the backend. A static
+model with `WEIGHTS FILE` looks for its weights beside the program: copy the file that the imported target names in its
+property `AOTBUILD_WEIGHTS_FILE`.
 
 Models with `RUNTIME torch` need libtorch of the version that they were built with, which is not installed: on the
 machine that uses them `find_package(<package>)` takes the one that `Torch_DIR` or `CMAKE_PREFIX_PATH` name, and

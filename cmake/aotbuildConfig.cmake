@@ -72,13 +72,14 @@ network are not seen. A result is bound to its folder when a file or variable th
 path, or when the model adds a folder outside of the project to `sys.path`; and it is not kept when a file changes while
 the model is made. A damaged entry is ignored with a warning.
 
-Any server that takes GET and PUT of files is a cache for builds on many machines, such as those that ccache, sccache and
-Bazel use: nginx with `dav_methods PUT; create_full_put_path on;`. A server that does not answer within 20 seconds is one
-warning and not asked again by that build; one that refuses PUT is read only. Entries are the work of earlier builds, and
-parts of them are pickled Python: let none write to a cache, server or folder, whom you would not let run your builds.
-Object files are for ccache or sccache, as in any C++
-project (`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources hold no path, and with `CCACHE_BASEDIR` other checkouts
-hit too.
+Any server that takes GET and PUT of files is a cache for builds on many machines, such as those that ccache, sccache
+and Bazel use: nginx with `dav_methods PUT; create_full_put_path on;`. A server that does not answer within 20 seconds
+is one warning and not asked again by that build; one that refuses PUT is read only. Entries are the work of earlier
+builds, and parts of them are pickled Python: let none write to a cache, folder or server, whom you would not let run
+your builds.
+
+Object files are for ccache or sccache, as in any C++ project (`CMAKE_CXX_COMPILER_LAUNCHER`): the generated sources
+hold no path, and with `CCACHE_BASEDIR` other checkouts hit too.
 
 ## Values
 

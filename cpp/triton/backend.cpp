@@ -18,11 +18,23 @@ namespace aotbuild::triton {
 
 namespace {
 
+// What was kept for a handle; null where its initialization failed.
 template <typename State, typename Handle>
-State& state_of(Handle* handle, TRITONSERVER_Error* (*get)(Handle*, void**)) {
+State* state_or_null(Handle* handle, TRITONSERVER_Error* (*get)(Handle*, void**)) {
   void* state = nullptr;
   check(get(handle, &state));
-  return *static_cast<State*>(state);
+  return static_cast<State*>(state);
+}
+
+template <typename State, typename Handle>
+State& state_of(Handle* handle, TRITONSERVER_Error* (*get)(Handle*, void**)) {
+  return *state_or_null<State>(handle, get);
+}
+
+template <typename State, typename Handle>
+void keep(Handle* handle, std::unique_ptr<State> state, TRITONSERVER_Error* (*set)(Handle*, void*)) {
+  check(set(handle, state.get()));
+  state.release();
 }
 
 // One thread of the server: it runs what the scheduler gives it, a batch at a time.
@@ -155,9 +167,7 @@ namespace triton = aotbuild::triton;
 TRITONSERVER_Error* TRITONBACKEND_Initialize(TRITONBACKEND_Backend* backend) {
   return triton::reported([&] {
     triton::check_version();
-    auto families = std::make_unique<triton::MetricFamilies>();
-    triton::check(TRITONBACKEND_BackendSetState(backend, families.get()));
-    families.release();
+    triton::keep(backend, std::make_unique<triton::MetricFamilies>(), TRITONBACKEND_BackendSetState);
   });
 }
 
@@ -180,17 +190,13 @@ TRITONSERVER_Error* TRITONBACKEND_ModelInitialize(TRITONBACKEND_Model* model) {
     TRITONBACKEND_Backend* backend = nullptr;
     triton::check(TRITONBACKEND_ModelBackend(model, &backend));
     const auto& families = triton::state_of<triton::MetricFamilies>(backend, TRITONBACKEND_BackendState);
-    auto state = std::make_unique<triton::Model>(model, families);
-    triton::check(TRITONBACKEND_ModelSetState(model, state.get()));
-    state.release();
+    triton::keep(model, std::make_unique<triton::Model>(model, families), TRITONBACKEND_ModelSetState);
   });
 }
 
 TRITONSERVER_Error* TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model* model) {
   return triton::reported([&] {
-    void* state = nullptr;
-    triton::check(TRITONBACKEND_ModelState(model, &state));
-    delete static_cast<triton::Model*>(state);
+    delete triton::state_or_null<triton::Model>(model, TRITONBACKEND_ModelState);
 #if defined(__GLIBC__)
     // Calls freed their memory in the arenas of threads that are gone; the C library would keep it.
     malloc_trim(0);
@@ -200,18 +206,13 @@ TRITONSERVER_Error* TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model* model) {
 
 TRITONSERVER_Error* TRITONBACKEND_ModelInstanceInitialize(TRITONBACKEND_ModelInstance* instance) {
   return triton::reported([&] {
-    auto state = std::make_unique<triton::Instance>(instance);
-    triton::check(TRITONBACKEND_ModelInstanceSetState(instance, state.get()));
-    state.release();
+    triton::keep(instance, std::make_unique<triton::Instance>(instance), TRITONBACKEND_ModelInstanceSetState);
   });
 }
 
 TRITONSERVER_Error* TRITONBACKEND_ModelInstanceFinalize(TRITONBACKEND_ModelInstance* instance) {
-  return triton::reported([&] {
-    void* state = nullptr;
-    triton::check(TRITONBACKEND_ModelInstanceState(instance, &state));
-    delete static_cast<triton::Instance*>(state);
-  });
+  return triton::reported(
+      [&] { delete triton::state_or_null<triton::Instance>(instance, TRITONBACKEND_ModelInstanceState); });
 }
 
 TRITONSERVER_Error* TRITONBACKEND_ModelInstanceExecute(TRITONBACKEND_ModelInstance* instance,

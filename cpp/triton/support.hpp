@@ -15,26 +15,10 @@
 namespace aotbuild::triton {
 
 // What a request or a model is refused with.
-class Failure : public std::runtime_error {
- public:
-  Failure(TRITONSERVER_Error_Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
-  TRITONSERVER_Error_Code code() const { return code_; }
-
- private:
-  TRITONSERVER_Error_Code code_;
+struct Failure : std::runtime_error {
+  Failure(TRITONSERVER_Error_Code of, const std::string& message) : std::runtime_error(message), code(of) {}
+  TRITONSERVER_Error_Code code;
 };
-
-template <typename... Args>
-std::string concat(const Args&... args) {
-  std::ostringstream stream;
-  (stream << ... << args);
-  return stream.str();
-}
-
-template <typename... Args>
-[[noreturn]] void fail(TRITONSERVER_Error_Code code, const Args&... args) {
-  throw Failure(code, concat(args...));
-}
 
 // Throws what a function of the server returned, if that is an error.
 inline void check(TRITONSERVER_Error* error) {
@@ -57,7 +41,7 @@ inline TRITONSERVER_Error* current_error() noexcept {
   try {
     throw;
   } catch (const Failure& failure) {
-    return TRITONSERVER_ErrorNew(failure.code(), failure.what());
+    return TRITONSERVER_ErrorNew(failure.code, failure.what());
   } catch (const std::bad_alloc&) {
     return TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_UNAVAILABLE, "aotbuild: out of memory");
   } catch (const std::exception& exception) {
@@ -97,10 +81,23 @@ inline void check(const aotbuild_api& api, aotbuild_status status) {
   if (status != AOTBUILD_OK) throw Failure(code_of(status), api.last_error());
 }
 
+// The parts of a message one after the other.
+template <typename... Parts>
+std::string concat(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return text.str();
+}
+
 inline std::uint64_t now_ns() {
   return static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
           .count());
+}
+
+template <typename... Parts>
+[[noreturn]] void fail(TRITONSERVER_Error_Code code, const Parts&... parts) {
+  throw Failure(code, concat(parts...));
 }
 
 inline void log(TRITONSERVER_LogLevel level, const std::string& message) {

@@ -286,6 +286,26 @@ def test_architectures_default_to_the_projects(make_project: Callable[..., CMake
             "  - PYTHON_PACKAGE and VERSION exclude each other; leave out one of them\n"
             '  - PYTHON_PACKAGE "/p" is not a folder below the install prefix\n',
         ),
+        (
+            "aotbuild_add_triton_model(x NAME a/b VERSION 0 MAX_BATCH -1 QUEUE_DELAY 5 GENERATE a SEQUENCE_IDLE 1)",
+            'aotbuild_add_triton_model(x):\n  - "x" is no model; make it with add_aot_model before this call\n'
+            '  - NAME "a/b" is not a name without / and blanks\n'
+            '  - VERSION "0" is not a number from 1 on\n'
+            '  - MAX_BATCH "-1" is not a number\n'
+            "  - QUEUE_DELAY needs DYNAMIC_BATCHING; add it, or leave QUEUE_DELAY out\n"
+            '  - GENERATE takes two methods, one for the prompt and one for each token, got "a"\n'
+            "  - GENERATE and SEQUENCE_IDLE exclude each other; leave out one of them\n"
+            "Keywords: DYNAMIC_BATCHING EXCLUDE_FROM_ALL NAME ",
+        ),
+        (
+            "aotbuild_add_triton_model(x PREFERRED_BATCH 4 x)",
+            '  - PREFERRED_BATCH "4;x" is not a list of numbers from 1 on\n'
+            "  - PREFERRED_BATCH needs DYNAMIC_BATCHING; add it, or leave PREFERRED_BATCH out\n",
+        ),
+        (
+            "aotbuild_add_triton_model(x LABELS none.txt)",
+            "none.txt does not exist, or is a folder; name a file with a label in each line\n",
+        ),
         ("aotbuild_install()", "TARGETS is missing; name the libraries to install"),
         ("aotbuild_install(TARGETS x)", '"x" is no model; make it with add_aot_model before this call'),
         ("aotbuild_install(encoder)", 'unexpected argument "encoder" before the first keyword; remove it'),

@@ -38,6 +38,10 @@ def fails(make_project: Callable[..., CMakeProject]) -> Callable[..., None]:
 def test_calls_that_do_not_fit_together(fails: Callable[..., None]) -> None:
     model = MODEL.format
     fails(
+        model("") + "aotbuild_add_triton_model(encoder)\n",
+        'aotbuild_add_triton_model(encoder): - "encoder" is nothing that a server can load; make it SHARED',
+    )
+    fails(
         model("") + model(""),
         'add_aot_model(encoder): - a model named "encoder" already exists in this build; choose another name '
         '- a target named "encoder" already exists; choose another name Keywords: VERBOSE ',

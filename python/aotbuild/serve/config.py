@@ -21,6 +21,7 @@ _TYPES = {
 # The server takes up to 2^31 - 1 rows; a batch without a maximum of the model's has this one.
 _DEFAULT_BATCH = 64
 _DEFAULT_SEQUENCES = 64
+_UNBOUNDED = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ def readme(manifest: Json, serving: Serving) -> str:
 
 
 def _size(dim: Json) -> str:
-    return f"{dim['size']}" if dim["min"] == dim["max"] else f"{dim['size']}: {dim['min']}..{dim['max']}"
+    if dim["min"] == dim["max"]:
+        return str(dim["size"])
+    return f"{dim['size']}: {dim['min']}..{dim['max'] if dim['max'] < _UNBOUNDED else ''}"
 
 
 def _methods(manifest: Json) -> list[Json]:
@@ -191,7 +194,8 @@ def _generation(manifest: Json, serving: Serving) -> str:
         if not takes_tokens or [tensor["dtype"] for tensor in method["outputs"][:1]] != ["float32"]:
             raise _problem(
                 manifest,
-                f"GENERATE: the method {name} has to take one int64 input, the tokens, and to give float32 logits first",
+                f"GENERATE: the method {name} has to take one int64 input, the tokens, and to give float32 logits "
+                "first",
             )
     if serving.max_batch or serving.batching:
         raise _problem(manifest, "GENERATE: sequences take turns, and none is joined; leave MAX_BATCH and "
