@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
+import torch
 import triton_python_backend_utils as utils
 
 
@@ -22,31 +22,36 @@ class TritonPythonModel:
             options.intra_op_num_threads = threads
             session = onnxruntime.InferenceSession(values["onnx"], options, providers=["CPUExecutionProvider"])
             names = [value.name for value in session.get_inputs()]
-            self.run = lambda *tensors: session.run(None, dict(zip(names, tensors, strict=True)))[0]
+
+            def run_session(*tensors: torch.Tensor) -> torch.Tensor:
+                arrays = [tensor.numpy() for tensor in tensors]
+                return torch.from_numpy(session.run(None, dict(zip(names, arrays, strict=True)))[0])
+
+            self.run = run_session
             return
         import runpy
-
-        import torch
 
         torch.set_num_threads(threads)
         module = runpy.run_path(values["model"])["build"]().module.eval()
 
-        def run(*tensors: Any) -> Any:
-            with torch.inference_mode():
-                return module(*map(torch.from_numpy, tensors)).numpy()
+        def run(*tensors: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                result: torch.Tensor = module(*tensors)
+                return result
 
         self.run = run
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        # By DLPack: with NumPy 2 the backend takes arrays for empty ones.
         inputs = [
-            [utils.get_input_tensor_by_name(request, name).as_numpy() for request in requests]
+            [torch.from_dlpack(utils.get_input_tensor_by_name(request, name).to_dlpack()) for request in requests]
             for name in ("input_ids", "attention_mask")
         ]
-        output = self.run(*map(np.concatenate, inputs))
+        output = self.run(*map(torch.cat, inputs))
         answers = []
         first = 0
         for one in inputs[0]:
-            rows = output[first : first + len(one)]
-            answers.append(utils.InferenceResponse([utils.Tensor("output", rows)]))
+            rows = output[first : first + len(one)].contiguous()
+            answers.append(utils.InferenceResponse([utils.Tensor.from_dlpack("output", torch.to_dlpack(rows))]))
             first += len(one)
         return answers
