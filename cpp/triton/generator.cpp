@@ -21,6 +21,8 @@ constexpr const char* kToken = "token";
 constexpr std::int64_t kDefaultTokens = 16;
 constexpr std::uint32_t kFinal = TRITONSERVER_RESPONSE_COMPLETE_FINAL;
 
+}  // namespace
+
 // One sequence that is under way. It holds the request to the end: the server then counts its time, and keeps the
 // model.
 class Generation {
@@ -168,6 +170,8 @@ class Generation {
   std::uint64_t deadline_ns_ = 0;
   bool succeeded_ = false;
 };
+
+namespace {
 
 const Method& method_named(const Model& model, const std::string& name) {
   const std::vector<Method>& methods = model.methods();
