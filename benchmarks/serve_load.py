@@ -1,8 +1,8 @@
 """Clients of Triton Inference Server for benchmarks/serve.py, in an environment of their own. Prints JSON.
 
-    serve_load.py <grpc port> throughput <model> <clients> <seconds> <length>
-    serve_load.py <grpc port> latency <model> <requests>
-    serve_load.py <grpc port> sessions <first> <last> <prompt length>
+serve_load.py <grpc port> throughput <model> <clients> <seconds> <length>
+serve_load.py <grpc port> latency <model> <requests>
+serve_load.py <grpc port> sessions <first> <last> <prompt length>
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def answer(port: str, model: str, length: int) -> dict[str, Any]:
 def latency(port: str, model: str, requests: int) -> dict[str, Any]:
     """Microseconds of a request, and of its parts in the server, by the server's own statistics."""
     connection = grpc.InferenceServerClient(f"127.0.0.1:{port}")
-    inputs = tensors(**{"input": np.ones((3, 8), np.float64)})
+    inputs = tensors(input=np.ones((3, 8), np.float64))
     for _ in range(200):
         connection.infer(model, inputs)
     before = statistics(connection, model)

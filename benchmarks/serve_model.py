@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import triton_python_backend_utils as utils
+from torch.utils import dlpack
 
 
 class TritonPythonModel:
@@ -44,7 +45,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         # By DLPack: with NumPy 2 the backend takes arrays for empty ones.
         inputs = [
-            [torch.from_dlpack(utils.get_input_tensor_by_name(request, name).to_dlpack()) for request in requests]
+            [dlpack.from_dlpack(utils.get_input_tensor_by_name(request, name).to_dlpack()) for request in requests]
             for name in ("input_ids", "attention_mask")
         ]
         output = self.run(*map(torch.cat, inputs))
@@ -52,6 +53,6 @@ class TritonPythonModel:
         first = 0
         for one in inputs[0]:
             rows = output[first : first + len(one)].contiguous()
-            answers.append(utils.InferenceResponse([utils.Tensor.from_dlpack("output", torch.to_dlpack(rows))]))
+            answers.append(utils.InferenceResponse([utils.Tensor.from_dlpack("output", rows.__dlpack__())]))
             first += len(one)
         return answers

@@ -87,7 +87,10 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
     on_eigen = sources("cpp/src/operators/eigen/*.cpp")
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),
-        *(f"aotbuild/{name}" for name in sources("cmake", "cpp/include", "cpp/src", "cpp/tools", "cpp/torch", "cpp/triton")),
+        *(
+            f"aotbuild/{name}"
+            for name in sources("cmake", "cpp/include", "cpp/src", "cpp/tools", "cpp/torch", "cpp/triton")
+        ),
         *(f"aotbuild-{version}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")),
         f"aotbuild-{version}.dist-info/licenses/LICENSE",
         f"aotbuild-{version}.data/data/share/cmake/aotbuild/aotbuildConfig.cmake",

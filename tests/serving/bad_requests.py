@@ -154,7 +154,8 @@ def check_raw_requests(server: Server) -> int:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 raise AssertionError(f"{body[:60]!r} was answered: {answer.read()[:200]!r}")
         except urllib.error.HTTPError as error:
-            assert 400 <= error.code < 600 and b"error" in error.read()
+            code, message = error.code, error.read()
+        assert 400 <= code < 600 and b"error" in message
     assert server.is_alive
     return len(bodies)
 

@@ -127,8 +127,8 @@ def check_clients(server: Server, seconds: float, count: int = 64) -> str:
     assert rows > 2 * calls, f"{rows} rows in {calls} calls: requests were not joined"
     p50, p99 = (float(np.quantile(all_latencies, q)) * 1e3 for q in (0.5, 0.99))
     return (
-        f"{len(all_latencies)} answers to {count} clients in {seconds:g} s, each checked: {rows / calls:.1f} rows a call, "
-        f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
+        f"{len(all_latencies)} answers to {count} clients in {seconds:g} s, each checked: {rows / calls:.1f} rows "
+        f"a call, p50 {p50:.0f} ms, p99 {p99:.0f} ms"
     )
 
 

@@ -86,9 +86,10 @@ def cases(build: Path, target: str) -> list[Case]:
             # Those that write to an input also say what it holds then, which a server does not send back.
             inputs = dict(_tensors(file, keys, f"{case}/input/"))
             outputs = dict(_tensors(file, keys, f"{case}/output/"))
-            tolerances = {
-                name: tuple(map(float, file.get_tensor(f"tolerance/{case}/output/{name}"))) for name in outputs
-            }
+            tolerances: dict[str, tuple[float, float]] = {}
+            for name in outputs:
+                rtol, atol = file.get_tensor(f"tolerance/{case}/output/{name}")
+                tolerances[name] = float(rtol), float(atol)
             found.append(Case(case, inputs, outputs, tolerances))
     return found
 

@@ -53,7 +53,7 @@ def by_steps(server: Server, prompt: list[int], count: int) -> list[int]:
 
 
 def check_streams(server: Server, users: int = 32, count: int = 40) -> str:
-    """Users at a time get the tokens that a user alone gets, and each its first one before others have all of theirs."""
+    """Users at a time get the tokens of a user alone, and each its first one before others have all of theirs."""
     expected = [by_steps(server, prompt, count) for prompt in PROMPTS]
     results: list[list[int]] = [[] for _ in range(users)]
     firsts, lasts = [0.0] * users, [0.0] * users
@@ -108,11 +108,14 @@ def check_cancellation(server: Server) -> str:
     timed = Stream(server)
     timed.send(PROMPTS[0], 250, timeout=2000)
     received = 0
+    message = ""
     try:
         while received < 250:
             timed.next()
             received += 1
     except RuntimeError as error:
-        assert f"writer: the request's timeout passed after {received} tokens" in str(error), error
+        message = str(error)
+    timed.connection.stop_stream()
+    assert f"writer: the request's timeout passed after {received} tokens" in message, message
     assert received < 250, "the request's timeout did not end it"
     return f"cancelled after {counted - before:.0f} of 10000 tokens; a timeout of 2 ms after {received}"

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.quick
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Files by GET and PUT, kept in the server's dictionary; ``refusal`` is the status of every answer, if it is set."""
+    """Files by GET and PUT, kept in the server's dictionary; ``refusal`` is the status of answers, if it is set."""
 
     server: FileServer
 
@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append(f"{self.command} {self.path} {self.headers.get('Authorization', '')}".strip())
         return self.server.refusal.get(self.command, 0)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         data = self.server.files.get(self.path)
         status = self._status() or (404 if data is None else 200)
         self.send_response(status)
@@ -40,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data or b"")
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
         status = self._status()
         if not status:

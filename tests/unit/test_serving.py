@@ -90,7 +90,8 @@ def test_methods_and_state_become_sequences() -> None:
     assert '{ name: "token" data_type: TYPE_INT64 dims: [ 1, 1 ] optional: true }\n' in written
     assert written.count("logits") == 1
     assert (
-        "sequence_batching {\n  max_sequence_idle_microseconds: 5\n  oldest { max_candidate_sequences: 100 }\n}" in written
+        "sequence_batching {\n  max_sequence_idle_microseconds: 5\n  oldest { max_candidate_sequences: 100 }\n}"
+        in written
     )
     stateful = {**BATCHED, "stateful": True}
     assert "max_batch_size: 0\n" in text(stateful)
@@ -130,8 +131,8 @@ def test_gpus_labels_and_names() -> None:
         (
             manifest([tensor("x", "float32", 3)], []),
             {"batching": True},
-            "DYNAMIC_BATCHING: dimension 0 of input 'x' is no batch, a dynamic size from 1 on that all inputs and outputs "
-            "have; leave DYNAMIC_BATCHING out, or give the model one",
+            "DYNAMIC_BATCHING: dimension 0 of input 'x' is no batch, a dynamic size from 1 on that all inputs and "
+            "outputs have; leave DYNAMIC_BATCHING out, or give the model one",
         ),
         (
             manifest([tensor("x", "float32", "batch")], [tensor("y", "float32", "n")]),
@@ -142,8 +143,8 @@ def test_gpus_labels_and_names() -> None:
         (
             DECODER,
             {"batching": True},
-            "DYNAMIC_BATCHING: the model has state, and a row of a batch would see that of others; leave DYNAMIC_BATCHING "
-            "out",
+            "DYNAMIC_BATCHING: the model has state, and a row of a batch would see that of others; leave "
+            "DYNAMIC_BATCHING out",
         ),
         (
             methods(("a", [], []), ("b", [], [])),
@@ -164,8 +165,8 @@ def test_gpus_labels_and_names() -> None:
         (
             methods(("a", [tensor("x", "float32", 1)], []), ("b", [tensor("x", "int64", 1, 1)], [])),
             {},
-            "input 'x' has the type TYPE_FP32 and 1 dimensions in one method, TYPE_INT64 and 2 in another; give it one of "
-            "both, or other names",
+            "input 'x' has the type TYPE_FP32 and 1 dimensions in one method, TYPE_INT64 and 2 in another; give it one "
+            "of both, or other names",
         ),
     ],
 )
@@ -183,7 +184,9 @@ def test_a_folder_is_whole_and_files_are_replaced(tmp_path: Path, capsys: pytest
     words = ["--manifest", str(files["net.json"]), "--folder", str(tmp_path / "m"), "--name", "net", "--version", "3"]
     words += ["--library", str(files["libnet.so"]), "--file", str(files["libmore.so"]), "--labels", str(files["names"])]
     assert main(words) == 0
-    found = sorted(path.relative_to(tmp_path / "m").as_posix() for path in (tmp_path / "m").rglob("*") if path.is_file())
+    found = sorted(
+        path.relative_to(tmp_path / "m").as_posix() for path in (tmp_path / "m").rglob("*") if path.is_file()
+    )
     assert found == ["3/libmore.so", "3/libnet.so", "README.md", "config.pbtxt", "labels.txt"]
     # A server that has the old library mapped keeps it.
     with (tmp_path / "m/3/libnet.so").open() as mapped:

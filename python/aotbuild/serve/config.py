@@ -121,10 +121,10 @@ def _batch(manifest: Json, serving: Serving, is_stateful: bool) -> int:
             why = "has state, and a row of a batch would see that of others" if is_stateful else "has several methods"
             raise _problem(manifest, f"{keyword}: the model {why}; leave {keyword} out")
         return 0
-    leading = []
+    leading: list[tuple[str, str, Json]] = []
     for kind in ("input", "output"):
         for tensor in methods[0][f"{kind}s"]:
-            dim = tensor["dims"][0] if tensor["dims"] else {"size": "", "min": 0, "max": 0}
+            dim: Json = tensor["dims"][0] if tensor["dims"] else {"size": "", "min": 0, "max": 0}
             if not str(dim["size"]).isidentifier() or dim["min"] > 1:
                 if keyword:
                     raise _problem(
