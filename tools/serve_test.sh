@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs Triton Inference Server and its client below build/serve, builds the models of tests/serving, and runs
-# tests/serving/serve_test.py against the server on loopback. SECONDS_UNDER_LOAD: of the 64 clients, by default 60.
+# tests/serving/check_server.py against the server on loopback. SECONDS_UNDER_LOAD: of the 64 clients, by default 60.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 cd "$ROOT"
@@ -25,4 +25,4 @@ fi
 step 'configure the models' 'The message above names the file and the line of the CMake code.' \
   cmake -S tests/serving -B "$folder/models" -G Ninja -DCMAKE_BUILD_TYPE=Release
 step 'build the models' "To see the commands, run: cmake --build $folder/models --verbose" cmake --build "$folder/models"
-exec "$folder/client/bin/python" tests/serving/serve_test.py --seconds "${SECONDS_UNDER_LOAD:-60}" "$@"
+exec "$folder/client/bin/python" tests/serving/check_server.py --seconds "${SECONDS_UNDER_LOAD:-60}" "$@"
