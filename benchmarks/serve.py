@@ -122,12 +122,17 @@ def measure_throughput(clients: int, seconds: float, rounds: int) -> dict[str, A
                 measured[name].append(round(result["answers_per_second"], 1))
         calls, rows = server.metrics(("aotbuild_calls_total", "aotbuild_batch_size_sum"), "encoder")
     medians = {name: statistics.median(values) for name, values in measured.items()}
+    best = {name: max(values) for name, values in measured.items()}
     return {
         "clients": clients,
         "length": LENGTH,
         "answers_per_second": measured,
         "rows_per_call": round(rows / calls, 2),
         "ratio": {name: round(medians["aotbuild"] / value, 2) for name, value in medians.items() if name != "aotbuild"},
+        # Of each one's best round: what another process of the machine takes from one round counts for neither.
+        "ratio_of_best": {
+            name: round(best["aotbuild"] / value, 2) for name, value in best.items() if name != "aotbuild"
+        },
         "difference": {name: float(np.abs(value - answers["aotbuild"]).max()) for name, value in answers.items()},
     }
 
