@@ -1,5 +1,8 @@
 """Models at the sizes that people deploy, as plain modules, with their inputs: made alike here and where a GPU is."""
 
+# Layers and buffers of a module are anything to mypy.
+# mypy: disable-error-code="no-any-return, index, arg-type, dict-item, operator"
+
 from __future__ import annotations
 
 import functools
@@ -67,7 +70,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Of the Llama family, 1.2B parameters with 16 layers. With ``room`` it takes one token at a position; else many."""
+    """Of the Llama family, 1.2B parameters with 16 layers. With ``room`` it takes a token at a position; else many."""
 
     def __init__(self, layers: int = 16, batch: int = 1, room: int = 2048, length: int = 2048) -> None:
         super().__init__()

@@ -20,15 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import real_sizes
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # type: ignore[import-not-found, unused-ignore]
 from torch import nn
 
-import real_sizes
-
 # Bytes and operations a second that a GPU reaches on random data: its copies, and products of 8192 x 8192 x 8192 in
-# bfloat16. Of an H200, both were measured on one.
-_PEAKS = {"NVIDIA H200": (4.3e12, 7.8e14), "NVIDIA H100 80GB HBM3": (3.0e12, 7.0e14)}
+# bfloat16, both as measured on one.
+_PEAKS = {"NVIDIA H200": (4.3e12, 7.8e14)}
 _WARM_UP_SECONDS = 0.5
 _SECONDS = 0.6  # of timed calls
 
@@ -72,7 +71,7 @@ def _measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     calls = max(20, min(1000, int(_SECONDS * 1e6 / result["eager_us"])))
     outputs = programs / f"{name}.outputs"
     command = [programs / f"{name}_bench", "--json", "--calls", str(calls), "--outputs", outputs]
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode != 0:
         return {**result, "failed": run.stderr.strip()}
     for line in run.stdout.splitlines():

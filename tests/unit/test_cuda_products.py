@@ -59,7 +59,8 @@ class Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x)
-        return self.activation(self.gate(normed)) * self.up(normed)
+        result: Tensor = self.activation(self.gate(normed)) * self.up(normed)
+        return result
 
 
 @pytest.mark.parametrize("activation", [functional.silu, functional.gelu, functional.relu, torch.square])
@@ -85,7 +86,8 @@ class Rounding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()
         normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)
-        return self.layer(self.scale * normed.half())
+        result: Tensor = self.layer(self.scale * normed.half())
+        return result
 
 
 def test_a_norm_that_is_rounded_before_its_scale_is() -> None:

@@ -56,6 +56,7 @@ NOT_RUN: dict[Block, str] = {
     ("cuda.md", "python", 0): "loads a model on a GPU",
     ("cuda.md", "sh", 0): "takes hours, and a machine with a GPU in between",
     ("quantized.md", "python", 0): "needs torchao, which is none of the tests' packages",
+    ("serving.md", "cmake", 0): "tests/serving builds models so, and asks the real server for them",
     ("torch-runtime.md", "cpp", 0): "minutes of libtorch's headers; tests/models/torch_operators.cpp is such a library",
     ("torch-runtime.md", "python", 0): "loads that library; tests/models/torch_models.py does the same",
     ("torch-runtime.md", "cmake", 0): "builds that library; tests/models/model_builds.py does the same",

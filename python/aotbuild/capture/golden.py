@@ -132,8 +132,15 @@ def _run(eager: Eager, call: Call) -> GoldenCase:
     return GoldenCase(name, recorded, outputs_data, written_data, tuple(tolerances), rounded_errors=tuple(errors))
 
 
-def precision_note(precision: str, cases: Sequence[GoldenCase]) -> str:
-    """A line on what PRECISION costs eager PyTorch on the golden inputs."""
+def precision_notes(precision: str, cases: Sequence[GoldenCase]) -> Iterator[str]:
+    """A line on what PRECISION, if any, costs eager PyTorch on the golden inputs; no cases: nothing has run."""
+    if precision and cases:
+        yield _precision_note(precision, cases)
+    elif precision:
+        yield f"PRECISION {precision}: nothing runs with NO_TEST, so what it costs is not known; build once without it"
+
+
+def _precision_note(precision: str, cases: Sequence[GoldenCase]) -> str:
     shares = [
         error / scale
         for case in cases

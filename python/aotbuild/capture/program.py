@@ -16,7 +16,7 @@ from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
 from aotbuild.capture.call import NodeClass
 from aotbuild.capture.export import declared_minimums, declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
-from aotbuild.capture.golden import Eager, example_inputs, precision_note, record, record_session
+from aotbuild.capture.golden import Eager, example_inputs, precision_notes, record, record_session
 from aotbuild.capture.load import Source
 from aotbuild.capture.modules import as_module, method_module
 from aotbuild.capture.other_exports import export_notes
@@ -102,14 +102,9 @@ def capture(
     conditions = tuple(guard.condition(sizes.sizes) for guard in held.guards)
     signature = dataclasses.replace(describe(program, module.forward, names)[0], conditions=conditions)
     refuse_shared_writes(signature, args, kwargs, target)
-    golden: tuple[GoldenCase, ...] = (example_inputs(args, kwargs),)
-    notes: tuple[str, ...] = ()
-    if runs:
-        eager = Eager(module, signature, roundings(program), target, _dtype(precision))
-        golden, notes = record(eager, calls, sizes, held.guards)
-    if precision:
-        unknown = f"PRECISION {precision}: what it costs is not known, as nothing runs with NO_TEST; build once without it"
-        notes = (*notes, precision_note(precision, golden) if runs else unknown)
+    eager = Eager(module, signature, roundings(program), target, _dtype(precision))
+    unrun: tuple[tuple[GoldenCase, ...], tuple[str, ...]] = ((example_inputs(args, kwargs),), ())
+    golden, notes = record(eager, calls, sizes, held.guards) if runs else unrun
     return Captured(
         program,
         signature,
@@ -118,7 +113,7 @@ def capture(
         atol,
         tuple(sorted({*source.files, *project_files(set(sys.modules) - source.modules_before)})),
         classes=classes,
-        notes=(*export_notes(program), *notes),
+        notes=(*export_notes(program), *notes, *precision_notes(precision, golden if runs else ())),
     )
 
 
