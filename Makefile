@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test lint format bench package-gpu-tests clean
+.PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
+.PHONY: package-gpu-tests clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -38,6 +39,9 @@ quick: lint ## the checks that take less than three minutes
 
 test-torch-versions: bootstrap ## tests and builds with each release of torch: several GB of packages in build/torch
 	@tools/torch_versions.sh
+
+ray-test: bootstrap ## a tuning bundle by two workers of Ray, one of which is killed
+	@tools/ray_test.sh
 
 serve-test: bootstrap ## built models behind the real Triton Inference Server on loopback
 	@tools/serve_test.sh

@@ -599,15 +599,18 @@ void run_scratch(CallContext& context, AtenTensorHandle*, AtenTensorHandle* outp
 }
 
 TEST_F(CudaCalls, LaunchesHaveScratchMemoryForEachBlock) {
-  fake_cuda::add_kernel("increment", [](const fake_cuda::Launch& launch, void** arguments) {
-    auto* result = *static_cast<float**>(arguments[0]);
-    auto* scratch = *static_cast<float**>(arguments[1]);
-    if (scratch == nullptr || *static_cast<void**>(arguments[2]) != nullptr) return 700;
-    for (unsigned block = 0; block < launch.grid[0]; ++block) scratch[2 * block + 1] = static_cast<float>(block + 1);
-    *result = 0;
-    for (unsigned block = 0; block < launch.grid[0]; ++block) *result += scratch[2 * block + 1];
-    return 0;
-  });
+  fake_cuda::add_kernel("increment",
+                        [](const fake_cuda::Launch& launch, void** arguments) {
+                          auto* result = *static_cast<float**>(arguments[0]);
+                          auto* scratch = *static_cast<float**>(arguments[1]);
+                          if (scratch == nullptr || *static_cast<void**>(arguments[2]) != nullptr) return 700;
+                          for (unsigned block = 0; block < launch.grid[0]; ++block)
+                            scratch[2 * block + 1] = static_cast<float>(block + 1);
+                          *result = 0;
+                          for (unsigned block = 0; block < launch.grid[0]; ++block) *result += scratch[2 * block + 1];
+                          return 0;
+                        },
+                        {8, 8, 8});
   CudaModelBuilder builder(run_scratch);
   builder->input("x", kFloat, {fixed(1)}).output("y", kFloat, {fixed(1)});
   builder.kernel(kIncrement).parameter_count = 3;

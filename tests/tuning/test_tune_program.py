@@ -34,13 +34,18 @@ COUNT = 100
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the program and the stand-in for the driver."""
     folder = tmp_path_factory.mktemp("tune")
+    build_program(folder)
+    return folder
+
+
+def build_program(folder: Path) -> None:
+    """Compiles ``aotbuild-tune`` and ``driver.so``."""
     compiler = ["c++", "-std=c++17", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
     include = ["-I", str(ROOT / "cpp" / "include"), "-I", str(RUNTIME), "-I", str(FAKE)]
     sources = [*TUNE.glob("*.cpp"), *(RUNTIME / f"{name}.cpp" for name in ("cuda/device", "cuda/driver", "base/error"))]
     subprocess.run([*compiler, *include, *sources, "-o", folder / "aotbuild-tune", "-ldl", "-pthread"], check=True)
     fake = [FAKE / "fake_cuda.cpp", Path(__file__).with_name("kernels.cpp")]
     subprocess.run([*compiler[:3], *include, "-shared", "-fPIC", *fake, "-o", folder / "driver.so"], check=True)
-    return folder
 
 
 def candidate(symbol: str, **config: int) -> Candidate:
@@ -164,6 +169,44 @@ def test_kill_loses_nothing(tune: Tune, built: Path, tmp_path: Path) -> None:
     measured = [json.loads(line) for line in lines if '"measured"' in line and line.endswith("}")]
     assert len({(record["kernel"], record["candidate"]) for record in measured}) == 2 * 40
     merge(tmp_path / "net.tuning", folder, [])
+
+
+def test_two_programs_over_one_file_take_turns(tune: Tune, built: Path, tmp_path: Path) -> None:
+    """As when a scheduler starts a task again whose process it has lost sight of."""
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "at_8_us"], kernels=40)
+    environment = {**os.environ, "AOTBUILD_CUDA_DRIVER": str(built / "driver.so")}
+    results = folder / "results.jsonl"
+    first = subprocess.Popen([built / "aotbuild-tune", folder], env=environment, stderr=subprocess.DEVNULL)
+    while not results.exists() or results.stat().st_size < 500:
+        time.sleep(0.01)
+    second = tune(folder)
+    assert first.wait() == 0
+    assert second.returncode == 0
+    assert f"aotbuild-tune: another one writes to {results}; waiting for it" in second.stderr
+    records = [json.loads(line) for line in results.read_text().splitlines()]
+    started = [(r["kernel"], r["candidate"]) for r in records if r.get("status") == "started"]
+    assert len(started) == len(set(started)) == 2 * 40
+    assert "80 of these results were there before" in second.stderr or second.stderr.count("\n") == 1
+
+
+def test_what_measures_ends_with_the_program(built: Path, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", ["at_10_us", "hangs"])
+    environment = {**os.environ, "AOTBUILD_CUDA_DRIVER": str(built / "driver.so")}
+    process = subprocess.Popen([built / "aotbuild-tune", folder], env=environment, stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    results = folder / "results.jsonl"
+    while not results.exists() or results.read_text().count('"started"') < 2:
+        time.sleep(0.01)
+    (child,) = children.read_text().split()
+    process.kill()
+    process.wait()
+    for _ in range(500):
+        status = Path(f"/proc/{child}/stat")
+        if not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        time.sleep(0.01)
+    os.kill(int(child), signal.SIGKILL)
+    pytest.fail("the process that measures goes on")
 
 
 def test_merge_says_what_a_choice_for_each_size_would_win(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 #include "results.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -40,6 +42,9 @@ Status status_of(const std::string& text) {
 }  // namespace
 
 Results::Results(std::string path, const Bundle& bundle) : path_(std::move(path)), bundle_id_(bundle.id) {
+  file_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) fail(AOTBUILD_INVALID_ARGUMENT, path_, ": cannot be written: ", std::strerror(errno));
+  wait_for_others();
   std::ifstream input(path_, std::ios::binary);
   std::string line;
   bool is_complete = true;
@@ -73,12 +78,19 @@ Results::Results(std::string path, const Bundle& bundle) : path_(std::move(path)
       fail(AOTBUILD_INVALID_ARGUMENT, path_, ":", number, ": ", error.what(), "; remove the line");
     }
   }
-  file_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-  if (file_ < 0) fail(AOTBUILD_INVALID_ARGUMENT, path_, ": cannot be written: ", std::strerror(errno));
   if (!is_complete) append("");  // ends the line that a kill has cut off
 }
 
 Results::~Results() { close(file_); }
+
+// Of two programs over one file, as when a scheduler starts a task again whose process it has lost sight of, each would
+// take the other's candidates for some that have ended the process.
+void Results::wait_for_others() const {
+  if (flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // or a file system without locks
+  std::fprintf(stderr, "aotbuild-tune: another one writes to %s; waiting for it\n", path_.c_str());
+  while (flock(file_, LOCK_EX) != 0 && errno == EINTR) {
+  }
+}
 
 void Results::begin(const Machine& machine) {
   if (!device_.empty() && device_ != machine.device) {

@@ -59,6 +59,7 @@ class Results {
   void settle(const std::string& key);
 
  private:
+  void wait_for_others() const;
   void append(const std::string& line);
 
   const std::string path_;

@@ -1,5 +1,8 @@
 #include "run.hpp"
 
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,6 +278,9 @@ off_t size_of(const std::string& path) {
 }
 
 [[noreturn]] void measure_in_child(const RunOptions& options, const Bundle& bundle, Clock::time_point start) {
+#ifdef __linux__
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody would end it when it hangs
+#endif
   int status = kRefused;
   try {
     status = Run(options, bundle, start).measure_all();
