@@ -29,7 +29,7 @@ inline Floats multiply_shorts(Floats a, Floats b) {
 #elif defined(__aarch64__)
 // Of int8, four in a word: c and the products of all. As text, since it is another set.
 inline Floats multiply_bytes(Floats a, Floats b, Floats c) {
-  __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(c) : "w"(a), "w"(b));
+  __asm__(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(c) : "w"(a), "w"(b));
   return c;
 }
 #endif
