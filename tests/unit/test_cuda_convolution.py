@@ -56,10 +56,10 @@ def launch_interpreted(source: str, name: str, arguments: Sequence[torch.Tensor]
         (nn.Conv2d(16, 24, 3, padding=1, bias=False), (2, 16, 7, 6)),
         (nn.Conv2d(20, 12, (3, 2), stride=2, dilation=(2, 1), bias=False), (1, 20, 11, 9)),
         (nn.Conv2d(32, 16, 3, padding=2, dilation=2, groups=2, bias=False), (1, 32, 6, 6)),
-        (nn.Conv2d(32, 40, 1, stride=2, bias=False), (2, 32, 6, 5)),
+        (nn.Conv2d(32, 40, 1, stride=2, padding=1, bias=False), (2, 32, 6, 5)),
         (nn.Conv2d(132, 24, 3, padding=1, bias=False), (1, 132, 6, 6)),
     ],
-    ids=["image", "few_channels", "channels", "dilated", "grouped", "strided_1x1", "divided_sum"],
+    ids=["image", "few_channels", "channels", "dilated", "grouped", "padded_1x1", "divided_sum"],
 )
 def test_kernel_is_eager_pytorchs(module: nn.Conv2d, size: tuple[int, ...]) -> None:
     x = torch.randn(size)
@@ -83,6 +83,24 @@ def test_kernel_is_eager_pytorchs(module: nn.Conv2d, size: tuple[int, ...]) -> N
         launch_interpreted(kernel.source, kernel.name, (source, weight, result), grid)
     result = result.view(parts, pixels, -1).sum(0)
     actual = result.view(expected.shape[0], *expected.shape[2:], -1).permute(0, 3, 1, 2)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_strided_1x1_is_a_product_over_the_pixels_that_count() -> None:
+    module, x = nn.Conv2d(32, 40, 1, stride=2, bias=False), torch.randn(2, 32, 6, 5)
+    with torch.no_grad():
+        expected = module(x)
+        code = code_of(prepared(module, x))
+    (copy, product) = code.triton_kernels
+    assert "triton_tem" in product.name and "KERNEL_H" not in product.source and "triton_poi" in copy.name
+    pixels = expected.numel() // 40
+    rows = x[:, :, ::2, ::2].permute(0, 2, 3, 1).reshape(pixels, 32).contiguous()
+    values = re.findall(r"(BLOCK_[MN]) : tl.constexpr = (\d+)", product.source)
+    constants = {name: int(value) for name, value in values}
+    blocks = -(-pixels // constants["BLOCK_M"]) * -(-40 // constants["BLOCK_N"])
+    result = torch.full((pixels, 40), math.nan)
+    launch_interpreted(product.source, product.name, (rows, module.weight.detach(), result), (blocks, 1, 1))
+    actual = result.view(2, 3, 3, 40).permute(0, 3, 1, 2)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
