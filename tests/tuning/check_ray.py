@@ -40,7 +40,7 @@ def main() -> None:
         finally:
             stopped = [*ray, "stop", "--force"]
             subprocess.run(stopped, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    print(f"{KERNELS} kernels by two workers, one of them killed: each candidate is measured, none was started twice")
+    print(f"{KERNELS} kernels by two workers, one of them killed: each candidate is measured, at most one anew")
 
 
 def _documented_runner() -> str:
@@ -67,7 +67,8 @@ def _measure(made: Path, runner: Path, environment: dict[str, str]) -> None:
     done = {(r["kernel"], r["candidate"]) for r in records if r.get("status") in ("measured", "slow")}
     assert len(done) == 2 * KERNELS, f"{len(done)} of {2 * KERNELS} candidates are measured"
     starts = [(r["kernel"], r["candidate"]) for r in records if r.get("status") == "started"]
-    assert len(starts) == len(set(starts)), "a candidate was started twice"
+    again = len(starts) - len(set(starts))
+    assert again <= 1, f"{again} candidates were started twice; only the one that was being measured has to be"
 
 
 def _kill_a_worker() -> str:
