@@ -5,8 +5,7 @@ Hopper and later GPUs start the blocks of such a launch once all blocks of the o
 Synchronization"). ``griddepcontrol.wait`` holds a block until all that the kernel before has written can be read. Every
 kernel begins with both: the next one's blocks take what room there is left, and each waits for the kernel before it,
 which has waited for its own; so when it goes on, all that was launched earlier has ended too. Before it waits, a kernel
-may read what no kernel writes: products of one row do so with their first weights. A decoder of 114 launches a token
-took 52 us less of 845 on an H200.
+may read what no kernel writes: products of one row do so with their first weights.
 """
 
 from __future__ import annotations

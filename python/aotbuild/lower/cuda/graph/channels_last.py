@@ -59,8 +59,7 @@ _CONFIGS = (
     (64, 64, 128, 3, 4),
 )
 
-# Of products of 64 channels and more. On an H200, of 83 configurations for the 3x3 layers of ResNet-50 and of a
-# diffusion model (7x7x512 to 64x64x320), the best or at most 4% behind it; 0.86 to 1.32 of cuDNN's time.
+# Of products of 64 channels and more, by timings on an H200 of the 3x3 layers of ResNet-50 and of a diffusion model.
 _OF_MANY_OUTPUTS = {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64, "num_stages": 3, "num_warps": 4}
 _OF_MANY_PIXELS = {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64, "num_stages": 3, "num_warps": 4}
 

@@ -8,6 +8,8 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
+aten = torch.ops.aten
+
 
 def merge_equal_calls(gm: GraphModule) -> None:
     """Keeps the first of the equal calls of operators that have no effect and draw no random numbers.
@@ -27,8 +29,14 @@ def merge_equal_calls(gm: GraphModule) -> None:
             gm.graph.erase_node(node)
 
 
+# Memory without a value, which hand-written kernels write to: one for two of them would be copied.
+_WITHOUT_VALUE = (aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default)
+
+
 def _is_pure(node: Node) -> bool:
     operator = node.target
+    if operator in _WITHOUT_VALUE:
+        return False
     if node.op != "call_function" or not isinstance(operator, torch._ops.OpOverload):
         return False
     if operator._schema.is_mutable or node.is_impure() or torch.Tag.nondeterministic_seeded in operator.tags:
