@@ -8,6 +8,7 @@
       [METHODS name ...] [DYNAMIC_SHAPES input:dim=min..[max] ...] [PARAMS key=value ...]
       [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone|torch]
       [PRECISION float32|bfloat16|float16 [EXCEPT module ...]]
+      [QUANTIZE int8|int4|float8 [dynamic] [EXCEPT module ...]]
       [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name]
       [TUNE CACHED|OFF] [TUNING_DATABASE file]
       [PRESET default|debug|min-size] [CONFIG file.toml] [OPTIONS key=value ...]
@@ -60,6 +61,7 @@ Weights and compiler settings:
 | keyword | default | meaning | refused |
 |---|---|---|---|
 | `PRECISION type [EXCEPT module ...]` | `float32` | a float32 model's layers are computed in `bfloat16` or `float16`, and their weights stored in it; inputs, outputs, state and all else stay float32, and so do layers in the modules after `EXCEPT`, by qualified names or patterns such as `decoder.*`. [What is rounded](values.md#precision). The build prints what it costs eager PyTorch on the golden inputs; the test compares with eager float32 by the tolerances of the type, and prints the library's error | another type; `EXCEPT` without a module, or with one that the model lacks (while building); with `DEVICE cuda` or `RUNTIME torch` |
+| `QUANTIZE type [dynamic] [EXCEPT module ...]` | none | weights of the model's `torch.nn.Linear` layers are stored in `int8` or `float8` (e4m3) with a scale for each row, or in `int4` with one for each 64 values of a row; with `dynamic`, layers' inputs are quantized in each call too, each row by itself, and products are of 8 bits. Modules after `EXCEPT` keep their types. The build prints what it costs on the golden inputs; the test compares with the quantized layers in eager PyTorch. [Quantized models](quantized.md#quantize) | another type; `int4 dynamic`; `float8` with `DEVICE cpu`; `EXCEPT` without a module, or with one that the model lacks (while building); a model without such a layer (while building); with `RUNTIME torch`, `PRECISION` or a `.pt2` file |
 | `WEIGHTS EMBED` | `EMBED` | in the library | another value; lower case |
 | `WEIGHTS FILE` | | in a safetensors file, which the build keeps beside the library; static models look beside the program | |
 | `WEIGHTS EXTERNAL` | | given at run time by name | |

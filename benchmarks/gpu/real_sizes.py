@@ -318,6 +318,17 @@ MODELS: dict[str, tuple[Any, torch.dtype, Any]] = {
 }
 
 
+# Models with quantized layers, by the names of their programs: the model's own, and the words of QUANTIZE.
+QUANTIZED = {
+    "decode_int8": ("decode", ("int8",)),
+    "decode_int4": ("decode", ("int4",)),
+    "decode_float8": ("decode", ("float8",)),
+    "decode8_int4": ("decode8", ("int4",)),
+    "prefill_float8_dynamic": ("prefill", ("float8", "dynamic")),
+    "prefill_int4": ("prefill", ("int4",)),
+}
+
+
 def made(name: str, device: str) -> tuple[nn.Module, Inputs]:
     """The model in its type with weights of a fixed seed, and inputs. Where it is made, the same each time."""
     make, dtype, inputs = MODELS[name]

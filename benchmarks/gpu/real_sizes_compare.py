@@ -2,8 +2,9 @@
 
     python benchmarks/gpu/real_sizes_compare.py <folder of programs> [--models decode vit_b16] [--output <file>]
 
-Needs the GPU, PyTorch with CUDA and safetensors. The programs are those of benchmarks/gpu/real, built anywhere. Weights
-and inputs are made here from a seed, the same for all contenders.
+Needs the GPU, PyTorch with CUDA, safetensors, and aotbuild's ``python`` folder on PYTHONPATH. The programs are those of
+benchmarks/gpu/real, built anywhere. Weights and inputs are made here from a seed, the same for all contenders. Models
+with quantized layers are compared with their quantized modules; errors are those against the model as it was.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ import torch
 from safetensors.torch import save_file  # type: ignore[import-not-found, unused-ignore]
 from torch import nn
 
+from aotbuild.capture.quantized_layers import QuantizedLinear, quantize_layers
+from aotbuild.spec.packing import FOUR_BITS_BLOCK
+from aotbuild.spec.quantize import from_words
+
 # Bytes and operations a second that a GPU reaches on random data: its copies, and products of 8192 x 8192 x 8192 in
 # bfloat16, both as measured on one.
 _PEAKS = {"NVIDIA H200": (4.3e12, 7.8e14)}
@@ -35,7 +40,7 @@ _SECONDS = 0.6  # of timed calls
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("programs", type=Path)
-    parser.add_argument("--models", nargs="+", default=list(real_sizes.MODELS))
+    parser.add_argument("--models", nargs="+", default=[*real_sizes.MODELS, *real_sizes.QUANTIZED])
     parser.add_argument("--output", type=Path)
     parser.add_argument("--kernels", type=Path, help="a folder for the time of each kernel of ours")
     parser.add_argument("--ours-alone", action="store_true", help="nothing of PyTorch's but eager")
@@ -54,12 +59,16 @@ def main() -> None:
 
 
 def _measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    module, inputs = real_sizes.made(name, "cuda")
+    own_name, words = real_sizes.QUANTIZED.get(name, (name, ()))
+    module, inputs = real_sizes.made(own_name, "cuda")
     programs = arguments.programs
     result: dict[str, Any] = {"model": name}
     with torch.no_grad():
-        expected = module(*inputs)
         exact = copy.deepcopy(module).float()(*[x.float() if x.is_floating_point() else x for x in inputs])
+        if words:
+            module, _ = quantize_layers(module, from_words(words), name)
+            torch.cuda.empty_cache()
+        expected = module(*inputs)
         result["eager_error"] = _error(expected, exact)
         _write_files(name, module, inputs, expected, programs)
         result.update(_limits(name, module, inputs, arguments))
@@ -91,16 +100,25 @@ def _measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 def _write_files(name: str, module: nn.Module, inputs: Any, expected: Any, folder: Path) -> None:
     state: dict[str, torch.Tensor] = {}
     places: set[int] = set()
+    four_bits = {f"{key}.weight" for key, part in module.named_modules() if getattr(part, "bits", 8) == 4}
     for key, tensor in module.state_dict().items():
         if tensor.data_ptr() in places:
             continue  # a tied weight is in the file once
         places.add(tensor.data_ptr())
-        state[key] = tensor.detach().clone().contiguous()
+        state[key] = _in_bytes(tensor) if key in four_bits else tensor.detach().clone().contiguous()
     save_file(state, folder / f"{name}.safetensors")
     program = torch.export.export(module, inputs)
     names = program.graph_signature.user_inputs
     golden = {f"example/input/{key}": value.contiguous() for key, value in zip(names, inputs)}
     save_file({**golden, "example/output/output": expected.contiguous()}, folder / f"{name}.golden.safetensors")
+
+
+def _in_bytes(values: torch.Tensor) -> torch.Tensor:
+    """[N, K / 2] of values [N, K] of four bits (``spec/packing.py``)."""
+    rows, columns = values.shape
+    halves = (values & 15).view(torch.uint8).view(rows, columns // FOUR_BITS_BLOCK, 2, FOUR_BITS_BLOCK // 2)
+    packed: torch.Tensor = (halves[:, :, 0] | halves[:, :, 1] << 4).reshape(rows, columns // 2)
+    return packed
 
 
 def _error(found: Any, exact: Any) -> float:
@@ -118,7 +136,9 @@ def _limits(name: str, module: nn.Module, inputs: Any, arguments: argparse.Names
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module(*inputs)
     tensors = {tensor.data_ptr(): tensor.nbytes for tensor in module.state_dict().values()}
-    nbytes = sum(tensors.values()) + sum(value.nbytes for value in inputs)
+    layers = [part for part in module.modules() if isinstance(part, QuantizedLinear) and part.bits == 4]
+    halves = [layer.weight.nbytes // 2 for layer in layers]
+    nbytes = sum(tensors.values()) - sum(halves) + sum(value.nbytes for value in inputs)
     limits = {"bytes": float(nbytes), "flops": float(counter.get_total_flops())}
     peaks = _PEAKS.get(torch.cuda.get_device_name())
     if peaks is not None:

@@ -156,6 +156,37 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
             "PRECISION float16 RUNTIME torch",
             "PRECISION float16 is for RUNTIME standalone; convert the module: module.half()",
         ),
+        ("QUANTIZE int2", 'QUANTIZE "int2" is none of int8, int4, float8'),
+        (
+            "QUANTIZE int8 head",
+            'QUANTIZE int8 is followed by "head"; what may follow is dynamic, or EXCEPT and names of modules',
+        ),
+        (
+            "QUANTIZE int8 dynamic head",
+            'QUANTIZE int8 dynamic is followed by "head"; what may follow is EXCEPT and names of modules',
+        ),
+        (
+            "QUANTIZE int8 EXCEPT",
+            "QUANTIZE int8 EXCEPT names no module; write qualified names or patterns, or leave it out",
+        ),
+        (
+            "QUANTIZE int4 dynamic",
+            "QUANTIZE int4 dynamic: inputs are quantized with weights of 8 bits only; use QUANTIZE int8 dynamic, or "
+            "int4 alone",
+        ),
+        ("QUANTIZE float8", "QUANTIZE float8 is for DEVICE cuda; processors have no products of it: use int8"),
+        (
+            "QUANTIZE float8 DEVICE cuda CUDA_ARCHITECTURES 80 90",
+            "QUANTIZE float8 needs GPUs of capability 8.9 or later, and CUDA_ARCHITECTURES has 80; use int8",
+        ),
+        (
+            "QUANTIZE int8 RUNTIME torch",
+            "QUANTIZE int8 is for RUNTIME standalone; quantize the module in the model file",
+        ),
+        (
+            "QUANTIZE int8 PRECISION bfloat16",
+            "QUANTIZE and PRECISION are two ways to store a layer's weights; leave one of them out",
+        ),
         ("RTOL small", 'RTOL "small" is not a number such as 1e-4'),
         ("NO_TEST ATOL 1e-4", "ATOL is for the test that NO_TEST leaves out; keep one of the two"),
     ],

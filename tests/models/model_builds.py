@@ -40,6 +40,7 @@ class Target:
     runtime: str = "standalone"
     preset: str = "default"
     precision: tuple[str, ...] = ()  # the type, and the modules that are left out
+    quantize: tuple[str, ...] = ()  # the words of QUANTIZE
 
     @property
     def path(self) -> str:
@@ -56,6 +57,7 @@ class Target:
         words += ["PRESET", self.preset] if self.preset != "default" else []
         words += ["PRECISION", self.precision[0]] if self.precision else []
         words += ["EXCEPT", *self.precision[1:]] if self.precision[1:] else []
+        words += ["QUANTIZE", *self.quantize] if self.quantize else []
         words += [] if self.test else ["NO_TEST"]
         return f"add_aot_model({' '.join(words)})\n"
 
@@ -70,6 +72,7 @@ class Target:
             "runtime": self.runtime,
             "precision": self.precision[0] if self.precision else "",
             "precision_except": self.precision[1:],
+            "quantize": self.quantize,
             "emit": emit,
         }
 
@@ -102,6 +105,9 @@ TARGETS = [
     Target("in_bfloat16", "layers_to_round", precision=("bfloat16",), test=True),
     Target("but_for_blocks", "layers_to_round", precision=("bfloat16", "blocks.*", "stem"), weights="FILE", test=True),
     Target("in_float16", "layers_to_round", precision=("float16",), weights="EXTERNAL", test=True),
+    Target("in_int8", "layers_to_round", quantize=("int8",), test=True),
+    Target("in_int4", "layers_to_round", quantize=("int4", "EXCEPT", "head"), weights="FILE", test=True),
+    Target("in_dynamic_int8", "layers_to_round", quantize=("int8", "dynamic"), test=True),
     Target("methods_in_bfloat16", "recorder", precision=("bfloat16",), methods=("begin", "append", "read"), test=True),
     Target("generator", "generator", methods=("prefill", "decode"), test=True),
     Target("recorder", "recorder", methods=("begin", "append", "read"), test=True),

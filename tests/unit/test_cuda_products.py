@@ -2,65 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from typing import Any
 
 import pytest
 import torch
+from interpreted_kernels import Gated, constant, kernels_of, run
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aotbuild import Model
-from aotbuild.capture import Source, capture, triton_kernels
-from aotbuild.lower.cuda.compile.device import declared
-from aotbuild.lower.cuda.compile.kernels import load_kernel
-from aotbuild.lower.cuda.compile.lowering import kernels_to_tune
-from aotbuild.lower.cuda.compile.tunable import TunableKernel
+from aotbuild.capture import triton_kernels
 from aotbuild.lower.cuda.graph.split_attention_kernel import attend_part, join_parts
-from aotbuild.spec.target import cuda_target
-
-
-def kernels_of(module: Any, *inputs: Tensor, architecture: str = "90") -> list[TunableKernel]:
-    captured = capture(Source(Model(module, inputs), None, ()), (), "net", runs=False)
-    _, kernels, _ = kernels_to_tune(captured, architecture, target="net")
-    return kernels
-
-
-def plain(source: str) -> str:
-    """Without what it says of the next kernel's start, and with Triton's own functions for the GPU's library."""
-    source = re.sub(r"tl\.extra\.cuda\.gdc_\w+\(\)", "pass", source)
-    return re.sub(r"\blibdevice\.(?=exp|erf|rsqrt)", "tl.", source)
-
-
-def run(kernel: TunableKernel, blocks: int, *arguments: Any, **constants: int) -> None:
-    source = plain(kernel.kernel.source)
-    for name, value in constants.items():
-        source = re.sub(rf"^(    {name} : tl\.constexpr) = .*$", rf"\1 = {value}", source, flags=re.MULTILINE)
-    with declared(cuda_target("90").architecture):
-        function = load_kernel(dataclasses.replace(kernel.kernel, source=source)).fn
-    with triton_kernels.interpreted():
-        function[(blocks, 1, 1)](*arguments)
-
-
-def constant(kernel: TunableKernel, name: str) -> Any:
-    found = re.search(rf"^    {name} : tl\.constexpr = (\S+)$", kernel.kernel.source, re.MULTILINE)
-    assert found is not None, name
-    return found[1]
-
-
-class Gated(nn.Module):
-    def __init__(self, width: int, hidden: int, activation: Any = functional.silu) -> None:
-        super().__init__()
-        self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.gate, self.up = nn.Linear(width, hidden, bias=False), nn.Linear(width, hidden, bias=False)
-        nn.init.normal_(self.norm.weight)
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed = self.norm(x)
-        result: Tensor = self.activation(self.gate(normed)) * self.up(normed)
-        return result
 
 
 @pytest.mark.parametrize("activation", [functional.silu, functional.gelu, functional.relu, torch.square])
@@ -140,10 +91,7 @@ def test_sums_of_few_rows_are_divided_where_columns_are_few() -> None:
     splits = int(constant(product, "SPLITS"))
     assert splits > 1
     parts = torch.full((splits * 4, 100), torch.nan)
-    with declared(cuda_target("90").architecture):
-        function = load_kernel(dataclasses.replace(product.kernel, source=plain(product.kernel.source))).fn
-    with triton_kernels.interpreted():
-        function[(2, splits, 1)](x, module.weight, parts)
+    run(product, (2, splits), x, module.weight, parts)
     expected = x.float() @ module.weight.float().t()
     torch.testing.assert_close(parts.view(splits, 4, 100).sum(0), expected, rtol=1e-4, atol=1e-4)
     assert "poi" in join.kernel.name

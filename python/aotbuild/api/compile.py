@@ -88,6 +88,8 @@ def compile(
     tuning_database: str | os.PathLike[str] | None = None,
     precision: str = "float32",
     precision_except: Sequence[str] = (),
+    quantize: str = "",
+    quantize_except: Sequence[str] = (),
     test: bool = False,
     rtol: float | None = None,
     atol: float | None = None,
@@ -117,6 +119,8 @@ def compile(
         tuning_database: of a model for CUDA.
         precision: "bfloat16" or "float16": what layers of float32 are computed in, their weights stored in.
         precision_except: modules that keep float32, by qualified names or patterns, as in ``["head", "decoder.*"]``.
+        quantize: "int8", "int4" or "float8", with " dynamic" behind it for inputs too: how linear layers are quantized.
+        quantize_except: modules that are left as they are.
         test: build the model's test too, which compares with eager PyTorch, and raise unless it passes.
         rtol, atol: the test's tolerances.
         num_threads: of the loaded library, as ``load`` has it.
@@ -140,6 +144,7 @@ def compile(
         CONFIG=None if config is None else Path(config).absolute(),
         TUNING_DATABASE=None if tuning_database is None else Path(tuning_database).absolute(),
         PRECISION=_precision_words(precision, precision_except),
+        QUANTIZE=_quantize_words(quantize, quantize_except),
         RTOL=rtol,
         ATOL=atol,
     )
@@ -189,6 +194,10 @@ def _precision_words(precision: str, excepted: Sequence[str]) -> list[str]:
     if precision == OWN and not excepted:
         return []
     return [precision, *((EXCEPT, *excepted) if excepted else ())]
+
+
+def _quantize_words(quantize: str, excepted: Sequence[str]) -> list[str]:
+    return [*quantize.split(), *((EXCEPT, *excepted) if excepted else ())]
 
 
 def _refuse_given(name: str, given: Mapping[str, Any], reason: str) -> None:

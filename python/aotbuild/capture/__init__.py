@@ -8,6 +8,8 @@ from aotbuild.capture.golden import tensor_data
 from aotbuild.capture.load import Source, load_named, load_source
 from aotbuild.capture.modules import as_module
 from aotbuild.capture.program import Captured, capture, capture_methods
+from aotbuild.capture.quantize import cost as quantization_cost
+from aotbuild.capture.quantize import quantized_source
 from aotbuild.capture.signature import NUMBER_DTYPES, refuse_types_of_torch
 from aotbuild.capture.writes import written_buffers
 from aotbuild.spec.dynamic import DynamicDim, parse_dynamic_shapes
@@ -31,6 +33,8 @@ __all__ = [
     "node_numbers",
     "node_places",
     "parse_dynamic_shapes",
+    "quantization_cost",
+    "quantized_source",
     "refuse_types_of_torch",
     "tensor_data",
     "user_frame",

@@ -73,10 +73,14 @@ def _model_bundle(args: argparse.Namespace) -> Bundle:
     from aotbuild.lower.common.options import option_values
     from aotbuild.lower.cuda.tune import bundling
     from aotbuild.spec.config import read_config
+    from aotbuild.spec.quantize import from_words
 
     config = read_config(args.config) if args.config else {}
     options = option_values({**config, **pairs(args.option, "OPTIONS")}, config)
     source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
+    quantize = from_words(args.quantize)
+    if quantize.type:
+        source, _ = capture.quantized_source(source, quantize, args.target)
     dynamic = capture.parse_dynamic_shapes(args.dynamic_shapes)
     if args.method:
         methods, _ = capture.capture_methods(source, args.method, dynamic, args.target, runs=False)

@@ -126,13 +126,7 @@ def _has_four_bits(tensor: TensorData) -> bool:
 
 def stored(weight: Weight, has_four_bits: bool) -> TensorData:
     """A weight as the library or its weights file has it (``WeightSpec::four_bits`` of detail/spec.h)."""
-    if not has_four_bits:
-        return weight.tensor
-    rows, columns = weight.tensor.shape
-    block = packing.FOUR_BITS_BLOCK
-    halves = weight.tensor.data.reshape(rows, columns // block, 2, block // 2) & 15
-    packed = (halves[:, :, 0] | halves[:, :, 1] << 4).astype(np.uint8).reshape(-1)
-    return TensorData("uint8", (rows, columns // 2), packed)
+    return packing.with_four_bits(weight.tensor) if has_four_bits else weight.tensor
 
 
 def _is_embedded(weight: Weight, options: EmitOptions) -> bool:

@@ -29,6 +29,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="FILE.toml", help="TorchInductor's settings; --option wins over them")
     add("--option", action="append", default=[], metavar="KEY=VALUE")
     add("--method", action="append", default=[], metavar="NAME", help="of several, one --method each")
+    add("--quantize", action="append", default=[], metavar="WORD", help="the words of QUANTIZE, one --quantize each")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +137,7 @@ def generate_request(args: argparse.Namespace) -> GenerateRequest:
         config=args.config,
         options=pairs(args.option, "OPTIONS"),
         tuning_database=args.tuning_database,
+        quantize=tuple(args.quantize),
         precision=args.precision,
         precision_except=tuple(args.precision_except),
         rtol=args.rtol,

@@ -52,6 +52,7 @@ def compiled_model(
             "preset": request.preset,
             "options": dict(sorted(request.options.items())),
             **_precision(request),
+            **({"quantize": list(request.quantize)} if request.quantize else {}),
             "counters": dict(sum((Counter(part.counters) for part in lowered.values()), Counter[str]())),
             **({"tuning": tuning_summary(tuning, epilogues)} if tuning else {}),
         },

@@ -18,6 +18,7 @@ from aotbuild.spec.config import read_config
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.files import Generated, ModelKeywords, model_files
 from aotbuild.spec.precision import unknown_module
+from aotbuild.spec.quantize import from_words
 from aotbuild.spec.target import cuda_suffix
 from aotbuild.tuning.replay import Replay
 
@@ -32,9 +33,16 @@ def capture_model(source: Source, request: GenerateRequest) -> CapturedModel:
     dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
     target, runs = request.emit.target, request.emit.test
     options: dict[str, Any] = {"runs": runs, "precision": request.precision}
+    quantize = from_words(request.quantize)
+    notes: tuple[str, ...] = ()
+    if quantize.type:
+        whole = source
+        source, lines = capture.quantized_source(whole, quantize, target)
+        lines.append(capture.quantization_cost(whole, source, quantize, runs=runs))
+        notes = tuple(f"{target}: {line}" for line in lines)
     if request.methods:
-        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, **options))
-    return CapturedModel({"run": capture.capture(source, dynamic, target, **options)})
+        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, **options), notes)
+    return CapturedModel({"run": capture.capture(source, dynamic, target, **options)}, notes=notes)
 
 
 def generate(
@@ -79,6 +87,8 @@ def generate(
     with cache.recorded(asked.places, asked.environment) if asked else nullcontext(cache.Recording()) as recording:
         captured = captured or _captured(request, progress)
     _refuse_unknown_modules(request, captured)
+    for line in captured.notes:
+        progress.note(line)
     for name, part in captured.methods.items():
         unit = f"{request.emit.target}.{name}" if request.methods else request.emit.target
         for line in part.notes:

@@ -40,6 +40,7 @@ class GenerateRequest:
     config: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     tuning_database: Path | None = None
+    quantize: tuple[str, ...] = ()  # the words of QUANTIZE
     precision: str = ""
     precision_except: tuple[str, ...] = ()
     rtol: float | None = None
@@ -72,7 +73,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class CapturedModel:
-    """The methods by their names (of a model without methods, ``run``), and the calls of its test in one session."""
+    """The methods by their names (of a model without methods, ``run``), and the calls of its test in one session.
+
+    ``notes``: lines for the user.
+    """
 
     methods: Mapping[str, Captured]
     session: Session = ()
+    notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from aotbuild.spec.ascii_names import is_ascii_identifier
 from aotbuild.spec.dynamic import dynamic_shape_problems
 from aotbuild.spec.place import Place
 from aotbuild.spec.precision import EXCEPT, OWN, TYPES
+from aotbuild.spec.quantize import problem as quantize_problem
 from aotbuild.spec.target import CPU_ISAS, CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
 from aotbuild.spec.words import Call, nearest
 
@@ -239,6 +240,22 @@ def check_precision(call: Call, on_gpu: bool) -> None:
         )
     elif name in TYPES and call.one("RUNTIME") == "torch":
         call.problem(f"PRECISION {name} is for RUNTIME standalone; convert the module: module.{_CASTS[name]}()")
+
+
+def check_quantize(call: Call, architectures: Sequence[str]) -> None:
+    """``architectures``: of GPUs, none for DEVICE cpu."""
+    if not call.has("QUANTIZE"):
+        return
+    found = quantize_problem(call.many("QUANTIZE"), architectures, call.one("RUNTIME", "standalone"))
+    if found:
+        call.problem(found)
+    elif call.one("MODEL").endswith(".pt2"):
+        call.problem(
+            "QUANTIZE needs the module, which a .pt2 file has no more; quantize it before torch.export, or name a "
+            "callable"
+        )
+    elif (call.many("PRECISION") or [OWN])[0] != OWN:
+        call.problem("QUANTIZE and PRECISION are two ways to store a layer's weights; leave one of them out")
 
 
 _CASTS = {"bfloat16": "bfloat16", "float16": "half"}

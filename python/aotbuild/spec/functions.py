@@ -21,7 +21,17 @@ _GENERATE = Keywords(
         ),
         *("CONFIG", "TUNE", "TUNING_DATABASE"),
     ),
-    ("DYNAMIC_SHAPES", "PARAMS", "CPU_ISA", "OPTIONS", "DEPENDS", "METHODS", "CUDA_ARCHITECTURES", "PRECISION"),
+    (
+        "DYNAMIC_SHAPES",
+        "PARAMS",
+        "CPU_ISA",
+        "OPTIONS",
+        "DEPENDS",
+        "METHODS",
+        "CUDA_ARCHITECTURES",
+        "PRECISION",
+        "QUANTIZE",
+    ),
 )
 _MODEL = Keywords(
     (*_GENERATE.flags, "STATIC", "SHARED", "OBJECT", "EXCLUDE_FROM_ALL"),

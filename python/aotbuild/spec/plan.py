@@ -67,6 +67,7 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
     checks.check_choice(call, "DEVICE", ("cpu", "cuda"))
     variants, suffixes = _variants(call, place, on_gpu)
     _check_values(call, place, on_gpu)
+    checks.check_quantize(call, variants if on_gpu else ())
     folder = checks.check_output_dir(call, place)
     kind = ""
     if function == "add_aot_model":
@@ -203,6 +204,7 @@ def _model_subject(call: Call, model: str, config: str) -> list[str]:
         *("--target", call.target, "--model", model),
         *_repeated("--dynamic-shapes", call.many("DYNAMIC_SHAPES")),
         *_repeated("--method", call.many("METHODS")),
+        *_repeated("--quantize", call.many("QUANTIZE")),
         *_repeated("--param", call.many("PARAMS")),
         *("--preset", call.one("PRESET", "default")),
         *(("--config", config) if config else ()),

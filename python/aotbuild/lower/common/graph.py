@@ -68,7 +68,7 @@ def _preserved() -> list[Any]:
 
 
 def _quantized_products() -> list[Any]:
-    operators = [aten._int_mm.default]
+    operators = [aten._int_mm.default, torch.ops.aotbuild.dequantize.default]
     dequantize = dequantize_operator()
     return operators if dequantize is None else [*operators, dequantize]
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aotbuild.capture import quantized_layers
+
 aten = torch.ops.aten
 quantized = torch.ops._quantized
 
@@ -173,7 +175,20 @@ def _chosen(condition: Tensor, self: Tensor, other: Tensor) -> Any:
     return torch.where(condition, self.view(torch.uint8), other.view(torch.uint8)).view(self.dtype)
 
 
+# --- layers that QUANTIZE made
+
+
+def _product_of_quantized(rows: Tensor, row_scale: Tensor, weight: Tensor, scale: Tensor) -> Any:
+    if rows.dtype != torch.int8:
+        return NotImplemented
+    wide = torch.promote_types(scale.dtype, torch.float32)
+    sums = torch._int_mm(rows, weight.t()).to(wide)
+    return (sums * row_scale.to(wide) * scale.to(wide).t()).to(scale.dtype)
+
+
 TABLE: dict[Any, Callable[..., Any]] = {
+    torch.ops.aotbuild.dequantize.default: quantized_layers.dequantized,
+    torch.ops.aotbuild.scaled_product.default: _product_of_quantized,
     aten.fake_quantize_per_tensor_affine_cachemask.default: _fake_quantized,
     aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default: _with_tensors,
     aten.fake_quantize_per_channel_affine_cachemask.default: _with_channels,

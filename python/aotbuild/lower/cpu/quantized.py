@@ -37,8 +37,8 @@ def pack_quantized(gm: GraphModule, weight_index: dict[str, int], mutated: set[i
     """Replaces products with quantized constant weights by calls of the runtime.
 
     These are ``_int_mm`` of int8 with int32 sums; products of float32 with int8 weights that are only converted, whose
-    scales are multiplied by afterwards; and linear layers over weights that torchao's ``dequantize_affine`` gives, in
-    groups of a row.
+    scales are multiplied by afterwards; and linear layers over weights that torchao's ``dequantize_affine`` gives, or
+    QUANTIZE, in groups of a row.
     """
     finder = _Finder(weight_index, mutated)
     finders: dict[Any, Callable[[Node], QuantizedLinear | None]] = {
@@ -85,6 +85,8 @@ class _Finder:
 
     def dequantized(self, node: Node) -> QuantizedLinear | None:
         source, values = _nodes(node)[:2]
+        if values.target is torch.ops.aotbuild.dequantize.default:
+            return self._of_keyword(source, values)
         if values.target is not dequantize_operator() or values.meta["val"].dtype != torch.float32:
             return None
         arguments = dict(zip([a.name for a in values.target._schema.arguments], values.args)) | values.kwargs
@@ -104,6 +106,14 @@ class _Finder:
         is_small = low is not None and high is not None and low >= -8 and high <= 7
         bits = 4 if is_small and block[1] % 32 == 0 else 8
         return QuantizedLinear(weight, scale, zero_point, block[1], bits)
+
+    def _of_keyword(self, source: Node, values: Node) -> QuantizedLinear | None:
+        matrix, scales, bits = values.args
+        weight, scale = self._constant(matrix, torch.int8), self._constant(scales, torch.float32)
+        if weight is None or scale is None or source.meta["val"].dtype != torch.float32:
+            return None
+        columns, groups = matrix.meta["val"].shape[1], scales.meta["val"].shape[1]  # type: ignore[union-attr]
+        return QuantizedLinear(weight, scale, None, columns // groups, int(bits))  # type: ignore[arg-type]
 
     def _constant(self, node: Any, dtype: torch.dtype, count: int | None = None) -> int | None:
         """The index of a weight that a node is, if calls do not change it, of ``count`` elements where given."""

@@ -116,19 +116,20 @@ def _sizes(value: torch.Tensor) -> list[int]:
 def _product(origin: torch.fx.Node) -> int:
     """The operations of a matrix product, a convolution or attention; two for a multiplication that is added up."""
     target, operands = origin.target, origin.args
-    if target in (aten.mm.default, aten.bmm.default):
+    own = torch.ops.aotbuild
+    if target in (aten.mm.default, aten.bmm.default, own.quantized_product.default, own.scaled_product.default):
         return 2 * math.prod(_shape(origin)) * _shape(operands[0])[-1]
     if target in (aten.addmm.default, aten.baddbmm.default):
         return 2 * math.prod(_shape(origin)) * _shape(operands[1])[-1]
-    if target is torch.ops.aotbuild.row_product.default:
-        return 2 * math.prod(_shape(operands[1])) * (1 if operands[2] is None else 2)
-    if target is torch.ops.aotbuild.cuda_attention.default:
+    if target is own.row_product.default:
+        return 2 * math.prod(_shape(origin)) * _shape(operands[0])[-1] * (1 if operands[2] is None else 2)
+    if target is own.cuda_attention.default:
         batch, heads, queries, head_dim = _shape(operands[0])
         keys, value_dim = _shape(operands[2])[-2:]
         return 2 * batch * heads * queries * keys * (head_dim + value_dim)
-    if target is torch.ops.aotbuild.channels_last_convolution.default:
+    if target is own.channels_last_convolution.default:
         return 2 * math.prod(_shape(origin)) * math.prod(_shape(operands[1])[1:])
-    if target in (aten.convolution.default, torch.ops.aotbuild.direct_convolution.default):
+    if target in (aten.convolution.default, own.direct_convolution.default):
         transposed = operands[6 if target is aten.convolution.default else 5]
         pixels = _shape(operands[0] if transposed else origin)
         return 2 * math.prod(pixels) * math.prod(_shape(operands[1])[1:])

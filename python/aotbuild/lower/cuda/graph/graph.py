@@ -25,6 +25,7 @@ from aotbuild.lower.cuda.graph.common_nodes import merge_equal_calls
 from aotbuild.lower.cuda.graph.derived import SplitGraph, constant_weights, split
 from aotbuild.lower.cuda.graph.grouped_heads import share_heads
 from aotbuild.lower.cuda.graph.joining import join_products
+from aotbuild.lower.cuda.graph.quantized_products import QUANTIZED, use_quantized_products
 from aotbuild.lower.cuda.graph.row_products import fuse_norms, join_gates
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.identifiers import distinct
@@ -44,7 +45,7 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
     """
     cpu_graph.refuse_wrong_bounds(program)
     moved = _moved(program)
-    table = cpu_graph.decomposition_table([BATCH_NORM])
+    table = cpu_graph.decomposition_table([BATCH_NORM, *QUANTIZED])
     decompositions.extend(table)
     if complex_numbers.has_complex(moved.graph_module):
         table = complex_numbers.with_complex(table)
@@ -73,6 +74,7 @@ def prepare(program: ExportedProgram, state: AbstractSet[str] = frozenset()) -> 
     prepared = cpu_graph.with_own_names(PreparedGraph(gm, [], weights, weight_index, input_names))
     constants = constant_weights(prepared)
     channels_last.fold_batch_norms(gm, constants)
+    prepared = use_quantized_products(prepared, constants)
     with V.set_fake_mode(_fake_mode(moved)):
         for module in gm.modules():
             if isinstance(module, GraphModule):

@@ -16,6 +16,7 @@ from torch._inductor import ir, lowering
 from torch._inductor.kernel.mm_common import addmm_epilogue, mm_args
 from torch._inductor.lowering import lowerings
 from torch._inductor.select_algorithm import SymbolicGridFn, TritonTemplate, autotune_select_algorithm
+from torch._inductor.utils import triton_type
 from torch._inductor.virtualized import V
 
 from aotbuild.spec.target import CudaArchitecture
@@ -82,7 +83,7 @@ _mapped = TritonTemplate(
         rows_of_group = min(tiles_m - group * GROUP_M, GROUP_M)
         first_m = (group * GROUP_M + (tile % width) % rows_of_group) * BLOCK_M
         first_n = (tile % width) // rows_of_group * BLOCK_N
-        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=ACC_TYPE)
         for step in range(tl.cdiv(K, BLOCK_K)):
             a = a_map.load([first_m, step * BLOCK_K])
 {% if B_COLUMNS %}
@@ -90,7 +91,7 @@ _mapped = TritonTemplate(
 {% else %}
             b = b_map.load([step * BLOCK_K, first_n])
 {% endif %}
-            acc = tl.dot(a, b, acc)
+            acc = tl.dot(a, b, acc, out_dtype=ACC_TYPE)
         idx_m = (first_m + tl.arange(0, BLOCK_M)).to(INDEX_DTYPE)[:, None]
         idx_n = (first_n + tl.arange(0, BLOCK_N)).to(INDEX_DTYPE)[None, :]
         mask = (idx_m < M) & (idx_n < N)
@@ -166,7 +167,7 @@ _few_rows = TritonTemplate(
         place = step * BLOCK_K + k
         b = tl.load(weights + place[None, :], mask=(place < K)[None, :], other=0.0)
         a = tl.load(rows + place[:, None] * {{stride("A", 1)}}, mask=(place < K)[:, None], other=0.0)
-        acc = tl.dot(b, a, acc)
+        acc = tl.dot(b.to(DOT_TYPE), a.to(DOT_TYPE), acc)
     idx_m = piece * M + row[None, :]
     idx_n = column[:, None]
     mask = (row < M)[None, :] & (idx_n < N)
@@ -176,7 +177,7 @@ _few_rows = TritonTemplate(
 
 
 @dataclass(frozen=True)
-class _Operands:
+class Operands:
     """``a`` [m, k] @ ``b`` [k, n], and what is added to it. ``rows``: m as a number, by the example where it varies."""
 
     m: Any
@@ -242,25 +243,34 @@ def _lower(
         m, n, k, layout, a, b, bias = mm_args(a, b, bias)
     for operand in (a, b):
         ir.as_storage_and_layout(operand, freeze=True)
-    operands = _Operands(m, int(n), int(k), a, b, layout, bias, factors)
+    operands = Operands(m, int(n), int(k), a, b, layout, bias, factors)
     if isinstance(m, (int, sympy.Integer)) and 0 < m <= FEW_ROWS:
         return _with_few_rows(operands, gpu, constants)
     if gpu.capability == _HOPPER:
-        return _through_maps(operands, gpu)
+        return through_maps(operands, gpu)
     return None
 
 
-def _with_few_rows(operands: _Operands, gpu: CudaArchitecture, constants: AbstractSet[str]) -> Any:
+def _with_few_rows(operands: Operands, gpu: CudaArchitecture, constants: AbstractSet[str]) -> Any:
     strides = operands.b.get_layout().stride
     if strides[0] != 1 or operands.n == 1:
         return None
-    starts_early = gpu.capability >= _HOPPER
     if operands.m == 1:
-        early = starts_early and operands.b.get_name() in constants
+        early = starts_early(gpu) and operands.b.get_name() in constants
         columns, depth, warps = one_row_tile(operands.n, operands.k)
         settings = {"BLOCK_M": 1, "BLOCK_N": columns, "BLOCK_K": depth, "num_warps": warps, "num_stages": 1}
         unroll = math.ceil(operands.k / depth) <= 16
         return _chosen(_one_row, operands, settings, EARLY=early, UNROLL=unroll, DEPTH=operands.k)
+    return few_rows(operands, gpu)
+
+
+def starts_early(gpu: CudaArchitecture) -> bool:
+    """Whether a kernel may start before the one before it has ended."""
+    return gpu.capability >= _HOPPER
+
+
+def few_rows(operands: Operands, gpu: CudaArchitecture) -> Any:
+    """A product of at most ``FEW_ROWS`` rows, whose weights are rows of memory."""
     columns, depth, stages, warps, splits = few_rows_tile(operands.n, operands.k, gpu.multi_processor_count)
     settings = {
         "BLOCK_M": FEW_ROWS,
@@ -269,17 +279,29 @@ def _with_few_rows(operands: _Operands, gpu: CudaArchitecture, constants: Abstra
         "num_warps": warps,
         "num_stages": stages,
     }
+    options = {"EARLY": starts_early(gpu), "SPLITS": splits, "DOT_TYPE": _dot_type(operands)}
     if splits == 1:
-        return _chosen(_few_rows, operands, settings, EARLY=starts_early, SPLITS=1)
-    return _joined(operands, settings, splits, starts_early)
+        return _chosen(_few_rows, operands, settings, **options)
+    layout = parts_layout(operands.layout, splits)
+    parts = _chosen(_few_rows, dataclasses.replace(operands, layout=layout, bias=None), settings, **options)
+    return joined(parts, operands, splits)
 
 
-def _joined(operands: _Operands, settings: dict[str, int], splits: int, starts_early: bool) -> Any:
+def _dot_type(operands: Operands) -> str:
+    """What tensor cores multiply: the rows' type, or one that holds each number of both operands."""
+    dtype = operands.a.get_dtype()
+    return triton_type(dtype if dtype in (torch.float16, torch.bfloat16) else torch.bfloat16)
+
+
+def parts_layout(layout: Any, splits: int) -> Any:
+    """Of matrices of float32, one below the other."""
+    rows, columns = layout.size
+    return ir.FixedLayout(layout.device, torch.float32, [splits * rows, columns])
+
+
+def joined(parts: Any, operands: Operands, splits: int) -> Any:
     """The sum of the parts, and of what is added, in float32; it becomes part of the kernel that follows."""
     rows, columns = operands.layout.size
-    layout = ir.FixedLayout(operands.layout.device, torch.float32, [splits * rows, columns])
-    apart = dataclasses.replace(operands, layout=layout, bias=None)
-    parts = _chosen(_few_rows, apart, settings, EARLY=starts_early, SPLITS=splits)
     total = lowerings[aten.sum](lowerings[aten.reshape](parts, [splits, rows, columns]), [0])
     if operands.bias is not None:
         alpha, beta = operands.factors
@@ -309,7 +331,8 @@ def few_rows_tile(n: int, k: int, multiprocessors: int) -> tuple[int, int, int, 
     return 64, depth, 4, 4, splits
 
 
-def _through_maps(operands: _Operands, gpu: CudaArchitecture) -> Any:
+def through_maps(operands: Operands, gpu: CudaArchitecture, sums: str = "tl.float32") -> Any:
+    """A product of many rows; None where no tile or no tensor map serves it. ``sums``: their type."""
     by_columns = operands.b.get_layout().stride[0] == 1
     if not has_map(operands.a, rows=True) or not has_map(operands.b, rows=not by_columns):
         return None
@@ -317,8 +340,9 @@ def _through_maps(operands: _Operands, gpu: CudaArchitecture) -> Any:
     if tile is None:
         return None
     m, n, k, stages, warps = tile
+    k *= 2 // operands.a.get_dtype().itemsize  # as many bytes
     settings = {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "num_stages": stages, "num_warps": warps, "GROUP_M": 8}
-    return _chosen(_mapped, operands, settings, BLOCKS=gpu.multi_processor_count, B_COLUMNS=by_columns)
+    return _chosen(_mapped, operands, settings, BLOCKS=gpu.multi_processor_count, B_COLUMNS=by_columns, ACC_TYPE=sums)
 
 
 def has_map(matrix: Any, *, rows: bool) -> bool:
@@ -347,7 +371,7 @@ def mapped_tile(m: int, n: int, k: int, multiprocessors: int) -> tuple[int, int,
     return min(_MAPPED_TILES, key=time)[0]
 
 
-def _chosen(template: TritonTemplate, operands: _Operands, settings: dict[str, int], **options: Any) -> Any:
+def _chosen(template: TritonTemplate, operands: Operands, settings: dict[str, int], **options: Any) -> Any:
     inputs = [operands.a, operands.b]
     added: dict[str, Any] = {}
     if operands.bias is not None:

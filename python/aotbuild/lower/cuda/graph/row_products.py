@@ -18,6 +18,7 @@ from torch._inductor.virtualized import V
 from torch.fx import GraphModule, Node
 
 from aotbuild.lower.cuda.graph import gates
+from aotbuild.lower.cuda.graph.four_bits import four_bit_row
 from aotbuild.lower.cuda.graph.matrix_products import few_rows_grid, one_row_tile
 from aotbuild.lower.cuda.graph.rewriting import Writer
 
@@ -27,7 +28,7 @@ prims = torch.ops.prims
 _library = torch.library.Library("aotbuild", "FRAGMENT")
 _library.define(
     "row_product(Tensor row, Tensor weight, Tensor? other, Tensor? scale, float epsilon, bool rounds_first, "
-    "int gate) -> Tensor"
+    "int gate, Tensor? weight_scale, Tensor? other_scale) -> Tensor"
 )
 
 # Beyond, a block would read the row more often than its weights.
@@ -49,39 +50,56 @@ class _Norm:
     rounds_first: bool
 
 
+@dataclass(frozen=True)
+class _RowProduct:
+    """``row`` [1, K] @ ``weight`` [N, K].T; ``scale``: of a quantized weight (``quantized_product``)."""
+
+    row: Node
+    weight: Node
+    scale: Node | None = None
+
+
 def join_gates(gm: GraphModule, weights: set[Node]) -> None:
     """Makes ``act(row @ gate) * (row @ up)``, whatever pointwise ``act`` is, one call."""
-    for first in list(gm.graph.nodes):
-        second = _partner(first, weights) if _is_row_product(first, weights) else None
-        calls = [] if second is None else _calls_to_gate(first, second)
-        if second is None or not calls:
+    for node in list(gm.graph.nodes):
+        first = _row_product(node, weights)
+        partner = None if first is None else _partner(node, first, weights)
+        calls = [] if partner is None else _calls_to_gate(node, partner)
+        if first is None or partner is None or not calls:
             continue
-        last, (row, columns) = calls[-1], first.args
-        number = gates.numbered(gates.gate_of(first, second, calls))
+        second = _row_product(partner, weights)
+        assert second is not None
+        last = calls[-1]
+        number = gates.numbered(gates.gate_of(node, partner, calls))
         write = Writer(gm, last)
         product = write.call(
             torch.ops.aotbuild.row_product.default,
-            row, _rows(columns), _rows(second.args[1]), None, 0.0, False, number,
+            first.row, first.weight, second.weight, None, 0.0, False, number, first.scale, second.scale,
         )  # fmt: skip
         last.replace_all_uses_with(write.call(aten.view.default, product, list(last.meta["val"].shape)))
     gm.graph.eliminate_dead_code()
     gm.graph.lint()
 
 
-def _is_row_product(node: Node, weights: set[Node]) -> bool:
-    if node.target is not aten.mm.default:
-        return False
-    row, columns = node.args
-    assert isinstance(row, Node) and isinstance(columns, Node)
+def _row_product(node: Node, weights: set[Node]) -> _RowProduct | None:
+    if node.target is torch.ops.aotbuild.quantized_product.default:
+        row, weight, scale = node.args
+    elif node.target is aten.mm.default:
+        row, columns = node.args
+        weight, scale = _rows(columns), None
+        if weight is None or not _is_constant(weight, weights):
+            return None
+    else:
+        return None
+    assert isinstance(row, Node)
     value = row.meta["val"]
-    return (
+    fits = (
         all(isinstance(size, int) for size in value.shape)
         and value.shape[0] == 1
         and 32 <= value.shape[1] <= _MAX_DEPTH
         and value.dtype in gates.HALF_TYPES
-        and _rows(columns) is not None
-        and _is_constant(_rows(columns), weights)
     )
+    return _RowProduct(row, weight, scale) if fits else None  # type: ignore[arg-type]
 
 
 def _rows(columns: Any) -> Any:
@@ -96,18 +114,25 @@ def _is_constant(node: Node, weights: set[Node]) -> bool:
     return node in weights or (node.target is aten.cat.default and all(part in weights for part in node.args[0]))  # type: ignore[union-attr]
 
 
-def _partner(first: Node, weights: set[Node]) -> Any:
-    """The only other product of the same row that has as many columns and comes later."""
-    source = _origin(first.args[0])
+def _partner(node: Node, first: _RowProduct, weights: set[Node]) -> Node | None:
+    """The only other product of the same row, of as many columns and alike weights, that comes later."""
+    source = _origin(first.row)
     after = False
     found = []
-    for node in first.graph.nodes:
-        after = after or node is first
-        if after and node is not first and _is_row_product(node, weights) and _origin(node.args[0]) is source:
-            found.append(node)
-    if len(found) != 1 or found[0].meta["val"].shape != first.meta["val"].shape:
+    for other in node.graph.nodes:
+        after = after or other is node
+        product = _row_product(other, weights) if after and other is not node else None
+        if product is not None and _origin(product.row) is source:
+            found.append((other, product))
+    if len(found) != 1:
         return None
-    return found[0]
+    partner, second = found[0]
+    parts = [(first.weight, second.weight), (first.scale, second.scale)]
+    return partner if all(_form(one) == _form(other) for one, other in parts) else None
+
+
+def _form(node: Node | None) -> Any:
+    return None if node is None else (node.meta["val"].dtype, node.meta["val"].shape)
 
 
 def _origin(node: Any) -> Any:
@@ -145,11 +170,13 @@ def _calls_to_gate(first: Node, second: Node) -> list[Node]:
 def fuse_norms(gm: GraphModule, weights: set[Node]) -> None:
     """Makes root-mean-square normalisations of a row part of the products that read it."""
     for node in list(gm.graph.nodes):
-        if _is_row_product(node, weights):
-            row, columns = node.args
-            weight, other, gate = _rows(columns), None, -1
+        product = _row_product(node, weights)
+        rest: tuple[Any, ...]
+        if product is not None:
+            row, weight, other, rest = product.row, product.weight, None, (-1, product.scale, None)
         elif node.target is torch.ops.aotbuild.row_product.default and node.args[3] is None:
-            row, weight, other, *_, gate = node.args
+            row, weight, other, *_ = node.args
+            rest = node.args[6:]
         else:
             continue
         norm = _norm(_origin(row), weights)
@@ -159,7 +186,7 @@ def fuse_norms(gm: GraphModule, weights: set[Node]) -> None:
         flat = write.call(aten.view.default, norm.row, [1, norm.row.meta["val"].shape[-1]])
         result = write.call(
             torch.ops.aotbuild.row_product.default,
-            flat, weight, other, norm.scale, norm.epsilon, norm.rounds_first, gate,
+            flat, weight, other, norm.scale, norm.epsilon, norm.rounds_first, *rest,
         )  # fmt: skip
         node.replace_all_uses_with(result)
         gm.graph.erase_node(node)
@@ -225,6 +252,8 @@ def _fake(
     epsilon: float,
     rounds_first: bool,
     gate: int,
+    weight_scale: torch.Tensor | None,
+    other_scale: torch.Tensor | None,
 ) -> torch.Tensor:
     return row.new_empty((1, weight.shape[0]))
 
@@ -236,7 +265,7 @@ _template = TritonTemplate(
     name="row_product",
     grid=few_rows_grid,
     source=r"""
-{{def_kernel("A", "B", "C", "G")}}
+{{def_kernel("A", "B", "C", "G", "S", "T")}}
     M = {{size("A", 0)}}
     N = {{size("B", 0)}}
     K = {{size("A", 1)}}
@@ -293,6 +322,12 @@ _template = TritonTemplate(
 {% if GATED %}
     beside = tl.sum(other, 1)[:, None]
 {% endif %}
+{% if SCALED %}
+    total *= tl.load(S + column, mask=column < N, other=0.0).to(tl.float32)[:, None]
+{% if GATED %}
+    beside *= tl.load(T + column, mask=column < N, other=0.0).to(tl.float32)[:, None]
+{% endif %}
+{% endif %}
     idx_m = tl.zeros((1, 1), tl.int32)
     idx_n = column[:, None]
     mask = idx_n < N
@@ -302,21 +337,30 @@ _template = TritonTemplate(
 
 
 @register_lowering(torch.ops.aotbuild.row_product.default, type_promotion_kind=None)
-def _lower(row: Any, weight: Any, other: Any, scale: Any, epsilon: float, rounds_first: bool, gate: int) -> Any:
-    row, weight = (ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(x)) for x in (row, weight))
-    other = weight if other is None else ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(other))
-    normed = scale is not None
-    scale = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(scale)) if normed else row
-    inputs = [row, weight, other, scale]
-    n, k = (int(V.graph.sizevars.guard_int(size)) for size in weight.get_size())
+def _lower(
+    row: Any,
+    weight: Any,
+    other: Any,
+    norm_scale: Any,
+    epsilon: float,
+    rounds_first: bool,
+    gate: int,
+    weight_scale: Any,
+    other_scale: Any,
+) -> Any:
+    row, weight = _read(row), _read(weight)
+    normed, is_gated, is_scaled = norm_scale is not None, gate >= 0, weight_scale is not None
+    scale = _read(weight_scale) if is_scaled else row
+    inputs = [
+        row,
+        weight,
+        _read(other) if is_gated else weight,
+        _read(norm_scale) if normed else row,
+        scale,
+        _read(other_scale) if is_gated and is_scaled else scale,
+    ]
+    n, k = (int(V.graph.sizevars.guard_int(size)) for size in (weight.get_size()[0], row.get_size()[1]))
     layout = ir.FixedLayout(row.get_device(), row.get_dtype(), [1, n])
-    is_gated = gate >= 0
-    columns, depth, warps = one_row_tile(n, k)
-    if normed:
-        warps = max(warps, 4 if depth >= 512 else 1)
-        # A block normalises the row anew, so there are not many more than can run at a time.
-        while n // columns > _MOST_BLOCKS * get_num_sms() and columns < _MOST_COLUMNS:
-            columns *= 2
     options: dict[str, Any] = {
         "GATED": is_gated,
         "NORMED": normed,
@@ -328,6 +372,14 @@ def _lower(row: Any, weight: Any, other: Any, scale: Any, epsilon: float, rounds
     if is_gated:
         options["epilogue_fn"] = gates.epilogue(gates.of_number(gate))
         options["epilogue_fn_hash"] = f"gate {gate}"
+    if weight.get_dtype() == torch.int32:
+        return four_bit_row(inputs, layout, n, k, options)
+    columns, depth, warps = one_row_tile(n, k)
+    if normed:
+        warps = max(warps, 4 if depth >= 512 else 1)
+        # A block normalises the row anew, so there are not many more than can run at a time.
+        while n // columns > _MOST_BLOCKS * get_num_sms() and columns < _MOST_COLUMNS:
+            columns *= 2
     choices: list[Any] = []
     _template.maybe_append_choice(
         choices,
@@ -338,7 +390,12 @@ def _lower(row: Any, weight: Any, other: Any, scale: Any, epsilon: float, rounds
         BLOCK_K=depth,
         num_warps=warps,
         num_stages=1,
+        SCALED=is_scaled,
         **options,
     )
     result, _ = autotune_select_algorithm("row_product", choices, inputs, layout)
     return result
+
+
+def _read(operand: Any) -> Any:
+    return ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(operand))

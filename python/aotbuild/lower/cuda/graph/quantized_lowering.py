@@ -1,0 +1,155 @@
+"""Lowers ``quantized_product`` and ``scaled_product``: to kernels that read quantized weights, or to plain products."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sympy
+import torch
+from torch._inductor import ir, lowering
+from torch._inductor.lowering import lowerings
+from torch._inductor.virtualized import ops
+from torch.utils._sympy.functions import FloorDiv, ModularIndexing
+
+from aotbuild.lower.cuda.graph.four_bits import four_bit_few_rows
+from aotbuild.lower.cuda.graph.matrix_products import (
+    FEW_ROWS,
+    Operands,
+    few_rows,
+    few_rows_tile,
+    joined,
+    parts_layout,
+    starts_early,
+    through_maps,
+)
+from aotbuild.lower.cuda.graph.quantized_products import WORD
+from aotbuild.spec.packing import FOUR_BITS_BLOCK
+from aotbuild.spec.target import CudaArchitecture
+from aotbuild.spec.upstream import patched_entries
+
+aten = torch.ops.aten
+prims = torch.ops.prims
+own = torch.ops.aotbuild
+
+_HALF_TYPES = (torch.float16, torch.bfloat16)
+
+
+@contextlib.contextmanager
+def quantized_templates(gpu: CudaArchitecture) -> Iterator[None]:
+    """Lowers both operators for a GPU; they have no lowering outside."""
+
+    def product(rows: Any, weight: Any, scale: Any) -> Any:
+        return _quantized(gpu, rows, weight, scale)
+
+    def scaled(rows: Any, row_scale: Any, weight: Any, scale: Any) -> Any:
+        return _scaled(gpu, rows, row_scale, weight, scale)
+
+    added: dict[Any, Callable[..., Any]] = {
+        own.quantized_product.default: product,
+        own.scaled_product.default: scaled,
+    }
+    with patched_entries(lowering, "lowerings", added):
+        yield
+
+
+def _quantized(gpu: CudaArchitecture, rows: Any, weight: Any, scale: Any) -> Any:
+    dtype = rows.get_dtype()
+    if _has_few_rows(rows) and dtype in _HALF_TYPES:
+        if rows.get_size()[0] == 1:
+            return lowerings[own.row_product.default](rows, weight, None, None, 0.0, False, -1, scale, None)
+        if weight.get_dtype() == torch.int32:
+            return _four_bits(gpu, rows, weight, scale)
+        product = few_rows(_operands(rows, weight, torch.float32), gpu)
+        return _cast(lowerings[aten.mul](product, _row_of(scale)), dtype)
+    values = _dequantized(weight, scale, dtype)
+    values.realize()
+    return lowerings[aten.mm.default](rows, lowerings[aten.permute](values, [1, 0]))
+
+
+def _four_bits(gpu: CudaArchitecture, rows: Any, weight: Any, scale: Any) -> Any:
+    operands = _operands(rows, weight, rows.get_dtype())
+    *_, splits = few_rows_tile(operands.n, operands.k, gpu.multi_processor_count)
+    layout = operands.layout if splits == 1 else parts_layout(operands.layout, splits)
+    parts = four_bit_few_rows(operands.a, _read(weight), _read(scale), layout, splits, starts_early(gpu))
+    return parts if splits == 1 else joined(parts, operands, splits)
+
+
+def _scaled(gpu: CudaArchitecture, rows: Any, row_scale: Any, weight: Any, scale: Any) -> Any:
+    product = _cast(_sums(gpu, rows, weight), torch.float32)
+    return _cast(lowerings[aten.mul](lowerings[aten.mul](product, _wide(row_scale)), _row_of(scale)), scale.get_dtype())
+
+
+def _sums(gpu: CudaArchitecture, rows: Any, weight: Any) -> Any:
+    """[M, N] of float32, or of int32."""
+    if _has_few_rows(rows):
+        return few_rows(_operands(rows, weight, torch.float32), gpu)
+    integers = rows.get_dtype() == torch.int8
+    operands = _operands(rows, weight, torch.int32 if integers else torch.float32)
+    if gpu.capability == 90:
+        product = through_maps(operands, gpu, "tl.int32" if integers else "tl.float32")
+        if product is not None:
+            return product
+    if integers:
+        return lowerings[aten._int_mm.default](operands.a, operands.b)
+    a, b = (_cast(operand, torch.bfloat16) for operand in (rows, weight))
+    return lowerings[aten.mm.default](a, lowerings[aten.permute](b, [1, 0]))
+
+
+def _operands(rows: Any, weight: Any, dtype: torch.dtype) -> Operands:
+    """``rows`` [M, K] @ ``weight`` [N, K].T in ``dtype``; both are read as they lie."""
+    m, k = rows.get_size()
+    n = int(weight.get_size()[0])
+    weight.realize()
+    columns = ir.ExternKernel.realize_input(lowerings[aten.permute](weight, [1, 0]))
+    return Operands(m, n, int(k), _read(rows), columns, ir.FixedLayout(rows.get_device(), dtype, [m, n]), None, (1, 1))
+
+
+def _read(operand: Any) -> Any:
+    return ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(operand))
+
+
+def _has_few_rows(rows: Any) -> bool:
+    m = rows.get_size()[0]
+    return isinstance(m, int | sympy.Integer) and 0 < m <= FEW_ROWS
+
+
+def _dequantized(weight: Any, scale: Any, dtype: torch.dtype) -> Any:
+    """[N, K], by a kernel before that of the product: of many rows it takes little of the time."""
+    n, groups = (int(size) for size in scale.get_size())
+    values = _values(weight) if weight.get_dtype() == torch.int32 else weight
+    k = int(values.get_size()[1])
+    parts = lowerings[aten.reshape](_wide(values), [n, groups, k // groups])
+    product = lowerings[aten.mul](parts, lowerings[aten.unsqueeze](_wide(scale), 2))
+    return _cast(lowerings[aten.reshape](product, [n, k]), dtype)
+
+
+def _values(words: Any) -> Any:
+    """[N, K], from -8 to 7, of words [N, K / 8] (``quantized_products``)."""
+    n, count = (int(size) for size in words.get_size())
+    block = FOUR_BITS_BLOCK // WORD
+    loader = words.make_loader()
+
+    def value(index: Any) -> Any:
+        row, column = index
+        within = ModularIndexing(column, 1, FOUR_BITS_BLOCK)
+        word = loader([row, FloorDiv(column, FOUR_BITS_BLOCK) * block + ModularIndexing(column, 1, block)])
+        shift = ops.index_expr(FloorDiv(within, block) * 4, torch.int32)
+        bits = ops.bitwise_and(ops.bitwise_right_shift(word, shift), ops.constant(15, torch.int32))
+        return ops.sub(bits, ops.constant(8, torch.int32))
+
+    return ir.Pointwise.create(device=words.get_device(), dtype=torch.int32, inner_fn=value, ranges=[n, count * WORD])
+
+
+def _row_of(scale: Any) -> Any:
+    """[1, N] of [N, 1]."""
+    return lowerings[aten.permute](_wide(scale), [1, 0])
+
+
+def _wide(value: Any) -> Any:
+    return _cast(value, torch.float64 if value.get_dtype() == torch.float64 else torch.float32)
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    return lowerings[prims.convert_element_type](value, dtype)

@@ -1,0 +1,136 @@
+"""Products with quantized weights for GPUs, run in Triton's interpreter on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from interpreted_kernels import Gated, constant, run
+from torch import Tensor, nn
+
+from aotbuild import Model
+from aotbuild.capture import Captured, Source, capture, quantized_source
+from aotbuild.capture.quantized_layers import dequantized, quantized
+from aotbuild.lower.cuda.compile.lowering import kernels_to_tune
+from aotbuild.lower.cuda.compile.tunable import TunableKernel
+from aotbuild.spec.packing import with_four_bits
+from aotbuild.spec.program import TensorData
+from aotbuild.spec.quantize import from_words
+
+
+def captured_of(module: nn.Module, words: str, *inputs: Tensor) -> tuple[Captured, nn.Module]:
+    source, _ = quantized_source(Source(Model(module, inputs), None, ()), from_words(words.split()), "net")
+    assert source.model is not None
+    return capture(source, (), "net", runs=False), source.model.module  # type: ignore[return-value]
+
+
+def kernels_of(module: nn.Module, words: str, *inputs: Tensor) -> tuple[list[TunableKernel], Any]:
+    captured, twin = captured_of(module, words, *inputs)
+    _, kernels, _ = kernels_to_tune(captured, "90", target="net")
+    return kernels, twin
+
+
+def words_of(weight: Tensor) -> Tensor:
+    """As kernels read four bits, written down apart from what writes them for a GPU."""
+    rows, columns = weight.shape
+    words = torch.zeros(rows, columns // 8, dtype=torch.int64)
+    for place in range(columns):
+        block, within = divmod(place, 32)
+        words[:, 4 * block + within % 4] |= (weight[:, place].long() + 8) << 4 * (within // 4)
+    return torch.where(words >= 2**31, words - 2**32, words).int()
+
+
+def stored(layer: Any) -> Tensor:
+    return words_of(layer.weight) if layer.bits == 4 else layer.weight
+
+
+@pytest.mark.parametrize("words", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("width", [128, 960])
+def test_a_row(words: str, width: int) -> None:
+    torch.manual_seed(0)
+    row = torch.randn(1, width).half()
+    (kernel,), layer = kernels_of(nn.Linear(width, 40).half(), words, row)
+    result = torch.zeros(1, 40).half()
+    blocks = -(-40 // int(constant(kernel, "BLOCK_N")))
+    run(kernel, blocks, row, stored(layer), layer.weight_scale, layer.bias, result)
+    torch.testing.assert_close(result, exact(layer, row), rtol=2e-3, atol=2e-3)
+
+
+def exact(layer: Any, rows: Tensor) -> Tensor:
+    """With weights that are not rounded once more."""
+    weight = dequantized(layer.weight, layer.weight_scale.double(), layer.bits)
+    bias = 0 if layer.bias is None else layer.bias.double()
+    return (rows.double() @ weight.t() + bias).to(rows.dtype)
+
+
+@pytest.mark.parametrize("words", ["int8", "int4", "float8"])
+def test_a_row_is_normalised_multiplied_and_gated_in_one_kernel(words: str) -> None:
+    torch.manual_seed(0)
+    module, row = Gated(192, 72).half(), torch.randn(1, 1, 192).half()
+    (kernel,), twin = kernels_of(module, words, row)
+    result = torch.zeros(1, 72).half()
+    scales = twin.gate.weight_scale, twin.up.weight_scale
+    blocks = -(-72 // int(constant(kernel, "BLOCK_N")))
+    run(kernel, blocks, row, stored(twin.gate), stored(twin.up), twin.norm.weight, *scales, result)
+    assert kernel.work[0].flops == 2 * 2 * 192 * 72
+    torch.testing.assert_close(result, twin(row)[0], rtol=6e-3, atol=6e-3)
+
+
+@pytest.mark.parametrize("words", ["int8", "int4", "float8"])
+@pytest.mark.parametrize(("rows", "outputs"), [(2, 70), (16, 33)])
+def test_few_rows(words: str, rows: int, outputs: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(rows, 192).half()
+    (kernel,), layer = kernels_of(nn.Linear(192, outputs).half(), words, x)
+    result = torch.zeros(rows, outputs).half()
+    blocks = -(-outputs // int(constant(kernel, "BLOCK_N")))
+    run(kernel, blocks, x, stored(layer), layer.weight_scale, layer.bias, result)
+    torch.testing.assert_close(result, layer(x), rtol=4e-3, atol=4e-3)
+
+
+@pytest.mark.parametrize("words", ["int8", "int4", "float8"])
+def test_many_rows_are_multiplied_by_weights_that_a_kernel_dequantizes(words: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 192).half()
+    (dequantize, _), layer = kernels_of(nn.Linear(192, 64).half(), words, x)
+    values = torch.zeros(64, 192).half()
+    run(dequantize, 64 * 192 // 128, stored(layer), layer.weight_scale, values, 64 * 192, XBLOCK=128)
+    assert torch.equal(values, dequantized(layer.weight, layer.weight_scale, layer.bits))
+
+
+@pytest.mark.parametrize("words", ["int8 dynamic", "float8 dynamic"])
+@pytest.mark.parametrize("rows", [3, 200])
+def test_rows_are_quantized_too(words: str, rows: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(rows, 256).half()
+    (quantize, product), layer = kernels_of(nn.Linear(256, 512, bias=False).half(), words, x)
+    is_half = "'out_ptr0': '*fp16'" in quantize.kernel.source
+    greatest = torch.zeros(rows, 1, dtype=torch.float16 if is_half else torch.float32)
+    values = torch.zeros(rows, 256, dtype=layer.stored_type)
+    run(quantize, rows, x, greatest, values, rows, 256, XBLOCK=1)
+    result = torch.zeros(rows, 512).half()
+    blocks = 3 if rows > 16 else -(-512 // int(constant(product, "BLOCK_N")))
+    settings = {"BLOCKS": 3} if rows > 16 else {}
+    run(product, blocks, values, layer.weight, greatest, layer.weight_scale, result, **settings)
+    torch.testing.assert_close(result, layer(x), rtol=4e-3, atol=4e-3)
+
+
+def test_four_bits_are_stored_two_to_a_byte_and_errs_least_of_the_scales_that_are_tried() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(48, 128)
+    values, scale = quantized(weight, "int4")
+    assert values.min() == -8 and values.max() <= 7 and scale.shape == (48, 2)
+    groups = weight.view(48, 2, 64)
+    plain = groups.abs().amax(2, keepdim=True) / 7
+    simple = (groups / plain).round().clamp(-8, 7) * plain
+    error = (dequantized(values, scale, 4) - weight).square().sum()
+    assert error < 0.9 * (simple.flatten(1) - weight).square().sum()
+    packed = with_four_bits(TensorData("int8", (48, 128), values.contiguous().view(torch.uint8).numpy()))
+    assert packed.shape == (48, 64) and packed.dtype == "uint8"
+
+
+@pytest.mark.parametrize("name", ["int8", "int4", "float8"])
+def test_rows_of_zeros_stay_zeros(name: str) -> None:
+    values, scale = quantized(torch.zeros(4, 64).half(), name)
+    assert torch.equal(dequantized(values, scale, 4), torch.zeros(4, 64).half())
