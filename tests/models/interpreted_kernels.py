@@ -17,10 +17,31 @@ from aotbuild.lower.cuda.compile.lowering import kernels_to_tune
 from aotbuild.lower.cuda.compile.tunable import TunableKernel
 from aotbuild.spec.target import cuda_target
 
-# What takes a number's bits from a word and puts a greater one's before them, in the GPU's own instruction.
-_BITS = re.compile(
-    r'tl\.inline_asm_elementwise\("lop3\.b32 \$0, \$1, (\w+), (\w+), 0xEA;", "=r,r", \[(\w+)\], tl\.int32, True, 1\)'
-)
+# The GPU's own instructions, and what they do.
+_INSTRUCTION = r'tl\.inline_asm_elementwise\("{}", "=r[,r]+", \[([\w, ]+)\], tl\.int32, True, 1\)'
+_HALVES = re.compile(_INSTRUCTION.format(r"lop3\.b32 \$0, \$1, 0x0F0F0F0F, 0x08080808, 0x6A;"))
+_PRODUCTS = re.compile(_INSTRUCTION.format(r"dp4a\.(\w)32\.s32 \$0, \$1, \$2, \$3;"))
+_FUNCTIONS = """
+@triton.jit
+def signed_byte(word, place: tl.constexpr):
+    return (((word >> (8 * place)) & 0xFF) ^ 128) - 128
+
+
+@triton.jit
+def dp4a_u(a, b, c):
+    for place in tl.static_range(4):
+        c += ((a >> (8 * place)) & 0xFF) * signed_byte(b, place)
+    return c
+
+
+@triton.jit
+def dp4a_s(a, b, c):
+    for place in tl.static_range(4):
+        c += signed_byte(a, place) * signed_byte(b, place)
+    return c
+
+
+"""
 
 
 def kernels_of(module: Any, *inputs: Tensor, architecture: str = "90") -> list[TunableKernel]:
@@ -32,7 +53,9 @@ def kernels_of(module: Any, *inputs: Tensor, architecture: str = "90") -> list[T
 def plain(source: str) -> str:
     """Without what it says of the next kernel's start, and with Triton's own functions for the GPU's library."""
     source = re.sub(r"tl\.extra\.cuda\.gdc_\w+\(\)", "pass", source)
-    source = _BITS.sub(r"((\3 & \1) | \2)", source)
+    source = _HALVES.sub(r"((\1 & 0x0F0F0F0F) ^ 0x08080808)", source)
+    source = _PRODUCTS.sub(r"dp4a_\1(\2)", source)
+    source = source.replace("@triton_heuristics", f"{_FUNCTIONS}@triton_heuristics", 1)
     # Halves are rounded to even; the interpreter has no function for it. Of numbers below 2 ** 22.
     source = re.sub(r"\blibdevice\.nearbyint\((\w+)\)", r"(\1 + 12582912.0 - 12582912.0)", source)
     return re.sub(r"\blibdevice\.(?=exp|erf|rsqrt)", "tl.", source)

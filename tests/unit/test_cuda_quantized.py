@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from aotbuild import Model
 from aotbuild.capture import Captured, Source, capture, quantized_source
-from aotbuild.capture.quantized_layers import dequantized, quantized
+from aotbuild.capture.quantized_layers import dequantized, quantized, quantized_rows
 from aotbuild.lower.cuda.compile.lowering import kernels_to_tune
 from aotbuild.lower.cuda.compile.tunable import TunableKernel
 from aotbuild.spec.packing import with_four_bits
@@ -31,18 +31,16 @@ def kernels_of(module: nn.Module, words: str, *inputs: Tensor) -> tuple[list[Tun
     return kernels, twin
 
 
-def words_of(weight: Tensor) -> Tensor:
-    """As kernels read four bits, written down apart from what writes them for a GPU."""
-    rows, columns = weight.shape
-    words = torch.zeros(rows, columns // 8, dtype=torch.int64)
+def stored(layer: Any) -> Tensor:
+    """As kernels read it: of four bits, lower halves of 16 bytes and then the higher ones are 32 values."""
+    if layer.bits == 8:
+        return layer.weight
+    rows, columns = layer.weight.shape
+    packed = torch.zeros(rows, columns // 2, dtype=torch.uint8)
     for place in range(columns):
         block, within = divmod(place, 32)
-        words[:, 4 * block + within % 4] |= (weight[:, place].long() + 8) << 4 * (within // 4)
-    return torch.where(words >= 2**31, words - 2**32, words).int()
-
-
-def stored(layer: Any) -> Tensor:
-    return words_of(layer.weight) if layer.bits == 4 else layer.weight
+        packed[:, 16 * block + within % 16] |= ((layer.weight[:, place] & 15) << 4 * (within // 16)).view(torch.uint8)
+    return packed
 
 
 @pytest.mark.parametrize("words", ["int8", "int4", "float8"])
@@ -100,19 +98,24 @@ def test_many_rows_are_multiplied_by_weights_that_a_kernel_dequantizes(words: st
 
 
 @pytest.mark.parametrize("words", ["int8 dynamic", "float8 dynamic"])
-@pytest.mark.parametrize("rows", [3, 200])
+@pytest.mark.parametrize("rows", [3, 128])
 def test_rows_are_quantized_too(words: str, rows: int) -> None:
     torch.manual_seed(0)
-    x = torch.randn(rows, 256).half()
-    (quantize, product), layer = kernels_of(nn.Linear(256, 512, bias=False).half(), words, x)
+    x = torch.randn(rows, 128).half()
+    (quantize, product), layer = kernels_of(nn.Linear(128, 512, bias=False).half(), words, x)
     is_half = "'out_ptr0': '*fp16'" in quantize.kernel.source
     greatest = torch.zeros(rows, 1, dtype=torch.float16 if is_half else torch.float32)
-    values = torch.zeros(rows, 256, dtype=layer.stored_type)
-    run(quantize, rows, x, greatest, values, rows, 256, XBLOCK=1)
+    values = torch.zeros(rows, 128, dtype=layer.stored_type)
+    run(quantize, rows, x, greatest, values, rows, 128, XBLOCK=1)
+    eager, _ = quantized_rows(x, layer.stored_type)
+    if layer.stored_type == torch.int8:
+        assert torch.equal(values, eager)
+    else:  # the interpreter halves values that round up to a power of two (findings/triton-interpreter-float8.sh)
+        assert (values.float() == eager.float()).float().mean() > 0.9
     result = torch.zeros(rows, 512).half()
     blocks = 3 if rows > 16 else -(-512 // int(constant(product, "BLOCK_N")))
     settings = {"BLOCKS": 3} if rows > 16 else {}
-    run(product, blocks, values, layer.weight, greatest, layer.weight_scale, result, **settings)
+    run(product, blocks, eager, layer.weight, greatest, layer.weight_scale, result, **settings)
     torch.testing.assert_close(result, layer(x), rtol=4e-3, atol=4e-3)
 
 
@@ -134,3 +137,29 @@ def test_four_bits_are_stored_two_to_a_byte_and_errs_least_of_the_scales_that_ar
 def test_rows_of_zeros_stay_zeros(name: str) -> None:
     values, scale = quantized(torch.zeros(4, 64).half(), name)
     assert torch.equal(dequantized(values, scale, 4), torch.zeros(4, 64).half())
+
+
+@pytest.mark.parametrize("words", ["int8", "int4"])
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_a_row_that_is_not_finite_has_no_finite_result(words: str, value: float) -> None:
+    row = torch.randn(1, 128).half()
+    row[0, 70] = value
+    (kernel,), layer = kernels_of(nn.Linear(128, 8).half(), words, row)
+    result = torch.zeros(1, 8).half()
+    blocks = -(-8 // int(constant(kernel, "BLOCK_N")))
+    run(kernel, blocks, row, stored(layer), layer.weight_scale, layer.bias, result)
+    assert result.isnan().all()
+
+
+@pytest.mark.parametrize("words", ["int8", "int4"])
+def test_a_great_value_costs_others_no_more_than_its_own_part(words: str) -> None:
+    torch.manual_seed(0)
+    row = torch.randn(1, 256).half()
+    row[0, 3] = 3000
+    (kernel,), layer = kernels_of(nn.Linear(256, 16, bias=False).half(), words, row)
+    layer.weight[:, 3] = 0  # what it adds hides no error
+    result = torch.zeros(1, 16).half()
+    blocks = -(-16 // int(constant(kernel, "BLOCK_N")))
+    run(kernel, blocks, row, stored(layer), layer.weight_scale, result)
+    expected = exact(layer, row)
+    assert (result - expected).abs().max() < 0.02 * expected.abs().max()

@@ -24,12 +24,13 @@ _SAME_ORDER = (*_RESHAPES, aten.alias.default, aten.squeeze.dim, aten.unsqueeze.
 
 @dataclass(frozen=True)
 class _Product:
-    """``rows @ columns.T``, and ``bias`` added; ``columns`` is [N, K]."""
+    """``rows @ columns.T``, and ``bias`` added; ``columns`` is [N, K]. ``scale``: of quantized ones."""
 
     node: Node
     rows: Node
     columns: Node
     bias: Node | None
+    scale: Node | None = None
 
     @property
     def width(self) -> int:
@@ -37,7 +38,7 @@ class _Product:
 
 
 def join_products(gm: GraphModule, weights: set[Node]) -> None:
-    """Joins ``aten.mm`` and ``aten.addmm`` over ``weights``, where that is no loss.
+    """Joins ``aten.mm``, ``aten.addmm`` over ``weights`` and ``quantized_product``, where that is no loss.
 
     A following pointwise operation is part of a product's kernel, but cannot be of the joined one's. So large products
     are joined only where none follows.
@@ -47,7 +48,9 @@ def join_products(gm: GraphModule, weights: set[Node]) -> None:
         product = _product(node, weights)
         if product is not None:
             source = product.rows.args[0] if product.rows.target in _RESHAPES else product.rows
-            key = (source, str(product.rows.meta["val"].shape), product.bias is None)
+            forms = [part.meta["val"] for part in (product.columns, product.scale) if part is not None]
+            kinds = [(value.dtype, value.shape[1]) for value in forms]
+            key = (source, str(product.rows.meta["val"].shape), product.bias is None, *kinds)
             groups.setdefault(key, []).append(product)
     for products in groups.values():
         if len(products) > 1 and (_is_small(products) or not any(_has_pointwise_user(p.node) for p in products)):
@@ -58,6 +61,9 @@ def join_products(gm: GraphModule, weights: set[Node]) -> None:
 
 def _product(node: Node, weights: set[Node]) -> _Product | None:
     bias: Any = None
+    if node.target is torch.ops.aotbuild.quantized_product.default:
+        rows, columns, scale = node.args
+        return _Product(node, rows, columns, None, scale)  # type: ignore[arg-type]
     if node.target is aten.mm.default:
         rows, transposed = node.args
     elif node.target is aten.addmm.default and not node.kwargs:
@@ -98,16 +104,22 @@ def _has_pointwise_user(node: Node) -> bool:
 
 
 def _join(gm: GraphModule, products: list[_Product]) -> None:
-    # All operands but the rows are weights, which come before everything else.
+    # All operands but the rows are made of weights alone.
     first = products[0]
     write = Writer(gm, first.node)
-    columns = write.call(aten.cat.default, [product.columns for product in products])
-    transposed = write.call(aten.permute.default, columns, [1, 0])
-    if first.bias is None:
-        joined = write.call(aten.mm.default, first.rows, transposed)
+
+    def side_by_side(name: str) -> Node:
+        return write.call(aten.cat.default, [getattr(product, name) for product in products])
+
+    if first.scale is not None:
+        operator = torch.ops.aotbuild.quantized_product.default
+        joined = write.call(operator, first.rows, side_by_side("columns"), side_by_side("scale"))
     else:
-        bias = write.call(aten.cat.default, [product.bias for product in products])
-        joined = write.call(aten.addmm.default, bias, first.rows, transposed)
+        transposed = write.call(aten.permute.default, side_by_side("columns"), [1, 0])
+        if first.bias is None:
+            joined = write.call(aten.mm.default, first.rows, transposed)
+        else:
+            joined = write.call(aten.addmm.default, side_by_side("bias"), first.rows, transposed)
     start = 0
     for product in products:
         part = write.call(aten.slice.Tensor, joined, 1, start, start + product.width)

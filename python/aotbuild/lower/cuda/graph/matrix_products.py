@@ -288,9 +288,9 @@ def few_rows(operands: Operands, gpu: CudaArchitecture) -> Any:
 
 
 def _dot_type(operands: Operands) -> str:
-    """What tensor cores multiply: the rows' type, or one that holds each number of both operands."""
+    """What tensor cores multiply: the rows' type, or float16, which has each number of int8 and of float8."""
     dtype = operands.a.get_dtype()
-    return triton_type(dtype if dtype in (torch.float16, torch.bfloat16) else torch.bfloat16)
+    return triton_type(dtype if dtype in (torch.float16, torch.bfloat16) else torch.float16)
 
 
 def parts_layout(layout: Any, splits: int) -> Any:

@@ -13,7 +13,7 @@ from torch._inductor.lowering import lowerings
 from torch._inductor.virtualized import ops
 from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
-from aotbuild.lower.cuda.graph.four_bits import four_bit_few_rows
+from aotbuild.lower.cuda.graph.integer_rows import four_bit_few_rows
 from aotbuild.lower.cuda.graph.matrix_products import (
     FEW_ROWS,
     Operands,
@@ -24,7 +24,6 @@ from aotbuild.lower.cuda.graph.matrix_products import (
     starts_early,
     through_maps,
 )
-from aotbuild.lower.cuda.graph.quantized_products import WORD
 from aotbuild.spec.packing import FOUR_BITS_BLOCK
 from aotbuild.spec.target import CudaArchitecture
 from aotbuild.spec.upstream import patched_entries
@@ -59,7 +58,7 @@ def _quantized(gpu: CudaArchitecture, rows: Any, weight: Any, scale: Any) -> Any
     if _has_few_rows(rows) and dtype in _HALF_TYPES:
         if rows.get_size()[0] == 1:
             return lowerings[own.row_product.default](rows, weight, None, None, 0.0, False, -1, scale, None)
-        if weight.get_dtype() == torch.int32:
+        if weight.get_dtype() == torch.uint8:
             return _four_bits(gpu, rows, weight, scale)
         product = few_rows(_operands(rows, weight, torch.float32), gpu)
         return _cast(lowerings[aten.mul](product, _row_of(scale)), dtype)
@@ -118,28 +117,29 @@ def _has_few_rows(rows: Any) -> bool:
 def _dequantized(weight: Any, scale: Any, dtype: torch.dtype) -> Any:
     """[N, K], by a kernel before that of the product: of many rows it takes little of the time."""
     n, groups = (int(size) for size in scale.get_size())
-    values = _values(weight) if weight.get_dtype() == torch.int32 else weight
+    values = _values(weight) if weight.get_dtype() == torch.uint8 else weight
     k = int(values.get_size()[1])
     parts = lowerings[aten.reshape](_wide(values), [n, groups, k // groups])
     product = lowerings[aten.mul](parts, lowerings[aten.unsqueeze](_wide(scale), 2))
     return _cast(lowerings[aten.reshape](product, [n, k]), dtype)
 
 
-def _values(words: Any) -> Any:
-    """[N, K], from -8 to 7, of words [N, K / 8] (``quantized_products``)."""
-    n, count = (int(size) for size in words.get_size())
-    block = FOUR_BITS_BLOCK // WORD
-    loader = words.make_loader()
+def _values(packed: Any) -> Any:
+    """[N, K], from -8 to 7, of bytes [N, K / 2] of two values each."""
+    n, count = (int(size) for size in packed.get_size())
+    half = FOUR_BITS_BLOCK // 2
+    loader = packed.make_loader()
 
     def value(index: Any) -> Any:
         row, column = index
-        within = ModularIndexing(column, 1, FOUR_BITS_BLOCK)
-        word = loader([row, FloorDiv(column, FOUR_BITS_BLOCK) * block + ModularIndexing(column, 1, block)])
-        shift = ops.index_expr(FloorDiv(within, block) * 4, torch.int32)
-        bits = ops.bitwise_and(ops.bitwise_right_shift(word, shift), ops.constant(15, torch.int32))
-        return ops.sub(bits, ops.constant(8, torch.int32))
+        place = FloorDiv(column, FOUR_BITS_BLOCK) * half + ModularIndexing(column, 1, half)
+        byte = ops.to_dtype(loader([row, place]), torch.int32)
+        shift = ops.index_expr(ModularIndexing(column, half, 2) * 4, torch.int32)
+        bits = ops.bitwise_and(ops.bitwise_right_shift(byte, shift), ops.constant(15, torch.int32))
+        # Two's complement of four bits.
+        return ops.sub(ops.bitwise_xor(bits, ops.constant(8, torch.int32)), ops.constant(8, torch.int32))
 
-    return ir.Pointwise.create(device=words.get_device(), dtype=torch.int32, inner_fn=value, ranges=[n, count * WORD])
+    return ir.Pointwise.create(device=packed.get_device(), dtype=torch.int32, inner_fn=value, ranges=[n, count * 2])
 
 
 def _row_of(scale: Any) -> Any:

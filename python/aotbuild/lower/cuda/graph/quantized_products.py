@@ -1,8 +1,6 @@
-"""Products with quantized weights: found in the graph, with their weights as kernels read them.
+"""Products with quantized weights, found in the graph: kernels read these as they are stored.
 
-Weights of int8 and float8 are read as they are stored. Of four bits, a word has eight values of a row: of each 32, word
-``j`` has those whose place leaves ``j`` when it is divided by 4, the first in its lowest bits, all with 8 added. So
-neighbours of a thread's words meet neighbours of the row that they are multiplied by.
+Of int8 and float8 a value has a byte, of four bits half of one (``spec/packing.py``).
 """
 
 from __future__ import annotations
@@ -28,12 +26,10 @@ _library.define("quantized_product(Tensor rows, Tensor weight, Tensor scale) -> 
 # What a layer that QUANTIZE made calls.
 QUANTIZED = (torch.ops.aotbuild.dequantize.default, torch.ops.aotbuild.scaled_product.default)
 
-WORD = 8  # values of four bits in a word
-
 
 @torch.library.register_fake("aotbuild::quantized_product", lib=_library)  # type: ignore[untyped-decorator]
 def _fake(rows: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """``rows`` [M, K]; ``weight`` [N, K] of int8 or float8 with ``scale`` [N, 1], or words [N, K / 8], [N, groups]."""
+    """``rows`` [M, K]; ``weight`` [N, K] and ``scale`` [N, 1], or [N, K / 2] of two values each and [N, groups]."""
     return rows.new_empty((rows.shape[0], weight.shape[0]))
 
 
@@ -66,7 +62,7 @@ def use_quantized_products(prepared: PreparedGraph, constants: set[Node]) -> Pre
             weights[index] = dataclasses.replace(weights[index], tensor=with_four_bits(weights[index].tensor))
             packed[weight] = _unpacked(gm, weight)
         if weight in constants and scale in constants:
-            _replace_products(gm, found, packed.get(weight))
+            _replace_products(gm, found, weight in packed)
         _write_out(gm, dataclasses.replace(found, weight=packed.get(weight, weight)))
     gm.graph.eliminate_dead_code()
     gm.graph.lint()
@@ -100,32 +96,19 @@ def _unpacked(gm: GraphModule, weight: Node) -> Node:
     return result
 
 
-def _words(write: Writer, values: Node) -> Node:
-    """The words [N, K / 8] of int32 of values [N, K] of int8 from -8 to 7."""
-    rows, columns = values.meta["val"].shape
-    count = FOUR_BITS_BLOCK // WORD
-    above = write.call(aten.add.Scalar, write.cast(values, torch.int32), 8)
-    blocks = write.call(aten.view.default, above, [rows, columns // FOUR_BITS_BLOCK, WORD, count])
-    word = write.call(aten.select.int, blocks, 2, 0)
-    for place in range(1, WORD):
-        part = write.call(aten.__lshift__.Scalar, write.call(aten.select.int, blocks, 2, place), 4 * place)
-        word = write.call(aten.bitwise_or.Tensor, word, part)
-    return write.call(aten.view.default, word, [rows, columns // WORD])
-
-
-def _replace_products(gm: GraphModule, found: _Dequantized, values: Node | None) -> None:
-    groups = found.scale.meta["val"].shape[1]
-    if groups > 1 and values is None:
+def _replace_products(gm: GraphModule, found: _Dequantized, is_packed: bool) -> None:
+    columns, groups = found.node.meta["val"].shape[1], found.scale.meta["val"].shape[1]
+    group = columns // groups
+    # Blocks are of powers of two, and so many values are in a word's block.
+    suits = group % FOUR_BITS_BLOCK == 0 and group & (group - 1) == 0 if is_packed else groups == 1
+    if not suits:
         return
-    weight = found.weight
-    if values is not None:
-        weight = _words(Writer(gm, found.node), values)
     for transposed in list(found.node.users):
         is_transpose = transposed.target is aten.permute.default and list(transposed.args[1]) == [1, 0]  # type: ignore[arg-type]
         if not is_transpose and transposed.target is not aten.t.default:
             continue
         for user in list(transposed.users):
-            _replace_product(gm, user, transposed, weight, found.scale)
+            _replace_product(gm, user, transposed, found.weight, found.scale)
 
 
 def _replace_product(gm: GraphModule, node: Node, transposed: Node, weight: Node, scale: Node) -> None:

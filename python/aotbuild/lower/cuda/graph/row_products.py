@@ -18,7 +18,7 @@ from torch._inductor.virtualized import V
 from torch.fx import GraphModule, Node
 
 from aotbuild.lower.cuda.graph import gates
-from aotbuild.lower.cuda.graph.four_bits import four_bit_row
+from aotbuild.lower.cuda.graph.integer_rows import integer_row
 from aotbuild.lower.cuda.graph.matrix_products import few_rows_grid, one_row_tile
 from aotbuild.lower.cuda.graph.rewriting import Writer
 
@@ -372,8 +372,8 @@ def _lower(
     if is_gated:
         options["epilogue_fn"] = gates.epilogue(gates.of_number(gate))
         options["epilogue_fn_hash"] = f"gate {gate}"
-    if weight.get_dtype() == torch.int32:
-        return four_bit_row(inputs, layout, n, k, options)
+    if weight.get_dtype() in (torch.int8, torch.uint8):
+        return integer_row(inputs, layout, n, k, options)
     columns, depth, warps = one_row_tile(n, k)
     if normed:
         warps = max(warps, 4 if depth >= 512 else 1)
