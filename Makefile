@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
-.PHONY: package-gpu-tests clean
+.PHONY: package-gpu-tests wheel clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -63,6 +63,9 @@ bench: bootstrap ## MiniLM against eager PyTorch, ONNX Runtime and AOTInductor: 
 
 package-gpu-tests: bootstrap ## build/gpu-tests, a folder of CUDA models' tests and benchmarks for a machine with the driver
 	@tools/package_gpu_tests.sh
+
+wheel: bootstrap ## dist/: the wheel that is published, for Linux distributions of its age or later
+	@tools/wheel.sh
 
 clean: ## remove build outputs; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -60,6 +60,16 @@ def eager(name: str, folder: Path, threads: int, precision: str) -> Ready:
     return call, precision
 
 
+def aotinductor(name: str, folder: Path, threads: int, precision: str) -> Ready:
+    """A package that was compiled for one thread."""
+    import torch
+
+    torch.set_num_threads(threads)
+    package: Any = torch._inductor.aoti_load_package(str(folder / "model.pt2"))
+    inputs = [torch.from_numpy(array) for array in inputs_of(folder)]
+    return lambda: package(*inputs).numpy(), "float32"
+
+
 def onnxruntime(name: str, folder: Path, threads: int, precision: str) -> Ready:
     import onnxruntime
 
@@ -108,11 +118,12 @@ CONTENDERS: dict[str, Callable[[str, Path, int, str], Ready]] = {
     "aotbuild": aotbuild,
     "onednn": onednn,
     "eager": eager,
+    "aotinductor": aotinductor,
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "executorch": executorch,
 }
-_PACKAGES = {"eager": "torch", "onednn": "aotbuild"}
+PACKAGES = {"eager": "torch", "aotinductor": "torch", "onednn": "aotbuild"}
 
 
 def _first(outputs: Array | Sequence[Array]) -> Array:
@@ -124,7 +135,7 @@ def main() -> None:
     kind, _, precision = contender.partition("-")
     call, precision = CONTENDERS[kind](name, folder, threads, precision)
     np.save(folder / f"{contender}.npy", call())
-    version = metadata.version(_PACKAGES.get(kind, kind))
+    version = metadata.version(PACKAGES.get(kind, kind))
     print(json.dumps({"precision": precision, "version": version}), flush=True)
     for line in sys.stdin:
         seconds = []

@@ -33,12 +33,13 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_PYTHON` | the interpreter of the environment that has aotbuild and torch |
 | `AOTBUILD_GENERATOR_JOBS` | generators that run at a time; default one for each 4 GiB of memory, at most one a core |
 | `AOTBUILD_COMPILE_JOBS` | compilations of models' sources that run at a time; default one for each 1.5 GiB of memory, at most one a core |
+| `AOTBUILD_QUIET` | `ON`: generators print errors alone; else a line for each stage with its seconds and the most memory so far, and on a terminal a bar |
 | `AOTBUILD_CACHE_DIR` | the folder of the compile cache; default: the environment variable of that name while building, else no cache |
 | `AOTBUILD_CACHE_URL` | a server that shares the compile cache; default: the environment variable of that name while building |
 | `AOTBUILD_ONEDNN` | `ON`: a runtime with oneDNN 3 (`pip install aotbuild[onednn]`), a library of 44 MB that compiles its kernels at run time, in memory that is writable and executable. It has convolutions and computed products of 16-bit types for processors with instructions for them (AVX512_BF16, AMX), which the runtime's own kernels use for linear layers of bfloat16 alone; float32 gains little or nothing. `benchmarks/peers.py --onednn` compares both runtimes on the machine at hand |
 | `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN, where that is on; default: the Python environment's, else the system's |
-| `AOTBUILD_PREBUILT_RUNTIME` | `OFF`: compile the runtime in the project, instead of taking the Python package's objects of it. Those are taken when they are of the same sources, system and compiler (its major version), and neither cross-compiling nor flags (`-fsanitize`, `-march`, `-stdlib`, `--coverage`, macros of libstdc++) ask for others |
-| `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way |
+| `AOTBUILD_PREBUILT_RUNTIME` | `OFF`: compile the runtime in the project, instead of taking the Python package's objects of it. Those are taken when they are of the same sources, system and compiler, which may be a later version of it, and neither cross-compiling nor flags (`-fsanitize`, `-march`, `-stdlib`, `--coverage`, macros of libstdc++) ask for others |
+| `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way; where there is none, the Python package's own |
 | `AOTBUILD_EIGEN_INCLUDE_DIR` | the folder of Eigen 3.4's `Eigen/Core`, found in the same way; without Eigen, models with linear algebra or Fourier transforms are refused |
 | `AOTBUILD_EIGEN` | `OFF`: a runtime without what needs Eigen, which compiles in half the time where it is compiled |
 | `AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR` | the folder of `nlohmann/json.hpp` |

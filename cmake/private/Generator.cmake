@@ -7,6 +7,9 @@ function(_aotbuild_add_generator)
   _aotbuild_fact(generator_depends generator_depends)
   set(command "${generator};${plan_command}")  # quoted, so that semicolons in words stay what they are
   list(APPEND command ${ARGN})
+  if(AOTBUILD_QUIET)
+    list(APPEND command --quiet)
+  endif()
   set(database "")
   if(NOT plan_tuning_database STREQUAL "")
     file(GLOB database CONFIGURE_DEPENDS "${plan_tuning_database}")  # CMake runs again when it appears or goes

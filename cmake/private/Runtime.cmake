@@ -66,6 +66,13 @@ function(_aotbuild_import_library name header prefix title remedy)
   endif()
   find_library(${variable}_LIBRARY ${name} HINTS ${hints} PATH_SUFFIXES lib)
   find_path(${variable}_INCLUDE_DIR ${header} HINTS ${hints} PATH_SUFFIXES include)
+  # The Python package brings one for machines that have none. Its file has the name that programs ask for.
+  _aotbuild_fact(prebuilt prebuilt)
+  if(NOT CMAKE_CROSSCOMPILING AND NOT ${variable}_LIBRARY AND EXISTS "${prebuilt}/${name}")
+    file(GLOB files "${prebuilt}/${name}/lib/*.so.*")
+    set(${variable}_LIBRARY "${files}" CACHE FILEPATH "of the Python package aotbuild" FORCE)
+    set(${variable}_INCLUDE_DIR "${prebuilt}/${name}/include" CACHE PATH "of the Python package aotbuild" FORCE)
+  endif()
   mark_as_advanced(${variable}_LIBRARY ${variable}_INCLUDE_DIR)
   if(NOT ${variable}_LIBRARY OR NOT ${variable}_INCLUDE_DIR)
     message(FATAL_ERROR
@@ -244,8 +251,9 @@ function(_aotbuild_runtime_sources target)
 endfunction()
 
 # Sets <out> to the object files of the Python package's own build of the runtime (cpp/python/CMakeLists.txt), and
-# <out_eigen> to those of the operators on Eigen, or both to nothing where they might not be what a compilation here would give: made of other sources or by another compiler, for
-# another machine, or with flags that change what code means or how it is linked.
+# <out_eigen> to those of the operators on Eigen, or both to nothing where they might not be what a compilation here would
+# give: made of other sources, by another or a later compiler, for another machine, or with flags that change what code
+# means or how it is linked.
 function(_aotbuild_prebuilt_objects kind out out_eigen)
   set(${out} "" PARENT_SCOPE)
   set(${out_eigen} "" PARENT_SCOPE)
@@ -267,13 +275,14 @@ function(_aotbuild_prebuilt_objects kind out out_eigen)
       OR "${flags};${options}" MATCHES "-fsanitize|-stdlib=|-march=|-mcpu=|_GLIBCXX_|--coverage")
     return()
   endif()
-  _aotbuild_runtime_description(here)
+  _aotbuild_runtime_description(here compiler)
   include("${prebuilt}/runtime.cmake")
   _aotbuild_find_eigen(eigen)
   if(eigen AND NOT AOTBUILD_PREBUILT_EIGEN)
     return()
   endif()
-  if(here STREQUAL AOTBUILD_PREBUILT_DESCRIPTION)
+  # What a compiler made links with what a later one makes, as both use one ABI and one C++ library.
+  if(here STREQUAL AOTBUILD_PREBUILT_DESCRIPTION AND compiler VERSION_GREATER_EQUAL "${AOTBUILD_PREBUILT_COMPILER}")
     string(TOLOWER "${kind}" folder)
     file(GLOB objects "${prebuilt}/${folder}/*.o")
     file(GLOB eigen_objects "${prebuilt}/eigen/*.o")
@@ -313,8 +322,9 @@ function(_aotbuild_drop_other_configurations list configurations)
   set(${list} "${kept}" PARENT_SCOPE)
 endfunction()
 
-# Sets <out> to what objects of the runtime depend on, apart from flags: the machine, the compiler, the sources.
-function(_aotbuild_runtime_description out)
+# Sets <out> to what objects of the runtime depend on, apart from flags: the machine, the kind of compiler, the sources;
+# and <out_compiler> to the compiler's major version.
+function(_aotbuild_runtime_description out out_compiler)
   _aotbuild_fact(cpp cpp)
   file(GLOB_RECURSE files LIST_DIRECTORIES false RELATIVE "${cpp}" "${cpp}/include/*" "${cpp}/src/*")
   list(SORT files)
@@ -329,8 +339,8 @@ function(_aotbuild_runtime_description out)
   endforeach()
   string(SHA256 hash "${contents}")
   string(REGEX MATCH "^[0-9]+" compiler_version "${CMAKE_CXX_COMPILER_VERSION}")
-  set(${out} "${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR} ${CMAKE_CXX_COMPILER_ID} ${compiler_version} ${hash}"
-    PARENT_SCOPE)
+  set(${out_compiler} "${compiler_version}" PARENT_SCOPE)
+  set(${out} "${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR} ${CMAKE_CXX_COMPILER_ID} ${hash}" PARENT_SCOPE)
 endfunction()
 
 # Compiles a folder of the CPU runtime as one file, which takes half the processor time: headers are read once.

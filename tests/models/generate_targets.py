@@ -11,7 +11,8 @@ import warnings
 from pathlib import Path
 
 from aotbuild.generate.model import generate
-from aotbuild.generate.request import GenerateRequest, Progress
+from aotbuild.generate.progress import Progress
+from aotbuild.generate.request import GenerateRequest
 from aotbuild.spec.program import EmitOptions
 
 

@@ -35,7 +35,8 @@ from torch.utils import _pytree as pytree
 from aotbuild import capture
 from aotbuild.generate.model import capture_model
 from aotbuild.generate.model import generate as generate_sources
-from aotbuild.generate.request import GenerateRequest, Progress
+from aotbuild.generate.progress import Progress
+from aotbuild.generate.request import GenerateRequest
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.model import Model
 from aotbuild.spec.program import EmitOptions

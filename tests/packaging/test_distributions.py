@@ -6,11 +6,14 @@ CMake finds it, and a scikit-build-core project makes a wheel with a model of it
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +102,7 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
         "aotbuild/runtime/runtime.cmake",
         *(f"aotbuild/runtime/{kind}/{unit}.o" for kind in ("static", "shared") for unit in units),
         *(f"aotbuild/runtime/eigen/{Path(name).name}.o" for name in on_eigen),
+        *(f"aotbuild/runtime/sleef/{name}" for name in ("lib/libsleef.so.3", "include/sleef.h")),
     }
 
 
@@ -111,7 +115,7 @@ def test_sdist_holds_what_builds_the_wheel(tmp_path: Path) -> None:
         names = {entry.name.partition("/")[2] for entry in archive.getmembers() if entry.isfile()}
     assert names == {
         *sources("cmake", "cpp", "python"),
-        *("CHANGELOG.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"),
+        *("CHANGELOG.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "SECURITY.md", "pyproject.toml"),
     }
 
 
@@ -172,6 +176,65 @@ def test_the_runtime_is_compiled_where_the_packages_own_does_not_fit(
     planned = run(["ninja", "-C", build, "-n", "aotbuild_runtime"])
     assert ("Building CXX object" in planned) == compiled
     assert "Linking CXX static library libaotbuild_runtime.a" in planned
+
+
+@pytest.mark.parametrize(("compiler", "compiled"), [("5", False), ("99", True)])
+def test_objects_of_an_earlier_compiler_fit_and_of_a_later_one_do_not(
+    environment: Path, project: Path, compiler: str, compiled: bool
+) -> None:
+    (description,) = (environment / "lib").glob("python*/site-packages/aotbuild/runtime/runtime.cmake")
+    text = description.read_text()
+    changed = re.sub(r'AOTBUILD_PREBUILT_COMPILER "\d+"', f'AOTBUILD_PREBUILT_COMPILER "{compiler}"', text)
+    assert changed != text
+    description.write_text(changed)
+    try:
+        build = project / "build"
+        options = [f"-DCMAKE_PREFIX_PATH={environment}"]
+        run(["cmake", "-S", project, "-B", build, "-G", "Ninja", *options], PATH=path_without_environments())
+        assert ("Building CXX object" in run(["ninja", "-C", build, "-n", "aotbuild_runtime"])) == compiled
+    finally:
+        description.write_text(text)
+
+
+def test_the_quickstart_is_built_by_the_wheel_and_a_compiler(environment: Path, tmp_path: Path) -> None:
+    """No Sleef, Eigen or JSON library of the system: what the wheel brings is all that the runtime needs."""
+    source, build = tmp_path / "quickstart", tmp_path / "build"
+    shutil.copytree(ROOT / "examples/quickstart", source)
+    lists = source / "CMakeLists.txt"
+    lists.write_text(lists.read_text().replace("classifier.py:build)", "classifier.py:build NO_TEST)"))
+    folders = [f"{folder}/{platform.machine()}-linux-gnu" for folder in ("/lib", "/usr/lib", "/usr/include")]
+    hidden = f"-DCMAKE_IGNORE_PATH={';'.join(['/usr/include', '/usr/include/eigen3', *folders])}"
+    path = f"{environment / 'bin'}:{path_without_environments()}"
+    start = time.perf_counter()
+    run(["cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", hidden], PATH=path)
+    planned = run(["ninja", "-C", build, "-n", "aotbuild_runtime"], PATH=path)
+    assert "Building CXX object" not in planned
+    run(["cmake", "--build", build], PATH=path)
+    first = run([build / "quickstart"])
+    print(f"configure, first build and first result of the quickstart: {time.perf_counter() - start:.1f} s")
+    eager = "import classifier; module, inputs = classifier.build(); print(module(*inputs)[0, 0].item())"
+    assert float(first) == pytest.approx(float(run([sys.executable, "-c", eager], cwd=source)), rel=1e-5)
+    cached = (build / "CMakeCache.txt").read_text()
+    for kind in ("LIBRARY:FILEPATH", "INCLUDE_DIR:PATH"):
+        assert f"AOTBUILD_SLEEF_{kind}={environment}/lib" in cached
+
+
+def test_the_wheel_runs_on_the_distributions_that_its_tag_names(wheel: Path, tmp_path: Path) -> None:
+    run([sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", tmp_path, wheel])
+    (repaired,) = tmp_path.glob("aotbuild-*.whl")
+    found = re.search(rf"manylinux_2_(\d+)_{platform.machine()}", repaired.name)
+    assert found, repaired.name
+    assert int(found[1]) <= 36  # Debian 12
+    # The objects of the runtime ask for no later C library than the runner, whose symbols auditwheel has read.
+    with zipfile.ZipFile(repaired) as archive:
+        names = [name for name in archive.namelist() if name.startswith("aotbuild/runtime/")]
+        archive.extractall(tmp_path, names)
+    runtime = tmp_path / "aotbuild/runtime"
+    objects = [*runtime.glob("shared/*.o"), *runtime.glob("eigen/*.o")]
+    library = tmp_path / "libruntime.so"
+    run(["g++", "-shared", "-fopenmp", "-o", library, *objects, runtime / "sleef/lib/libsleef.so.3", "-ldl"])
+    symbols = run(["objdump", "-T", library])
+    assert max(int(minor) for minor in re.findall(r"GLIBC_2\.(\d+)", symbols)) <= int(found[1])
 
 
 def test_other_sources_than_the_packages_own_are_compiled(environment: Path, project: Path) -> None:

@@ -233,7 +233,7 @@ def _compile(
 
     from aotbuild.generate.arguments import parse_generate
     from aotbuild.generate.model import capture_model, generate
-    from aotbuild.generate.request import Progress
+    from aotbuild.generate.progress import Progress
 
     arguments = project.configure()
     request = parse_generate([*arguments, *(f"--dynamic-shapes={entry}" for entry in dynamic_shapes)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,7 +19,12 @@ from aotbuild.spec.plan import main as print_plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns the exit status: 0, 1 for an error that the user can mend, 2 for wrong usage."""
+    """Runs one command.
+
+    Returns:
+        The exit status: 0, 1 for an error that the user can mend, 2 for wrong usage, 3 for an error that nobody
+        expected, 130 where Ctrl-C stopped it.
+    """
     parser = _parser()
     args = parser.parse_args(argv)
     if args.cmakedir:
@@ -34,6 +40,35 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_traceback(error)
         print(f"aotbuild: error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"\naotbuild: stopped. {_KEPT} Run the same command again to go on.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        status, text = _unexpected(error)
+        print(f"aotbuild: error: {text} {_KEPT}", file=sys.stderr)
+        return status
+
+
+_KEPT = "What an earlier run made is as it was."
+
+
+def _unexpected(error: Exception) -> tuple[int, str]:
+    """The exit status of an error that no command foresees, and what to do about it; prints a traceback of faults."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return 1, f"{error.filename}: {error.strerror}. Mend that and run the same command again."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 1, f"{error.strerror}. Free some space where the build lies and run the same command again."
+    if isinstance(error, MemoryError):
+        return 1, (
+            "the memory of this process ran out. Close what else needs memory, or let fewer models be generated at a "
+            "time (the CMake variable AOTBUILD_GENERATOR_JOBS), and run the same command again."
+        )
+    _print_traceback(error)
+    return 3, (
+        f"{type(error).__name__}: {error}. Nobody foresaw this, so it is a fault of aotbuild, unless the last lines of "
+        "the traceback above are the model's own. Please report it with that traceback and with what `aotbuild "
+        "doctor` prints."
+    )
 
 
 def _print_traceback(error: BaseException) -> None:

@@ -44,6 +44,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add("--symbol-prefix", default="")
     add("--tuning-database", type=Path, help="configurations to replay; it need not exist")
     add("--verbose", action="store_true", help="print Python tracebacks of errors too")
+    add("--quiet", action="store_true", help="print errors alone")
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
@@ -145,6 +146,7 @@ def generate_request(args: argparse.Namespace) -> GenerateRequest:
         c_enabled=args.c_enabled,
         has_eigen=not args.no_eigen,
         verbose=args.verbose,
+        quiet=args.quiet,
     )
 
 
@@ -167,6 +169,7 @@ def kernel_request(args: argparse.Namespace) -> KernelRequest:
         cuda_architectures=args.cuda_architecture,
         depfile=args.depfile,
         tuning_database=args.tuning_database,
+        quiet=args.quiet,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aotbuild import cache, emit
 from aotbuild.emit import launcher as emit_launcher
 from aotbuild.generate.compiled import tuning_summary
-from aotbuild.generate.request import Progress
+from aotbuild.generate.progress import COMPILE_KERNEL, LOAD_KERNEL, Progress
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.identifiers import symbol
 from aotbuild.spec.launcher import CompiledLauncher, LauncherVariant
@@ -50,6 +50,7 @@ class KernelRequest:
     depfile: Path | None = None
     tuning_database: Path | None = None
     source_dir: Path = field(default_factory=Path.cwd)
+    quiet: bool = False
 
 
 def generate(request: KernelRequest, progress: Progress | None = None) -> list[str]:
@@ -62,7 +63,7 @@ def generate(request: KernelRequest, progress: Progress | None = None) -> list[s
         AotbuildError: anything that the user can mend; nothing was written then.
     """
     target = request.emit.target
-    progress = progress or Progress(target)
+    progress = progress or Progress(target, quiet=request.quiet)
     gpus = sorted(
         {cuda_target(text) for text in request.cuda_architectures},
         key=lambda gpu: (gpu.ptx, -gpu.architecture.capability),
@@ -70,13 +71,13 @@ def generate(request: KernelRequest, progress: Progress | None = None) -> list[s
     if not gpus:
         raise AotbuildError(f"{target}: name the GPUs in CUDA_ARCHITECTURES, as in 80 90")
     replay = Replay(request.tuning_database)
-    with progress.stage("loaded the kernel in"):
+    with progress.stage(LOAD_KERNEL):
         from aotbuild.lower.cuda.compile import hand_written
 
         loaded = hand_written.load(
             **dataclasses.asdict(request.source), base=request.source_dir, gpu=gpus[0].architecture
         )
-    with progress.stage("compiled it in"):
+    with progress.stage(COMPILE_KERNEL):
         variants, tuning = _variants(loaded, gpus, target, replay)
     for line in replay.report(target, tuning):
         progress.note(line)

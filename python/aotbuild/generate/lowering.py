@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from aotbuild import cache
 from aotbuild.cache import graphs
 from aotbuild.capture import custom_kernels
-from aotbuild.generate.request import GenerateRequest, Progress
+from aotbuild.generate.progress import LOWER, Progress, lower_method
+from aotbuild.generate.request import GenerateRequest
 from aotbuild.lower.common.lowered import Lowered
 from aotbuild.lower.common.options import option_values
 from aotbuild.lower.common.process import process_settings
@@ -35,6 +36,7 @@ class Lowering:
         self, request: GenerateRequest, replay: Replay, store: cache.Store | None, asked: cache.Request | None
     ) -> None:
         self._lower, plain = _of_device(request, replay)
+        self._methods = len(request.methods)
         self._store = store if asked else None
         self._tools = asked.tools if asked else ""
         base = request.source_dir or Path.cwd()
@@ -58,7 +60,7 @@ class Lowering:
         return lowered
 
     def _timed(self, captured: Captured, method: str, progress: Progress) -> Lowered[program.Variant]:
-        with progress.stage(f"lowered {method or 'it'} in"):
+        with progress.stage(lower_method(method, self._methods) if method else LOWER):
             return self._lower(captured, method)
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aotbuild import cache, emit
+from aotbuild.generate import progress as stages
 from aotbuild.generate.compiled import compiled_model
-from aotbuild.generate.request import CapturedModel, GenerateRequest, Progress
+from aotbuild.generate.progress import Progress
+from aotbuild.generate.request import CapturedModel, GenerateRequest
 from aotbuild.spec import torch_versions
 from aotbuild.spec.ascii_names import ascii_identifier
 from aotbuild.spec.config import read_config
@@ -59,7 +61,7 @@ def generate(
     Raises:
         AotbuildError: anything that the user can mend; nothing was written then.
     """
-    progress = progress or Progress(request.emit.target)
+    progress = progress or Progress(request.emit.target, quiet=request.quiet)
     _refuse_unbuilt(request)
     if request.config is not None:
         request = dataclasses.replace(request, options={**read_config(request.config), **request.options})
@@ -71,12 +73,12 @@ def generate(
     asked = cache.request(settings, request.model, base, request.project_dir, toolchain) if store else None
     write = _Writer(request, [*toolchain, *filter(None, (replay.path, request.config))])
     if store and asked:
-        with progress.stage("looked in the cache in"):
+        with progress.stage(stages.LOOK_IN_CACHE):
             hit = cache.find(store, asked)
         if hit:
-            with progress.stage("took the sources from the cache in"):
+            with progress.stage(stages.TAKE_FROM_CACHE):
                 return write(hit.files, hit.dependencies)
-    with progress.stage("imported torch in"):
+    with progress.stage(stages.IMPORT_TORCH):
         import torch
 
         torch_versions.refuse_unsupported(torch.__version__)
@@ -99,14 +101,14 @@ def generate(
     compiled, notes = compiled_model(request, captured, lowered, replay)
     for line in notes:
         progress.note(line)
-    with progress.stage("wrote the sources in"):
+    with progress.stage(stages.WRITE_SOURCES):
         files = emit.render(compiled, request.emit)
         unplanned = set(files) ^ set(_planned(request).all())
         assert not unplanned, f"the build expects other files: {sorted(unplanned)}"
         model_files = sorted({path for part in captured.methods.values() for path in part.files})
         changed = write(files, model_files)
     if store and asked:
-        with progress.stage("kept it in the cache in"):
+        with progress.stage(stages.KEEP_IN_CACHE):
             cache.keep(store, asked, files, model_files, recording)
     return changed
 
@@ -114,9 +116,9 @@ def generate(
 def _captured(request: GenerateRequest, progress: Progress) -> CapturedModel:
     from aotbuild import capture
 
-    with progress.stage("loaded the model in"):
+    with progress.stage(stages.LOAD_MODEL):
         source = capture.load_source(request.model, request.params, request.source_dir)
-    with progress.stage("exported and ran it eagerly in"):
+    with progress.stage(stages.EXPORT):
         return capture_model(source, request)
 
 
@@ -161,6 +163,7 @@ def _settings(request: GenerateRequest) -> dict[str, Any]:
         "source_dir",
         "project_dir",
         "verbose",
+        "quiet",
         "tuning_database",
         "config",
     }

@@ -1,14 +1,11 @@
-"""What one run of the generator is asked for, what it captured, and what it prints."""
+"""What one run of the generator is asked for, and what it captured."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from aotbuild.spec.program import EmitOptions, GoldenCase
 
@@ -48,27 +45,7 @@ class GenerateRequest:
     c_enabled: bool = False  # the project compiles C
     has_eigen: bool = True  # the build has Eigen
     verbose: bool = False
-
-
-class Progress:
-    """Prints one line a stage with its seconds, and nothing else, so that a build log stays readable."""
-
-    def __init__(self, target: str, stream: TextIO | None = None, *, quiet: bool = False) -> None:
-        self._target = target
-        self._stream = stream if stream is not None else sys.stdout
-        self._quiet = quiet
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if not self._quiet:
-            seconds = time.perf_counter() - start
-            print(f"aotbuild: {self._target}: {name} {seconds:.1f} s", file=self._stream, flush=True)
-
-    def note(self, line: str) -> None:
-        if not self._quiet:
-            print(f"aotbuild: {line}", file=self._stream, flush=True)
+    quiet: bool = False  # print errors alone
 
 
 @dataclass(frozen=True)
