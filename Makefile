@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
-.PHONY: package-gpu-tests wheel clean
+.PHONY: package-gpu-tests wheel stopwatch clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -66,6 +66,9 @@ package-gpu-tests: bootstrap ## build/gpu-tests, a folder of CUDA models' tests 
 
 wheel: bootstrap ## dist/: the wheel that is published, for Linux distributions of its age or later
 	@tools/wheel.sh
+
+stopwatch: wheel ## seconds from a machine with torch to a first result: install, init, build, run
+	python benchmarks/stopwatch.py
 
 clean: ## remove build outputs; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

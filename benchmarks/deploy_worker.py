@@ -14,7 +14,6 @@ import re
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,11 +29,17 @@ PACKAGES = {
     "aotinductor": ("torch",),
     "onnxruntime": ("onnxruntime",),
     "openvino": ("openvino",),
-    "executorch": ("torch", "executorch.runtime"),
+    "executorch": ("executorch.runtime",),
 }
-# Of Python's side of a package: a program in C++ has no use for it. ONNX Runtime's and ExecuTorch's are one library
-# with what runs the model, so theirs count.
-FOR_PYTHON = re.compile(r"libtorch_python|libshm|/_C\.|/_runner\.|/_pyopenvino|/openvino/frontend/|/numpy|\.abi3\.so$")
+# What a contender's Python package needs of others: a C++ program would not have it.
+FOR_ITS_PACKAGE = {"executorch": "torch"}
+# What a program in C++ has no use for: Python's side of a package, and parts for other devices and formats that it
+# loads all the same. ONNX Runtime's and ExecuTorch's Python modules are one library with what runs the model, so they
+# count.
+NOT_NEEDED = re.compile(
+    r"libtorch_python|libshm|/_C\.|/_runner\.|/_pyopenvino|/numpy|\.abi3\.so$"
+    r"|openvino_tensorflow_frontend|openvino_auto_batch|executorch_backend_(openvino|qnn)|executorch_etdump|/data_loader\."
+)
 
 
 def libraries(contender: str, folder: Path) -> Iterator[Path]:
@@ -45,19 +50,18 @@ def libraries(contender: str, folder: Path) -> Iterator[Path]:
         roots += [origin, f"{origin}.libs"]
     if contender == "aotinductor":
         roots.append(tempfile.gettempdir())  # its loader unpacks the model there
-    if contender == "executorch":
-        roots = [root for root in roots if not root.endswith(("/torch", "/torch.libs"))]
     lines = Path("/proc/self/maps").read_text().splitlines()
     paths = {line.split(maxsplit=5)[5] for line in lines if line.count("/") and ".so" in line}
     for path in sorted(paths):
-        ours = contender == "aotbuild" and "libsleef" in path
-        if ours or (any(path.startswith(root) for root in roots) and not FOR_PYTHON.search(path)):
+        ours = contender == "aotbuild" and re.search("libsleef|libgomp", path)
+        if ours or (any(path.startswith(root) for root in roots) and not NOT_NEEDED.search(path)):
             yield Path(path)
 
 
-def name_of(path: Path) -> str:
+def name_of(contender: str, path: Path) -> str:
     """AOTInductor unpacks the model under a random name."""
-    return "the model" if path.is_relative_to(tempfile.gettempdir()) else path.name
+    unpacked = contender == "aotinductor" and path.is_relative_to(tempfile.gettempdir())
+    return "the model" if unpacked else path.name
 
 
 def stripped_bytes(path: Path) -> int:
@@ -75,6 +79,8 @@ def resident_mib() -> float:
 
 def main() -> None:
     contender, name, folder, calls = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+    if contender in FOR_ITS_PACKAGE:
+        importlib.import_module(FOR_ITS_PACKAGE[contender])
     before = resident_mib()
     for package in PACKAGES[contender]:
         importlib.import_module(package)
@@ -91,7 +97,7 @@ def main() -> None:
         call()
         seconds.append(time.perf_counter() - begin)
     version = metadata.version(peer_worker.PACKAGES.get(contender, contender))
-    files = {name_of(path): stripped_bytes(path) for path in libraries(contender, folder)}
+    files = {name_of(contender, path): stripped_bytes(path) for path in libraries(contender, folder)}
     print(
         json.dumps(
             {
@@ -101,7 +107,6 @@ def main() -> None:
                 "milliseconds": 1e3 * statistics.median(seconds) if seconds else None,
                 "error": error,
                 "files": files,
-                "python": sysconfig.get_python_version(),
             }
         )
     )

@@ -134,6 +134,18 @@ def test_the_page_about_python_runs_as_it_is_written() -> None:
     assert run.stdout == "model(x: float32[s0=1..64, 3]) -> (scaled: float32[s0, 2], rows: int64[])\n"
 
 
+def test_the_page_about_migrating_runs_as_it_is_written(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text()
+    model, *rest = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "scorer.py").write_text(model)
+    code = "import torch\n" + "\n".join(rest)
+    assert code.count("torch.testing.assert_close(ours(features), ") == 3
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "scorer.pt2").exists()
+
+
 class StoppedError(Exception):
     pass
 

@@ -42,11 +42,16 @@ RUN_ELSEWHERE: dict[Block, str] = {
     ("python.md", "python", 0): "tests/models/test_compile.py: test_the_page_about_python_runs_as_it_is_written",
     ("python.md", "python", 1): "tests/models/test_compile.py: test_the_page_about_python_runs_as_it_is_written",
     ("python.md", "python", 2): "tests/models/test_compile.py: test_the_page_about_python_runs_as_it_is_written",
+    ("migrating.md", "python", 0): "tests/models/test_compile.py: test_the_page_about_migrating_runs_as_it_is_written",
+    ("migrating.md", "python", 1): "tests/models/test_compile.py: test_the_page_about_migrating_runs_as_it_is_written",
+    ("migrating.md", "python", 2): "tests/models/test_compile.py: test_the_page_about_migrating_runs_as_it_is_written",
+    ("migrating.md", "python", 3): "tests/models/test_compile.py: test_the_page_about_migrating_runs_as_it_is_written",
     ("errors.md", "cpp", 0): "tests/unit/test_headers.py: test_the_pages_program_without_exceptions_compiles",
 }
 # Of a file of an example, which the examples' own builds use.
 PARTS_OF_FILES: dict[Block, str] = {
     ("README.md", "cmake", 0): "examples/quickstart/CMakeLists.txt",
+    ("README.md", "cpp", 0): "examples/quickstart/main.cpp",
     ("getting-started.md", "cmake", 0): "examples/quickstart/CMakeLists.txt",
     ("getting-started.md", "cpp", 0): "examples/quickstart/main.cpp",
 }
@@ -176,6 +181,9 @@ MODELS = {
         ),
         (KEYS,),
     ),
+    "scorer": CompiledModel(
+        (method("run", tensor("features", "float32", BATCH, 8), tensor("output", "float32", BATCH)),), ()
+    ),
     "encoder": CompiledModel(
         (
             method(
@@ -199,6 +207,11 @@ def write_headers(folder: Path, target: str) -> None:
 def call_classifier(folder: Path, text: str) -> None:
     write_headers(folder, "classifier")
     check_statements(folder, text, "const float* weight, const float* bias", '#include "classifier.hpp"\n')
+
+
+def call_scorer(folder: Path, text: str) -> None:
+    write_headers(folder, "scorer")
+    check_statements(folder, text + "static_cast<void>(first);\n", before='#include "scorer.hpp"\n')
 
 
 def call_decoder(folder: Path, text: str) -> None:
@@ -251,6 +264,7 @@ RUN: dict[Block, Callable[[Path, str], None]] = {
     ("methods.md", "python", 0): call_build,
     ("methods.md", "cmake", 0): plan_call,
     ("methods.md", "cpp", 0): call_decoder,
+    ("migrating.md", "cpp", 0): call_scorer,
     ("recurrent.md", "python", 0): call_build,
     ("recurrent.md", "python", 1): call_build,
     ("triton-kernels.md", "cmake", 0): plan_call,

@@ -101,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="print as JSON what a call in CMake makes (what CMake runs)")
     plan.add_argument("arguments", nargs=argparse.REMAINDER, metavar="FUNCTION [FACT=VALUE ...] -- WORD ...")
     plan.set_defaults(function=_plan)
+    init = commands.add_parser("init", help="write a project with a model, a program and tests, which builds as it is")
+    init.add_argument("folder", type=Path, help="a new folder; the project is named after it")
+    init.set_defaults(function=_init)
     doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
     doctor.set_defaults(function=_doctor)
     return parser
@@ -110,6 +113,18 @@ def _plan(args: argparse.Namespace) -> int:
     if args.arguments[:1] == [] or args.arguments[0] not in FUNCTIONS or "--" not in args.arguments:
         raise AotbuildError(f"plan: write one of {', '.join(FUNCTIONS)}, facts as key=value, -- and the call's words")
     print_plan(args.arguments)
+    return 0
+
+
+def _init(args: argparse.Namespace) -> int:
+    from aotbuild.commands.init.write import project_name, write_project
+
+    for path in write_project(args.folder):
+        print(f"wrote {path}")
+    print(
+        f"\nNext:\n  cd {args.folder}\n  cmake --preset release\n  cmake --build --preset release\n"
+        f"  ctest --preset release\n  build/{project_name(args.folder)}"
+    )
     return 0
 
 
