@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
-.PHONY: package-gpu-tests wheel stopwatch clean
+.PHONY: package-gpu-tests wheel stopwatch docs test-examples clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -40,6 +40,9 @@ quick: lint ## the checks that take less than three minutes
 test-torch-versions: bootstrap ## tests and builds with each release of torch: several GB of packages in build/torch
 	@tools/torch_versions.sh
 
+test-examples: bootstrap ## examples that CMake builds, in C, C++ and Rust, against what their pages say that they print
+	pytest examples
+
 ray-test: bootstrap ## a tuning bundle by two workers of Ray, one of which is killed
 	@tools/ray_test.sh
 
@@ -69,6 +72,9 @@ wheel: bootstrap ## dist/: the wheel that is published, for Linux distributions 
 
 stopwatch: wheel ## seconds from a machine with torch to a first result: install, init, build, run
 	python benchmarks/stopwatch.py
+
+docs: bootstrap ## build/docs/site: the documentation as a site, every link checked
+	@tools/docs.sh
 
 clean: ## remove build outputs; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -5,12 +5,11 @@
     python benchmarks/deploy.py --show          print the table that was saved
     python benchmarks/deploy.py --show --markdown
 
-Each measurement is a process of its own, and contenders take turns. Of times the least of the turns counts, which other
-work on the machine disturbs least; of a turn it is the median of its calls. ``start``: from opening the
-model to its first result, libraries already loaded. ``memory``: what loading the library, opening the model and one
-call add to a process. ``size``: the stripped libraries that are mapped then, without the system's own (OpenMP's count),
-without what only Python needs or is for other devices and formats, and without the weights. Contenders whose packages
-are not installed are left out.
+Each measurement is a process of its own, and contenders take turns. Of times the least counts, which other work on the
+machine disturbs least. ``start``: from opening the model to its first result, libraries already loaded. ``memory``:
+what loading the library, opening the model and one call add to a process. ``size``: the stripped libraries that are
+mapped then, without the system's own (OpenMP's count), without what only Python needs or is for other devices and
+formats, and without the weights. Contenders whose packages are not installed are left out.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def measure(turns: int, calls: int) -> dict[str, Any]:
 
 
 def _summary(found: Sequence[Mapping[str, Any]], weights: int) -> dict[str, Any]:
-    """The least times of the turns; libraries that hold the weights are counted without them."""
+    """The least of all turns; libraries that hold the weights are counted without them."""
     holds = ("the model", f"lib{MODEL}_float32.so")
     files = {name: size - weights if name in holds else size for name, size in found[0]["files"].items()}
     numbers = ("start_ms", "memory_mib", "milliseconds", "error")
@@ -120,7 +119,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print what was saved")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--turns", type=int, default=8)
-    parser.add_argument("--calls", type=int, default=30)
+    parser.add_argument("--calls", type=int, default=60)
     parser.add_argument("--busy", action="store_true", help="save that the machine had other work")
     given = parser.parse_args()
     if given.show:

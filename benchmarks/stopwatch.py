@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from deploy_worker import stripped_bytes
 from harness import machine, save, table
 
 ROOT = Path(__file__).parents[1]
@@ -59,9 +60,12 @@ def main() -> None:
                 raise SystemExit(f"{name} failed:\n{done.stdout}\n{done.stderr}")
             seconds[name] = time.perf_counter() - start
         print(done.stdout)
+        program = stripped_bytes(project / "build/hello")
     seconds["in all"] = sum(seconds.values())
     print(table(["step", "seconds"], [[name, f"{taken:.1f}"] for name, taken in seconds.items()]))
-    save("stopwatch", {"machine": machine(), "wheel_megabytes": wheels[-1].stat().st_size / 1e6, "seconds": seconds})
+    sizes = {"wheel_megabytes": wheels[-1].stat().st_size / 1e6, "program_megabytes": program / 1e6}
+    print(f"\nthe wheel {sizes['wheel_megabytes']:.1f} MB, the stripped program {sizes['program_megabytes']:.2f} MB")
+    save("stopwatch", {"machine": machine(), **sizes, "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 import aotbuild
 from aotbuild.api.project import Project
+from aotbuild.commands import cli
 from aotbuild.spec.errors import AotbuildError
 
 
@@ -240,3 +242,16 @@ def test_float8_goes_in_and_out_and_is_in_files(weights: str, tmp_path: Path) ->
     for actual, expected in zip(compiled.runner(x, scale), Bytes()(x, scale), strict=True):
         assert actual.dtype == expected.dtype
         torch.testing.assert_close(actual.float(), expected.float(), rtol=1e-6, atol=0, equal_nan=True)
+
+
+def test_diff_calls_both_libraries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = aotbuild.compile(nn.Linear(4, 3), (torch.ones(2, 4),), dynamic_shapes=["input:0=1..8"])
+    other = tmp_path / "libother.so"
+    shutil.copy(built.library, other)
+    assert cli.main(["diff", str(built.library), str(other), "--rounds", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "the same in all that their manifests and parts say\n" in printed
+    assert "largest difference of outputs, over the largest value: 0.0e+00\n" in printed
+    assert re.search(
+        r"a call, one thread, median of both in turn: \d+\.\d{3} ms -> \d+\.\d{3} ms \(\d+\.\d\d\)\n", printed
+    )

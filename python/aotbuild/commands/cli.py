@@ -101,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="print as JSON what a call in CMake makes (what CMake runs)")
     plan.add_argument("arguments", nargs=argparse.REMAINDER, metavar="FUNCTION [FACT=VALUE ...] -- WORD ...")
     plan.set_defaults(function=_plan)
+    _add_inspect(commands.add_parser("inspect", help="show what a built library is: signature, weights, sizes"))
+    _add_diff(commands.add_parser("diff", help="show what changed from one build of a model to another"))
     init = commands.add_parser("init", help="write a project with a model, a program and tests, which builds as it is")
     init.add_argument("folder", type=Path, help="a new folder; the project is named after it")
     init.set_defaults(function=_init)
@@ -187,6 +189,42 @@ def _report(args: argparse.Namespace) -> int:
     print("\n".join(map(as_text, reports)), end="")
     if args.html is not None:
         args.html.write_text(as_html(reports), encoding="utf-8")
+    return 0
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_inspect)
+    add = parser.add_argument
+    add("file", type=Path, help="a library or program with models, or <target>.manifest.json; nothing of it is run")
+    add("--json", action="store_true", help="print JSON, with the whole manifests")
+    add("--html", type=Path, help="write a page there too")
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from aotbuild.commands.inspect.page import as_html
+    from aotbuild.commands.inspect.read import inspect
+    from aotbuild.commands.inspect.text import as_text
+
+    about = inspect(args.file)
+    print(about.as_json() if args.json else as_text(about), end="")
+    if args.html is not None:
+        args.html.write_text(as_html(about), encoding="utf-8")
+    return 0
+
+
+def _add_diff(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(function=_diff)
+    add = parser.add_argument
+    add("old", type=Path, help="a library, or what else inspect reads; shared libraries for the CPU are called")
+    add("new", type=Path)
+    add("--rounds", type=int, default=30, help="calls of each; default 30")
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from aotbuild.commands.inspect.compare import compare
+    from aotbuild.commands.inspect.text import difference_text
+
+    print(difference_text(compare(args.old, args.new, args.rounds)), end="")
     return 0
 
 

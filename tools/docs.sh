@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Makes the site of the documentation in build/docs/site, with MkDocs in an environment of its own.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+cd "$ROOT"
+
+environment=build/docs/env
+if ! cmp --silent docs/requirements.txt "$environment/requirements.txt"; then
+  step 'environment of the documentation' 'Remove the folder build/docs and try again.' python -m venv --clear "$environment"
+  step 'MkDocs and its theme' 'If the network or the package index failed, run the same command again.' \
+    "$environment/bin/python" -m pip install --no-deps --requirement docs/requirements.txt
+  cp docs/requirements.txt "$environment/requirements.txt"
+fi
+# Neither a message about MkDocs' successors nor colours belong in a log.
+NO_MKDOCS_2_WARNING=1 NO_COLOR=1 "$environment/bin/python" docs/make_site.py
+echo 'build/docs/site/index.html'
