@@ -64,7 +64,7 @@ def _links_of_the_site(text: str, to_top: str, to_docs: str) -> str:
             return f"[{words}]({OTHER_PAGES[name]}{mark}{anchor})"
         return f"{words} (`{name}`)" if (ROOT / name).exists() else match[0]
 
-    return re.sub(r"(?<!!)\[([^\]\n]+)\]\(([^)\s]+)\)", replace, text)
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", replace, text)
 
 
 class _Page(HTMLParser):
