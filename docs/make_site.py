@@ -19,6 +19,10 @@ PAGES = ROOT / "build" / "docs" / "pages"
 SITE = ROOT / "build" / "docs" / "site"
 # Files of the repository's top that are pages of the site.
 OTHER_PAGES = {"CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security-policy.md", "CHANGELOG.md": "changes.md"}
+# A picture that follows the system's scheme; that of the site can be chosen.
+PICTURE = re.compile(
+    r'<picture>\s*<source [^>]*srcset="(.*?)">\s*<img src="(.*?)"\s+alt="(.*?)">\s*</picture>', re.DOTALL
+)
 REFERENCE = """\
 # Python reference
 
@@ -40,8 +44,10 @@ def stage() -> None:
     shutil.rmtree(PAGES, ignore_errors=True)
     PAGES.mkdir(parents=True)
     shutil.copytree(ROOT / "docs" / "images", PAGES / "images")
+    shutil.copy(ROOT / "docs" / "site.css", PAGES)
     for page in sorted((ROOT / "docs").glob("*.md")):
-        (PAGES / page.name).write_text(_links_of_the_site(page.read_text(), "../", ""))
+        text = PICTURE.sub(r"![\3](\2#only-light)\n![\3](\1#only-dark)", page.read_text())
+        (PAGES / page.name).write_text(_links_of_the_site(text, "../", ""))
     for name, page_name in OTHER_PAGES.items():
         (PAGES / page_name).write_text(_links_of_the_site((ROOT / name).read_text(), "", "docs/"))
     (PAGES / "python-reference.md").write_text(REFERENCE)
