@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import aotbuild
 from aotbuild.api.project import Project
 from aotbuild.commands import cli
+from aotbuild.commands.report.cpu import measure
 from aotbuild.spec.errors import AotbuildError
 
 
@@ -255,3 +256,32 @@ def test_diff_calls_both_libraries(tmp_path: Path, capsys: pytest.CaptureFixture
     assert re.search(
         r"a call, one thread, median of both in turn: \d+\.\d{3} ms -> \d+\.\d{3} ms \(\d+\.\d\d\)\n", printed
     )
+
+
+NET = """\
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(256, 256)
+
+    def forward(self, x):
+        hidden = self.layer(x)
+        return (hidden + x).softmax(1)
+
+def build():
+    return Net(), (torch.ones(32, 256),)
+"""
+
+
+def test_report_says_which_lines_take_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    report = measure("net.py:build", params={}, rounds=20)
+    rows = {row.function: row for row in report.rows}
+    layer, kernel = rows["linear layer"], rows["cpp_fused__softmax_add_0"]
+    assert (layer.lines, layer.weights) == (["net.py:9 in forward: hidden = self.layer(x)"], ["layer.weight"])
+    assert (kernel.lines, kernel.calls) == (["net.py:10 in forward: return (hidden + x).softmax(1)"], 1)
+    assert all(row.microseconds > 0 for row in report.rows)
+    assert report.total + report.rest == pytest.approx(report.clocked)

@@ -6,7 +6,7 @@ import argparse
 import errno
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aotbuild.commands.output import quieten
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands.add_parser("bench", help="compare a model file with eager PyTorch: errors, latency, memory"))
     tune = commands.add_parser("tune", help="find the fastest configurations of a CUDA model's kernels")
     add_commands(tune)
-    _add_report(commands.add_parser("report", help="show what each kernel of a CUDA model costs"))
+    _add_report(commands.add_parser("report", help="show what each kernel of a model costs"))
     plan = commands.add_parser("plan", help="print as JSON what a call in CMake makes (what CMake runs)")
     plan.add_argument("arguments", nargs=argparse.REMAINDER, metavar="FUNCTION [FACT=VALUE ...] -- WORD ...")
     plan.set_defaults(function=_plan)
@@ -173,23 +173,51 @@ def _bench(args: argparse.Namespace) -> int:
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=_report)
     add = parser.add_argument
-    add("folder", type=Path, help="<target>.aotbuild of a build for CUDA")
+    add("what", metavar="FOLDER|MODEL", help="<target>.aotbuild of a build for CUDA, or file.py:callable for the CPU")
+    add("--html", type=Path, help="write a page there too")
+    cpu = parser.add_argument_group("a model on the CPU, which is built and measured").add_argument
+    cpu("--dynamic-shapes", action="append", default=[], metavar="INPUT:DIM=MIN..MAX")
+    cpu("--param", action="append", default=[], metavar="KEY=VALUE")
+    cpu("--cpu-isa", default="", metavar="ISA")
+    cpu("--threads", type=int, default=1)
+    cpu("--rounds", type=int, default=30)
+    add = parser.add_argument_group("a build for CUDA").add_argument
     add("--tuning-database", type=Path, help="has times of the configurations, and of the heuristics' choices")
     add("--times", type=Path, metavar="FILE.jsonl", help="times measured in the model: <model>_bench --kernels --json")
     add("--bundle", type=Path, help="with results, for how many configurations were measured")
-    add("--html", type=Path, help="write a page there too")
 
 
 def _report(args: argparse.Namespace) -> int:
+    page, text = _cpu_report(args) if ":" in args.what and not Path(args.what).exists() else _cuda_report(args)
+    print(text, end="")
+    if args.html is not None:
+        args.html.write_text(page(), encoding="utf-8")
+    return 0
+
+
+def _cpu_report(args: argparse.Namespace) -> tuple[Callable[[], str], str]:
+    from aotbuild.commands.report.cpu import measure
+    from aotbuild.commands.report.cpu_text import as_html, as_text
+
+    quieten()
+    report = measure(
+        args.what,
+        params=pairs(args.param, "PARAMS"),
+        dynamic_shapes=args.dynamic_shapes,
+        cpu_isa=args.cpu_isa,
+        threads=args.threads,
+        rounds=args.rounds,
+    )
+    return lambda: as_html(report), as_text(report)
+
+
+def _cuda_report(args: argparse.Namespace) -> tuple[Callable[[], str], str]:
     from aotbuild.commands.report.data import gather
     from aotbuild.commands.report.page import as_html
     from aotbuild.commands.report.text import as_text
 
-    reports = gather(args.folder, args.tuning_database, args.times, args.bundle)
-    print("\n".join(map(as_text, reports)), end="")
-    if args.html is not None:
-        args.html.write_text(as_html(reports), encoding="utf-8")
-    return 0
+    reports = gather(Path(args.what), args.tuning_database, args.times, args.bundle)
+    return lambda: as_html(reports), "\n".join(map(as_text, reports))
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:

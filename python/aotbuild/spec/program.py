@@ -206,7 +206,8 @@ class Variant:
     namespace ``namespace_name``. ``kernels_header``: declarations of the kernels that it calls, included by the run
     source and by every shard. ``kernel_shards``: sources with the kernels; their number is fixed by the caller and
     some may hold no kernel. ``prepares``: the run source defines ``void prepare()`` too (detail/spec.h).
-    ``read_weights``: indices of the weights that the run source reads itself.
+    ``read_weights``: indices of the weights that the run source reads itself. ``calls``: the functions that compute,
+    in the order of the run source, each with the places of the model's code that it is for.
     """
 
     isa: str
@@ -216,6 +217,7 @@ class Variant:
     kernel_shards: tuple[str, ...]
     prepares: bool = field(default=False, kw_only=True)
     read_weights: tuple[int, ...] = field(default=(), kw_only=True)
+    calls: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,1 +1,1 @@
-"""Reports: what each kernel of a model built for CUDA costs, as a table and as a page."""
+"""Reports: what each kernel of a model costs, as a table and as a page."""

@@ -220,4 +220,5 @@ def _variant(
         kernels.shards(code.kernels, isa, namespace, header_name, shard_count),
         prepares=runtime == "torch",
         read_weights=tuple(code.weights),
+        calls=tuple((call.function, call.places) for call in code.calls),
     )

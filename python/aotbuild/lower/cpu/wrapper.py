@@ -14,6 +14,7 @@ from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
 from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
+from aotbuild.capture import model_frame
 from aotbuild.lower.common import adapters
 from aotbuild.lower.common.attention import KERNEL as ATTENTION_KERNEL
 from aotbuild.lower.common.attention import KERNEL_NAME as ATTENTION_NAME
@@ -22,7 +23,7 @@ from aotbuild.lower.cpu import recurrent
 from aotbuild.lower.cpu.checked_kernels import LINKAGE
 from aotbuild.lower.cpu.convolution import PackedConvolution
 from aotbuild.lower.cpu.linear import PackedLinear
-from aotbuild.lower.cpu.wrapper_code import Kernel, ModelNames, WrapperCode, statements
+from aotbuild.lower.cpu.wrapper_code import Call, Kernel, ModelNames, WrapperCode, statements
 from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 
@@ -86,6 +87,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
         self.code = self.empty_code()
         self._inputs: dict[str, _Input] = {}
         self._measured: set[str] = set()
+        self._explained: set[torch.fx.Node] = set()
         self._writelines = adapters.BoundMethods()
 
     def empty_code(self) -> WrapperCode:
@@ -244,6 +246,12 @@ class StandaloneCppWrapper(CppWrapperCpu):
             graph=self.get_codegened_graph(),
         )
 
+    def generate_kernel_call(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
+        """Upstream writes the line later, when nobody knows the kernel's operations any more."""
+        backend: Any = V.graph.scheduler.get_backend(torch.device("cpu"))
+        self._note_call(kernel_name, [node.node for node in backend.kernel_group.scheduled_nodes])
+        super().generate_kernel_call(kernel_name, call_args, **kwargs)
+
     def _generate_kernel_call_helper(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
         arguments = []
         for arg, arg_type in zip(call_args, kwargs["arg_types"], strict=True):
@@ -266,10 +274,14 @@ class StandaloneCppWrapper(CppWrapperCpu):
         self.code.kernels.append(Kernel(kernel_name, " ".join(declaration.split()), definition))
 
     def generate_c_shim_extern_kernel_call(self, kernel: str, args: list[str], device: str, **kwargs: Any) -> None:
+        current = V.graph.scheduler.current_node
+        operations = [] if current is None else [node.node for node in current.get_nodes()]
         if kernel == recurrent.FUNCTION:
+            self._note_call(kernel, operations)
             self.writeline(f"{kernel}(context, {', '.join(args)});")
             return
         function = self.get_c_shim_func_name(kernel, device)
+        self._note_call(function, operations)
         is_custom = function in self.names.custom_kernels.values()
         (self.code.custom_functions if is_custom else self.code.shim_functions).add(function)
         self.writeline(f"AOTI_TORCH_ERROR_CODE_CHECK({function}({', '.join(args)}));")
@@ -383,6 +395,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
 
     def generate_packed(self, node: PackedLinear | PackedConvolution, function: str) -> None:
         (source,) = (value.codegen_reference() for value in node.inputs)  # type: ignore[union-attr]
+        self._note_call(function, [node])
         self.writeline(f"{function}(context, {node.slot}, {source}, {node.get_name()});")
 
     def generate_attention(self, node: Attention) -> None:
@@ -393,7 +406,20 @@ class StandaloneCppWrapper(CppWrapperCpu):
         if all(kernel.name != ATTENTION_NAME for kernel in self.code.kernels):
             self.code.kernels.append(Kernel(ATTENTION_NAME, *ATTENTION_KERNEL, is_attention=True))
         arguments = [ATTENTION_NAME, query, key, value, mask, *flags, repr(node.scale), node.get_name()]
+        self._note_call("attention", [node])
         self.writeline(f"attention({', '.join(arguments)});")
+
+    def _note_call(self, function: str, operations: Sequence[Any]) -> None:
+        """Keeps what the call that is about to be written is for.
+
+        TorchInductor counts among a kernel's origins also nodes whose result it reads: each belongs to the first call
+        that has it; only where nothing is new are all of them named.
+        """
+        origins = dict.fromkeys(origin for operation in operations if operation for origin in operation.origins)
+        new = [origin for origin in origins if origin not in self._explained]
+        self._explained.update(new)
+        places = filter(None, (model_frame(origin.meta.get("stack_trace")) for origin in new or origins))
+        self.code.calls.append(Call(function, tuple(dict.fromkeys(places))))
 
 
 def _is_contiguous(sizes: Sequence[Any], strides: Sequence[Any]) -> bool:

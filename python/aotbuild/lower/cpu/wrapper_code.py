@@ -27,6 +27,13 @@ class Statement(NamedTuple):
         return "  " * self.depth + self.text
 
 
+class Call(NamedTuple):
+    """A kernel or a function of the runtime that the run function calls, and the model's places that it is for."""
+
+    function: str
+    places: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class ModelNames:
     """What a wrapper generator is told of the model that it writes.
@@ -46,7 +53,8 @@ class WrapperCode:
 
     ``weights``: the indices of those that the body reads. ``shim_functions``: C shim functions by name.
     ``unreachable``: operators that no C shim function serves. ``custom_functions``: those of registered kernels.
-    ``operators``, with RUNTIME torch: name and overload of those that libtorch's dispatcher serves.
+    ``operators``, with RUNTIME torch: name and overload of those that libtorch's dispatcher serves. ``calls``: in the
+    order of their statements.
     """
 
     statements: list[Statement] = field(default_factory=list)
@@ -56,6 +64,7 @@ class WrapperCode:
     unreachable: set[str] = field(default_factory=set)
     custom_functions: set[str] = field(default_factory=set)
     operators: list[tuple[str, str]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     input_count: int = 0
     output_count: int = 0
 
