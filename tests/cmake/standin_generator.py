@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     generate.add_argument("--header", default="")
     for repeated in ("cpu-isa", "cuda-architecture", "dynamic-shapes", "param", "option", "precision-except"):
         generate.add_argument(f"--{repeated}", action="append", default=[])
-    for flag in ("c-enabled", "no-eigen", "no-test", "benchmark", "verbose"):
+    for flag in ("c-enabled", "no-eigen", "no-test", "benchmark", "verbose", "quiet"):
         generate.add_argument(f"--{flag}", action="store_true")
     return parser.parse_args()
 

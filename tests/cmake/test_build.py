@@ -322,7 +322,7 @@ def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
         "ATOL .5 BENCHMARK VERBOSE PRECISION bfloat16 EXCEPT head body.*"
     )
     project = make_project(HEAD + f"add_aot_model(encoder MODEL model.py:build {keywords})\n")
-    project.configure()
+    project.configure("-DAOTBUILD_QUIET=ON")
     project.build("encoder")
     manifest = json.loads((project.build_dir / "encoder.aotbuild/encoder.manifest.json").read_text())
     assert manifest == {
@@ -354,6 +354,7 @@ def test_every_keyword_reaches_the_generator(make_project: MakeProject) -> None:
         "no_test": False,
         "benchmark": True,
         "verbose": True,
+        "quiet": True,
     }
     assert (project.build_dir / "w.safetensors").read_bytes() == b"\x05rest"
 
