@@ -196,17 +196,33 @@ def test_objects_of_an_earlier_compiler_fit_and_of_a_later_one_do_not(
         description.write_text(text)
 
 
+def without_libraries(folder: Path) -> Path:
+    """A toolchain file for a machine that has a compiler, and none of the libraries in Debian's packages."""
+    hidden = [f"{folder}/{platform.machine()}-linux-gnu" for folder in ("/lib", "/usr/lib", "/usr/include")]
+    hidden += ["/usr/include", "/usr/include/eigen3"]
+    file = folder / "bare.cmake"
+    # OpenMP's threads are a part of glibc.
+    file.write_text(f'set(CMAKE_IGNORE_PATH "{";".join(hidden)}")\nset(OpenMP_pthread_LIBRARY pthread)\n')
+    return file
+
+
+def test_doctor_finds_the_wheels_own_runtime_enough(environment: Path, tmp_path: Path) -> None:
+    path = f"{environment / 'bin'}:{path_without_environments()}"
+    command = [environment / "bin/python", "-m", "aotbuild", "doctor"]
+    printed = run(command, PATH=path, CMAKE_TOOLCHAIN_FILE=str(without_libraries(tmp_path)))
+    (line,) = re.findall(r"^\w+ +runtime +(.*)$", printed, re.MULTILINE)
+    assert re.fullmatch(r"Sleef \S+/libsleef\.so\.3; compiled, of the Python package; with Eigen", line)
+
+
 def test_the_quickstart_is_built_by_the_wheel_and_a_compiler(environment: Path, tmp_path: Path) -> None:
     """No Sleef, Eigen or JSON library of the system: what the wheel brings is all that the runtime needs."""
     source, build = tmp_path / "quickstart", tmp_path / "build"
     shutil.copytree(ROOT / "examples/quickstart", source)
     lists = source / "CMakeLists.txt"
     lists.write_text(lists.read_text().replace("classifier.py:build)", "classifier.py:build NO_TEST)"))
-    folders = [f"{folder}/{platform.machine()}-linux-gnu" for folder in ("/lib", "/usr/lib", "/usr/include")]
-    hidden = f"-DCMAKE_IGNORE_PATH={';'.join(['/usr/include', '/usr/include/eigen3', *folders])}"
     path = f"{environment / 'bin'}:{path_without_environments()}"
     start = time.perf_counter()
-    options = ["-DCMAKE_BUILD_TYPE=Release", hidden, "-DOpenMP_pthread_LIBRARY=pthread"]  # which is part of glibc
+    options = ["-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_TOOLCHAIN_FILE={without_libraries(tmp_path)}"]
     run(["cmake", "-S", source, "-B", build, "-G", "Ninja", *options], PATH=path)
     planned = run(["ninja", "-C", build, "-n", "aotbuild_runtime"], PATH=path)
     assert "Building CXX object" not in planned
