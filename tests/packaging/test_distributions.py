@@ -208,7 +208,7 @@ def without_libraries(folder: Path) -> Path:
 
 def test_doctor_finds_the_wheels_own_runtime_enough(environment: Path, tmp_path: Path) -> None:
     path = f"{environment / 'bin'}:{path_without_environments()}"
-    command = [environment / "bin/python", "-m", "aotbuild", "doctor"]
+    command: list[str | Path] = [environment / "bin/python", "-m", "aotbuild", "doctor"]
     printed = run(command, PATH=path, CMAKE_TOOLCHAIN_FILE=str(without_libraries(tmp_path)))
     (line,) = re.findall(r"^\w+ +runtime +(.*)$", printed, re.MULTILINE)
     assert re.fullmatch(r"Sleef \S+/libsleef\.so\.3; compiled, of the Python package; with Eigen", line)
