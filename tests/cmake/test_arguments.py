@@ -220,6 +220,14 @@ def test_exported_program_takes_no_arguments(make_project: Callable[..., CMakePr
     )
 
 
+def test_exported_program_is_not_quantized(make_project: Callable[..., CMakeProject]) -> None:
+    call = "add_aot_model(encoder MODEL net.pt2 QUANTIZE int8)"
+    problem = (
+        "QUANTIZE needs the module, which a .pt2 file has no more; quantize it before torch.export, or name a callable"
+    )
+    assert f"add_aot_model(encoder):\n  - {problem}\n" in make_project("", {"net.pt2": b""}).check_errors(call)
+
+
 def test_model_that_is_a_folder_is_refused(make_project: Callable[..., CMakeProject]) -> None:
     project = make_project("", {"net.py/encoder.py": ""})
     assert f'MODEL "net.py:build": {project.source}/net.py is a folder; name a file' in project.check_errors(

@@ -153,19 +153,26 @@ def compile(
     dynamic = dynamic_shapes if _are_texts(dynamic_shapes) else ()
     if dynamic and model is not f:
         model.dynamic_shapes = None
-    directory = Path(output_dir) if output_dir is not None else Path(tempfile.mkdtemp(prefix="aotbuild-"))
-    try:
-        project = Project(directory.absolute(), name, keywords, quiet=quiet)
+    with _folder(output_dir) as directory:
+        project = Project(directory, name, keywords, quiet=quiet)
         compiled = _compile(_source(model, name), project, dynamic, test=test, quiet=quiet, num_threads=num_threads)
         if device == "cpu":
             compiled.runner  # noqa: B018  # loads it
+    if output_dir is None:
+        weakref.finalize(compiled, shutil.rmtree, directory, ignore_errors=True)
+    return compiled
+
+
+@contextmanager
+def _folder(output_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """The folder that was given, or a temporary one, which an error removes."""
+    directory = Path(output_dir) if output_dir is not None else Path(tempfile.mkdtemp(prefix="aotbuild-"))
+    try:
+        yield directory.absolute()
     except BaseException:
         if output_dir is None:
             shutil.rmtree(directory, ignore_errors=True)
         raise
-    if output_dir is None:
-        weakref.finalize(compiled, shutil.rmtree, directory, ignore_errors=True)
-    return compiled
 
 
 def _model_of(
