@@ -90,7 +90,7 @@ REPORT = CpuReport(
 
 def test_the_text_has_times_shares_lines_and_what_they_sum_up_to() -> None:
     assert as_text(REPORT) == (
-        "net.py:build, x86-64-v3, 1 thread: the least of its calls\n"
+        "net.py:build, x86-64-v3, 1 thread; processor time of the calling thread, the least of its calls\n"
         "\n"
         "          us   share  calls  what\n"
         "        80.0   72.7%      4  linear layer of a.weight, b.weight, c.weight, 1 others\n"

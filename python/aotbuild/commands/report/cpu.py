@@ -42,7 +42,8 @@ class CpuRow:
 class CpuReport:
     """Where the time of a call goes, on ``threads`` threads, what takes longest first.
 
-    ``call``: microseconds of a call of the library as it is built for programs; ``clocked``: with the clocks in it.
+    Microseconds are processor time of the calling thread. ``call``: a call of the library as it is built for programs;
+    ``clocked``: with the clocks in it.
     """
 
     model: str
@@ -141,21 +142,22 @@ def _counters(library: Path, count: int) -> Any:
 def _time(calls: Sequence[Callable[[], Any]], counters: Any, rounds: int) -> tuple[float, float, list[float]]:
     """Microseconds of a plain call and of a clocked one, and of each part in the latter.
 
-    The least of calls in turn, which other work on the machine disturbs least. The parts are those of one call, so that
-    they belong together.
+    Processor time of the calling thread, which in kernels of several threads works or waits actively; the least of
+    calls in turn: other work on the machine disturbs it little. The parts are those of one call, so that they belong
+    together.
     """
     for call in calls:
         call()
     plain, clocked = [], []
     for _ in range(max(1, rounds)):
-        start = time.perf_counter()
+        start = time.thread_time()
         calls[0]()
-        plain.append(time.perf_counter() - start)
+        plain.append(time.thread_time() - start)
         for index in range(len(counters)):
             counters[index] = 0
-        start = time.perf_counter()
+        start = time.thread_time()
         calls[1]()
-        clocked.append((time.perf_counter() - start, list(counters)))
+        clocked.append((time.thread_time() - start, list(counters)))
     least = min(clocked, key=lambda taken: taken[0])
     return 1e6 * min(plain), 1e6 * least[0], [value / 1e3 for value in least[1]]
 

@@ -30,7 +30,7 @@ def as_text(report: CpuReport) -> str:
 
 def heading(report: CpuReport) -> str:
     threads = "1 thread" if report.threads == 1 else f"{report.threads} threads"
-    return f"{report.model}, {report.isa}, {threads}: the least of its calls"
+    return f"{report.model}, {report.isa}, {threads}; processor time of the calling thread, the least of its calls"
 
 
 def share(report: CpuReport, row: CpuRow) -> str:
