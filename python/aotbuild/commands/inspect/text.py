@@ -66,5 +66,5 @@ def _measured(difference: Difference) -> Sequence[str]:
     old, new = difference.milliseconds
     return [
         f"largest difference of outputs, over the largest value: {difference.error:.1e}",
-        f"a call, one thread, median of both in turn: {old:.3f} ms -> {new:.3f} ms ({new / old:.2f})",
+        f"processor time of a call on one thread, the median: {old:.3f} ms -> {new:.3f} ms ({new / old:.2f})",
     ]
