@@ -38,6 +38,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("MAKEFLAGS", raising=False)
     return Terminal()
 
@@ -59,7 +60,7 @@ def test_a_terminal_has_a_bar_while_a_stage_runs_and_its_line_afterwards(termina
         wait_for(lambda: "\x1b[K" in terminal.getvalue())
     frames = terminal.getvalue().split("\r")
     assert frames[0] == ""
-    assert re.fullmatch(r"encoder \[\.{20}\] exporting it and running it eagerly: \d s, \d+ MiB\x1b\[K", frames[1])
+    assert re.fullmatch(r"encoder \[\.{20}\] exporting and running it: \d s, \d+ MiB\x1b\[K", frames[1])
     assert re.fullmatch(r"\x1b\[Kaotbuild: encoder: exported and ran it eagerly in \d+\.\d s, \d+ MiB\n", frames[-1])
 
 

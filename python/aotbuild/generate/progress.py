@@ -32,7 +32,7 @@ TAKE_FROM_CACHE = Stage("took the sources from the cache", "taking the sources f
 # Shares are a small model's: of a large one each of the last four takes longer, and torch as long as ever.
 IMPORT_TORCH = Stage("imported torch", "importing torch", 3.0)
 LOAD_MODEL = Stage("loaded the model", "loading the model", 1.0)
-EXPORT = Stage("exported and ran it eagerly", "exporting it and running it eagerly", 3.0)
+EXPORT = Stage("exported and ran it eagerly", "exporting and running it", 3.0)
 LOWER = Stage("lowered it", "lowering it", 4.0)
 WRITE_SOURCES = Stage("wrote the sources", "writing the sources", 1.0)
 KEEP_IN_CACHE = Stage("kept it in the cache", "keeping it in the cache")
