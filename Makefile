@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
-.PHONY: package-gpu-tests wheel stopwatch docs test-examples clean
+.PHONY: package-gpu-tests wheel stopwatch docs test-examples windows-test cross-test wasm-test clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -45,6 +45,19 @@ test-examples: bootstrap ## examples that CMake builds, in C, C++ and Rust, agai
 
 ray-test: bootstrap ## a tuning bundle by two workers of Ray, one of which is killed
 	@tools/ray_test.sh
+
+windows-test: bootstrap ## 40 models of the zoo and the example's encoder for Windows, static and as DLLs, under wine
+	@tools/cross_tools.sh
+	python tests/models/check_systems.py windows --encoder
+
+cross-test: bootstrap ## 20 models of the zoo for 64-bit RISC-V and 32-bit Arm, under qemu
+	@tools/cross_tools.sh --all
+	@for system in riscv64 armv7; do \
+	  python tests/models/check_systems.py $$system --models 20 --flags=-O1 || exit; done
+
+wasm-test: bootstrap ## five models of the zoo for WebAssembly, and one as an ES module, under Node
+	@tools/cross_tools.sh --all
+	python tests/models/check_systems.py wasm --models 5 --flags=-O1
 
 serve-test: bootstrap ## built models behind the real Triton Inference Server on loopback
 	@tools/serve_test.sh

@@ -38,15 +38,7 @@ Targets: `<target>.triton` (`<target>.triton.<version>` from version 2 on) and `
 #]=]
 function(aotbuild_add_triton_model)
   _aotbuild_parse(aotbuild_add_triton_model "${ARGV}")
-  if(target STREQUAL "")  # a problem of its own
-  elseif(NOT TARGET "${target}" OR NOT TARGET "${target}.generate")
-    _aotbuild_problem("\"${target}\" is no model; make it with add_aot_model before this call")
-  else()
-    get_target_property(type ${target} TYPE)
-    if(NOT type STREQUAL "SHARED_LIBRARY")
-      _aotbuild_problem("\"${target}\" is nothing that a server can load; make it SHARED")
-    endif()
-  endif()
+  _aotbuild_check_model_type("${target}" SHARED_LIBRARY "nothing that a server can load; make it SHARED")
   _aotbuild_check_match(arg NAME "^[^/\\\"' \t]+$" "a name without / and blanks")
   foreach(keyword IN ITEMS VERSION INSTANCES THREADS SEQUENCES SEQUENCE_IDLE)
     _aotbuild_check_match(arg ${keyword} "^[1-9][0-9]*$" "a number from 1 on")

@@ -48,7 +48,11 @@ endfunction()
 # Adds the rule that writes a planned model, sets how its sources are compiled, and adds what the plan says of it to
 # <target>.generate.
 function(_aotbuild_generate_planned)
-  foreach(kind IN ITEMS STATIC SHARED)  # what the sources are linked with; built on demand
+  set(kinds STATIC SHARED)
+  if(EMSCRIPTEN)
+    set(kinds STATIC)
+  endif()
+  foreach(kind IN LISTS kinds)  # what the sources are linked with; built on demand
     _aotbuild_runtime(${kind} runtime)
     if(plan_runtime STREQUAL "torch")
       _aotbuild_torch_runtime(${kind} "${plan_target}" runtime)

@@ -138,11 +138,11 @@ function(_aotbuild_install_package targets package namespace version component)
 
   set(weights_properties "")
   foreach(target IN LISTS targets)
-    _aotbuild_install_model_files(${target} "${package}" "${component}" weights_name)
-    if(NOT weights_name STREQUAL "")
+    _aotbuild_install_model_files(${target} "${package}" "${component}" weights)
+    if(NOT weights STREQUAL "")
       string(APPEND weights_properties
         "set_target_properties(${namespace}${target} PROPERTIES "
-        "AOTBUILD_WEIGHTS_FILE \"\${PACKAGE_PREFIX_DIR}/${CMAKE_INSTALL_LIBDIR}/${weights_name}\")\n")
+        "AOTBUILD_WEIGHTS_FILE \"\${PACKAGE_PREFIX_DIR}/${weights}\")\n")
     endif()
     _aotbuild_install_pkg_config(${target} "${package}" "${version}" "${imported_files}" "${component}")
     _aotbuild_install_triton(${target} "${CMAKE_INSTALL_DATADIR}/${package}/triton" "${component}")
@@ -169,11 +169,13 @@ function(_aotbuild_install_libraries targets package namespace component)
   set_property(TARGET ${targets} APPEND PROPERTY INSTALL_RPATH "$ORIGIN/${package}")
   install(TARGETS ${targets} EXPORT ${package}Targets
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
+    RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" ${component}
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
     OBJECTS DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component}
     INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/${package}" "${CMAKE_INSTALL_INCLUDEDIR}")
   install(TARGETS ${runtimes} EXPORT ${package}Targets
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}/${package}" ${component}
+    RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" ${component}
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/${package}" ${component}
     INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/${package}")
   install(EXPORT ${package}Targets NAMESPACE "${namespace}" DESTINATION "${CMAKE_INSTALL_LIBDIR}/cmake/${package}"
@@ -184,7 +186,11 @@ endfunction()
 function(_aotbuild_install_imported destination component out)
   set(installed "")
   foreach(name IN ITEMS dnnl sleef)
+    set(location "")
     if(TARGET aotbuild::${name})
+      get_target_property(location aotbuild::${name} IMPORTED_LOCATION)
+    endif()
+    if(location)
       _aotbuild_installed_name(${name} file file_name)
       install(FILES "${file}" RENAME "${file_name}" DESTINATION "${destination}" ${component})
       list(APPEND installed "${name}=${file_name}")
@@ -193,7 +199,7 @@ function(_aotbuild_install_imported destination component out)
   set(${out} "${installed}" PARENT_SCOPE)
 endfunction()
 
-# Header, manifest and weights of a model; sets <out> to the name of its weights file, "" for none.
+# Header, manifest and weights of a model; sets <out> to where its weights file goes, "" for none.
 function(_aotbuild_install_model_files target package component out)
   foreach(property IN ITEMS HEADER_DIR MANIFEST WEIGHTS_FILE)
     get_target_property(${property} ${target}.generate AOTBUILD_${property})
@@ -202,9 +208,14 @@ function(_aotbuild_install_model_files target package component out)
   install(FILES "${MANIFEST}" DESTINATION "${CMAKE_INSTALL_DATADIR}/${package}" ${component})
   set(${out} "" PARENT_SCOPE)
   if(WEIGHTS_FILE)
-    install(FILES "${WEIGHTS_FILE}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${component})
+    get_target_property(type ${target} TYPE)
+    set(folder "${CMAKE_INSTALL_LIBDIR}")
+    if(WIN32 AND type STREQUAL "SHARED_LIBRARY")  # beside the DLL
+      set(folder "${CMAKE_INSTALL_BINDIR}")
+    endif()
+    install(FILES "${WEIGHTS_FILE}" DESTINATION "${folder}" ${component})
     cmake_path(GET WEIGHTS_FILE FILENAME file_name)
-    set(${out} "${file_name}" PARENT_SCOPE)
+    set(${out} "${folder}/${file_name}" PARENT_SCOPE)
   endif()
 endfunction()
 
@@ -227,7 +238,10 @@ function(_aotbuild_install_pkg_config target package version imported_files comp
       string(REGEX REPLACE "^.+=" " -l:" flag "${imported}")
       string(APPEND libraries "${flag}")
     endforeach()
-    string(APPEND libraries " -fopenmp -ldl -lstdc++ -lm")
+    string(APPEND libraries " -fopenmp")
+    foreach(name IN ITEMS ${CMAKE_DL_LIBS} stdc++ m)
+      string(APPEND libraries " -l${name}")
+    endforeach()
     if(runtime STREQUAL "torch")
       string(APPEND libraries " -ltorch_cpu -lc10")
     endif()

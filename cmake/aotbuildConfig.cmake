@@ -22,7 +22,8 @@ building machine Python 3.10 or later with aotbuild and torch. Works with Ninja,
 | in `build-system.requires` of a scikit-build-core project | `find_package(aotbuild REQUIRED)` |
 | a checkout | `add_subdirectory(<checkout> aotbuild)`, or `FetchContent_Declare(aotbuild SOURCE_DIR <checkout> OVERRIDE_FIND_PACKAGE)` and `find_package(aotbuild REQUIRED)` |
 
-`python -m aotbuild doctor` prints what a build would find, with versions, and what to do about what is wrong.
+`python -m aotbuild doctor` prints what a build would find, with versions, and what to do about what is wrong;
+`--toolchain FILE` what a build with that `CMAKE_TOOLCHAIN_FILE` would.
 
 The generator runs in this Python interpreter, the first of these that is set or exists: `AOTBUILD_PYTHON`;
 `Python3_EXECUTABLE`; the interpreter of the environment or checkout that holds the package; the one that CMake's
@@ -39,6 +40,7 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_ONEDNN` | `ON`: a runtime with oneDNN 3 (`pip install aotbuild[onednn]`), a library of 44 MB that compiles its kernels at run time, in memory that is writable and executable. It has convolutions and computed products of 16-bit types for processors with instructions for them (AVX512_BF16, AMX), which the runtime's own kernels use for linear layers of bfloat16 alone; float32 gains little or nothing. `benchmarks/peers.py --onednn` compares both runtimes on the machine at hand |
 | `AOTBUILD_DNNL_LIBRARY`, `AOTBUILD_DNNL_INCLUDE_DIR` | oneDNN, where that is on; default: the Python environment's, else the system's |
 | `AOTBUILD_PREBUILT_RUNTIME` | `OFF`: compile the runtime in the project, instead of taking the Python package's objects of it. Those are taken when they are of the same sources, system and compiler, which may be a later version of it, and neither cross-compiling nor flags (`-fsanitize`, `-march`, `-stdlib`, `--coverage`, macros of libstdc++) ask for others |
+| `AOTBUILD_SLEEF` | `OFF`: kernels call the C library's functions for each element in the place of Sleef's for a vector; default: `ON` on Linux for x86-64 and 64-bit Arm |
 | `AOTBUILD_SLEEF_LIBRARY`, `AOTBUILD_SLEEF_INCLUDE_DIR` | Sleef, found in the same way; where there is none, the Python package's own |
 | `AOTBUILD_EIGEN_INCLUDE_DIR` | the folder of Eigen 3.4's `Eigen/Core`, found in the same way; without Eigen, models with linear algebra or Fourier transforms are refused |
 | `AOTBUILD_EIGEN` | `OFF`: a runtime without what needs Eigen, which compiles in half the time where it is compiled |
@@ -109,6 +111,8 @@ GoogleTest have to lie where CMake finds them. The model's test runs through `CM
     set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
     set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64;-L;/usr/aarch64-linux-gnu)
 
+[Platforms](platforms.md) has the toolchain file for Windows, and what is built and run for each system.
+
 ## Tolerances
 
 The test allows `atol + rtol * |expected|` at each element, as `torch.testing.assert_close` does, and NaN for NaN alone.
@@ -144,6 +148,7 @@ cmake_minimum_required(VERSION 3.24)
 include_guard(GLOBAL)
 
 include("${CMAKE_CURRENT_LIST_DIR}/private/Arguments.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/private/Dependencies.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Explain.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Facts.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/private/Flags.cmake")
@@ -164,6 +169,7 @@ include("${CMAKE_CURRENT_LIST_DIR}/AotbuildAddModelBenchmark.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AddAotPythonExtension.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotbuildEmbedBinary.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotbuildAddTritonModel.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/AotbuildAddWasmModule.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AotbuildInstall.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AddAotModel.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/AddAotKernel.cmake")

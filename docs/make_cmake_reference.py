@@ -17,6 +17,7 @@ SOURCES = (
     "AddAotPythonExtension",
     "AotbuildEmbedBinary",
     "AotbuildAddTritonModel",
+    "AotbuildAddWasmModule",
     "AotbuildInstall",
 )
 NOTE = "<!-- Made by docs/make_cmake_reference.py from cmake/*.cmake: edit there. -->\n"

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Installs what tests with other compilers need, on Debian for x86-64: Clang, and the tools of 64-bit Arm.
+# Installs what tests with other compilers and for other systems need, on Debian for x86-64: Clang, the tools of 64-bit
+# Arm, those of Windows, and Node. `--all` adds those of RISC-V, 32-bit Arm and WebAssembly, for `make cross-test` and
+# `make wasm-test`.
 # Does nothing for what is there.
 set -euo pipefail
 
@@ -12,6 +14,20 @@ complain() {
   missing=1
 }
 
+# has <programs>: are all of them there? `command -v` is content with one.
+has() {
+  local program
+  for program; do command -v "$program" >/dev/null || return; done
+}
+
+# add <packages>: installs them, or says what to do.
+add() {
+  if ((EUID != 0)) || ! command -v apt-get >/dev/null ||
+    ! { apt-get update && apt-get install -y --no-install-recommends "$@"; }; then
+    complain "$@"
+  fi
+}
+
 has_clang() {
   local compiler
   for compiler in clang++ clang++-{14..30}; do
@@ -21,15 +37,19 @@ has_clang() {
   return 1
 }
 
-clang=(clang libomp-dev)
-if ! has_clang && { ((EUID != 0)) || ! command -v apt-get >/dev/null ||
-  ! { apt-get update && apt-get install -y --no-install-recommends "${clang[@]}"; }; }; then
-  complain "${clang[@]}"
+has_clang || add clang libomp-dev
+{ has x86_64-w64-mingw32-g++-posix wine && [[ -d /usr/src/googletest ]]; } ||
+  add g++-mingw-w64-x86-64-posix wine wine64 googletest
+has node || add nodejs
+if [[ ${1:-} == --all ]]; then
+  has em++ || add emscripten
+  has riscv64-linux-gnu-g++ arm-linux-gnueabihf-g++ qemu-riscv64 qemu-arm ||
+    add g++-riscv64-linux-gnu g++-arm-linux-gnueabihf qemu-user
 fi
 
 arm=(g++-aarch64-linux-gnu qemu-user libsleef-dev:arm64 libgtest-dev:arm64)
 libraries=/usr/lib/aarch64-linux-gnu
-if command -v aarch64-linux-gnu-g++ qemu-aarch64 >/dev/null && [[ -e $libraries/libsleef.so && -e $libraries/libgtest.a ]]; then
+if has aarch64-linux-gnu-g++ qemu-aarch64 && [[ -e $libraries/libsleef.so && -e $libraries/libgtest.a ]]; then
   exit "$missing"
 fi
 # Ubuntu keeps packages for other processors in another archive, which apt does not know by itself.

@@ -36,3 +36,17 @@ function(_aotbuild_check_match prefix keyword regex expected)
   endif()
   set(problems "${problems}" PARENT_SCOPE)
 endfunction()
+
+# Checks that <target> is a model whose library is of <type>; <otherwise> says what to do. Problems go to the caller.
+function(_aotbuild_check_model_type target type otherwise)
+  if(target STREQUAL "")  # a problem of its own
+  elseif(NOT TARGET "${target}" OR NOT TARGET "${target}.generate")
+    _aotbuild_problem("\"${target}\" is no model; make it with add_aot_model before this call")
+  else()
+    get_target_property(actual ${target} TYPE)
+    if(NOT actual STREQUAL type)
+      _aotbuild_problem("\"${target}\" is ${otherwise}")
+    endif()
+  endif()
+  set(problems "${problems}" PARENT_SCOPE)
+endfunction()

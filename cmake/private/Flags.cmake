@@ -21,6 +21,14 @@ function(_aotbuild_own_flags out)
   if(family STREQUAL "x86-64")
     list(APPEND flags -mfpmath=sse)
   endif()
+  # GCC aligns the stack to 16 bytes on Windows and takes larger vectors there for aligned (its bug 54412; Debian's has a
+  # patch): the assembler makes moves that need no alignment of all. They are as fast.
+  if(MINGW AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND flags -Wa,-muse-unaligned-vector-move)
+  endif()
+  if(EMSCRIPTEN)
+    list(APPEND flags -msimd128)
+  endif()
   if(NOT AOTBUILD_BUILD_TESTS)  # aotbuild's own tests see its warnings
     list(APPEND flags -w)
   endif()
@@ -43,5 +51,8 @@ endfunction()
 # With -ffast-math in the flags, GCC before 13 links code into shared libraries, and every compiler into programs, that
 # makes all arithmetic of the process flush small numbers to zero. Keeps it out of <target>. -O3 is for -Ofast.
 function(_aotbuild_keep_denormals target)
+  if(EMSCRIPTEN)  # there is no such mode
+    return()
+  endif()
   target_link_options(${target} PRIVATE -fno-fast-math -fno-unsafe-math-optimizations -O3)
 endfunction()

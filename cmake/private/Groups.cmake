@@ -39,12 +39,16 @@ function(_aotbuild_set_kernel_properties isa_flags preset sources)
   if(CMAKE_CROSSCOMPILING)
     # torch's include folder holds a sleef.h for the processor that builds; this one comes first.
     _aotbuild_runtime_dependencies()
-    list(PREPEND torch_include -include "${AOTBUILD_SLEEF_INCLUDE_DIR}/sleef.h")
+    get_target_property(sleef_include aotbuild::sleef INTERFACE_INCLUDE_DIRECTORIES)
+    list(PREPEND torch_include -include "${sleef_include}/sleef.h")
   endif()
   set(definitions TORCH_INDUCTOR_CPP_WRAPPER STANDALONE_TORCH_HEADER C10_USING_CUSTOM_GENERATED_MACROS)
   _aotbuild_processor(family)
   if(family STREQUAL "aarch64")
     list(APPEND definitions AT_BUILD_ARM_VEC256_WITH_SLEEF)  # at::vec's math functions, as in torch's own build
+  endif()
+  if(WIN32)
+    list(APPEND definitions _USE_MATH_DEFINES)  # M_PI and its like in <cmath>, as PyTorch's headers want them
   endif()
   _aotbuild_own_flags(own_flags)
   # Tensors' integers wrap, as eager PyTorch's do, and generated code computes with plain signed ones.

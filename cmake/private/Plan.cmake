@@ -8,9 +8,10 @@ function(_aotbuild_plan function words out)
   if(NOT words STREQUAL "")
     list(GET words 0 target)
   endif()
+  _aotbuild_target_processor(processor)
   set(facts
     "source_dir=${CMAKE_CURRENT_SOURCE_DIR}" "binary_dir=${CMAKE_CURRENT_BINARY_DIR}" "project_dir=${CMAKE_SOURCE_DIR}"
-    "processor=${CMAKE_SYSTEM_PROCESSOR}" form=cmake)
+    "processor=${processor}" form=cmake)
   if(BUILD_SHARED_LIBS)
     list(APPEND facts kind=SHARED)
   endif()

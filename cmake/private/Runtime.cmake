@@ -1,95 +1,14 @@
 # The runtime library that generated models call, a target of the user's project: one copy for all models.
 # Its objects come with the Python package where they fit, and are compiled otherwise.
 
-# Makes aotbuild::dnnl, aotbuild::sleef and aotbuild::openmp, visible everywhere.
-# They are made here, from paths and flags, because targets that find_package imports are visible in one directory only,
-# and the runtime's users may be anywhere. An installed package defines the same three names for itself.
-function(_aotbuild_runtime_dependencies)
-  if(NOT TARGET aotbuild::openmp)
-    find_package(OpenMP QUIET COMPONENTS CXX)
-    if(NOT OpenMP_CXX_FOUND)
-      message(FATAL_ERROR
-        "aotbuild: the C++ compiler ${CMAKE_CXX_COMPILER} has no OpenMP.\n"
-        "GCC brings it; for Clang install libomp (Debian: libomp-dev).")
-    endif()
-    separate_arguments(flags NATIVE_COMMAND "${OpenMP_CXX_FLAGS}")
-    add_library(aotbuild::openmp INTERFACE IMPORTED GLOBAL)
-    set_target_properties(aotbuild::openmp PROPERTIES
-      INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:${flags}>"
-      INTERFACE_LINK_LIBRARIES "${OpenMP_CXX_LIBRARIES}")
-  endif()
-
-  _aotbuild_fact(prefix prefix)
-  _aotbuild_onednn(onednn)
-  if(onednn)
-    set(remedy "pip install onednn-devel-cpu-gomp")
-    if(CMAKE_CROSSCOMPILING)
-      set(remedy "oneDNN 3 built for ${CMAKE_SYSTEM_PROCESSOR}; or leave AOTBUILD_ONEDNN out for a runtime without")
-    endif()
-    _aotbuild_import_library(dnnl oneapi/dnnl/dnnl.hpp "${prefix}" "oneDNN" "${remedy}")
-  endif()
-  _aotbuild_import_library(sleef sleef.h "${prefix}" "Sleef" "Debian's libsleef-dev")
-endfunction()
-
-# Sets <out> to whether the runtime uses oneDNN: the variable AOTBUILD_ONEDNN, by default no.
-function(_aotbuild_onednn out)
-  set(${out} OFF PARENT_SCOPE)
-  if(AOTBUILD_ONEDNN)
-    set(${out} ON PARENT_SCOPE)
-  endif()
-endfunction()
-
-# Sets <out> to whether the runtime gets what needs Eigen: where its headers are, unless AOTBUILD_EIGEN is off.
-function(_aotbuild_find_eigen out)
-  set(${out} OFF PARENT_SCOPE)
-  if(DEFINED AOTBUILD_EIGEN AND NOT AOTBUILD_EIGEN)
-    return()
-  endif()
-  _aotbuild_fact(prefix prefix)
-  find_path(AOTBUILD_EIGEN_INCLUDE_DIR unsupported/Eigen/MatrixFunctions
-    HINTS "${prefix}/include" PATH_SUFFIXES eigen3 include/eigen3)
-  mark_as_advanced(AOTBUILD_EIGEN_INCLUDE_DIR)
-  if(AOTBUILD_EIGEN_INCLUDE_DIR)
-    set(${out} ON PARENT_SCOPE)
-  endif()
-endfunction()
-
-# Finds a library by name and header: in the Python environment's prefix first, then in the system.
-function(_aotbuild_import_library name header prefix title remedy)
-  if(TARGET aotbuild::${name})
-    return()
-  endif()
-  string(TOUPPER "AOTBUILD_${name}" variable)
-  set(hints "")
-  if(NOT CMAKE_CROSSCOMPILING)
-    set(hints "${prefix}")
-  endif()
-  find_library(${variable}_LIBRARY ${name} HINTS ${hints} PATH_SUFFIXES lib)
-  find_path(${variable}_INCLUDE_DIR ${header} HINTS ${hints} PATH_SUFFIXES include)
-  # The Python package brings one for machines that have none. Its file has the name that programs ask for.
-  _aotbuild_fact(prebuilt prebuilt)
-  if(NOT CMAKE_CROSSCOMPILING AND NOT ${variable}_LIBRARY AND EXISTS "${prebuilt}/${name}")
-    file(GLOB files "${prebuilt}/${name}/lib/*.so.*")
-    set(${variable}_LIBRARY "${files}" CACHE FILEPATH "of the Python package aotbuild" FORCE)
-    set(${variable}_INCLUDE_DIR "${prebuilt}/${name}/include" CACHE PATH "of the Python package aotbuild" FORCE)
-  endif()
-  mark_as_advanced(${variable}_LIBRARY ${variable}_INCLUDE_DIR)
-  if(NOT ${variable}_LIBRARY OR NOT ${variable}_INCLUDE_DIR)
-    message(FATAL_ERROR
-      "aotbuild: ${title} was not found (lib${name} and ${header}), neither below ${prefix} nor in the system.\n"
-      "Install it (${remedy}), or set ${variable}_LIBRARY and ${variable}_INCLUDE_DIR.")
-  endif()
-  add_library(aotbuild::${name} UNKNOWN IMPORTED GLOBAL)
-  set_target_properties(aotbuild::${name} PROPERTIES
-    IMPORTED_LOCATION "${${variable}_LIBRARY}"
-    INTERFACE_INCLUDE_DIRECTORIES "${${variable}_INCLUDE_DIR}")
-endfunction()
-
 # _aotbuild_runtime(STATIC|SHARED <out>): sets <out> to the runtime target, which is made at the first call.
 # Static models share the static runtime; shared ones the shared runtime, so that two of them in one process share it.
 function(_aotbuild_runtime kind out)
   _aotbuild_runtime_dependencies()
   if(kind STREQUAL "SHARED")
+    if(EMSCRIPTEN)
+      message(FATAL_ERROR "aotbuild: WebAssembly has no shared models; make them STATIC, and leave out BUILD_SHARED_LIBS.")
+    endif()
     set(name aotbuild_runtime_shared)
     set(alias aotbuild::runtime_shared)
   else()
@@ -132,6 +51,10 @@ endfunction()
 # with the runtime that its code was generated for.
 function(_aotbuild_version_runtime target)
   include("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../aotbuildConfigVersion.cmake")
+  if(WIN32)  # the source says what a DLL exports
+    set_target_properties(${target} PROPERTIES OUTPUT_NAME "${target}-${PACKAGE_VERSION}")
+    return()
+  endif()
   set(map "${CMAKE_CURRENT_BINARY_DIR}/${target}.map")
   file(CONFIGURE OUTPUT "${map}" CONTENT "AOTBUILD_@PACKAGE_VERSION@ { global: aotbuild_*; _ZN8aotbuild*; };\n" @ONLY)
   set_target_properties(${target} PROPERTIES SOVERSION "${PACKAGE_VERSION}" LINK_DEPENDS "${map}")
@@ -333,7 +256,7 @@ function(_aotbuild_runtime_description out out_compiler)
     file(SHA256 "${cpp}/${file}" hash)
     string(APPEND contents "${file} ${hash}\n")
   endforeach()
-  foreach(file IN ITEMS Facts Flags Runtime)
+  foreach(file IN ITEMS Dependencies Facts Flags Runtime)
     file(SHA256 "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${file}.cmake" hash)
     string(APPEND contents "${hash}\n")
   endforeach()
@@ -357,26 +280,22 @@ function(_aotbuild_group_sources target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 endfunction()
 
-# Gives <target> the header-only JSON library. Its folder, not a target: nothing of it is needed after installing.
-function(_aotbuild_use_json target)
-  _aotbuild_fact(prefix prefix)
-  find_path(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp HINTS "${prefix}" PATH_SUFFIXES include)
-  mark_as_advanced(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
-  if(NOT AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
-    message(FATAL_ERROR
-      "aotbuild: the header nlohmann/json.hpp was not found.\n"
-      "Install it (Debian's nlohmann-json3-dev), or set AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR.")
-  endif()
-  target_include_directories(${target} SYSTEM PRIVATE "${AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR}")
-endfunction()
-
 # What the runtime and the models have in common.
 function(_aotbuild_library_properties target)
+  set(relocatable ON)
+  if(EMSCRIPTEN)  # one module, of static libraries
+    set(relocatable OFF)
+  endif()
+  set(define_symbol AOTBUILD_MODEL_EXPORTS)
+  if(target STREQUAL "aotbuild_runtime_shared")
+    set(define_symbol AOTBUILD_RUNTIME_EXPORTS)
+  endif()
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
-    POSITION_INDEPENDENT_CODE ON
+    POSITION_INDEPENDENT_CODE "${relocatable}"
+    DEFINE_SYMBOL "${define_symbol}"
     BUILD_RPATH_USE_ORIGIN ON
     INSTALL_RPATH "$ORIGIN")
   get_target_property(type ${target} TYPE)

@@ -1,3 +1,11 @@
+# The file of the operating system that the build is for.
+if(WIN32)
+  set(AOTBUILD_SYSTEM windows)
+elseif(EMSCRIPTEN)
+  set(AOTBUILD_SYSTEM wasm)
+else()
+  set(AOTBUILD_SYSTEM posix)
+endif()
 set(AOTBUILD_RUNTIME_SOURCES
     base/aligned_memory.cpp
     base/arena.cpp
@@ -5,6 +13,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     base/cpu_features.cpp
     base/error.cpp
     base/mapped_file.cpp
+    base/system_${AOTBUILD_SYSTEM}.cpp
     cuda/call.cpp
     cuda/delivery.cpp
     cuda/device.cpp

@@ -269,7 +269,8 @@ def test_processor_decides_the_instruction_sets(make_project: Callable[..., CMak
     project = make_project("")
     call = "add_aot_model(encoder MODEL model.py:build CPU_ISA avx2)"
     assert 'CPU_ISA "avx2" is none of aarch64, native' in project.check_errors(call, "aarch64")
-    assert 'the processor "riscv64" is not supported; x86-64 and aarch64 are' in project.check_errors(call, "riscv64")
+    known = "x86-64, aarch64, riscv64, armv7 and wasm32"
+    assert f'the processor "sparc64" is not supported; {known} are' in project.check_errors(call, "sparc64")
 
 
 def test_architectures_default_to_the_projects(make_project: Callable[..., CMakeProject]) -> None:
@@ -344,6 +345,13 @@ def test_architectures_default_to_the_projects(make_project: Callable[..., CMake
         (
             "aotbuild_add_triton_model(x LABELS none.txt)",
             "none.txt does not exist, or is a folder; name a file with a label in each line\n",
+        ),
+        (
+            "aotbuild_add_wasm_module(x NAME a/b)",
+            'aotbuild_add_wasm_module(x):\n  - "x" is no model; make it with add_aot_model before this call\n'
+            "  - the toolchain file is none of Emscripten's; set CMAKE_TOOLCHAIN_FILE to its Emscripten.cmake\n"
+            '  - NAME "a/b" is not a name of letters, digits, _ and -\n'
+            "Keywords: EXCLUDE_FROM_ALL NAME",
         ),
         ("aotbuild_install()", "TARGETS is missing; name the libraries to install"),
         ("aotbuild_install(TARGETS x)", '"x" is no model; make it with add_aot_model before this call'),

@@ -41,6 +41,12 @@ def test_calls_that_do_not_fit_together(fails: Callable[..., None]) -> None:
         model("") + "aotbuild_add_triton_model(encoder)\n",
         'aotbuild_add_triton_model(encoder): - "encoder" is nothing that a server can load; make it SHARED',
     )
+    toolchain = "- the toolchain file is none of Emscripten's; set CMAKE_TOOLCHAIN_FILE to its Emscripten.cmake "
+    fails(
+        model(" SHARED WEIGHTS EXTERNAL") + "aotbuild_add_wasm_module(encoder)\n",
+        'aotbuild_add_wasm_module(encoder): - "encoder" is no static library, as a module\'s parts are; make it STATIC '
+        '- "encoder" has WEIGHTS EXTERNAL, and so no file that a page could fetch; use WEIGHTS FILE ' + toolchain,
+    )
     fails(
         model("") + model(""),
         'add_aot_model(encoder): - a model named "encoder" already exists in this build; choose another name '

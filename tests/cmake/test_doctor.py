@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,64 @@ def test_versions_are_compared_as_numbers() -> None:
     assert not doctor.satisfies("2.9.1", ">=2.11,<2.16")
     assert not doctor.satisfies("2.16", ">=2.11,<2.16")
     assert doctor.satisfies("1.0", "")
+
+
+def cross_findings(toolchain: Path) -> dict[str, tuple[str, str, bool]]:
+    with_cmake = shutil.which("cmake")
+    assert with_cmake is not None
+    return {
+        finding.name: (finding.found, finding.problem, finding.needed)
+        for finding in doctor._configure(with_cmake, str(toolchain))
+    }
+
+
+@pytest.mark.quick
+def test_what_a_cross_build_lacks(tmp_path: Path) -> None:
+    toolchain = tmp_path / "other.cmake"
+    toolchain.write_text("set(CMAKE_SYSTEM_NAME Linux)\nset(CMAKE_SYSTEM_PROCESSOR riscv64)\n")
+    found = cross_findings(toolchain)
+    assert found["target"] == ("Linux riscv64: CPU_ISA riscv64", "", True)
+    assert found["runtime"][0].startswith("the C library's functions in the place of Sleef's; ")
+    assert found["emulator"] == (
+        "",
+        "the toolchain file names no CMAKE_CROSSCOMPILING_EMULATOR, so that tests of models cannot be run here; set it "
+        "to a program that runs those of the target, such as wine or qemu-aarch64",
+        False,
+    )
+    with toolchain.open("a") as file:
+        file.write("set(CMAKE_CROSSCOMPILING_EMULATOR no-such-emulator)\n")
+    assert cross_findings(toolchain)["emulator"][1] == (
+        "no-such-emulator does not run a program of the target; install it, or correct "
+        "CMAKE_CROSSCOMPILING_EMULATOR in the toolchain file"
+    )
+
+
+@pytest.mark.quick
+def test_toolchain_that_cannot_be_used(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.cmake"
+    assert cross_findings(absent) == {
+        "toolchain": ("", f"{absent} is no file; name the one of CMAKE_TOOLCHAIN_FILE", True)
+    }
+    other = tmp_path / "other.cmake"
+    other.write_text("set(CMAKE_SYSTEM_NAME Linux)\nset(CMAKE_SYSTEM_PROCESSOR sparc64)\n")
+    problem = "the processor 'sparc64' is not supported; x86-64, aarch64, riscv64, armv7, wasm32 are"
+    assert cross_findings(other)["target"] == ("Linux sparc64", problem, True)
+
+
+def test_c_library_without_threads_is_refused(tmp_path: Path) -> None:
+    if shutil.which("x86_64-w64-mingw32-g++-posix") is None:
+        pytest.skip("needs the Debian package g++-mingw-w64-x86-64-posix: make cross-tools")
+    toolchain = tmp_path / "windows.cmake"
+    toolchain.write_text(
+        "set(CMAKE_SYSTEM_NAME Windows)\nset(CMAKE_SYSTEM_PROCESSOR AMD64)\n"
+        "set(CMAKE_CXX_COMPILER x86_64-w64-mingw32-g++-posix)\nset(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)\n"
+        # what the library of GCC with win32 threads is like
+        'file(WRITE ${CMAKE_CURRENT_LIST_DIR}/mutex "namespace std {}")\n'
+        "set(CMAKE_CXX_FLAGS_INIT -I${CMAKE_CURRENT_LIST_DIR})\n"
+    )
+    problem = cross_findings(toolchain)["runtime"][1]
+    assert problem.startswith("aotbuild: the C++ library of ")
+    assert problem.endswith(
+        "has no threads (std::mutex). Use MinGW-w64's GCC with posix threads (Debian: g++-mingw-w64-x86-64-posix, "
+        "x86_64-w64-mingw32-g++-posix)."
+    )

@@ -7,6 +7,7 @@
 
 #include "aotbuild/detail/launcher.hpp"
 #include "aotbuild/kernel.hpp"
+#include "environment.hpp"
 #include "fake_cuda/driver.hpp"
 #include "fake_cuda/fake_cuda.hpp"
 
@@ -47,7 +48,7 @@ constexpr aotbuild::detail::GridFunction kGrids[] = {grid};
 class Launcher : public ::testing::Test {
  protected:
   void SetUp() override {
-    setenv("AOTBUILD_CUDA_DRIVER", AOTBUILD_FAKE_CUDA, 1);
+    set_variable("AOTBUILD_CUDA_DRIVER", AOTBUILD_FAKE_CUDA);
     fake_cuda::reset();
     fake_cuda::add_kernel("scale", scale, {8, 4, 4, 8, 8});
     image_ = fake_cuda::make_image(90, {"scale"});

@@ -9,6 +9,7 @@
 #include "aotbuild/detail/cuda_spec.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/workspace.hpp"
+#include "environment.hpp"
 #include "fake_cuda/fake_cublaslt.hpp"
 #include "fake_cuda/fake_cuda.hpp"
 
@@ -47,8 +48,8 @@ void multiply(const float* a, const float* b, const float* bias, float* out) {
 class CudaProducts : public ::testing::Test {
  protected:
   void SetUp() override {
-    setenv("AOTBUILD_CUDA_DRIVER", AOTBUILD_FAKE_CUDA, 1);
-    setenv("AOTBUILD_CUBLASLT", AOTBUILD_FAKE_CUBLASLT, 1);
+    set_variable("AOTBUILD_CUDA_DRIVER", AOTBUILD_FAKE_CUDA);
+    set_variable("AOTBUILD_CUBLASLT", AOTBUILD_FAKE_CUBLASLT);
     fake_cuda::reset();
     fake_cublaslt::reset();
     kernel_launches = 0;
@@ -143,9 +144,9 @@ TEST_F(CudaProducts, AreTheKernelsWhereTheLibraryHasNoneOfItsOwn) {
 }
 
 TEST_F(CudaProducts, AreTheKernelsWithoutTheLibrary) {
-  setenv("AOTBUILD_CUBLASLT", "/nowhere/libcublasLt.so", 1);
+  set_variable("AOTBUILD_CUBLASLT", "/nowhere/libcublasLt.so");
   EXPECT_FALSE(uses_library());
-  setenv("AOTBUILD_CUBLASLT", AOTBUILD_FAKE_CUDA, 1);  // a library, but another
+  set_variable("AOTBUILD_CUBLASLT", AOTBUILD_FAKE_CUDA);  // a library, but another
   EXPECT_FALSE(uses_library());
 }
 

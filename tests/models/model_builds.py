@@ -24,7 +24,7 @@ EXPORTED = FOLDER / "exported.pt2"
 
 @dataclass(frozen=True)
 class Target:
-    """One ``add_aot_model`` call. ``model`` is a function of the zoo, or a .pt2 file.
+    """One ``add_aot_model`` call. ``model`` is a function of the zoo, a .pt2 file, or a value of MODEL.
 
     With ``runtime`` torch, a function of ``torch_models.py`` where it is one of those.
     """
@@ -46,6 +46,8 @@ class Target:
     def path(self) -> str:
         if self.model.endswith(".pt2"):
             return str(EXPORTED)
+        if ":" in self.model:
+            return self.model
         in_zoo = self.runtime != "torch" or self.model in MODELS
         return f"{ZOO if in_zoo else HERE / 'torch_models.py'}:{self.model}"
 
@@ -161,13 +163,24 @@ def build_targets(folder: Path, targets: Sequence[Target], lists: str = "", *arg
 
     What was built before is built again only where it differs.
     """
+    generate_targets(folder, targets)
+    return compile_targets(folder, targets, lists, *arguments)
+
+
+def generate_targets(folder: Path, targets: Sequence[Target]) -> None:
+    """Writes the sources of ``targets`` into the build tree."""
+    folder.mkdir(parents=True, exist_ok=True)
+    requests = folder / "requests.json"
+    requests.write_text(json.dumps([target.request(folder / "build") for target in targets]))
+    run(sys.executable, HERE / "generate_targets.py", requests, PYTHONHASHSEED="0")
+
+
+def compile_targets(folder: Path, targets: Sequence[Target], lists: str, *arguments: str, before: str = "") -> Path:
+    """The build tree, in which the sources of ``targets`` are. ``before``: what CMakeLists.txt has before them."""
     source, build = folder / "source", folder / "build"
     source.mkdir(parents=True, exist_ok=True)
-    requests = folder / "requests.json"
-    requests.write_text(json.dumps([target.request(build) for target in targets]))
-    run(sys.executable, HERE / "generate_targets.py", requests, PYTHONHASHSEED="0")
     head = "cmake_minimum_required(VERSION 3.24)\nproject(models LANGUAGES CXX)\nenable_testing()\n"
-    text = head + "find_package(aotbuild REQUIRED)\n" + "".join(target.cmake() for target in targets) + lists
+    text = head + before + "find_package(aotbuild REQUIRED)\n" + "".join(target.cmake() for target in targets) + lists
     (source / "CMakeLists.txt").write_text(text)
     launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
     configure(source, build, f"-DAOTBUILD_GENERATOR={HERE / 'touch_stamp.py'}", *launcher, *arguments)

@@ -27,6 +27,7 @@ PYTHON_FOLDERS = (
     "lower/cuda/tune",
     "emit",
     "serve",
+    "web",
     "generate",
     "api",
     "commands",

@@ -42,8 +42,15 @@
 extern "C" {
 #endif
 
-// Marks what a shared model library exports; model libraries are compiled with hidden visibility.
-#if defined(__GNUC__)
+// Marks what a shared model library exports; model libraries are compiled with hidden visibility. A DLL exports what it
+// marks while it is compiled, and programs find it by the import library.
+#if defined(_WIN32)
+#ifdef AOTBUILD_MODEL_EXPORTS
+#define AOTBUILD_EXPORT __declspec(dllexport)
+#else
+#define AOTBUILD_EXPORT
+#endif
+#elif defined(__GNUC__)
 #define AOTBUILD_EXPORT __attribute__((visibility("default")))
 #else
 #define AOTBUILD_EXPORT

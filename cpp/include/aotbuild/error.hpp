@@ -25,8 +25,12 @@
 #endif
 
 // Variables in headers: no library exports them, and so a plugin that includes them can be unloaded. GCC makes exported
-// ones unique in the process, and keeps their library for ever.
+// ones unique in the process, and keeps their library for ever. Windows has no such thing.
+#if defined(_WIN32)
+#define AOTBUILD_HIDDEN
+#else
 #define AOTBUILD_HIDDEN __attribute__((visibility("hidden")))
+#endif
 
 namespace aotbuild {
 inline namespace AOTBUILD_NAMESPACE {

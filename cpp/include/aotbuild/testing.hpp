@@ -11,6 +11,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
@@ -37,6 +38,10 @@ inline std::string find_golden_file(int argc, char** argv, const std::string& na
 }
 
 namespace detail {
+
+// At a multiple of 64 bytes. Never null, also of no bytes.
+inline void* allocate_aligned(std::size_t nbytes) { return ::operator new(nbytes + 1, std::align_val_t{64}); }
+inline void free_aligned(void* memory) { ::operator delete(memory, std::align_val_t{64}); }
 
 template <typename T>
 struct is_complex : std::false_type {};
@@ -76,8 +81,7 @@ class GoldenFile {
     const std::size_t begin = sizeof(header_size) + static_cast<std::size_t>(header_size);
     header_ = nlohmann::json::parse(bytes.data() + sizeof(header_size), bytes.data() + begin);
     size_ = bytes.size() - begin;
-    data_.reset(static_cast<unsigned char*>(std::aligned_alloc(64, (size_ + 64) / 64 * 64)));
-    if (data_ == nullptr) throw std::bad_alloc();
+    data_.reset(static_cast<unsigned char*>(detail::allocate_aligned(size_)));
     std::memcpy(data_.get(), bytes.data() + begin, size_);
   }
 
@@ -143,7 +147,7 @@ class GoldenFile {
     std::vector<std::int64_t> shape;
   };
   struct Free {
-    void operator()(unsigned char* memory) const { std::free(memory); }
+    void operator()(unsigned char* memory) const { detail::free_aligned(memory); }
   };
 
   Entry find(const std::string& name) const {
@@ -167,8 +171,7 @@ template <typename T, std::size_t Rank>
 Tensor<std::remove_const_t<T>, Rank> empty_like(const TensorView<T, Rank>& view) {
   using Value = std::remove_const_t<T>;
   const auto bytes = static_cast<std::size_t>(view.numel()) * sizeof(Value);
-  std::shared_ptr<void> memory(std::aligned_alloc(64, (bytes + 64) / 64 * 64), std::free);
-  if (memory == nullptr) throw std::bad_alloc();
+  std::shared_ptr<void> memory(detail::allocate_aligned(bytes), detail::free_aligned);
   auto* const data = static_cast<Value*>(memory.get());
   return {TensorView<Value, Rank>(data, view.sizes()), std::move(memory)};
 }

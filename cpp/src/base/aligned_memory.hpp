@@ -1,10 +1,11 @@
-// Memory for std::free, aligned for vectors and for the cache's lines.
+// Memory aligned for vectors and for the cache's lines.
 #ifndef AOTBUILD_SRC_BASE_ALIGNED_MEMORY_HPP_
 #define AOTBUILD_SRC_BASE_ALIGNED_MEMORY_HPP_
 
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
+
+#include "base/system.hpp"
 
 namespace aotbuild::detail {
 
@@ -14,7 +15,7 @@ inline constexpr std::size_t kAlignment = 64;
 void* allocate_aligned(std::size_t nbytes);
 
 struct FreeDeleter {
-  void operator()(void* memory) const noexcept { std::free(memory); }
+  void operator()(void* memory) const noexcept { os::free_memory(memory); }
 };
 using AlignedBuffer = std::unique_ptr<char, FreeDeleter>;
 

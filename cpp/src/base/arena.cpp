@@ -1,10 +1,10 @@
 #include "base/arena.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
+#include <cstdint>
 #include <new>
+
+#include "base/system.hpp"
 
 namespace aotbuild::detail {
 
@@ -25,9 +25,9 @@ char* Arena::allocate(std::size_t nbytes) {
     const std::size_t alignment = is_large ? kHugePage : kAlignment;
     const std::size_t size =
         is_large ? std::max(kChunk, (needed + kHugePage - 1) / kHugePage * kHugePage) : kFirstChunk;
-    AlignedBuffer chunk(static_cast<char*>(std::aligned_alloc(alignment, size)));
+    AlignedBuffer chunk(static_cast<char*>(os::allocate_memory(alignment, size)));
     if (chunk == nullptr) throw std::bad_alloc();
-    if (is_large) madvise(chunk.get(), size, MADV_HUGEPAGE);
+    if (is_large) os::prefer_huge_pages(chunk.get(), size);
     free_ = chunk.get();
     left_ = size;
     chunks_.push_back(std::move(chunk));

@@ -1,13 +1,12 @@
 // Which instruction sets this machine has.
 #if defined(__x86_64__)
 #include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
 #endif
 
 #include <string_view>
 
 #include "aotbuild/detail/runtime.hpp"
+#include "base/system.hpp"
 
 namespace aotbuild::detail {
 
@@ -56,10 +55,14 @@ bool cpu_supports(const char* isa) {
   if (name == "avxvnni") return v3() && cpuid_has_extra(4);
   return false;
 #elif defined(__aarch64__)
-#if defined(__linux__)
-  if (name == "dotprod") return (getauxval(AT_HWCAP) >> 20 & 1U) != 0;  // HWCAP_ASIMDDP
-#endif
+  if (name == "dotprod") return os::has_dot_products();
   return name == "aarch64";
+#elif defined(__riscv) && __riscv_xlen == 64
+  return name == "riscv64";
+#elif defined(__arm__)
+  return name == "armv7";
+#elif defined(__wasm__)
+  return name == "wasm32";  // browsers refuse a module with vectors that they do not have
 #else
   return false;
 #endif

@@ -1,11 +1,10 @@
 #include "cuda/driver.hpp"
 
-#include <dlfcn.h>
-
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
+
+#include "base/system.hpp"
 
 namespace aotbuild::detail::cuda {
 
@@ -17,9 +16,10 @@ constexpr int kOldestVersion = 12000;
 
 std::unique_ptr<Driver> open_library(const char* path, const char* model) {
   // Local: a program's own CUDA libraries must not find their symbols through this handle.
-  void* const library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  std::string why;
+  void* const library = os::open_library(path, &why);
   if (library == nullptr) {
-    fail(AOTBUILD_UNSUPPORTED_HARDWARE, model, ": built for CUDA, but this machine has no NVIDIA driver (", dlerror(),
+    fail(AOTBUILD_UNSUPPORTED_HARDWARE, model, ": built for CUDA, but this machine has no NVIDIA driver (", why,
          "); install the driver, or build a model with DEVICE cpu");
   }
   auto driver = std::make_unique<Driver>();
@@ -27,7 +27,7 @@ std::unique_ptr<Driver> open_library(const char* path, const char* model) {
     fail(AOTBUILD_UNSUPPORTED_HARDWARE, model, ": the NVIDIA driver '", path, "' is too old: ", what,
          "; install a driver for CUDA ", version_text(kOldestVersion), " or later");
   };
-  const auto find = [&](const char* symbol) { return dlsym(library, symbol); };
+  const auto find = [&](const char* symbol) { return os::find_symbol(library, symbol); };
   const auto get_version = reinterpret_cast<int (*)(int*)>(find("cuDriverGetVersion"));
   if (get_version != nullptr) get_version(&driver->version);
   if (driver->version != 0 && driver->version < kOldestVersion) {
@@ -53,8 +53,8 @@ std::unique_ptr<Driver> open_library(const char* path, const char* model) {
 const Driver& open_driver(const char* model) {
   static std::mutex mutex;
   static std::map<std::string, std::unique_ptr<Driver>> drivers;
-  const char* const chosen = secure_getenv("AOTBUILD_CUDA_DRIVER");
-  const std::string path = chosen != nullptr && *chosen != '\0' ? chosen : "libcuda.so.1";
+  const char* const chosen = os::trusted_variable("AOTBUILD_CUDA_DRIVER");
+  const std::string path = chosen != nullptr && *chosen != '\0' ? chosen : os::cuda_driver();
   const std::lock_guard<std::mutex> lock(mutex);
   std::unique_ptr<Driver>& driver = drivers[path];
   if (driver == nullptr) driver = open_library(path.c_str(), model);

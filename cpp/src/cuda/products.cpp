@@ -1,13 +1,11 @@
 #include "cuda/products.hpp"
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
 
+#include "base/system.hpp"
 #include "cuda/workspace.hpp"
 #include "tensor/dtype.hpp"
 
@@ -78,29 +76,30 @@ int data_type(std::int32_t dtype) {
 }
 
 std::unique_ptr<BlasLibrary> open_library(const char* path) {
-  void* const opened = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  std::string why;
+  void* const opened = os::open_library(path, &why);
   if (opened == nullptr) return nullptr;
   auto library = std::make_unique<BlasLibrary>();
-#define AOTBUILD_CUBLASLT_LOAD(symbol, name, parameters)                       \
-  library->name = reinterpret_cast<int(*) parameters>(dlsym(opened, #symbol)); \
+#define AOTBUILD_CUBLASLT_LOAD(symbol, name, parameters)                                 \
+  library->name = reinterpret_cast<int(*) parameters>(os::find_symbol(opened, #symbol)); \
   if (library->name == nullptr) return nullptr;
   AOTBUILD_CUBLASLT_FUNCTIONS(AOTBUILD_CUBLASLT_LOAD)
 #undef AOTBUILD_CUBLASLT_LOAD
   return library;
 }
 
-// libcublasLt.so.13 or .12, or the file that the environment variable AOTBUILD_CUBLASLT names; null without one. It
-// stays open for ever.
+// The system's cuBLASLt of CUDA 13 or 12, or the file that the environment variable AOTBUILD_CUBLASLT names; null
+// without one. It stays open for ever.
 const BlasLibrary* find_library() {
   static std::mutex mutex;
   static std::map<std::string, std::unique_ptr<BlasLibrary>> libraries;
-  const char* const chosen = secure_getenv("AOTBUILD_CUBLASLT");
+  const char* const chosen = os::trusted_variable("AOTBUILD_CUBLASLT");
   const std::string key = chosen != nullptr ? chosen : "";
   const std::lock_guard<std::mutex> lock(mutex);
   const auto [found, is_new] = libraries.try_emplace(key);
   if (is_new && !key.empty()) found->second = open_library(key.c_str());
   if (is_new && key.empty()) {
-    for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12"}) {
+    for (const char* name : os::cublaslt_libraries()) {
       if (found->second == nullptr) found->second = open_library(name);
     }
   }

@@ -7,10 +7,9 @@
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "aotbuild/detail/runtime.hpp"
+#include "base/system.hpp"
 #include "kernels/intrinsics.hpp"
 #endif
 
@@ -259,8 +258,7 @@ AOTBUILD_AMX bool has_amx() {
 }  // namespace
 
 bool amx_is_allowed() noexcept {
-  // Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
-  static const bool result = cpu_supports("avx512") && has_amx() && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+  static const bool result = cpu_supports("avx512") && has_amx() && os::allows_tiles();
   return result;
 }
 

@@ -50,7 +50,7 @@ class BorrowedWorkspace {
 
 std::string machine_description() {
   std::string text;
-  for (const char* isa : {"x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"}) {
+  for (const char* isa : {"x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "riscv64", "armv7", "wasm32"}) {
     if (cpu_supports(isa)) text = isa;
   }
   return text.empty() ? "an unknown instruction set" : text;

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #include <numeric>
 #include <vector>
 
+#include "base/system.hpp"
 #include "tensor/device_call.hpp"
 #include "tensor/workspace.hpp"
 
@@ -43,7 +43,7 @@ void Storage::destroy() noexcept {
     workspace->recycle(this);
     return;
   }
-  if (owned) std::free(data);
+  if (owned) os::free_memory(data);
   delete this;
 }
 

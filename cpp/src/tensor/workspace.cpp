@@ -1,12 +1,12 @@
 #include "tensor/workspace.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <new>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/size_class.hpp"
+#include "base/system.hpp"
 #include "tensor/device_call.hpp"
 
 namespace aotbuild::detail {
@@ -30,8 +30,8 @@ constexpr bool kIsSanitized = false;
 #endif
 
 void* allocate_exactly(std::size_t nbytes) {
-  void* memory = nullptr;
-  if (posix_memalign(&memory, kAlignment, std::max<std::size_t>(nbytes, 1)) != 0) throw std::bad_alloc();
+  void* memory = os::allocate_memory(kAlignment, std::max<std::size_t>(nbytes, 1));
+  if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 
@@ -57,7 +57,7 @@ Workspace::Workspace() = default;
 
 Workspace::~Workspace() {
   for (FreeList& list : free_blocks_) {
-    while (list.head != nullptr) std::free(std::exchange(list.head, list.head->next));
+    while (list.head != nullptr) os::free_memory(std::exchange(list.head, list.head->next));
   }
   while (free_tensors_ != nullptr) delete std::exchange(free_tensors_, free_tensors_->next_free);
   while (free_storages_ != nullptr) delete std::exchange(free_storages_, free_storages_->next_free);
@@ -89,7 +89,7 @@ void* Workspace::allocate(std::size_t nbytes, std::uint8_t* size_class) {
 void Workspace::deallocate(void* block, std::uint8_t size_class) noexcept {
   if (kIsSanitized) {
     live_bytes_ -= size_of_class(size_class);
-    std::free(block);
+    os::free_memory(block);
     return;
   }
   FreeList& list = free_blocks_[size_class];
@@ -152,7 +152,7 @@ void Workspace::trim() noexcept {
       if (oldest == kSizeClassCount || free_blocks_[c].last_use < free_blocks_[oldest].last_use) oldest = c;
     }
     FreeList& list = free_blocks_[oldest];
-    std::free(std::exchange(list.head, list.head->next));
+    os::free_memory(std::exchange(list.head, list.head->next));
     cached_bytes_ -= size_of_class(oldest);
   }
 }

@@ -38,7 +38,7 @@ class Workspace {
 
   void* allocate(std::size_t nbytes, std::uint8_t* size_class);
   void deallocate(void* block, std::uint8_t size_class) noexcept;
-  // Takes the memory of an owned storage out of the workspace: it is for std::free from now on.
+  // Takes the memory of an owned storage out of the workspace: it is for os::free_memory from now on.
   void* detach(Storage* storage) noexcept;
 
   Tensor* new_tensor();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/system.hpp"
 #include "tensor/dtype.hpp"
 #include "weights/safetensors.hpp"
 
@@ -73,7 +74,7 @@ ChosenWeights::Candidates ChosenWeights::from_tensors(const WeightsSource& sourc
 
 ChosenWeights::Candidates ChosenWeights::from_blob() const {
   Candidates candidates;
-  const bool is_file_memory = object_that_holds(spec_.embedded_weights).is_read_only;
+  const bool is_file_memory = os::object_that_holds(spec_.embedded_weights).is_read_only;
   for (std::size_t i = 0; i < info_.weight_count; ++i) {
     const WeightSpec& weight = spec_.weights[i];
     const aotbuild_weight_info& info = *info_.weights[i];
@@ -94,7 +95,7 @@ ChosenWeights::Candidates ChosenWeights::from_blob() const {
                                             stored_shape(spec_, i),
                                             {},
                                             spec_.embedded_weights + weight.offset,
-                                            weight.nbytes,
+                                            static_cast<std::size_t>(weight.nbytes),
                                             is_file_memory});
   }
   return candidates;
@@ -102,10 +103,7 @@ ChosenWeights::Candidates ChosenWeights::from_blob() const {
 
 std::string ChosenWeights::default_file() const {
   const std::string name = spec_.weights_file;
-  if (!name.empty() && name[0] == '/') return name;
-  const std::string holder = object_that_holds(&spec_).path;
-  const std::size_t slash = holder.rfind('/');
-  return (slash == std::string::npos ? std::string() : holder.substr(0, slash + 1)) + name;
+  return os::is_absolute(name) ? name : os::folder_of(os::object_that_holds(&spec_).path) + name;
 }
 
 ChosenWeights::Candidates ChosenWeights::built_in() {

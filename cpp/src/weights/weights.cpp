@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/system.hpp"
 #include "kernels/packing.hpp"
 #include "tensor/copy.hpp"
 #include "weights/candidates.hpp"
@@ -185,7 +186,7 @@ class WeightSet::Loader {
     std::shared_ptr<void> memory = device_->upload(regions, end);
     for (std::size_t k = 0; k < indices.size(); ++k) {
       Storage& storage = set_.storages_[indices[k]];
-      if (file_memory_[indices[k]]) release_pages(storage.data, storage.nbytes);
+      if (file_memory_[indices[k]]) os::release_pages(storage.data, storage.nbytes);
       storage.data = static_cast<char*>(memory.get()) + regions[k].offset;
       storage.device = device_->device();
     }
@@ -204,7 +205,7 @@ class WeightSet::Loader {
   // The original of packed weights is not read any more: its pages need not stay in memory.
   void release(int index) const {
     const Tensor& tensor = set_.tensors_[static_cast<std::size_t>(index)];
-    if (file_memory_[static_cast<std::size_t>(index)]) release_pages(tensor.storage->data, tensor.storage->nbytes);
+    if (file_memory_[static_cast<std::size_t>(index)]) os::release_pages(tensor.storage->data, tensor.storage->nbytes);
   }
 
   struct Operands {

@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("folder", type=Path, help="a new folder; the project is named after it")
     init.set_defaults(function=_init)
     doctor = commands.add_parser("doctor", help="print what a build finds on this machine, and what is wrong")
+    doctor.add_argument("--toolchain", default="", metavar="FILE", help="of a build for another system, as CMake's")
     doctor.set_defaults(function=_doctor)
     return parser
 
@@ -130,10 +131,10 @@ def _init(args: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(_: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> int:
     from aotbuild.commands.doctor import report
 
-    text, well = report()
+    text, well = report(args.toolchain)
     print(text)
     return 0 if well else 1
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from aotbuild import __version__, cache
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.paths import cmake_directory
+from aotbuild.spec.target import FAMILIES, cpu_isas
 
 _CMAKE_NEEDED = (3, 24)
 _PYTHON_NEEDED = (3, 10)
@@ -26,14 +27,34 @@ _PYTHON_NEEDED = (3, 10)
 _PROJECT = """\
 cmake_minimum_required(VERSION 3.24)
 project(doctor LANGUAGES CXX)
-find_package(aotbuild REQUIRED CONFIG PATHS "${PACKAGE}" NO_DEFAULT_PATH)
+find_package(aotbuild REQUIRED CONFIG PATHS "${PACKAGE}" NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 _aotbuild_require_compiler()
 _aotbuild_python()
 if(PART STREQUAL "compiler")
   message(STATUS "found: ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} (${CMAKE_CXX_COMPILER})")
+elseif(PART STREQUAL "target")
+  _aotbuild_target_processor(processor)
+  message(STATUS "found: ${CMAKE_SYSTEM_NAME} ${processor}")
+elseif(PART STREQUAL "emulator")
+  if("${CMAKE_CROSSCOMPILING_EMULATOR}" STREQUAL "")
+    message(FATAL_ERROR "the toolchain file names no CMAKE_CROSSCOMPILING_EMULATOR, so that tests of models cannot "
+      "be run here; set it to a program that runs those of the target, such as wine or qemu-aarch64")
+  endif()
+  file(WRITE "${CMAKE_BINARY_DIR}/program.cpp" "int main() {}")
+  try_run(status compiled "${CMAKE_BINARY_DIR}/program" "${CMAKE_BINARY_DIR}/program.cpp")
+  if(NOT "${status}" STREQUAL "0")
+    message(FATAL_ERROR "${CMAKE_CROSSCOMPILING_EMULATOR} does not run a program of the target; install it, or correct "
+      "CMAKE_CROSSCOMPILING_EMULATOR in the toolchain file")
+  endif()
+  list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " emulator)
+  message(STATUS "found: ${emulator}")
 elseif(PART STREQUAL "runtime")
   _aotbuild_runtime(STATIC runtime)
-  message(STATUS "found: Sleef ${AOTBUILD_SLEEF_LIBRARY}")
+  if(AOTBUILD_SLEEF_LIBRARY)
+    message(STATUS "found: Sleef ${AOTBUILD_SLEEF_LIBRARY}")
+  else()
+    message(STATUS "found: the C library's functions in the place of Sleef's")
+  endif()
   get_target_property(sources ${runtime} SOURCES)
   get_target_property(eigen ${runtime} AOTBUILD_EIGEN)
   if(sources MATCHES "[.]o(;|$)")
@@ -49,7 +70,11 @@ elseif(PART STREQUAL "runtime")
 elseif(PART STREQUAL "tests")
   find_package(GTest QUIET)
   if(NOT TARGET GTest::gtest)
-    message(FATAL_ERROR "models without NO_TEST need GoogleTest; install it (Debian's libgtest-dev)")
+    set(remedy "install it (Debian's libgtest-dev)")
+    if(CMAKE_CROSSCOMPILING)
+      set(remedy "install it for the target, or add its sources to the project, before the first model")
+    endif()
+    message(FATAL_ERROR "models without NO_TEST need GoogleTest; ${remedy}")
   endif()
   find_path(JSON_HEADERS nlohmann/json.hpp)
   if(NOT JSON_HEADERS)
@@ -68,6 +93,7 @@ elseif(PART STREQUAL "python modules")
 endif()
 """
 _PARTS = ("compiler", "runtime", "tests", "benchmarks", "python modules")
+_CROSS_PARTS = ("compiler", "target", "runtime", "tests", "emulator", "benchmarks")
 
 
 @dataclass(frozen=True)
@@ -80,9 +106,9 @@ class Finding:
     needed: bool = True
 
 
-def report() -> tuple[str, bool]:
-    """The report's text, and whether every build would work."""
-    findings = list(_findings())
+def report(toolchain: str = "") -> tuple[str, bool]:
+    """The report's text, and whether every build would work. ``toolchain``: the file of a build for another system."""
+    findings = list(_findings(toolchain))
     width = max(len(finding.name) for finding in findings)
     lines = []
     for finding in findings:
@@ -94,7 +120,7 @@ def report() -> tuple[str, bool]:
     return "\n".join(lines).rstrip(), wrong == 0
 
 
-def _findings() -> Iterator[Finding]:
+def _findings(toolchain: str) -> Iterator[Finding]:
     yield Finding("aotbuild", f"{__version__} ({Path(__file__).parents[1]})")
     yield Finding("python", f"{platform.python_version()} ({sys.executable})", _python_problem())
     yield from _packages()
@@ -110,7 +136,7 @@ def _findings() -> Iterator[Finding]:
         yield Finding("cmake", f"{'.'.join(map(str, version))} ({cmake})", old)
         yield _discovery()
         if not old:
-            yield from _configure(cmake)
+            yield from _configure(cmake, toolchain)
     tools = [tool for tool in ("ninja", "make") if shutil.which(tool)]
     yield Finding("build tool", ", ".join(tools), "" if tools else "install Ninja (pip install ninja) or make")
     yield from _optional_tools()
@@ -172,21 +198,34 @@ def _discovery() -> Finding:
     return Finding("find_package", "", remedy, needed=False)
 
 
-def _configure(cmake: str) -> Iterator[Finding]:
+def _configure(cmake: str, toolchain: str) -> Iterator[Finding]:
+    if toolchain and not Path(toolchain).is_file():
+        yield Finding("toolchain", "", f"{toolchain} is no file; name the one of CMAKE_TOOLCHAIN_FILE")
+        return
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "CMakeLists.txt").write_text(_PROJECT)
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
         known = [f"-DPACKAGE={cmake_directory()}", f"-DAOTBUILD_PYTHON={sys.executable}"]
-        for part in _PARTS:
+        known += [f"-DCMAKE_TOOLCHAIN_FILE={Path(toolchain).absolute()}"] if toolchain else []
+        for part in _CROSS_PARTS if toolchain else _PARTS:
             command = [cmake, "-S", folder, "-B", f"{folder}/build", *generator, *known, f"-DPART={part}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            needed = part in ("compiler", "runtime")
+            needed = part in ("compiler", "target", "runtime")
             if done.returncode == 0:
-                yield Finding(part, "; ".join(re.findall(r"^-- found: (.*)$", done.stdout, re.MULTILINE)))
+                found = "; ".join(re.findall(r"^-- found: (.*)$", done.stdout, re.MULTILINE))
+                yield _target(found) if part == "target" else Finding(part, found)
             else:
                 yield Finding(part, "", _cmake_error(done.stderr), needed)
                 if part == "compiler":
                     return
+
+
+def _target(found: str) -> Finding:
+    """``found``: the system and the processor."""
+    processor = found.rpartition(" ")[2]
+    isas = cpu_isas(processor)
+    problem = f"the processor {processor!r} is not supported; {', '.join(FAMILIES)} are"
+    return Finding("target", f"{found}: CPU_ISA {', '.join(isas)}" if isas else found, "" if isas else problem)
 
 
 def _cmake_error(output: str) -> str:

@@ -10,7 +10,14 @@ from aotbuild.spec.dynamic import dynamic_shape_problems
 from aotbuild.spec.place import Place
 from aotbuild.spec.precision import EXCEPT, OWN, TYPES
 from aotbuild.spec.quantize import problem as quantize_problem
-from aotbuild.spec.target import CPU_ISAS, CUDA_ARCHITECTURES, FIRST_ARCHITECTURE_SPECIFIC, cpu_isas, cuda_suffix
+from aotbuild.spec.target import (
+    CPU_ISAS,
+    CUDA_ARCHITECTURES,
+    FAMILIES,
+    FIRST_ARCHITECTURE_SPECIFIC,
+    cpu_isas,
+    cuda_suffix,
+)
 from aotbuild.spec.words import Call, nearest
 
 TYPE_CHECKING = False
@@ -170,7 +177,8 @@ def check_isas(call: Call, place: Place) -> list[str]:
     """Returns the instruction sets of CPU_ISA, or the processor's first."""
     accepted = cpu_isas(place.processor)
     if not accepted:
-        call.problem(f'the processor "{place.processor}" is not supported; x86-64 and aarch64 are')
+        known = f"{', '.join(FAMILIES[:-1])} and {FAMILIES[-1]}"
+        call.problem(f'the processor "{place.processor}" is not supported; {known} are')
         return []
     given = call.many("CPU_ISA")
     for index, isa in enumerate(given):

@@ -64,6 +64,7 @@ FUNCTIONS = {
         ),
         ("PREFERRED_BATCH", "GENERATE"),
     ),
+    "aotbuild_add_wasm_module": Keywords(("EXCLUDE_FROM_ALL",), ("NAME",)),
     "aotbuild_install": Keywords(
         single=("PACKAGE", "NAMESPACE", "VERSION", "COMPATIBILITY", "PYTHON_PACKAGE", "COMPONENT"),
         multiple=("TARGETS",),

@@ -38,13 +38,28 @@ CPU_ISAS: dict[str, CpuIsa] = {
         CpuIsa("x86-64-v4", "avx512", "AVX512", 2, "x86-64", "-march=x86-64-v4"),
         CpuIsa("avx512", "avx512", "AVX512", 2, "x86-64", "-march=x86-64-v4"),
         CpuIsa("aarch64", "asimd", "NEON", 1, "aarch64"),
+        CpuIsa("riscv64", None, "DEFAULT", 0, "riscv64"),
+        CpuIsa("armv7", None, "DEFAULT", 0, "armv7"),
+        CpuIsa("wasm32", None, "DEFAULT", 0, "wasm32", "-msimd128"),
     )
 }
-_FAMILIES = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
+_FAMILIES = {
+    "x86_64": "x86-64",
+    "amd64": "x86-64",
+    "aarch64": "aarch64",
+    "arm64": "aarch64",
+    "riscv64": "riscv64",
+    "arm": "armv7",
+    "armv7": "armv7",
+    "armv7l": "armv7",
+    "armhf": "armv7",
+    "wasm32": "wasm32",
+}
+FAMILIES = tuple(dict.fromkeys(_FAMILIES.values()))
 
 
 def processor_family(processor: str) -> str:
-    """``x86-64``, ``aarch64`` or nothing, for a value of CMAKE_SYSTEM_PROCESSOR."""
+    """One of ``FAMILIES``, or nothing, for a value of CMAKE_SYSTEM_PROCESSOR."""
     return _FAMILIES.get(processor.lower(), "")
 
 
@@ -52,13 +67,13 @@ def cpu_isas(processor: str) -> list[str]:
     """The values of CPU_ISA that a processor has, the default first; none for a family that is not supported."""
     family = processor_family(processor)
     names = [isa.name for isa in CPU_ISAS.values() if isa.family == family]
-    return [*names, "native"] if names else []
+    return [*names, "native"] if family in ("x86-64", "aarch64") else names
 
 
 def isa_flags(name: str, processor: str) -> list[str]:
     """The compiler's flags for a value of CPU_ISA."""
     if name == "native":
-        return ["-mcpu=native" if processor_family(processor) == "aarch64" else "-march=native"]
+        return ["-march=native" if processor_family(processor) == "x86-64" else "-mcpu=native"]
     flag = CPU_ISAS[name].flag
     return [flag] if flag else []
 

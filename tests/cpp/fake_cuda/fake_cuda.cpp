@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -376,9 +377,11 @@ int launch(Function* function, const fake_cuda::Launch& launch, void* stream, vo
   return result;
 }
 
+constexpr std::align_val_t kAlignment{256};  // of what cuMemAlloc gives
+
 int allocate(std::map<Pointer, Block>& blocks, std::size_t nbytes, Pointer* result) {
   if (nbytes == 0) return kInvalidValue;
-  void* memory = std::aligned_alloc(256, (nbytes + 255) / 256 * 256);
+  void* memory = ::operator new(nbytes, kAlignment);
   std::memset(memory, 0xcd, nbytes);
   *result = reinterpret_cast<std::uintptr_t>(memory);
   blocks[*result] = {current_context(), nbytes};
@@ -397,7 +400,7 @@ int release(std::map<Pointer, Block>& blocks, Pointer memory, const char* functi
         violate(std::string(function) + " while queued work uses it");
     }
   }
-  std::free(reinterpret_cast<void*>(memory));
+  ::operator delete(reinterpret_cast<void*>(memory), kAlignment);
   blocks.erase(found);
   return kSuccess;
 }
@@ -426,7 +429,7 @@ void destroy_context(int device) {
         ++block;
         continue;
       }
-      std::free(reinterpret_cast<void*>(block->first));
+      ::operator delete(reinterpret_cast<void*>(block->first), kAlignment);
       ++leaked;
       block = blocks->erase(block);
     }

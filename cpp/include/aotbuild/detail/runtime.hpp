@@ -43,7 +43,7 @@ AOTBUILD_RUNTIME_API void context_convolution(CallContext& context, int slot, At
                                               AtenTensorHandle output);
 
 // Whether this machine runs code compiled for `isa`: "x86-64", "x86-64-v2", "x86-64-v3", "avx2", "x86-64-v4",
-// "avx512" or "aarch64". False for any other name.
+// "avx512", "aarch64", "riscv64", "armv7" or "wasm32". False for any other name.
 AOTBUILD_RUNTIME_API bool cpu_supports(const char* isa);
 
 }  // namespace aotbuild::detail

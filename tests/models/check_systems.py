@@ -1,0 +1,58 @@
+"""The golden tests of many models on another system: `python tests/models/check_systems.py windows`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import model_zoo
+from model_builds import ROOT
+from systems import MODULE, SYSTEMS, build_for, output_of_installed, output_of_module, passed_tests, runtime_tests
+
+# Their recorded cases vary the length of keys alone, which attention refuses.
+WITHOUT_GOLDEN = ("causal_attention",)
+# Takes minutes where the processor is emulated.
+HEAVY = ("masked_attention",)
+ENCODER = f"{ROOT / 'examples/semantic_search/encoder.py'}:build"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("system", choices=SYSTEMS)
+    parser.add_argument("--models", type=int, default=40, help="how many of the zoo (default: %(default)s)")
+    parser.add_argument("--flags", help="compile all with these, as in -O1, in the place of a release's")
+    parser.add_argument("--encoder", action="store_true", help="the encoder of examples/semantic_search too")
+    arguments = parser.parse_args()
+    system = SYSTEMS[arguments.system]
+    if missing := system.missing():
+        sys.exit(f"check_systems: {system.name} needs the Debian packages {' '.join(missing)}")
+    left_out = (*WITHOUT_GOLDEN, *(() if system.name in ("windows", "wasm") else HEAVY))
+    names = [name for name in model_zoo.MODELS if name not in left_out][-arguments.models :]
+    models = {name: name for name in names}
+    if arguments.encoder:
+        models["encoder"] = ENCODER
+    flags = ["-DAOTBUILD_EIGEN=OFF"]
+    preset = "default"
+    if arguments.flags is not None:
+        preset = "debug"
+        flags += ["-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS_DEBUG={arguments.flags}"]
+    if system.name == "windows":
+        print(runtime_tests(system, *flags).splitlines()[-3], flush=True)
+    for kind, build in build_for(system, models, preset, *flags, in_file=("transformer",)).items():
+        counts = passed_tests(build)
+        class_name = "".join(map(str.capitalize, names[0].split("_")))
+        if system.name == "windows":
+            output_of_installed(system, build, names[0], class_name)
+            print(f"{system.name} {kind}: a program found {names[0]} by find_package, and ran")
+        if system.name == "wasm":
+            output = output_of_module(build, MODULE, MODULE.capitalize())
+            print(f"{system.name} module of {MODULE}: {output}", end="")
+        for name, count in counts.items():
+            print(f"{system.name} {kind} {name}: {count} passed")
+        print(f"{system.name} {kind}: {len(counts)} models, {sum(counts.values())} passed, 0 failed", flush=True)
+        if len(counts) != len(models):
+            sys.exit(f"check_systems: {len(models)} models were asked for")
+
+
+if __name__ == "__main__":
+    main()
