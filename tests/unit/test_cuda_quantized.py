@@ -33,13 +33,14 @@ def kernels_of(module: nn.Module, words: str, *inputs: Tensor) -> tuple[list[Tun
 
 def stored(layer: Any) -> Tensor:
     """As kernels read it: of four bits, lower halves of 16 bytes and then the higher ones are 32 values."""
+    weight: Tensor = layer.weight
     if layer.bits == 8:
-        return layer.weight
-    rows, columns = layer.weight.shape
+        return weight
+    rows, columns = weight.shape
     packed = torch.zeros(rows, columns // 2, dtype=torch.uint8)
     for place in range(columns):
         block, within = divmod(place, 32)
-        packed[:, 16 * block + within % 16] |= ((layer.weight[:, place] & 15) << 4 * (within // 16)).view(torch.uint8)
+        packed[:, 16 * block + within % 16] |= ((weight[:, place] & 15) << 4 * (within // 16)).view(torch.uint8)
     return packed
 
 
@@ -103,19 +104,24 @@ def test_rows_are_quantized_too(words: str, rows: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(rows, 128).half()
     (quantize, product), layer = kernels_of(nn.Linear(128, 512, bias=False).half(), words, x)
-    is_half = "'out_ptr0': '*fp16'" in quantize.kernel.source
-    greatest = torch.zeros(rows, 1, dtype=torch.float16 if is_half else torch.float32)
+    eager, eager_scale = quantized_rows(x, layer.stored_type)
     values = torch.zeros(rows, 128, dtype=layer.stored_type)
-    run(quantize, rows, x, greatest, values, rows, 128, XBLOCK=1)
-    eager, _ = quantized_rows(x, layer.stored_type)
+    result = torch.zeros(rows, 512).half()
+    if rows > 16:
+        scale = torch.zeros(rows, 1).half()
+        run(quantize, rows, x, values, scale, rows, 128, XBLOCK=1)
+        assert torch.equal(scale, eager_scale)
+        run(product, 3, eager, layer.weight, scale, layer.weight_scale, result, BLOCKS=3)
+    else:
+        greatest = torch.zeros(rows, 1)
+        run(quantize, rows, x, greatest, values, rows, 128, XBLOCK=1)
+        assert torch.equal(greatest, x.float().abs().amax(1, keepdim=True))
+        blocks = -(-512 // int(constant(product, "BLOCK_N")))
+        run(product, blocks, eager, layer.weight, greatest, layer.weight_scale, result)
     if layer.stored_type == torch.int8:
         assert torch.equal(values, eager)
     else:  # the interpreter halves values that round up to a power of two (findings/triton-interpreter-float8.sh)
         assert (values.float() == eager.float()).float().mean() > 0.9
-    result = torch.zeros(rows, 512).half()
-    blocks = 3 if rows > 16 else -(-512 // int(constant(product, "BLOCK_N")))
-    settings = {"BLOCKS": 3} if rows > 16 else {}
-    run(product, blocks, eager, layer.weight, greatest, layer.weight_scale, result, **settings)
     torch.testing.assert_close(result, layer(x), rtol=4e-3, atol=4e-3)
 
 

@@ -64,12 +64,13 @@ def test_the_generator_takes_the_words_as_they_are() -> None:
 
 
 def test_layers_are_replaced_in_a_copy_over_the_same_tensors() -> None:
-    module = Network()
+    module: Any = Network()
+    twin: Any
     twin, left = quantize_layers(module, Quantize("int8", excepted=("layers.1",)), "net")
     assert left == ["last"]
     kinds: dict[str, Any] = {name: type(part) for name, part in twin.named_modules(remove_duplicate=False)}
     assert [name for name, kind in kinds.items() if kind is QuantizedLinear] == ["layers.0", "again", "odd", "head"]
-    assert twin.again is twin.layers[0] and type(module.again) is nn.Linear  # type: ignore[index]
+    assert twin.again is twin.layers[0] and type(module.again) is nn.Linear
     assert twin.embedding.weight is module.embedding.weight
     assert twin.odd.bias is module.odd.bias
     assert list(dict(twin.named_buffers())) == [
@@ -132,7 +133,8 @@ def test_the_cost_is_that_of_the_golden_inputs() -> None:
     twin, notes = quantized_source(whole, quantize, "net")
     assert notes == []
     assert whole.model is not None and twin.model is not None
-    exact, value = whole.model.module(*whole.model.example_inputs), twin.model.module(*whole.model.example_inputs)  # type: ignore[operator]
+    inputs = whole.model.example_inputs
+    exact, value = (model.module(*inputs) for model in (whole.model, twin.model))
     most = float((exact - value).abs().max() / exact.abs().max())
     assert f"errs by up to {most:.1e} of an output's greatest value" in quantization_cost(
         whole, twin, quantize, runs=True

@@ -59,7 +59,11 @@ _mapped = TritonTemplate(
     name="mapped_product",
     grid=_mapped_grid,
     source=r"""
+{% if SCALED %}
+{{def_kernel("A", "B", "R", "S")}}
+{% else %}
 {{def_kernel("A", "B")}}
+{% endif %}
     M = {{size("A", 0)}}
     N = {{size("B", 1)}}
     K = {{size("A", 1)}}
@@ -95,6 +99,10 @@ _mapped = TritonTemplate(
         idx_m = (first_m + tl.arange(0, BLOCK_M)).to(INDEX_DTYPE)[:, None]
         idx_n = (first_n + tl.arange(0, BLOCK_N)).to(INDEX_DTYPE)[None, :]
         mask = (idx_m < M) & (idx_n < N)
+{% if SCALED %}
+        row_scale = tl.load(R + idx_m, mask=idx_m < M, other=0.0).to(tl.float32)
+        acc = acc.to(tl.float32) * row_scale * tl.load(S + idx_n, mask=idx_n < N, other=0.0).to(tl.float32)
+{% endif %}
         {{store_output(("idx_m", "idx_n"), "acc", "mask", indent_width=8, val_shape=("BLOCK_M", "BLOCK_N"))}}
 """,
 )
@@ -178,7 +186,10 @@ _few_rows = TritonTemplate(
 
 @dataclass(frozen=True)
 class Operands:
-    """``a`` [m, k] @ ``b`` [k, n], and what is added to it. ``rows``: m as a number, by the example where it varies."""
+    """``a`` [m, k] @ ``b`` [k, n], and what is added to it. ``rows``: m as a number, by the example where it varies.
+
+    ``scales``: of rows [m, 1] and of columns [n, 1], which the product is multiplied by; of large products alone.
+    """
 
     m: Any
     n: int
@@ -188,6 +199,7 @@ class Operands:
     layout: Any
     bias: Any
     factors: tuple[float, float]
+    scales: tuple[Any, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -342,7 +354,8 @@ def through_maps(operands: Operands, gpu: CudaArchitecture, sums: str = "tl.floa
     m, n, k, stages, warps = tile
     k *= 2 // operands.a.get_dtype().itemsize  # as many bytes
     settings = {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "num_stages": stages, "num_warps": warps, "GROUP_M": 8}
-    return _chosen(_mapped, operands, settings, BLOCKS=gpu.multi_processor_count, B_COLUMNS=by_columns, ACC_TYPE=sums)
+    options = {"BLOCKS": gpu.multi_processor_count, "B_COLUMNS": by_columns, "ACC_TYPE": sums}
+    return _chosen(_mapped, operands, settings, **options, SCALED=bool(operands.scales))
 
 
 def has_map(matrix: Any, *, rows: bool) -> bool:
@@ -372,7 +385,7 @@ def mapped_tile(m: int, n: int, k: int, multiprocessors: int) -> tuple[int, int,
 
 
 def _chosen(template: TritonTemplate, operands: Operands, settings: dict[str, int], **options: Any) -> Any:
-    inputs = [operands.a, operands.b]
+    inputs = [operands.a, operands.b, *operands.scales]
     added: dict[str, Any] = {}
     if operands.bias is not None:
         dtype = operands.layout.dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -76,21 +77,23 @@ def _four_bits(gpu: CudaArchitecture, rows: Any, weight: Any, scale: Any) -> Any
 
 
 def _scaled(gpu: CudaArchitecture, rows: Any, row_scale: Any, weight: Any, scale: Any) -> Any:
+    dtype = scale.get_dtype()
+    if not _has_few_rows(rows) and gpu.capability == 90:
+        operands = _operands(rows, weight, dtype)
+        with_scales = dataclasses.replace(operands, scales=(_read(row_scale), _read(scale)))
+        product = through_maps(with_scales, gpu, "tl.int32" if rows.get_dtype() == torch.int8 else "tl.float32")
+        if product is not None:
+            return product
     product = _cast(_sums(gpu, rows, weight), torch.float32)
-    return _cast(lowerings[aten.mul](lowerings[aten.mul](product, _wide(row_scale)), _row_of(scale)), scale.get_dtype())
+    return _cast(lowerings[aten.mul](lowerings[aten.mul](product, _wide(row_scale)), _row_of(scale)), dtype)
 
 
 def _sums(gpu: CudaArchitecture, rows: Any, weight: Any) -> Any:
-    """[M, N] of float32, or of int32."""
+    """[M, N], not scaled: of few rows in float32, else of int8 in int32, and of float8 in bfloat16."""
     if _has_few_rows(rows):
         return few_rows(_operands(rows, weight, torch.float32), gpu)
-    integers = rows.get_dtype() == torch.int8
-    operands = _operands(rows, weight, torch.int32 if integers else torch.float32)
-    if gpu.capability == 90:
-        product = through_maps(operands, gpu, "tl.int32" if integers else "tl.float32")
-        if product is not None:
-            return product
-    if integers:
+    if rows.get_dtype() == torch.int8:
+        operands = _operands(rows, weight, torch.int32)
         return lowerings[aten._int_mm.default](operands.a, operands.b)
     a, b = (_cast(operand, torch.bfloat16) for operand in (rows, weight))
     return lowerings[aten.mm.default](a, lowerings[aten.permute](b, [1, 0]))
