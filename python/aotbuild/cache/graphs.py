@@ -121,7 +121,7 @@ def _size_text(size: Any) -> str:
 
 
 def _tensor_bytes(tensor: Any) -> bytes:
-    return tensor_data(tensor).data.tobytes()
+    return tensor_data(tensor, copy=False).data.tobytes()
 
 
 def split_weights(lowered: Any, program: Any) -> Any:
@@ -133,7 +133,7 @@ def split_weights(lowered: Any, program: Any) -> Any:
     kept: list[tuple[Any, ...]] = []
     for weight in lowered.weights:
         value = tensors.get(weight.name)
-        if isinstance(value, torch.Tensor) and _tensor_bytes(value) == weight.tensor.data.tobytes():
+        if isinstance(value, torch.Tensor) and np.array_equal(tensor_data(value, copy=False).data, weight.tensor.data):
             kept.append((weight.name, weight.tensor.shape, weight.aliases, weight.mutated, weight.required, None))
         elif weight.required:
             return None
@@ -149,7 +149,7 @@ def join_weights(lowered: Any, program: Any) -> Any:
     weights = []
     for name, shape, aliases, mutated, required, data in lowered.weights:
         if data is None:
-            tensor = tensor_data(tensors[name])
+            tensor = tensor_data(tensors[name], copy=False)
             tensor = TensorData(tensor.dtype, shape, tensor.data)
         else:
             tensor = TensorData(data[0], shape, np.frombuffer(data[1], np.uint8))

@@ -28,12 +28,13 @@ from aotbuild.spec.program import GoldenCase, Signature, TensorData
 _MAX_GOLDEN_ELEMENTS = 1 << 21
 
 
-def tensor_data(tensor: torch.Tensor) -> TensorData:
-    """The values of a tensor as contiguous bytes."""
+def tensor_data(tensor: torch.Tensor, *, copy: bool = True) -> TensorData:
+    """The values of a tensor as contiguous bytes; without ``copy`` those of the tensor's own memory, where they are."""
     detached = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     # A tensor of one element is contiguous with any stride, and only a stride of 1 can be viewed as bytes.
     flat = detached.as_strided((detached.numel(),), (1,))
-    raw = np.empty(0, np.uint8) if flat.numel() == 0 else flat.view(torch.uint8).numpy().copy()
+    raw = np.empty(0, np.uint8) if flat.numel() == 0 else flat.view(torch.uint8).numpy()
+    raw = raw.copy() if copy else raw
     return TensorData(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), raw)
 
 

@@ -89,13 +89,20 @@ def _zeros(model: CompiledModel) -> frozenset[int]:
 def blob(model: CompiledModel, options: EmitOptions) -> bytes:
     """The bytes of ``layout``, the gaps zero."""
     placed, four_bits = layout(model, options), four_bit_weights(model)
-    data = bytearray(placed.size)
+    parts: list[bytes | memoryview] = []
+    end = 0
+
+    def add(offset: int, part: bytes | memoryview) -> None:
+        nonlocal end
+        parts.extend((bytes(offset - end), part))
+        end = offset + len(part)
+
     for index, offset in placed.offsets.items():
-        tensor = stored(model.weights[index], index in four_bits)
-        data[offset : offset + tensor.data.nbytes] = tensor.data.tobytes()
+        add(offset, memoryview(stored(model.weights[index], index in four_bits).data))
     for matrix, entry in zip(_matrices(model, options), placed.packed, strict=True):
-        data[entry.offset : entry.offset + matrix.nbytes] = _pack(matrix, model.weights)
-    return bytes(data)
+        add(entry.offset, _pack(matrix, model.weights))
+    assert end == placed.size
+    return b"".join(parts)
 
 
 def file(model: CompiledModel) -> bytes:

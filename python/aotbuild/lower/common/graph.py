@@ -212,7 +212,7 @@ def lift_weights(
             index[node.name] = same
             continue
         by_storage[key] = index[node.name] = len(weights)
-        weights.append(Weight(name, tensor_data(value), (), name in mutated, in_state))
+        weights.append(Weight(name, tensor_data(value, copy=False), (), name in mutated, in_state))
     # Names of the state_dict that share a tensor with a weight, but that export saw only once.
     for name, value in program.state_dict.items():
         storage = value.untyped_storage()
