@@ -43,4 +43,4 @@ def encode(tensors: Iterable[tuple[str, TensorData]]) -> bytes:
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
-    return b"".join([len(text).to_bytes(8, "little"), text, *(memoryview(tensor.data) for _, tensor in ordered)])
+    return b"".join([len(text).to_bytes(8, "little"), text, *(tensor.data.data for _, tensor in ordered)])

@@ -98,7 +98,7 @@ def blob(model: CompiledModel, options: EmitOptions) -> bytes:
         end = offset + len(part)
 
     for index, offset in placed.offsets.items():
-        add(offset, memoryview(stored(model.weights[index], index in four_bits).data))
+        add(offset, stored(model.weights[index], index in four_bits).data.data)
     for matrix, entry in zip(_matrices(model, options), placed.packed, strict=True):
         add(entry.offset, _pack(matrix, model.weights))
     assert end == placed.size
