@@ -65,13 +65,14 @@ def _measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"model": name}
     with torch.no_grad():
         exact = copy.deepcopy(module).float()(*[x.float() if x.is_floating_point() else x for x in inputs])
+        flops = _flops(module, inputs)
         if words:
             module, _ = quantize_layers(module, from_words(words), name)
             torch.cuda.empty_cache()
         expected = module(*inputs)
         result["eager_error"] = _error(expected, exact)
         _write_files(name, module, inputs, expected, programs)
-        result.update(_limits(name, module, inputs, arguments))
+        result.update(_limits(module, inputs, flops))
         result["eager_us"] = _time(lambda: module(*inputs))
         if not arguments.ours_alone:
             compiled = torch.compile(module, mode="reduce-overhead")
@@ -127,19 +128,28 @@ def _error(found: Any, exact: Any) -> float:
     return math.sqrt(float(difference / exact.double().square().mean()))
 
 
-def _limits(name: str, module: nn.Module, inputs: Any, arguments: argparse.Namespace) -> dict[str, float]:
-    """What a call has to read and to multiply."""
+def _flops(module: nn.Module, inputs: Any) -> float:
+    """What a call has to multiply and add up. Of the module before it is quantized: the counter knows no other."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     # Attention as products and a softmax: the counter refuses grouped queries otherwise.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module(*inputs)
+    return float(counter.get_total_flops())
+
+
+def _limits(module: nn.Module, inputs: Any, flops: float) -> dict[str, float]:
+    """What a call has to read and to multiply."""
     tensors = {tensor.data_ptr(): tensor.nbytes for tensor in module.state_dict().values()}
-    layers = [part for part in module.modules() if isinstance(part, QuantizedLinear) and part.bits == 4]
-    halves = [layer.weight.nbytes // 2 for layer in layers]
-    nbytes = sum(tensors.values()) - sum(halves) + sum(value.nbytes for value in inputs)
-    limits = {"bytes": float(nbytes), "flops": float(counter.get_total_flops())}
+    layers = [part for part in module.modules() if isinstance(part, QuantizedLinear)]
+    halves = sum(layer.weight.nbytes // 2 for layer in layers if layer.bits == 4)
+    # Of a table that no layer shares a call reads a few rows.
+    shared = {part.weight.data_ptr() for part in module.modules() if isinstance(part, nn.Linear)}
+    tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
+    unread = sum(table.nbytes for table in tables if table.data_ptr() not in shared)
+    nbytes = sum(tensors.values()) - halves - unread + sum(value.nbytes for value in inputs)
+    limits = {"bytes": float(nbytes), "flops": flops}
     peaks = _PEAKS.get(torch.cuda.get_device_name())
     if peaks is not None:
         limits["roofline_us"] = 1e6 * max(limits["bytes"] / peaks[0], limits["flops"] / peaks[1])

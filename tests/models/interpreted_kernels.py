@@ -21,7 +21,27 @@ from aotbuild.spec.target import cuda_target
 _INSTRUCTION = r'tl\.inline_asm_elementwise\("{}", "=r[,r]+", \[([\w, ]+)\], tl\.int32, True, 1\)'
 _HALVES = re.compile(_INSTRUCTION.format(r"lop3\.b32 \$0, \$1, 0x0F0F0F0F, 0x08080808, 0x6A;"))
 _PRODUCTS = re.compile(_INSTRUCTION.format(r"dp4a\.(\w)32\.s32 \$0, \$1, \$2, \$3;"))
+_UNPACKED = re.compile(r'tl\.inline_asm_elementwise\(\s*"\{ \.reg[^\]]*\[(\w+, \w+)\], \([^)]*\), True, 2\)')
 _FUNCTIONS = """
+@triton.jit
+def value(word, scale, place: tl.constexpr):
+    return (((word >> (4 * place)) & 15) - 8).to(scale.dtype) * scale
+
+
+@triton.jit
+def unpacked(b, s):
+    return (
+        value(b, s, 0),
+        value(b, s, 1),
+        value(b, s, 2),
+        value(b, s, 3),
+        value(b, s, 4),
+        value(b, s, 5),
+        value(b, s, 6),
+        value(b, s, 7),
+    )
+
+
 @triton.jit
 def signed_byte(word, place: tl.constexpr):
     return (((word >> (8 * place)) & 0xFF) ^ 128) - 128
@@ -53,6 +73,7 @@ def kernels_of(module: Any, *inputs: Tensor, architecture: str = "90") -> list[T
 def plain(source: str) -> str:
     """Without what it says of the next kernel's start, and with Triton's own functions for the GPU's library."""
     source = re.sub(r"tl\.extra\.cuda\.gdc_\w+\(\)", "pass", source)
+    source = _UNPACKED.sub(r"unpacked(\1)", source)
     source = _HALVES.sub(r"((\1 & 0x0F0F0F0F) ^ 0x08080808)", source)
     source = _PRODUCTS.sub(r"dp4a_\1(\2)", source)
     source = source.replace("@triton_heuristics", f"{_FUNCTIONS}@triton_heuristics", 1)

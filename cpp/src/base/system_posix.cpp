@@ -20,7 +20,9 @@
 namespace aotbuild::detail::os {
 
 void* allocate_memory(std::size_t alignment, std::size_t nbytes) noexcept {
-  return std::aligned_alloc(alignment, nbytes);
+  // aligned_alloc takes multiples of the alignment alone, and sizes are exact, so that checkers see the end of each.
+  void* memory = nullptr;
+  return posix_memalign(&memory, alignment, nbytes) == 0 ? memory : nullptr;
 }
 
 void free_memory(void* memory) noexcept { std::free(memory); }

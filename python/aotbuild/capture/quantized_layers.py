@@ -94,9 +94,10 @@ class QuantizedLinear(nn.Module):
         if not self.dynamic:
             weight = torch.ops.aotbuild.dequantize(self.weight, self.weight_scale, self.bits)
             return functional.linear(input, weight, self.bias)
-        flat = input.reshape(-1, self.in_features)
-        rows, row_scale = quantized_rows(flat, self.stored_type)
-        product: Tensor = torch.ops.aotbuild.scaled_product(rows, row_scale, self.weight, self.weight_scale)
+        # Layers of one input quantize it alike, so that is done once.
+        rows, row_scale = quantized_rows(input, self.stored_type)
+        flat = rows.reshape(-1, self.in_features), row_scale.reshape(-1, 1)
+        product: Tensor = torch.ops.aotbuild.scaled_product(*flat, self.weight, self.weight_scale)
         result = product.view(*input.shape[:-1], self.out_features)
         return result if self.bias is None else result + self.bias
 
@@ -139,10 +140,10 @@ def _four_bits(group: int, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantized_rows(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """``rows`` [M, K] in int8 or float8, and the scale [M, 1] of each in the rows' type."""
+    """``rows`` [..., K] in int8 or float8, and the scale [..., 1] of each in the rows' type."""
     wide = rows if rows.dtype == torch.float64 else rows.float()
     most = _MOST_INT8 if dtype == torch.int8 else _MOST_FLOAT8
-    scale = _positive(wide.abs().amax(1, keepdim=True) / most, rows.dtype)
+    scale = _positive(wide.abs().amax(-1, keepdim=True) / most, rows.dtype)
     return _values(wide / scale.to(wide.dtype), dtype), scale
 
 

@@ -25,7 +25,7 @@ from aotbuild.lower.cpu.environment import fake_mode_of, inductor_options
 from aotbuild.lower.cpu.refusals import origins, supported_shim_functions
 from aotbuild.lower.cpu.wrapper import WrapperFactory
 from aotbuild.lower.cpu.wrapper_code import ModelNames
-from aotbuild.lower.cuda.compile import epilogues, products
+from aotbuild.lower.cuda.compile import epilogues, products, reductions
 from aotbuild.lower.cuda.compile.choices import one_choice
 from aotbuild.lower.cuda.compile.device import declared
 from aotbuild.lower.cuda.compile.kernels import CompiledKernel, compile_kernels
@@ -210,6 +210,7 @@ def _code(
         stack.enter_context(_options(preset, options))
         stack.enter_context(_standalone_backend(ModelNames(prepared.weight_index, len(prepared.weights))))
         stack.enter_context(one_choice(gpu.architecture))
+        stack.enter_context(reductions.rows_in_registers())
         stack.enter_context(decompositions.triton_scatters())
         stack.enter_context(pooling.eager_windows())
         stack.enter_context(eager_values.sizes_of_every_call())

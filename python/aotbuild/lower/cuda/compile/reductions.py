@@ -1,14 +1,37 @@
-"""Which configuration a reduction gets that nobody has measured, of those that TorchInductor would measure."""
+"""Reductions: which are made in registers, and which configuration one gets that nobody has measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from torch._inductor.choices import InductorChoices
+from torch._inductor.runtime.hints import ReductionHint
+from torch._inductor.virtualized import V
 
 # Values that a block sums up at a time, at most: more do not stay in registers.
 _MOST_VALUES = 4096
 # Blocks for each multiprocessor, at least, while blocks are made larger.
 _BLOCKS = 2
+# A row of so many values is held by a block, and read once; TorchInductor reads those of more than 1024 twice where the
+# values are needed again, as in normalisations.
+_ROW = 8192
+
+
+class _Choices(InductorChoices):
+    @staticmethod
+    def should_use_persistent_reduction(features: Any, cooperative_reduction: bool) -> bool:
+        if features.get_reduction_hint() == ReductionHint.INNER and not cooperative_reduction:
+            return bool(V.graph.sizevars.statically_known_leq(features.reduction_numel, _ROW))
+        return bool(InductorChoices.should_use_persistent_reduction(features, cooperative_reduction))
+
+
+@contextlib.contextmanager
+def rows_in_registers() -> Iterator[None]:
+    """Makes reductions of rows in one piece where registers hold them."""
+    with V.set_choices_handler(_Choices()):
+        yield
 
 
 def ordered(configs: Sequence[Any], size_hints: Mapping[str, int], multiprocessors: int) -> list[Any]:

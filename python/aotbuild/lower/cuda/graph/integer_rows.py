@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from torch._inductor.select_algorithm import TritonTemplate, autotune_select_algorithm
+from torch._inductor.utils import triton_type
 
 from aotbuild.lower.cuda.graph.matrix_products import FEW_ROWS, few_rows_grid
 
@@ -169,24 +170,16 @@ tl.inline_asm_elementwise("lop3.b32 $0, $1, 0x0F0F0F0F, 0x08080808, 0x6A;", "=r,
 """,
 )
 
-# As ``matrix_products`` has it. A value of a word becomes a float32 by the bits of a number that its own are the last
-# of: 2 ** 7, 11, 15, 19 or 23, which is taken off again, and the 8 that its sign bit, turned over, stands for.
-# ``PLACES``: of each value its place, the word, or the word 12 bits further down, its bits, the number's, and what is
-# taken off. Weights are rounded to the rows' type, as eager PyTorch's dequantized ones are.
+# As ``matrix_products`` has it. A value of a word becomes a number of 16 bits by the bits of one that its own are the
+# last of, 128 in bfloat16 and 1024 in float16. That is taken off again, with the 8 that its sign bit, turned over,
+# stands for. Two words are unpacked at a time: a register has a value of each. Products with the scale are rounded, as
+# eager PyTorch's dequantized weights are.
 _few_rows = TritonTemplate(
     name="four_bit_few_rows_product",
     grid=few_rows_grid,
     source=r"""
-{% set PLACES = [
-    (0, "b", "0xF", "0x4B000000", "8388616.0"),
-    (16, "b", "0xF0", "0x49000000", "524296.0"),
-    (1, "b", "0xF00", "0x47000000", "32776.0"),
-    (17, "b", "0xF000", "0x45000000", "2056.0"),
-    (2, "b", "0xF0000", "0x43000000", "136.0"),
-    (18, "high", "0xF00", "0x47000000", "32776.0"),
-    (3, "high", "0xF000", "0x45000000", "2056.0"),
-    (19, "high", "0xF0000", "0x43000000", "136.0"),
-] %}
+{% set KIND, ONE, NUMBER, OFF = ("f16x2", "0x3C003C00", "0x64006400", "0xE408E408") if DOT_TYPE == "tl.float16" else
+    ("bf16x2", "0x3F803F80", "0x43004300", "0xC308C308") %}
 {{def_kernel("A", "B", "S")}}
     M = {{size("A", 0)}}
     N = {{size("B", 0)}}
@@ -207,14 +200,23 @@ _few_rows = TritonTemplate(
         word = step * WORDS + tl.arange(0, WORDS)
         inside = (word < K // 8)[None, :]
         b = tl.load(weights + word[None, :], mask=inside, other=0) ^ -2004318072
-        s = tl.load(scales + (word * 8 // GROUP)[None, :], mask=inside, other=0.0).to(tl.float32)
-        high = b >> 12
+        s = tl.load(scales + (word * 8 // GROUP)[None, :], mask=inside, other=0.0).to(DOT_TYPE)
+        {% for i in range(8) %}w{{i}}{{", " if i < 7}}{% endfor %} = tl.inline_asm_elementwise(
+            "{ .reg .b32 one, off, none, byte, next, x; "
+            "mov.b32 one, {{ONE}}; mov.b32 off, {{OFF}}; mov.b32 none, 0x80008000; "
+{% for i in range(4) %}
+            "prmt.b32 byte, $8, $9, 0x{{i + 4}}{{i + 4}}{{i}}{{i}}; shr.u32 next, byte, 4; "
+            "lop3.b32 x, byte, 0x000F000F, {{NUMBER}}, 0xEA; "
+            "fma.rn.{{KIND}} x, x, one, off; fma.rn.{{KIND}} ${{2 * i}}, x, $10, none; "
+            "lop3.b32 x, next, 0x000F000F, {{NUMBER}}, 0xEA; "
+            "fma.rn.{{KIND}} x, x, one, off; fma.rn.{{KIND}} ${{2 * i + 1}}, x, $10, none; "
+{% endfor %}
+            "}", "=r,=r,=r,=r,=r,=r,=r,=r,r,r,r", [b, s], ({% for i in range(8) %}{{DOT_TYPE}}, {% endfor %}), True, 2)
         first = word // 4 * 32 + word % 4 * 4
-{% for place, source, bits, number, offset in PLACES %}
+{% for place in (0, 16, 1, 17, 2, 18, 3, 19) %}
         k = first + {{place}}
         a = tl.load(rows + k[:, None] * {{stride("A", 1)}}, mask=(k < K)[:, None], other=0.0)
-        x = (({{source}} & {{bits}}) | {{number}}).to(tl.float32, bitcast=True) - {{offset}}
-        acc = tl.dot((x * s).to(A.dtype.element_ty), a, acc)
+        acc = tl.dot(w{{loop.index0}}, a.to(DOT_TYPE), acc)
 {% endfor %}
     idx_m = piece * M + row[None, :]
     idx_n = column[:, None]
@@ -269,7 +271,8 @@ def four_bit_few_rows(rows: Any, weight: Any, scale: Any, layout: Any, splits: i
         layout=layout,
         BLOCK_M=FEW_ROWS,
         BLOCK_N=64,
-        WORDS=max(16, min(32, 1 << (math.ceil(k / 8) - 1).bit_length())),
+        WORDS=max(16, min(64, 1 << (math.ceil(k / 8) - 1).bit_length())),
+        DOT_TYPE=triton_type(rows.get_dtype()),
         GROUP=k // int(scale.get_size()[1]),
         EARLY=starts_early,
         SPLITS=splits,

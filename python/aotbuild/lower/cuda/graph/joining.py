@@ -24,13 +24,17 @@ _SAME_ORDER = (*_RESHAPES, aten.alias.default, aten.squeeze.dim, aten.unsqueeze.
 
 @dataclass(frozen=True)
 class _Product:
-    """``rows @ columns.T``, and ``bias`` added; ``columns`` is [N, K]. ``scale``: of quantized ones."""
+    """``rows @ columns.T``, and ``bias`` added; ``columns`` is [N, K].
+
+    ``scale``: of quantized ones. ``row_scale``: of rows that are quantized too.
+    """
 
     node: Node
     rows: Node
     columns: Node
     bias: Node | None
     scale: Node | None = None
+    row_scale: Node | None = None
 
     @property
     def width(self) -> int:
@@ -38,7 +42,7 @@ class _Product:
 
 
 def join_products(gm: GraphModule, weights: set[Node]) -> None:
-    """Joins ``aten.mm``, ``aten.addmm`` over ``weights`` and ``quantized_product``, where that is no loss.
+    """Joins ``aten.mm``, ``aten.addmm`` over ``weights``, and products with quantized ones, where that is no loss.
 
     A following pointwise operation is part of a product's kernel, but cannot be of the joined one's. So large products
     are joined only where none follows.
@@ -47,10 +51,10 @@ def join_products(gm: GraphModule, weights: set[Node]) -> None:
     for node in gm.graph.nodes:
         product = _product(node, weights)
         if product is not None:
-            source = product.rows.args[0] if product.rows.target in _RESHAPES else product.rows
+            source, step = (_reshaped(part) for part in (product.rows, product.row_scale))
             forms = [part.meta["val"] for part in (product.columns, product.scale) if part is not None]
             kinds = [(value.dtype, value.shape[1]) for value in forms]
-            key = (source, str(product.rows.meta["val"].shape), product.bias is None, *kinds)
+            key = (source, step, str(product.rows.meta["val"].shape), product.bias is None, *kinds)
             groups.setdefault(key, []).append(product)
     for products in groups.values():
         if len(products) > 1 and (_is_small(products) or not any(_has_pointwise_user(p.node) for p in products)):
@@ -59,11 +63,21 @@ def join_products(gm: GraphModule, weights: set[Node]) -> None:
     gm.graph.lint()
 
 
+def _reshaped(node: Node | None) -> Any:
+    """What a node is in another shape."""
+    return node if node is None or node.target not in _RESHAPES else node.args[0]
+
+
 def _product(node: Node, weights: set[Node]) -> _Product | None:
     bias: Any = None
     if node.target is torch.ops.aotbuild.quantized_product.default:
         rows, columns, scale = node.args
         return _Product(node, rows, columns, None, scale)  # type: ignore[arg-type]
+    if node.target is torch.ops.aotbuild.scaled_product.default:
+        rows, row_scale, columns, scale = node.args
+        if columns not in weights or scale not in weights:
+            return None
+        return _Product(node, rows, columns, None, scale, row_scale)  # type: ignore[arg-type]
     if node.target is aten.mm.default:
         rows, transposed = node.args
     elif node.target is aten.addmm.default and not node.kwargs:
@@ -111,7 +125,10 @@ def _join(gm: GraphModule, products: list[_Product]) -> None:
     def side_by_side(name: str) -> Node:
         return write.call(aten.cat.default, [getattr(product, name) for product in products])
 
-    if first.scale is not None:
+    if first.row_scale is not None:
+        operator = torch.ops.aotbuild.scaled_product.default
+        joined = write.call(operator, first.rows, first.row_scale, side_by_side("columns"), side_by_side("scale"))
+    elif first.scale is not None:
         operator = torch.ops.aotbuild.quantized_product.default
         joined = write.call(operator, first.rows, side_by_side("columns"), side_by_side("scale"))
     else:
