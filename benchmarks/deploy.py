@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 MODEL = "minilm_1x128"
 # Of each: title, and what the project's own documentation says that a program needs, and what it runs on.
 CONTENDERS = {
-    "aotbuild": ("aotbuild", "the model's library", "Linux, x86-64 and 64-bit Arm; NVIDIA GPUs"),
+    "aotbuild": ("aotbuild", "the model's library", "Linux on x86-64, Arm and RISC-V; Windows; NVIDIA GPUs"),
     "aotinductor": ("AOTInductor", "libtorch", "what libtorch runs on"),
     "onnxruntime": ("ONNX Runtime", "its library, an .onnx file", "most systems; many accelerators"),
     "openvino": ("OpenVINO", "its libraries and plugins, an .onnx or .xml file", "Intel CPUs, GPUs and NPUs; Arm CPUs"),

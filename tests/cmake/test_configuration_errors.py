@@ -48,6 +48,11 @@ def test_calls_that_do_not_fit_together(fails: Callable[..., None]) -> None:
         '- "encoder" has WEIGHTS EXTERNAL, and so no file that a page could fetch; use WEIGHTS FILE ' + toolchain,
     )
     fails(
+        "set(EMSCRIPTEN TRUE)\n" + model(" SHARED"),
+        "aotbuild: WebAssembly has no shared models; make them STATIC, and leave out BUILD_SHARED_LIBS.",
+        head=FIND + "find_package(aotbuild REQUIRED)\n",
+    )
+    fails(
         model("") + model(""),
         'add_aot_model(encoder): - a model named "encoder" already exists in this build; choose another name '
         '- a target named "encoder" already exists; choose another name Keywords: VERBOSE ',
