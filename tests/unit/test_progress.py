@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,22 @@ def test_a_log_has_one_line_a_stage() -> None:
     first, second = log.getvalue().splitlines()
     assert re.fullmatch(r"aotbuild: encoder: loaded the model in \d+\.\d s, \d+ MiB", first)
     assert second == "aotbuild: encoder: kept in bfloat16"
+
+
+def test_a_stage_asks_the_environment_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be taken for the model's question, and builds by make would not find what Ninja's have kept."""
+    progresses = [Progress("encoder", terminal), Progress("encoder", io.StringIO())]
+
+    class Silent(dict[str, str]):
+        def get(self, key: str, default: Any = None) -> Any:
+            raise AssertionError(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", Silent())
+        for progress in progresses:
+            with progress.stage(EXPORT):
+                time.sleep(0.5)
+    assert "exporting and running it" in terminal.getvalue()
 
 
 def test_a_terminal_has_a_bar_while_a_stage_runs_and_its_line_afterwards(terminal: Terminal) -> None:

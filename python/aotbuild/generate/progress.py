@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import threading
 import time
@@ -56,6 +55,8 @@ class Progress:
         self._target = target
         self._stream = stream if stream is not None else sys.stdout
         self._quiet = quiet
+        # Now: what the environment is asked for while a model is made counts as the model's, for the compile cache.
+        self._has_bar = not quiet and _draws(self._stream)
         self._start = time.perf_counter()
         self._done = 0.0  # the shares of the stages that are over
 
@@ -76,7 +77,7 @@ class Progress:
 
     @contextmanager
     def _bar(self, stage: Stage) -> Iterator[None]:
-        if self._quiet or not _draws(self._stream):
+        if not self._has_bar:
             yield
             return
         over = threading.Event()
@@ -95,7 +96,7 @@ class Progress:
         while not over.wait(_SECONDS_BETWEEN_FRAMES):
             now = time.perf_counter()
             line = bar(self._target, stage, self._done, start - self._start, now - start)
-            self._stream.write(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K")
+            self._stream.write(f"\r{line[: _columns(self._stream) - 1]}\x1b[K")
             self._stream.flush()
 
 
@@ -123,6 +124,14 @@ def memory_text(what: str) -> str:
         return ""
     found = re.search(rf"^{what}:\s+(\d+) kB", status, re.MULTILINE)
     return f", {int(found[1]) / 1024:.0f} MiB" if found else ""
+
+
+def _columns(stream: TextIO) -> int:
+    """The terminal's own answer, and not the environment's."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 80
 
 
 def _draws(stream: TextIO) -> bool:
