@@ -162,7 +162,7 @@ def test_a_failure_ends_with_a_paragraph_that_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail() -> None:
+    def fail(*_: str) -> None:
         raise error
 
     monkeypatch.setattr(DOCTOR, fail)
