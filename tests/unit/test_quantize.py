@@ -167,3 +167,12 @@ def test_a_pt2_program_is_refused() -> None:
     source = dataclasses.replace(source_of(Network(), IDS), model=None, program=program)
     with pytest.raises(AotbuildError, match=r"net: QUANTIZE int8: a \.pt2 program has no modules any more"):
         quantized_source(source, Quantize("int8"), "net")
+
+
+def test_nothing_of_triton_stays_replaced() -> None:
+    from triton.runtime.jit import JITFunction
+
+    before = JITFunction.run
+    whole = source_of(nn.Sequential(nn.Linear(64, 8)), torch.randn(3, 64))
+    quantization_cost(whole, quantized_source(whole, Quantize("int8"), "net")[0], Quantize("int8"), runs=True)
+    assert JITFunction.run is before

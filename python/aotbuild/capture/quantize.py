@@ -76,7 +76,8 @@ def _results(model: Model) -> Iterator[list[torch.Tensor]]:
             with torch.no_grad(), interpreted(), buffers_kept(module):
                 torch.manual_seed(0)
                 outputs = getattr(module, name)(*_copied(args), **_copied(kwargs))
-                yield [leaf.clone() for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+                found = [leaf.clone() for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+            yield found  # with nothing replaced any more: another model runs in between
 
 
 def _copied(values: Any) -> Any:
