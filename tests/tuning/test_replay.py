@@ -476,8 +476,9 @@ def hand_written() -> Model:
     ("kind", "name", "build"),
     [
         ("pointwise", "sin", lambda: Model(Apply(lambda x: x.sin() * 2), (torch.randn(64, 500),))),
-        ("reduction", "sum", lambda: Model(Apply(lambda x: x.sin().sum(1)), (torch.randn(64, 9000),))),
+        ("reduction", "sum", lambda: Model(Apply(lambda x: x.sin().sum(1)), (torch.randn(1024, 9000),))),
         ("persistent_reduction", "softmax", lambda: Model(Apply(lambda x: x.softmax(1)), (torch.randn(64, 200),))),
+        ("persistent_reduction", "softmax", lambda: Model(Apply(lambda x: x.softmax(1)), (torch.randn(64, 4000),))),
         ("template", "mm", lambda: Model(Multiply(), (torch.randn(64, 128).half(), torch.randn(128, 80).half()))),
         ("template", "bmm", lambda: Model(Multiply(), (torch.randn(3, 64, 96).half(), torch.randn(3, 96, 80).half()))),
         ("template", "triton_tem", lambda: Model(nn.Conv2d(16, 32, 3).half(), (torch.randn(2, 16, 10, 10).half(),))),
@@ -488,7 +489,7 @@ def hand_written() -> Model:
         ),
         ("user_autotune", "add_scaled", hand_written),
     ],
-    ids=["pointwise", "reduction", "persistent", "mm", "bmm", "convolution", "attention", "hand-written"],
+    ids=["pointwise", "reduction", "persistent", "long-rows", "mm", "bmm", "convolution", "attention", "hand-written"],
 )
 def test_kernels_of_every_kind_have_several_candidates(kind: str, name: str, build: Callable[[], Model]) -> None:
     program = capture.capture(capture.Source(build(), None, ()), [], "kinds")
