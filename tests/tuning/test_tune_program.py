@@ -42,7 +42,10 @@ def build_program(folder: Path) -> None:
     """Compiles ``aotbuild-tune`` and ``driver.so``."""
     compiler = ["c++", "-std=c++17", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
     include = ["-I", str(ROOT / "cpp" / "include"), "-I", str(RUNTIME), "-I", str(FAKE)]
-    sources = [*TUNE.glob("*.cpp"), *(RUNTIME / f"{name}.cpp" for name in ("cuda/device", "cuda/driver", "base/error"))]
+    sources = [
+        *TUNE.glob("*.cpp"),
+        *(RUNTIME / f"{name}.cpp" for name in ("cuda/device", "cuda/driver", "base/error", "base/system_posix")),
+    ]
     subprocess.run([*compiler, *include, *sources, "-o", folder / "aotbuild-tune", "-ldl", "-pthread"], check=True)
     fake = [FAKE / "fake_cuda.cpp", Path(__file__).with_name("kernels.cpp")]
     subprocess.run([*compiler[:3], *include, "-shared", "-fPIC", *fake, "-o", folder / "driver.so"], check=True)

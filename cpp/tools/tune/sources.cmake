@@ -11,4 +11,5 @@ set(AOTBUILD_TUNE_RUNTIME_SOURCES
     cuda/device.cpp
     cuda/driver.cpp
     base/error.cpp
+    base/system_posix.cpp
 )
