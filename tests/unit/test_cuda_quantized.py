@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from interpreted_kernels import Gated, constant, run
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from aotbuild import Model
+from aotbuild import Method, Model
 from aotbuild.capture import Captured, Source, capture, quantized_source
 from aotbuild.capture.quantized_layers import dequantized, quantized, quantized_rows
+from aotbuild.generate.arguments import parse_generate
+from aotbuild.generate.model import capture_model, generate
+from aotbuild.generate.progress import Progress
 from aotbuild.lower.cuda.compile.lowering import kernels_to_tune
 from aotbuild.lower.cuda.compile.tunable import TunableKernel
 from aotbuild.spec.packing import with_four_bits
@@ -169,3 +174,33 @@ def test_a_great_value_costs_others_no_more_than_its_own_part(words: str) -> Non
     run(kernel, blocks, row, stored(layer), layer.weight_scale, result)
     expected = exact(layer, row)
     assert (result - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+class Steps(nn.Module):
+    """Methods of which the first does not call the second layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 32), nn.Linear(64, 32)
+
+    def begin(self, x: Tensor) -> Tensor:
+        result: Tensor = self.first(x)
+        return result
+
+    def go_on(self, x: Tensor) -> Tensor:
+        result: Tensor = self.first(x) + self.second(x)
+        return result
+
+
+def test_methods_share_weights_of_four_bits_that_some_of_them_do_not_read(tmp_path: Path) -> None:
+    row = torch.randn(1, 64).half()
+    methods = {name: Method((row,)) for name in ("begin", "go_on")}
+    source = Source(Model(Steps().half().eval(), methods=methods), None, ())
+    words = ["--device", "cuda", "--cuda-architecture", "90", "--weights", "file", "--quantize", "int4", "--no-test"]
+    where = ["--target", "steps", "--model", "steps.py:build", "--output-dir", str(tmp_path / "out")]
+    request = parse_generate(["generate", *where, *words, "--method", "begin", "--method", "go_on"])
+    generate(request, Progress("steps", quiet=True), capture_model(source, request))
+    stored_weights = load_file(tmp_path / "out" / "steps.safetensors")
+    for name in ("first", "second"):
+        assert stored_weights[f"{name}.weight"].dtype == torch.uint8
+        assert stored_weights[f"{name}.weight"].shape == (32, 32)

@@ -109,7 +109,10 @@ def _add_weight(weights: list[Weight], weight: Weight, method: str) -> int:
             assert known.mutated == weight.mutated, f"{weight.name} is state of one method and a constant of another"
             aliases = tuple(dict.fromkeys((*known.aliases, weight.name, *weight.aliases)))
             if known.required:
-                weights[index] = replace(known, aliases=tuple(name for name in aliases if name != known.name))
+                # A method that does not read a weight of four bits has left it as it was.
+                tensor = weight.tensor if weight.tensor.data.nbytes < known.tensor.data.nbytes else known.tensor
+                rest = tuple(name for name in aliases if name != known.name)
+                weights[index] = replace(known, tensor=tensor, aliases=rest)
             return index
     # Constants are named by each lowering, and give way.
     taken = weight_names(weights)
