@@ -17,6 +17,13 @@ RESHAPES = (aten.view.default, aten.reshape.default)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
+def origin(node: Any) -> Any:
+    """What a node is in another shape."""
+    while node.target in RESHAPES:
+        node = node.args[0]
+    return node
+
+
 @dataclass(frozen=True)
 class _Step:
     """A pointwise call: ``operands`` are numbers, or places of earlier values; ``dtype`` is its result's."""

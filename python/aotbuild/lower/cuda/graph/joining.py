@@ -9,6 +9,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from aotbuild.lower.cpu.linear import size_hint
+from aotbuild.lower.cuda.graph.gates import RESHAPES, origin
 from aotbuild.lower.cuda.graph.rewriting import Writer
 
 aten = torch.ops.aten
@@ -16,10 +17,9 @@ aten = torch.ops.aten
 # A product of this many tiles, of the usual sizes, does not keep a GPU busy: joined ones run in little more time.
 _FEW_TILES = 64
 _TILE = 128
-_RESHAPES = (aten.view.default, aten.reshape.default)
 # Through these a pointwise operation runs over a product's elements in their order, which a part of its kernel has to.
 # Rotations of queries and keys look at heads that are transposed, and at halves of them.
-_SAME_ORDER = (*_RESHAPES, aten.alias.default, aten.squeeze.dim, aten.unsqueeze.default)
+_SAME_ORDER = (*RESHAPES, aten.alias.default, aten.squeeze.dim, aten.unsqueeze.default)
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,16 @@ def join_products(gm: GraphModule, weights: set[Node]) -> None:
     for node in gm.graph.nodes:
         product = _product(node, weights)
         if product is not None:
-            source, step = (_reshaped(part) for part in (product.rows, product.row_scale))
+            step = None if product.row_scale is None else origin(product.row_scale)
             forms = [part.meta["val"] for part in (product.columns, product.scale) if part is not None]
             kinds = [(value.dtype, value.shape[1]) for value in forms]
-            key = (source, step, str(product.rows.meta["val"].shape), product.bias is None, *kinds)
+            key = (origin(product.rows), step, str(product.rows.meta["val"].shape), product.bias is None, *kinds)
             groups.setdefault(key, []).append(product)
     for products in groups.values():
         if len(products) > 1 and (_is_small(products) or not any(_has_pointwise_user(p.node) for p in products)):
             _join(gm, products)
     gm.graph.eliminate_dead_code()
     gm.graph.lint()
-
-
-def _reshaped(node: Node | None) -> Any:
-    """What a node is in another shape."""
-    return node if node is None or node.target not in _RESHAPES else node.args[0]
 
 
 def _product(node: Node, weights: set[Node]) -> _Product | None:

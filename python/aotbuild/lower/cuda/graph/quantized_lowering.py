@@ -14,6 +14,7 @@ from torch._inductor.lowering import lowerings
 from torch._inductor.virtualized import ops
 from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
+from aotbuild.lower.cuda.graph.gates import HALF_TYPES
 from aotbuild.lower.cuda.graph.integer_rows import four_bit_few_rows
 from aotbuild.lower.cuda.graph.matrix_products import (
     FEW_ROWS,
@@ -32,8 +33,6 @@ from aotbuild.spec.upstream import patched_entries
 aten = torch.ops.aten
 prims = torch.ops.prims
 own = torch.ops.aotbuild
-
-_HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 @contextlib.contextmanager
@@ -56,7 +55,7 @@ def quantized_templates(gpu: CudaArchitecture) -> Iterator[None]:
 
 def _quantized(gpu: CudaArchitecture, rows: Any, weight: Any, scale: Any) -> Any:
     dtype = rows.get_dtype()
-    if _has_few_rows(rows) and dtype in _HALF_TYPES:
+    if _has_few_rows(rows) and dtype in HALF_TYPES:
         if rows.get_size()[0] == 1:
             return lowerings[own.row_product.default](rows, weight, None, None, 0.0, False, -1, scale, None)
         if weight.get_dtype() == torch.uint8:

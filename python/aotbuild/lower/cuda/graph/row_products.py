@@ -116,13 +116,13 @@ def _is_constant(node: Node, weights: set[Node]) -> bool:
 
 def _partner(node: Node, first: _RowProduct, weights: set[Node]) -> Node | None:
     """The only other product of the same row, of as many columns and alike weights, that comes later."""
-    source = _origin(first.row)
+    source = gates.origin(first.row)
     after = False
     found = []
     for other in node.graph.nodes:
         after = after or other is node
         product = _row_product(other, weights) if after and other is not node else None
-        if product is not None and _origin(product.row) is source:
+        if product is not None and gates.origin(product.row) is source:
             found.append((other, product))
     if len(found) != 1:
         return None
@@ -133,12 +133,6 @@ def _partner(node: Node, first: _RowProduct, weights: set[Node]) -> Node | None:
 
 def _form(node: Node | None) -> Any:
     return None if node is None else (node.meta["val"].dtype, node.meta["val"].shape)
-
-
-def _origin(node: Any) -> Any:
-    while node.target in gates.RESHAPES:
-        node = node.args[0]
-    return node
 
 
 def _calls_to_gate(first: Node, second: Node) -> list[Node]:
@@ -179,7 +173,7 @@ def fuse_norms(gm: GraphModule, weights: set[Node]) -> None:
             rest = node.args[6:]
         else:
             continue
-        norm = _norm(_origin(row), weights)
+        norm = _norm(gates.origin(row), weights)
         if norm is None:
             continue
         write = Writer(gm, node)
