@@ -68,7 +68,7 @@ RUNTIME = """\
 add_library(aotbuild_runtime STATIC)
 foreach(name IN ITEMS
     cuda/launcher cuda/kernels cuda/products cuda/device cuda/driver cuda/workspace cuda/graphs cuda/memory tensor/dtype
-    base/error)
+    base/error base/system_posix)
   target_sources(aotbuild_runtime PRIVATE "${CPP}/src/${name}.cpp")
 endforeach()
 target_include_directories(aotbuild_runtime PUBLIC "$<BUILD_INTERFACE:${CPP}/include>" PRIVATE "${CPP}/src")
