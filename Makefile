@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
-.PHONY: package-gpu-tests wheel stopwatch docs test-examples windows-test cross-test wasm-test clean
+.PHONY: package-gpu-tests wheel stopwatch docs test-examples windows-test cross-test wasm-test reliability clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -61,6 +61,10 @@ wasm-test: bootstrap ## five models of the zoo for WebAssembly, and one as an ES
 
 serve-test: bootstrap ## built models behind the real Triton Inference Server on loopback
 	@tools/serve_test.sh
+
+reliability: bootstrap ## fuzzing, failures on purpose, attacked builds, long runs: hours, goes on where it was; docs/reliability.md
+	@tools/reliability_tools.sh
+	python tests/reliability/reliability.py
 
 lint: bootstrap ## style and types
 	ruff check --quiet .

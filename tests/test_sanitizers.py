@@ -23,6 +23,9 @@ MODELS = {
     ),
     "tsan": ("transformer",),
 }
+# Where every allocation and system call fails once.
+FAILING = ("transformer", "conv2d")
+FUZZED = ("weights", "tensors", "golden", "bundle")
 # Those that are called with random sizes; `python tests/models/random_shapes.py` does so with all whose sizes vary.
 RANDOM = ("transformer", "conv2d", "masked_attention", "related_sizes", "small_sizes", "wrapping_products")
 # The runtime's tests, and the threads of tests/sanitizers over the model `transformer`.
@@ -43,6 +46,23 @@ def preset(kind: str, name: str) -> dict[str, dict[str, str]]:
     return found
 
 
+def reliability_lists() -> str:
+    """The fuzz targets over their corpora, and the program whose calls fail."""
+    folder = ROOT / "tests" / "reliability"
+    return (
+        f"""
+include("{folder}/fuzz/targets.cmake")
+include("{folder}/programs.cmake")
+aotbuild_reliability_program(faults {" ".join(FAILING)})
+"""
+        + "".join(f'add_test(NAME fuzz_{name} COMMAND fuzz_{name} "{folder}/corpus/{name}")\n' for name in FUZZED)
+        + "".join(
+            f'add_test(NAME faults_{name} COMMAND faults {name} "$<TARGET_PROPERTY:{name},AOTBUILD_WEIGHTS_FILE>")\n'
+            for name in FAILING
+        )
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", MODELS)
 def test_runtime_and_models_are_clean_under(sanitizer: str) -> None:
@@ -54,7 +74,8 @@ def test_runtime_and_models_are_clean_under(sanitizer: str) -> None:
         ROOT / "build" / "sanitizers" / sanitizer,
         # Kernels have the -O1 below too: GCC takes four times as long to instrument what -O3 makes of them.
         [Target(name, name, kind="STATIC", weights="FILE", test=True, preset="debug") for name in MODELS[sanitizer]],
-        f"find_package(GTest REQUIRED)\n{LISTS}" + (random_shapes.lists(RANDOM) if sanitizer == "asan" else ""),
+        f"find_package(GTest REQUIRED)\n{LISTS}"
+        + (random_shapes.lists(RANDOM) + reliability_lists() if sanitizer == "asan" else ""),
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
         "-DAOTBUILD_EIGEN=OFF",  # Eigen's templates take minutes, and the models call none
         "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",  # compiles in half the time of -O2 -g

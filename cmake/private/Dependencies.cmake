@@ -130,12 +130,17 @@ function(_aotbuild_import_library name header prefix title remedy)
     INTERFACE_INCLUDE_DIRECTORIES "${${variable}_INCLUDE_DIR}")
 endfunction()
 
-# Gives <target> the header-only JSON library. Its folder, not a target: nothing of it is needed after installing.
-function(_aotbuild_use_json target)
+# Sets AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR in the cache, where nlohmann-json is found.
+function(_aotbuild_find_json)
   _aotbuild_fact(prefix prefix)
   find_path(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp HINTS "${prefix}" /usr PATH_SUFFIXES include
     NO_CMAKE_FIND_ROOT_PATH)
   mark_as_advanced(AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
+endfunction()
+
+# Gives <target> the header-only JSON library. Its folder, not a target: nothing of it is needed after installing.
+function(_aotbuild_use_json target)
+  _aotbuild_find_json()
   if(NOT AOTBUILD_NLOHMANN_JSON_INCLUDE_DIR)
     message(FATAL_ERROR
       "aotbuild: the header nlohmann/json.hpp was not found.\n"

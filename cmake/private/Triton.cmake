@@ -16,13 +16,13 @@ function(_aotbuild_triton_backend out)
   _aotbuild_use_json(aotbuild_triton)
   _aotbuild_prefix_maps(maps)
   target_compile_options(aotbuild_triton PRIVATE ${maps} "$<$<STREQUAL:$<CONFIG>,>:-O2>")
+  target_link_libraries(aotbuild_triton PRIVATE aotbuild::openmp ${CMAKE_DL_LIBS})
+  _aotbuild_use_own_flags(aotbuild_triton)
+  _aotbuild_library_properties(aotbuild_triton)
   # The server has the functions that this library calls, looked up when they are called: one that lacks some gets as far
   # as the check of its version. The library is never unloaded, nor is OpenMP with it: threads of models that are gone
   # may still end in OpenMP's code.
-  target_link_libraries(aotbuild_triton PRIVATE aotbuild::openmp ${CMAKE_DL_LIBS})
   target_link_options(aotbuild_triton PRIVATE "LINKER:-z,nodelete" "LINKER:-z,lazy" "LINKER:-z,undefs")
-  _aotbuild_use_own_flags(aotbuild_triton)
-  _aotbuild_library_properties(aotbuild_triton)
   set_target_properties(aotbuild_triton PROPERTIES
     OUTPUT_NAME triton_aotbuild
     PREFIX lib

@@ -13,6 +13,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     base/cpu_features.cpp
     base/error.cpp
     base/mapped_file.cpp
+    base/sha256.cpp
     base/system_${AOTBUILD_SYSTEM}.cpp
     cuda/call.cpp
     cuda/delivery.cpp

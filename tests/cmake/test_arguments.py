@@ -113,6 +113,7 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ),
         ("WEIGHTS embed", 'WEIGHTS "embed" is none of EMBED, FILE, EXTERNAL; did you mean EMBED?'),
         ("WEIGHTS_FILE a.safetensors", "WEIGHTS_FILE needs WEIGHTS FILE"),
+        ("WEIGHTS_SHA256", "WEIGHTS_SHA256 needs WEIGHTS FILE"),
         ("WEIGHTS FILE WEIGHTS_FILE a/b", 'WEIGHTS_FILE "a/b" is not a file name: the file lies beside the library'),
         (
             "PRESET min-sise",

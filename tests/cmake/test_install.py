@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +106,7 @@ def test_installed_tree_holds_what_is_needed_and_no_more(prefix: Path) -> None:
         "lib/cmake/models/modelsTargets-release.cmake",
         "lib/cmake/models/modelsTargets.cmake",
         *(f"share/models/licenses/{name}.txt" for name in ("Eigen", "PyTorch", "Sleef", "aotbuild", "nlohmann-json")),
+        "share/models/sbom.cdx.json",
         "lib/decoder.safetensors",
         "lib/models/libaotbuild_runtime.a",
         "lib/models/libaotbuild_runtime_shared.so",
@@ -123,6 +126,26 @@ def test_installed_tree_holds_what_is_needed_and_no_more(prefix: Path) -> None:
 def test_installed_text_files_name_no_path_outside(prefix: Path) -> None:
     for path in [*prefix.rglob("*.cmake"), *prefix.rglob("*.pc"), *prefix.rglob("*.json"), *prefix.rglob("*.h*")]:
         assert str(prefix.parent) not in path.read_text(), path
+
+
+def test_bill_of_materials_names_what_is_installed(prefix: Path) -> None:
+    bill = json.loads((prefix / "share/models/sbom.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["version"] == "2.1"
+    libraries = {one["name"]: one for one in bill["components"] if one["type"] == "library"}
+    assert {name: one["licenses"][0]["license"]["id"] for name, one in libraries.items()} == {
+        "aotbuild": "Apache-2.0",
+        "eigen": "MPL-2.0",
+        "nlohmann-json": "MIT",
+        "sleef": "BSL-1.0",
+        "torch": "BSD-3-Clause",
+    }
+    assert all(re.fullmatch(r"\d+(\.\d+)+\S*", one["version"]) for one in libraries.values())
+    models = {one["name"] for one in bill["components"] if one["type"] == "machine-learning-model"}
+    assert models == {"decoder", "encoder", "scorer"}
+    references = [one["bom-ref"] for one in bill["components"]]
+    assert {one["ref"] for one in bill["dependencies"]} == {"package", *(f"model:{name}" for name in models)}
+    assert all(set(one["dependsOn"]) <= set(references) for one in bill["dependencies"])
 
 
 @pytest.mark.quick

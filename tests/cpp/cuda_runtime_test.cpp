@@ -1186,6 +1186,52 @@ TEST_F(CudaErrors, EveryStepOfACallMayFailAndTheNextCallIsRight) {
   }
 }
 
+// Whichever call of the driver fails in the life of a model: what is asked of the model then says so, what is asked
+// next is done right, and nothing is left on the device.
+TEST_F(CudaErrors, AnyCallOfTheDriverMayFail) {
+  CudaModelBuilder builder = adder();
+  Buffer<float> weight({1}, {10});
+  const aotbuild_named_tensor named = {sizeof(aotbuild_named_tensor), "w", weight.tensor()};
+  long number = 0;
+  for (bool has_failed = true; has_failed; ++number) {
+    fake_cuda::fail_call(number, number % 2 == 0 ? 400 : 2);
+    bool had_failed = false;
+    const auto is_well = [&](aotbuild_status status) {
+      EXPECT_TRUE(status == AOTBUILD_OK || (fake_cuda::has_failed() && !had_failed))
+          << number << ": " << aotbuild_last_error();
+      had_failed = fake_cuda::has_failed();
+      return status == AOTBUILD_OK;
+    };
+    const auto run = [&](aotbuild_model* model) {
+      Buffer<float> x({2}, {1, 2});
+      Buffer<float> y({2});
+      aotbuild_tensor in = x.tensor();
+      aotbuild_tensor out = y.tensor();
+      if (is_well(aotbuild_model_run(model, 0, nullptr, &in, 1, &out, 1, nullptr))) {
+        EXPECT_EQ(y.values, (std::vector<float>{21, 22})) << number;
+      }
+    };
+    {
+      Model model(builder.spec(), cuda_options());
+      if (is_well(model.status)) {
+        for (int i = 0; i < 4; ++i) run(model.handle);  // launched, captured, replayed
+        is_well(aotbuild_model_set_weights(model.handle, &named, 1));
+        run(model.handle);
+        aotbuild_model* session = nullptr;
+        if (is_well(aotbuild_model_new_session(model.handle, &session))) run(session);
+        aotbuild_model_destroy(session);
+        run(model.handle);
+      }
+    }
+    has_failed = fake_cuda::has_failed();
+    EXPECT_TRUE(had_failed != has_failed || fake_cuda::live().none()) << number;
+  }
+  fake_cuda::fail_call(-1, 0);
+  EXPECT_GT(number, 50);
+  std::printf("calls that failed: %ld\n", number - 1);
+  SetUp();  // the driver keeps what it has refused to free
+}
+
 TEST_F(CudaErrors, OutOfMemoryNamesTheNeedAndLeavesTheModelUsable) {
   fake_cuda::set_devices({{90, 20000, 232448}});
   CudaModelBuilder builder = adder();

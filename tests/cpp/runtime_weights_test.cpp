@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/sha256.hpp"
 #include "runtime_test_model.hpp"
 
 namespace {
@@ -211,6 +212,51 @@ TEST_F(Weights, EveryTruncationIsRefused) {
     write_bytes(whole.substr(0, size));
     EXPECT_EQ(aotbuild_model_load_weights(model.handle, path_.c_str()), AOTBUILD_INVALID_WEIGHTS) << size;
   }
+}
+
+// The examples of FIPS 180-4, and lengths about the end of a block.
+TEST(Sha256, IsThatOfTheStandard) {
+  const auto sha256 = [](const std::string& text) {
+    return aotbuild::detail::sha256_of(reinterpret_cast<const unsigned char*>(text.data()), text.size());
+  };
+  EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(sha256(std::string(55, 'a')), "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318");
+  EXPECT_EQ(sha256(std::string(64, 'a')), "ffe054fe7ae0cb6dc65c3af9b61d5209f439851db43d0ba5997337df154668eb");
+  EXPECT_EQ(sha256(std::string(1000000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST_F(Weights, OfAChecksumAreTheOnlyOnes) {
+  ModelBuilder builder = two_weights();
+  aotbuild::detail::ModelSpec spec = builder.spec();
+  const std::string header =
+      R"({"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"c":{"dtype":"F32","shape":[1],"data_offsets":[16,20]}})";
+  write(header, floats({7, 0, 0, 0, 9}));
+  std::ifstream file(path_, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const std::string sha256 =
+      aotbuild::detail::sha256_of(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  spec.weights_sha256 = sha256.c_str();
+  Model model(spec);
+  ASSERT_EQ(aotbuild_model_load_weights(model.handle, path_.c_str()), AOTBUILD_OK) << aotbuild_last_error();
+  write(header, floats({7, 0, 0, 0, 8}));
+  const std::string error = load_error(model);
+  EXPECT_EQ(error.rfind("encoder: weights file 'FILE' has the SHA-256 ", 0), 0U) << error;
+  EXPECT_NE(error.find(", and the model takes only " + sha256 +
+                       ", as it was built with WEIGHTS_SHA256; use the file that was built with it"),
+            std::string::npos)
+      << error;
+  EXPECT_EQ(outputs_of(model), (std::vector<float>{7, 9}));
+  Buffer<float> w({2, 2}, {1, 2, 3, 4}), c({1}, {5});
+  const aotbuild_named_tensor named[] = {{sizeof(aotbuild_named_tensor), "w", w.tensor()},
+                                         {sizeof(aotbuild_named_tensor), "c", c.tensor()}};
+  EXPECT_EQ(aotbuild_model_set_weights(model.handle, named, 2), AOTBUILD_INVALID_WEIGHTS);
+  EXPECT_NE(
+      std::string(aotbuild_last_error()).find("takes its weights from a file with the SHA-256 " + sha256 + " alone"),
+      std::string::npos)
+      << aotbuild_last_error();
 }
 
 TEST_F(Weights, AreExchangedWhileCallsRun) {

@@ -41,6 +41,7 @@ class Target:
     preset: str = "default"
     precision: tuple[str, ...] = ()  # the type, and the modules that are left out
     quantize: tuple[str, ...] = ()  # the words of QUANTIZE
+    weights_sha256: bool = False
 
     @property
     def path(self) -> str:
@@ -60,11 +61,18 @@ class Target:
         words += ["PRECISION", self.precision[0]] if self.precision else []
         words += ["EXCEPT", *self.precision[1:]] if self.precision[1:] else []
         words += ["QUANTIZE", *self.quantize] if self.quantize else []
+        words += ["WEIGHTS_SHA256"] if self.weights_sha256 else []
         words += [] if self.test else ["NO_TEST"]
         return f"add_aot_model({' '.join(words)})\n"
 
     def request(self, build: Path) -> dict[str, Any]:
-        emit = {"target": self.name, "weights": self.weights.lower(), "namespace": self.namespace, "test": self.test}
+        emit = {
+            "target": self.name,
+            "weights": self.weights.lower(),
+            "weights_sha256": self.weights_sha256,
+            "namespace": self.namespace,
+            "test": self.test,
+        }
         return {
             "model": self.path,
             "output_dir": str(build / f"{self.name}.aotbuild"),
@@ -105,7 +113,13 @@ TARGETS = [
     Target("from_pt2", "exported.pt2"),
     Target("hostile_names", "hostile_names", test=True),
     Target("in_bfloat16", "layers_to_round", precision=("bfloat16",), test=True),
-    Target("but_for_blocks", "layers_to_round", precision=("bfloat16", "blocks.*", "stem"), weights="FILE", test=True),
+    Target(
+        *("but_for_blocks", "layers_to_round"),
+        precision=("bfloat16", "blocks.*", "stem"),
+        weights="FILE",
+        weights_sha256=True,
+        test=True,
+    ),
     Target("in_float16", "layers_to_round", precision=("float16",), weights="EXTERNAL", test=True),
     Target("in_int8", "layers_to_round", quantize=("int8",), test=True),
     Target("in_int4", "layers_to_round", quantize=("int4", "EXCEPT", "head"), weights="FILE", test=True),

@@ -287,6 +287,7 @@ def test_wheel_with_a_model(environment: Path, tmp_path: Path) -> None:
         "sentiment/libclassifier.so",
         *(f"sentiment/licenses/{name}.txt" for name in ("Eigen", "PyTorch", "Sleef", "aotbuild", "nlohmann-json")),
         "sentiment/libsleef.so.3",
+        "sentiment/sbom.cdx.json",
         "sentiment/py.typed",
         *(f"sentiment-1.0.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL")),
         module,

@@ -2,6 +2,7 @@
 #ifndef AOTBUILD_TESTING_HPP_
 #define AOTBUILD_TESTING_HPP_
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <cstddef>
@@ -79,7 +80,9 @@ class GoldenFile {
       throw std::runtime_error(path + " is not a safetensors file: its header is longer than the file");
     }
     const std::size_t begin = sizeof(header_size) + static_cast<std::size_t>(header_size);
-    header_ = nlohmann::json::parse(bytes.data() + sizeof(header_size), bytes.data() + begin);
+    header_ = nlohmann::json::parse(bytes.data() + sizeof(header_size), bytes.data() + begin, nullptr, false);
+    if (!header_.is_object())
+      throw std::runtime_error(path + " is not a safetensors file: its header is no JSON object");
     size_ = bytes.size() - begin;
     data_.reset(static_cast<unsigned char*>(detail::allocate_aligned(size_)));
     std::memcpy(data_.get(), bytes.data() + begin, size_);
@@ -92,20 +95,16 @@ class GoldenFile {
     if (entry.shape.size() != stored_rank) {
       throw std::runtime_error(path_ + ": tensor " + name + " has another rank than the header");
     }
+    check_size(name, entry, sizeof(T), Rank);
     Extents<Rank> sizes;
-    std::size_t expected = sizeof(T);
-    for (std::size_t i = 0; i < Rank; ++i) {
-      sizes[i] = entry.shape[i];
-      expected *= static_cast<std::size_t>(sizes[i]);
-    }
-    if (entry.size != expected)
-      throw std::runtime_error(path_ + ": tensor " + name + " has another size than its shape");
+    for (std::size_t i = 0; i < Rank; ++i) sizes[i] = entry.shape[i];
     return {reinterpret_cast<T*>(entry.data), sizes};
   }
 
   // A tensor whose element type is no complex one.
   AnyTensorView get(const std::string& name, aotbuild_dtype dtype) const {
     const Entry entry = find(name);
+    check_size(name, entry, dtype.bits / 8U, entry.shape.size());
     return {entry.data, dtype, entry.shape.size(), entry.shape.data()};
   }
 
@@ -133,9 +132,13 @@ class GoldenFile {
     std::map<std::string, AnyTensorView> result;
     for (std::size_t i = 0; i < info.weight_count; ++i) {
       const aotbuild_weight_info& weight = *info.weights[i];
-      const Entry entry = find(std::string("weights/") + weight.name);
-      result.insert_or_assign(
-          weight.name, AnyTensorView(entry.data, weight.dtype, static_cast<std::size_t>(weight.ndim), weight.shape));
+      const std::string name = std::string("weights/") + weight.name;
+      const Entry entry = find(name);
+      // Pairs of reals, or half as many bytes as values of four bits: the file says how many there are.
+      const auto rank = static_cast<std::size_t>(weight.ndim);
+      if (entry.shape.size() < rank) throw std::runtime_error(path_ + ": tensor " + name + " has too few dimensions");
+      check_size(name, entry, weight.dtype.bits / 8U, rank);
+      result.insert_or_assign(weight.name, AnyTensorView(entry.data, weight.dtype, rank, entry.shape.data()));
     }
     return result;
   }
@@ -153,11 +156,33 @@ class GoldenFile {
   Entry find(const std::string& name) const {
     const auto found = header_.find(name);
     if (found == header_.end()) throw std::runtime_error(path_ + " has no tensor " + name);
-    const auto offsets = found->at("data_offsets").get<std::vector<std::size_t>>();
+    std::vector<std::uint64_t> offsets;
+    std::vector<std::int64_t> shape;
+    try {
+      offsets = found->at("data_offsets").get<std::vector<std::uint64_t>>();
+      shape = found->at("shape").get<std::vector<std::int64_t>>();
+    } catch (const nlohmann::json::exception& error) {
+      throw std::runtime_error(path_ + ": tensor " + name + " is damaged: " + error.what());
+    }
     if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > size_) {
       throw std::runtime_error(path_ + ": tensor " + name + " lies outside the file");
     }
-    return {data_.get() + offsets[0], offsets[1] - offsets[0], found->at("shape").get<std::vector<std::int64_t>>()};
+    const auto begin = static_cast<std::size_t>(offsets[0]);
+    return {data_.get() + begin, static_cast<std::size_t>(offsets[1]) - begin, std::move(shape)};
+  }
+
+  // Throws unless the first `rank` sizes are of as many elements of `width` bytes as the tensor has.
+  void check_size(const std::string& name, const Entry& entry, std::size_t width, std::size_t rank) const {
+    std::size_t expected = width;
+    bool fits = true;
+    for (std::size_t i = 0; i < rank; ++i) {
+      const auto size = static_cast<std::size_t>(entry.shape[i]);
+      fits = fits && entry.shape[i] >= 0 && (expected == 0 || size <= static_cast<std::size_t>(-1) / expected);
+      expected *= size;
+    }
+    if (!fits || entry.size != expected) {
+      throw std::runtime_error(path_ + ": tensor " + name + " has another size than its shape");
+    }
   }
 
   std::string path_;

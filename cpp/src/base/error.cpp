@@ -16,7 +16,7 @@ std::string& message_of_this_thread() {
 
 const std::string& last_error() { return message_of_this_thread(); }
 
-void set_last_error(const std::string& message) noexcept {
+void set_last_error(const char* message) noexcept {
   try {
     message_of_this_thread() = message;
   } catch (...) {

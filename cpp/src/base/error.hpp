@@ -40,7 +40,7 @@ template <typename... Args>
 }
 
 const std::string& last_error();
-void set_last_error(const std::string& message) noexcept;
+void set_last_error(const char* message) noexcept;
 
 // The status and the thread's last error for the exception that is being handled.
 aotbuild_status report_current_exception() noexcept;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/sha256.hpp"
 #include "base/system.hpp"
 #include "tensor/dtype.hpp"
 #include "weights/safetensors.hpp"
@@ -34,6 +35,10 @@ ChosenWeights::ChosenWeights(const ModelSpec& spec, const WeightsSource& source)
     candidates_ = from_file(source.file);
   } else if (source.tensor_count != 0) {
     description_ = "the given tensors";
+    if (spec_.weights_sha256 != nullptr) {
+      bad("the model takes its weights from a file with the SHA-256 ", spec_.weights_sha256,
+          " alone, as it was built with WEIGHTS_SHA256");
+    }
     candidates_ = from_tensors(source);
   } else {
     candidates_ = built_in();
@@ -44,6 +49,13 @@ ChosenWeights::ChosenWeights(const ModelSpec& spec, const WeightsSource& source)
 
 ChosenWeights::Candidates ChosenWeights::from_file(const std::string& path) {
   MappedFile file(path);
+  if (spec_.weights_sha256 != nullptr) {
+    const std::string sha256 = sha256_of(file.data(), file.size());
+    if (sha256 != spec_.weights_sha256) {
+      bad("weights file '", path, "' has the SHA-256 ", sha256, ", and the model takes only ", spec_.weights_sha256,
+          ", as it was built with WEIGHTS_SHA256; use the file that was built with it");
+    }
+  }
   Candidates candidates;
   for (auto& [name, tensor] : read_safetensors(file.data(), file.size(), path)) {
     candidates.emplace(name,

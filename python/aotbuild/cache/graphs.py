@@ -30,7 +30,7 @@ def find(store: Store, key: str, allowed: Iterable[type]) -> Any:
         return None
     try:
         return _Unpickler(io.BytesIO(content), allowed).load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # a pickle can be wrong in any way
         store.warn(f"the graph {key} can't be read ({error}) and is ignored")
         return None
 

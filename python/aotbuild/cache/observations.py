@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,8 +83,10 @@ class Eyes:
 
 
 def content(path: str) -> str | None:
-    """A checksum of the file, or None where it can't be opened."""
+    """A checksum of the file, or None where it can't be opened or is no regular file: a device may have no end."""
     try:
+        if not os.path.isfile(path):
+            return None
         with open(path, "rb") as file:
             result = hashlib.sha256()
             while block := file.read(1 << 20):

@@ -38,15 +38,26 @@ def find(store: Store, request: Request) -> Hit | None:
         data = store.get("results", name)
         if data is None:
             continue
-        entry = json.loads(data)
-        if not _holds(entry, request, eyes):
+        try:
+            hit = _hit(store, json.loads(data), request, eyes)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            store.warn(f"the result {name} can't be read ({error}) and is ignored")
             continue
-        files = {file: store.get("objects", content) for file, content in entry["files"].items()}
-        present = {file: data for file, data in files.items() if data is not None}
-        if len(present) == len(files):
-            tracked = observations.from_json(entry["tracked"])
-            return Hit(present, tuple(Path(eyes.places.paths(one.place)[0]) for one in tracked))
+        if hit is not None:
+            return hit
     return None
+
+
+def _hit(store: Store, entry: Mapping[str, Any], request: Request, eyes: Eyes) -> Hit | None:
+    """What an entry holds, where the model would find now what it found then, and all of its files are there."""
+    if not _holds(entry, request, eyes):
+        return None
+    files = {file: store.get("objects", content) for file, content in entry["files"].items()}
+    present = {file: data for file, data in files.items() if data is not None}
+    if len(present) != len(files):
+        return None
+    tracked = observations.from_json(entry["tracked"])
+    return Hit(present, tuple(Path(eyes.places.paths(one.place)[0]) for one in tracked))
 
 
 def _holds(entry: Mapping[str, Any], request: Request, eyes: Eyes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Sequence
@@ -57,7 +58,10 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
     if options.weights not in _WEIGHTS_MODES:
         raise AotbuildError(f"target {options.target!r}: WEIGHTS {options.weights!r} is not EMBED, FILE or EXTERNAL")
     files: dict[str, bytes] = {}
-    context = _context(model, options, names)
+    if options.weights == "file":
+        files[names.weights_file] = weights.file(model)
+    sha256 = hashlib.sha256(files[names.weights_file]).hexdigest() if options.weights_sha256 else ""
+    context = {**_context(model, options, names), "weights_sha256": sha256}
     for path, template in _templates(options, names).items():
         files[path] = _render(template, context)
     paths = Files(options.target)
@@ -68,8 +72,6 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
         files[paths.custom(index)] = source.encode()
     if options.weights != "file":
         files[paths.weights_blob] = weights.blob(model, options)
-    else:
-        files[names.weights_file] = weights.file(model)
     if options.test or options.benchmark:
         files[paths.golden] = golden.encode(model, with_weights=options.weights == "external")
     if _is_for_gpu(model):
@@ -81,7 +83,7 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
         }
         files[paths.kernels] = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
     stubs = [paths.python_stub(options.python_module)] if options.python_module else []
-    manifest = _manifest(model, options, names, [*files, *stubs])
+    manifest = _manifest(model, options, names, [*files, *stubs], sha256)
     for path in stubs:
         files[path] = _render("python.pyi.j2", stub.context(json.loads(manifest)))
     files[paths.library] = _render("model.cpp.j2", {**context, "manifest": manifest})
@@ -126,7 +128,7 @@ def _is_for_gpu(model: CompiledModel) -> bool:
     return any(isinstance(variant, GpuVariant) for variant in model.methods[0].variants)
 
 
-def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, files: Iterable[str]) -> str:
+def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, files: Iterable[str], sha256: str) -> str:
     target = options.target
     isas = [variant.isa for variant in model.methods[0].variants]
     on_gpu = _is_for_gpu(model)
@@ -143,6 +145,7 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
             "file": names.weights_file if options.weights == "file" else None,
             "count": len(model.weights),
             "bytes": sum(weight.tensor.data.nbytes for weight in model.weights),
+            **({"sha256": sha256} if sha256 else {}),
         },
         "cpu_isa": [] if on_gpu else isas,
         "cuda_architectures": isas if on_gpu else [],

@@ -57,6 +57,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     add("--runtime", default="standalone")
     add("--weights", default="embed", choices=["embed", "file", "external"])
     add("--weights-file", default="")
+    add("--weights-sha256", action="store_true", help="the model takes the weights file of this build alone")
     add("--precision", default="", choices=["", "bfloat16", "float16"], help="what layers of float32 are computed in")
     add("--precision-except", action="append", default=[], metavar="MODULE", help="a name or a pattern")
     add("--rtol", type=float)
@@ -119,6 +120,7 @@ def generate_request(args: argparse.Namespace) -> GenerateRequest:
             args,
             weights=args.weights,
             weights_file=args.weights_file,
+            weights_sha256=args.weights_sha256,
             python_module=args.python_module,
             test=not args.no_test,
             benchmark=args.benchmark,

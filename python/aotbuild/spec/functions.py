@@ -5,7 +5,7 @@ from __future__ import annotations
 from aotbuild.spec.words import Keywords
 
 _GENERATE = Keywords(
-    ("VERBOSE", "NO_TEST", "BENCHMARK"),
+    ("VERBOSE", "NO_TEST", "BENCHMARK", "WEIGHTS_SHA256"),
     (
         *("MODEL", "NAMESPACE", "CLASS_NAME", "HEADER", "SYMBOL_PREFIX", "DEVICE", "RUNTIME", "WEIGHTS"),
         *(

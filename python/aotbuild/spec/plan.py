@@ -18,6 +18,8 @@ from aotbuild.spec.words import Call, words_of
 # Options of the generator for what says how a kernel is called.
 _KERNEL_OPTIONS = {"SIGNATURE": "signature", "GRID": "grid", "CONFIGS": "configuration", "EXAMPLES": "example"}
 
+_OPTION_FLAGS = ("NO_TEST", "BENCHMARK", "WEIGHTS_SHA256")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +100,7 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
         *_named(call, "WEIGHTS_FILE", "RTOL", "ATOL", "PYTHON_MODULE"),
         *_precision(call),
         *(["--c-enabled"] if place.has_c else []),
-        *(f"--{flag.lower().replace('_', '-')}" for flag in ("NO_TEST", "BENCHMARK") if call.has(flag)),
+        *(f"--{flag.lower().replace('_', '-')}" for flag in _OPTION_FLAGS if call.has(flag)),
     ]
     return {
         **_result(call, place, folder, file, command, model_files(keywords)),
@@ -189,6 +191,8 @@ def _check_values(call: Call, place: Place, on_gpu: bool) -> None:
     )
     if call.one("WEIGHTS_FILE") and call.one("WEIGHTS") != "FILE":
         call.problem("WEIGHTS_FILE needs WEIGHTS FILE")
+    if call.has("WEIGHTS_SHA256") and call.one("WEIGHTS") != "FILE":
+        call.problem("WEIGHTS_SHA256 needs WEIGHTS FILE")
     for keyword in ("RTOL", "ATOL"):
         checks.check_form(call, keyword, checks.is_number, "a number such as 1e-4")
     checks.check_precision(call, on_gpu)

@@ -322,6 +322,7 @@ class EmitOptions:
     symbol_prefix: str = ""  # empty: the target as a C identifier
     weights: str = "embed"  # embed | file | external
     weights_file: str = ""  # name of the safetensors file; empty: <target>.safetensors
+    weights_sha256: bool = False  # the model takes that file alone
     python_module: str = ""
     test: bool = True
     benchmark: bool = False

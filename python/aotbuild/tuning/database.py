@@ -14,8 +14,9 @@ from typing import Any
 EPILOGUE_FUSION = "epilogue_fusion"
 
 _HEADER = "# aotbuild tuning database, a sorted line a kernel: see docs/tuning.md of aotbuild. Any line may go."
-_KEY = re.compile(r"(sm_\d+|compute_\d+) ([0-9a-f]{16})")
-_TIMES = re.compile(r"(\d+(?:\.\d+)?) us, heuristics (?:(\d+(?:\.\d+)?) us|fails)")
+_KEY = re.compile(r"(sm_\d+|compute_\d+) ([0-9a-f]{16})", re.ASCII)
+_TIME = r"(\d{1,15}(?:\.\d+)?) us"
+_TIMES = re.compile(rf"{_TIME}, heuristics (?:{_TIME}|fails)", re.ASCII)
 _SETTING = re.compile(r"([A-Za-z_]\w*)=(\S+)")
 
 
@@ -76,7 +77,7 @@ def parse(text: str) -> Database:
     entries: dict[tuple[str, str, str], Entry] = {}
     problems = []
     numbers: dict[tuple[str, str, str], int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.startswith("#"):
             continue
         entry = _parse_line(line)
@@ -114,7 +115,7 @@ def merged(database: Database, measured: Iterable[Entry], refuted: Iterable[tupl
 def _parse_line(line: str) -> Entry | str:
     """The entry, or what is wrong with the line."""
     fields = [field.strip() for field in line.split(" | ")]
-    if len(fields) != 6:
+    if len(fields) != 6 or any("|" in field for field in fields):
         return "has to be six fields with | between them" if "<<<" not in line and ">>>" not in line else "a conflict"
     place, device, settings, times, versions, kernel = fields
     key = _KEY.fullmatch(place)
@@ -140,5 +141,5 @@ def _written(value: Any) -> str:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

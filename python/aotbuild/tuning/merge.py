@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,32 +35,51 @@ def read_results(path: Path, bundle_id: str) -> Results:
     """Reads a file of results; lines that a kill has cut off are none.
 
     Raises:
-        AotbuildError: it cannot be read, or belongs to another bundle.
+        AotbuildError: it cannot be read, is damaged, or belongs to another bundle.
     """
     results = Results("")
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         raise AotbuildError(f"{path}: {error.strerror}; run aotbuild-tune over the bundle first") from None
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if "bundle" in record:
-            if (record["bundle"], record["format"]) != (bundle_id, FORMAT):
-                raise AotbuildError(f"{path} holds results of another bundle; run aotbuild-tune over this one")
-            results.device = record["device"]
-        elif "candidate" in record:
-            place = (record["kernel"], record["candidate"])
-            results.times.pop(place, None)
-            if record["status"] == "measured":
-                results.times[place] = record["times"]
-            elif record["status"] in ("wrong", "failed"):
-                results.problems[place] = f"{record['status']}: {record.get('message', '')}"
+        if not isinstance(record, dict):
+            continue
+        if "bundle" in record and (record["bundle"], record.get("format")) != (bundle_id, FORMAT):
+            raise AotbuildError(f"{path} holds results of another bundle; run aotbuild-tune over this one")
+        try:
+            _add(results, record)
+        except (KeyError, TypeError):
+            raise AotbuildError(f"{path}:{number} is no line of aotbuild-tune; remove it") from None
     if not results.device:
         raise AotbuildError(f"{path} names no device; run aotbuild-tune over the bundle again")
     return results
+
+
+def _add(results: Results, record: Mapping[str, Any]) -> None:
+    """Raises ``KeyError`` or ``TypeError`` for what is no record of aotbuild-tune."""
+    if "bundle" in record:
+        results.device = _typed(record["device"], str)
+    elif "candidate" in record:
+        place = (_typed(record["kernel"], str), _typed(record["candidate"], int))
+        results.times.pop(place, None)
+        if record["status"] == "measured":
+            times = _typed(record["times"], list)
+            if not all(math.isfinite(_typed(time, (int, float))) and time >= 0 for time in times):
+                raise TypeError("times are no numbers")
+            results.times[place] = times
+        elif record["status"] in ("wrong", "failed"):
+            results.problems[place] = f"{record['status']}: {record.get('message', '')}"
+
+
+def _typed(value: Any, kind: type | tuple[type, ...]) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value} is no {kind}")
+    return value
 
 
 @dataclass(frozen=True)

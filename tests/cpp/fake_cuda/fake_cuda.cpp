@@ -167,6 +167,8 @@ struct State {
   std::vector<fake_cuda::Device> devices = {{}};
   std::map<std::string, KernelDefinition> kernels;
   std::map<std::string, Failure> failures;
+  long calls_until_failure = -1;
+  int next_error = 0;
   std::map<std::string, long> calls;
   std::vector<std::string> violations;
   std::map<int, std::unique_ptr<Context>> contexts;  // primary, by device
@@ -268,6 +270,7 @@ int forbid_while_capturing() {
 int enter(const char* function) {
   State& s = state();
   ++s.calls[function];
+  if (s.calls_until_failure >= 0 && s.calls_until_failure-- == 0) return s.next_error;
   const auto found = s.failures.find(function);
   if (found != s.failures.end()) {
     Failure& failure = found->second;
@@ -466,6 +469,7 @@ void reset() {
   s.devices = {{}};
   s.kernels.clear();
   s.failures.clear();
+  s.calls_until_failure = -1;
   s.calls.clear();
   s.violations.clear();
 }
@@ -509,6 +513,17 @@ std::vector<unsigned char> make_image(int architecture, const std::vector<std::s
 void fail(const std::string& function, int error, int skip, int times) {
   LOCK;
   state().failures[function] = {error, skip, times};
+}
+
+void fail_call(long skip, int error) {
+  LOCK;
+  state().calls_until_failure = skip;
+  state().next_error = error;
+}
+
+bool has_failed() {
+  LOCK;
+  return state().calls_until_failure < 0;
 }
 
 long calls(const std::string& function) {

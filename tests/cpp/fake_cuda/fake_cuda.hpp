@@ -48,6 +48,11 @@ std::vector<unsigned char> make_image(int architecture, const std::vector<std::s
 // starts: FAKE_CUDA_FAIL="cuMemAlloc_v2:2:5:1 cuInit:100:0:1".
 void fail(const std::string& function, int error, int skip = 0, int times = 1);
 
+// Whatever function it is, the call after `skip` more returns `error`; none with a negative `skip`.
+void fail_call(long skip, int error);
+// Whether that call has come.
+bool has_failed();
+
 long calls(const std::string& function);
 
 // What exists now.

@@ -201,6 +201,8 @@ struct ModelSpec {
   const QuantizedLinearSpec* quantized = nullptr;
   std::size_t recurrent_count = 0;
   const RecurrentSpec* recurrent = nullptr;
+  // Of the one weights file that the model takes, in hexadecimal digits. Null: it takes any with its tensors.
+  const char* weights_sha256 = nullptr;
 };
 
 }  // namespace aotbuild::detail

@@ -97,6 +97,8 @@ def inspect(path: Path) -> Inspected:
     except OSError as error:
         raise AotbuildError(f"{path}: {error.strerror}") from None
     models = list(map(Model, _manifests(content)))
+    for model in models:
+        _check(model, path)
     if not models:
         raise AotbuildError(
             f"{path} holds no model of aotbuild; name a library or program with one, or <target>.manifest.json"
@@ -119,12 +121,25 @@ def _manifests(content: bytes) -> Iterator[Mapping[str, Any]]:
         text = content[content.rfind(b"\0", 0, at) + 1 : content.find(_END, at) + len(_END)]
         try:
             manifest = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             manifest = None
-        if isinstance(manifest, dict) and "target" in manifest and manifest["target"] not in seen:
-            seen.add(manifest["target"])
+        if isinstance(manifest, dict) and "target" in manifest and str(manifest["target"]) not in seen:
+            seen.add(str(manifest["target"]))
             yield manifest
         at = content.find(_KEY, at + 1)
+
+
+def _check(model: Model, path: Path) -> None:
+    """Raises ``AotbuildError`` where a manifest lacks what all of this version have."""
+    try:
+        "".join([model.weights_text, *model.devices, *model.signatures, *model.settings.values()])
+        "".join(sorted(map(str, model.made_by.items())))
+        "".join(model.manifest[name] or "" for name in ("namespace", "class_name", "header", "symbol_prefix"))
+        json.dumps(model.manifest)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        raise AotbuildError(
+            f"{path}: the manifest of {model.target} is damaged, or of another version of aotbuild; build it again"
+        ) from None
 
 
 def _parts(content: bytes, sections: Sequence[elf.Section], models: Sequence[Model]) -> dict[str, int]:

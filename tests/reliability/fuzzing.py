@@ -1,0 +1,169 @@
+"""Coverage-guided fuzzing: libFuzzer over the C++ targets, Atheris over the Python ones, and planted faults."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trial import FOLDER, HERE, ROOT, Outcome, ReportError, Trial, command, python, require
+
+CPP_TARGETS = {
+    "weights": "weights files, for `create` and `load_weights`",
+    "tensors": "tensors of the C ABI: types, ranks, sizes, strides, offsets, null and misaligned memory, counts",
+    "golden": "golden files of generated tests",
+    "bundle": "tuning bundles and results, as `aotbuild-tune` reads them",
+}
+PYTHON_TARGETS = {
+    "tuning_database": "tuning databases",
+    "tuning_results": "results of `aotbuild-tune`, as the generator reads them",
+    "manifest": "any file, as `aotbuild inspect` reads it",
+    "cache_entry": "entries of a shared compile cache, damaged ones and others under a right checksum",
+    "plan": "the words of calls in CMake",
+}
+EXECUTIONS = 1_000_000
+_PART = 100_000
+_FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+_LIMITS = ("-max_len=4096", "-timeout=20", "-rss_limit_mb=3000", "-print_final_stats=1")
+
+
+def build(folder: Path, tests: Path, *targets: str) -> Path:
+    """The C++ targets with libFuzzer, by Clang. ``tests``: this folder, or that of a copy of the repository."""
+    clang = shutil.which("clang++") or ""
+    require(bool(clang), "clang++ is not installed; run tools/reliability_tools.sh")
+    launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+    command(
+        *("cmake", "-S", tests, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo"),
+        *("-DCMAKE_C_COMPILER=clang", f"-DCMAKE_CXX_COMPILER={clang}", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"),
+        *(f"-DCMAKE_CXX_FLAGS={_FLAGS}", "-DAOTBUILD_FUZZER=ON", f"-DAOTBUILD_PYTHON={python()}", *launcher),
+    )
+    command("cmake", "--build", folder, "--target", *(f"fuzz_{target}" for target in targets), CCACHE_NOHASHDIR="1")
+    return folder
+
+
+def _program(target: str) -> list[str | Path]:
+    if target in PYTHON_TARGETS:
+        return [python(), HERE / "fuzz" / "python_targets.py", target, "--"]
+    return [build(FOLDER / "fuzz", HERE, *CPP_TARGETS) / f"fuzz_{target}"]
+
+
+def _fuzz(program: list[str | Path], target: str, corpus: Path, executions: int) -> int:
+    """Runs a target; how often it was executed.
+
+    Raises:
+        ReportError: the input that breaks a promise is kept, and its path is in the text.
+    """
+    corpus.mkdir(parents=True, exist_ok=True)
+    found = FOLDER / "found"
+    found.mkdir(parents=True, exist_ok=True)
+    # Files that a target writes lie in memory.
+    said = command(
+        *program,
+        f"-runs={executions}",
+        *_LIMITS,
+        f"-artifact_prefix={found}/{target}-",
+        corpus,
+        HERE / "corpus" / target,
+        ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1:quarantine_size_mb=16",
+        LLVM_PROFILE_FILE="/dev/null",
+    )
+    stated = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
+    return int(stated[1]) if stated else executions
+
+
+def _run(target: str) -> Callable[[Outcome, float, Callable[[], None]], None]:
+    def run(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+        wanted = int(EXECUTIONS * scale)
+        program = _program(target)
+        while (missing := wanted - outcome.counts.get("executions", 0)) > 0:
+            # At its beginning a run executes the corpus, which counts as well.
+            outcome.add({"executions": _fuzz(program, target, FOLDER / "corpus" / target, min(missing, _PART))})
+            outcome.counts["inputs kept for what they reach"] = len(list((FOLDER / "corpus" / target).iterdir()))
+            keep()
+
+    return run
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault: ``old`` of a file becomes ``new``, and the target has to find it."""
+
+    target: str
+    file: str
+    old: str
+    new: str
+
+
+PLANTED = (
+    # A header that is longer than its file is read.
+    Planted(
+        "weights", "cpp/src/weights/safetensors.cpp", "if (length > size_ - 8) bad(", "if (length > size_ + 8) bad("
+    ),
+    # A tensor that ends behind the file.
+    Planted(
+        "weights",
+        "cpp/src/weights/safetensors.cpp",
+        "if (static_cast<std::uint64_t>(end) > body_size_) {",
+        "if (static_cast<std::uint64_t>(end) > body_size_ + 64) {",
+    ),
+    # Weights of a refused file stay with a model in use.
+    Planted("tensors", "cpp/src/tensor/signature.cpp", "if (size < dim.min || size > dim.max)", "if (size < dim.min)"),
+    Planted("tensors", "cpp/src/tensor/signature.cpp", 'if (stride < 0) bad("has', 'if (stride < -2) bad("has'),
+    Planted("golden", "cpp/include/aotbuild/testing.hpp", "offsets[1] > size_", "offsets[1] > size_ + 16"),
+    Planted(
+        "bundle",
+        "cpp/tools/tune/bundle.cpp",
+        "range.size > file.size() - range.offset",
+        "range.size > file.size() + 64 - range.offset",
+    ),
+    Planted("tuning_database", "python/aotbuild/tuning/database.py", "if len(fields) != 6 or", "if len(fields) < 5 or"),
+    Planted("tuning_results", "python/aotbuild/tuning/merge.py", "except (KeyError, TypeError):", "except KeyError:"),
+    Planted(
+        "manifest",
+        "python/aotbuild/commands/inspect/read.py",
+        "except (AttributeError, KeyError, TypeError, ValueError, RecursionError):",
+        "except (AttributeError, KeyError, ValueError, RecursionError):",
+    ),
+    Planted("cache_entry", "python/aotbuild/cache/results.py", "(ValueError, LookupError,", "(ValueError,"),
+    Planted("plan", "python/aotbuild/spec/plan.py", "if call.problems:\n        return {}\n    database", "database"),
+)
+
+
+def _run_planted(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    """Each in a copy of the repository, of its own because one fault must not hide another."""
+    for number in range(outcome.counts.get("planted", 0), len(PLANTED)):
+        planted = PLANTED[number]
+        copy = FOLDER / "planted"
+        shutil.rmtree(copy, ignore_errors=True)
+        for name in ("cmake", "cpp", "python", "tests/reliability", "tests/cpp", "CMakeLists.txt"):
+            source = ROOT / name
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+        file = copy / planted.file
+        text = file.read_text()
+        require(text.count(planted.old) >= 1, f"{planted.file} has no {planted.old!r} any more")
+        file.write_text(text.replace(planted.old, planted.new, 1))
+        tests = copy / "tests" / "reliability"
+        if planted.target in PYTHON_TARGETS:
+            program: list[str | Path] = [
+                *("env", f"PYTHONPATH={copy / 'python'}", python()),
+                *(tests / "fuzz" / "python_targets.py", planted.target, "--"),
+            ]
+        else:
+            program = [build(copy / "build", tests, planted.target) / f"fuzz_{planted.target}"]
+        corpus = copy / "corpus"
+        try:
+            _fuzz(program, planted.target, corpus, EXECUTIONS)
+        except ReportError:
+            outcome.add({"planted": 1, "found": 1})
+            keep()
+            continue
+        raise ReportError(f"fuzz:{planted.target} does not find {planted.new!r} in {planted.file}")
+
+
+def trials() -> Iterator[Trial]:
+    for target, text in {**CPP_TARGETS, **PYTHON_TARGETS}.items():
+        yield Trial(f"fuzz:{target}", "Fuzzing", text, _run(target))
+    yield Trial("planted", "Fuzzing", "faults that were planted, each for a fuzz target to find", _run_planted)

@@ -1,0 +1,152 @@
+"""Failures on purpose, long runs, many threads, and what a binary is made of: over built models of the zoo."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from trial import FOLDER, HERE, ROOT, Outcome, Trial, command, counts_of, require
+
+sys.path.insert(0, str(ROOT / "tests" / "models"))
+
+# Attention, packed layers, convolutions, state, recurrent layers, quantized weights, indices.
+MODELS = ("transformer", "conv2d", "masked_attention", "related_sizes", "recurrent", "indexing", "causal_attention")
+_CALLS = 10_000_000
+_SECONDS = 3600
+_TIMES = 1000
+
+
+def lists(models: tuple[str, ...] = MODELS) -> str:
+    """The programs of this folder, for the CMakeLists.txt of a project with the models."""
+    calls = (f"aotbuild_reliability_program({name} {' '.join(models)})\n" for name in ("faults", "soak", "mixes"))
+    return f'include("{HERE}/programs.cmake")\n' + "".join(calls)
+
+
+@functools.cache
+def build(kind: str) -> Path:
+    """A build tree of the models and programs; ``kind``: release, asan or tsan."""
+    from model_builds import Target, build_targets
+
+    flags = {
+        "asan": "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer",
+        "tsan": "-fsanitize=thread -fno-omit-frame-pointer",
+    }
+    # The kernels of a debug preset are compiled with -O1, which instruments in a quarter of the time.
+    preset = "default" if kind == "release" else "debug"
+    targets = [Target(name, name, kind="STATIC", weights="FILE", preset=preset) for name in MODELS]
+    shared = [Target(f"{name}_shared", name) for name in MODELS[:3]] if kind == "release" else []
+    reopen = (
+        f'add_executable(reopen "{HERE}/reopen.cpp")\ntarget_include_directories(reopen PRIVATE "{ROOT}/cpp/include")\n'
+    )
+    return build_targets(
+        FOLDER / kind,
+        [*targets, *shared],
+        lists() + (reopen + "target_link_libraries(reopen PRIVATE ${CMAKE_DL_LIBS})\n" if shared else ""),
+        "-DAOTBUILD_EIGEN=OFF",
+        *([f"-DCMAKE_CXX_FLAGS={flags[kind]}"] if kind in flags else []),
+    )
+
+
+def weights_of(folder: Path, model: str) -> Path:
+    return next((folder / f"{model}.aotbuild").rglob("*.safetensors"), folder / f"{model}.safetensors")
+
+
+def _run_faults(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    folder = build("asan")
+    outcome.counts.clear()
+    for model in MODELS:
+        outcome.add(counts_of(command(folder / "faults", model, weights_of(folder, model))))
+
+
+def _run_driver(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    folder = FOLDER / "driver"
+    command("cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug", "-DAOTBUILD_EIGEN=OFF",
+            f"-DAOTBUILD_PYTHON={sys.executable}")  # fmt: skip
+    command("cmake", "--build", folder, "--target", "aotbuild_cuda_tests")
+    said = command(folder / "tests" / "cpp" / "aotbuild_cuda_tests", "--gtest_filter=*May*Fail*:*MayFail*")
+    found = re.search(r"calls that failed: (\d+)", said)
+    outcome.counts = {"calls of the driver": int(found[1]) if found else 0}
+    require(outcome.counts["calls of the driver"] > 50, "the stand-in's test says how many calls failed")
+
+
+def _run_soak(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    folder = build("release")
+    model = "related_sizes"
+    counts = counts_of(command(folder / "soak", model, weights_of(folder, model), str(int(_CALLS * scale))))
+    require(counts["late KiB"] <= 1.01 * counts["early KiB"] + 64, f"memory is flat: {counts}")
+    for held in ("files", "mappings"):
+        require(counts[f"late {held}"] <= counts[f"early {held}"], f"{held} are constant: {counts}")
+    outcome.counts = counts
+
+
+def _run_mixes(kind: str) -> Callable[[Outcome, float, Callable[[], None]], None]:
+    def run(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+        folder = build(kind)
+        wanted = max(1, int(_SECONDS * scale * (1 if kind == "tsan" else 0.1)))
+        while (missing := wanted - outcome.counts.get("seconds", 0)) > 0:
+            part = min(missing, 300)
+            seed = str(outcome.counts.get("runs", 0))
+            forks = ["nofork"] if kind == "tsan" else []
+            model = MODELS[int(seed) % 2]
+            said = command(folder / "mixes", model, weights_of(folder, model), str(part), seed, *forks)
+            outcome.add({**counts_of(said), "seconds": part, "runs": 1})
+            keep()
+
+    return run
+
+
+def _run_reopen(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    folder = build("release")
+    libraries = sorted(folder.glob("lib*_shared.so"))
+    require(len(libraries) == 3, "three shared models are built")
+    counts = counts_of(command(folder / "reopen", str(max(10, int(_TIMES * scale))), *libraries))
+    require(counts["late KiB"] <= 1.01 * counts["early KiB"] + 256, f"memory is flat: {counts}")
+    outcome.counts = counts
+
+
+def hardening(library: Path) -> dict[str, int]:
+    """What a shared library or program is, read off it; 1 for what it has.
+
+    ``indirect branches``: IBT and SHSTK of every object in it (``-fcf-protection``).
+    """
+    header = command("readelf", "-W", "-l", "-d", "-n", "--dyn-syms", library)
+    stack = re.search(r"GNU_STACK\s.*?\s(R\S*)\s", header)
+    writable = [line for line in header.splitlines() if re.search(r"^\s+LOAD\s.*\bRWE\b", line)]
+    return {
+        "relocations are read-only": int("GNU_RELRO" in header),
+        "bound when it is loaded": int(bool(re.search(r"FLAGS.*(BIND_NOW|NOW)|\(BIND_NOW\)", header))),
+        "stack is not executable": int(stack is not None and "E" not in stack[1]),
+        "no segment is writable and executable": int(not writable),
+        "no path of the build": int(not re.search(r"RUNPATH|RPATH", header)),
+        "indirect branches": int("IBT" in header and "SHSTK" in header),
+    }
+
+
+def trials() -> Iterator[Trial]:
+    yield Trial(
+        "faults",
+        "Failures on purpose",
+        "every allocation and every system call in the life of a model on the CPU, once each, under the address "
+        "sanitizer; after each the model goes on or is whole, and no block, mapping or file is left",
+        _run_faults,
+    )
+    yield Trial(
+        "driver",
+        "Failures on purpose",
+        "every call of NVIDIA's driver in the life of a model, once each, over the stand-in for it",
+        _run_driver,
+    )
+    yield Trial("soak", "Long runs", "calls with changing sizes, sessions, exchanges of weights, threads", _run_soak)
+    yield Trial(
+        "mixes",
+        "Threads",
+        "all calls in random mixes from six threads, interrupted by signals every 2 ms, and forks afterwards",
+        _run_mixes("release"),
+    )
+    yield Trial("mixes:tsan", "Threads", "the same under the thread sanitizer", _run_mixes("tsan"))
+    yield Trial(
+        "reopen", "Threads", "three shared models that are opened, called and closed in one process", _run_reopen
+    )

@@ -1,0 +1,13 @@
+# aotbuild_reliability_program(<program> <model>...): a program of this folder, over static models.
+function(aotbuild_reliability_program program)
+  list(TRANSFORM ARGN REPLACE "(.+)" "X(\\1)" OUTPUT_VARIABLE table)
+  list(JOIN table " " table)
+  add_executable(${program} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${program}.cpp")
+  target_link_libraries(${program} PRIVATE ${ARGN})
+  target_compile_definitions(${program} PRIVATE "AOTBUILD_MODELS=${table}")
+  if(program STREQUAL "faults")
+    foreach(name IN ITEMS malloc free posix_memalign mmap munmap open close fstat)
+      target_link_options(${program} PRIVATE "LINKER:--wrap=${name}")
+    endforeach()
+  endif()
+endfunction()

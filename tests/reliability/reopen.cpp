@@ -1,0 +1,58 @@
+// Shared model libraries that are opened, called and closed again and again, all of them in one process.
+//
+// Usage: reopen TIMES LIBRARY... Prints as JSON how often, and the memory after a tenth of them and at the end.
+#include <dlfcn.h>
+
+#include <fstream>
+
+#define AOTBUILD_MODELS
+#include "subject.hpp"
+
+namespace {
+
+using namespace aotbuild::reliability;
+
+long long resident_kib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmRSS:", 0) == 0) return std::atoll(line.c_str() + 6);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    std::fprintf(stderr, "usage: reopen TIMES LIBRARY...\n");
+    return 2;
+  }
+  const int times = std::atoi(argv[1]);
+  std::vector<std::string> expected(static_cast<std::size_t>(argc));
+  long long early = 0;
+  for (int time = 0; time < times; ++time) {
+    std::vector<void*> libraries;
+    for (int i = 2; i < argc; ++i) {
+      libraries.push_back(dlopen(argv[i], RTLD_NOW | RTLD_LOCAL));
+      if (libraries.back() == nullptr) broken(dlerror());
+      const auto* const api = static_cast<const aotbuild_api*>(dlsym(libraries.back(), "aotbuild_model_api"));
+      require(api != nullptr && api->abi_version == AOTBUILD_ABI_VERSION, "a library has its table");
+      Subject subject(*api);
+      aotbuild_model* model = nullptr;
+      if (subject.create(&model) != AOTBUILD_OK) broken(api->last_error());
+      std::string bytes;
+      require(subject.run(model, &bytes) == AOTBUILD_OK, "a call is well");
+      std::string& first = expected[static_cast<std::size_t>(i)];
+      if (time == 0) first = bytes;
+      require(bytes == first, "the outputs stay the same");
+      api->destroy(model);
+    }
+    for (void* library : libraries) require(dlclose(library) == 0, "a library can be closed");
+    for (int i = 2; i < argc; ++i) {
+      require(dlopen(argv[i], RTLD_NOW | RTLD_NOLOAD) == nullptr, "a closed library is gone");
+    }
+    if (time == times / 10) early = resident_kib();
+  }
+  print_counts({{"times", times}, {"libraries", argc - 2}, {"early KiB", early}, {"late KiB", resident_kib()}});
+  return 0;
+}
