@@ -39,7 +39,12 @@ def build(folder: Path, tests: Path, *targets: str) -> Path:
         *("-DCMAKE_C_COMPILER=clang", f"-DCMAKE_CXX_COMPILER={clang}", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1"),
         *(f"-DCMAKE_CXX_FLAGS={_FLAGS}", "-DAOTBUILD_FUZZER=ON", f"-DAOTBUILD_PYTHON={python()}", *launcher),
     )
-    command("cmake", "--build", folder, "--target", *(f"fuzz_{target}" for target in targets), CCACHE_NOHASHDIR="1")
+    # Of a copy, ccache has what is as in the repository itself: the build folder lies as deep.
+    command(
+        *("cmake", "--build", folder, "--target", *(f"fuzz_{target}" for target in targets)),
+        CCACHE_NOHASHDIR="1",
+        CCACHE_BASEDIR=str(tests.parents[1]),
+    )
     return folder
 
 
@@ -152,7 +157,7 @@ def _run_planted(outcome: Outcome, scale: float, keep: Callable[[], None]) -> No
                 *(tests / "fuzz" / "python_targets.py", planted.target, "--"),
             ]
         else:
-            program = [build(copy / "build", tests, planted.target) / f"fuzz_{planted.target}"]
+            program = [build(copy / "build" / "reliability" / "fuzz", tests, planted.target) / f"fuzz_{planted.target}"]
         corpus = copy / "corpus"
         try:
             _fuzz(program, planted.target, corpus, EXECUTIONS)

@@ -58,8 +58,7 @@ void OutputDelivery::write_to_caller(std::size_t i, const Tensor& tensor) {
   const aotbuild_tensor& output = call_.outputs[i];
   void* data = data_of(output);
   if (tensor.data() == data && has_strides(output, tensor.strides())) return;
-  const TensorPtr target =
-      make_borrowed(data, 0, tensor.dtype, output.ndim, output.shape, output.strides, output.device);
+  const TensorPtr target = make_given(output, tensor.dtype, 0);
   copy(*target, tensor, kFunction);
 }
 

@@ -182,9 +182,7 @@ void CudaModel::run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Strea
     const ScalarType dtype = call.signature.inputs[i].dtype();
     const Range range = range_of(input, dtype);
     if (!is_staged(call, i)) {
-      inputs[i] =
-          make_borrowed(data_of(input), range.size(), dtype, input.ndim, input.shape, input.strides, input.device)
-              .release();
+      inputs[i] = make_given(input, dtype, range.size()).release();
       continue;
     }
     inputs[i] = make_device_tensor(cuda_call, dtype, input.ndim, input.shape, input.strides).release();

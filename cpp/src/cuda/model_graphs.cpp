@@ -146,8 +146,7 @@ void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const Chec
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const aotbuild_tensor& input = call.inputs[i];
     const ScalarType dtype = call.signature.inputs[i].dtype();
-    inputs[i] = (entry->is_direct ? make_borrowed(data_of(input), range_of(input, dtype).size(), dtype, input.ndim,
-                                                  input.shape, input.strides, input.device)
+    inputs[i] = (entry->is_direct ? make_given(input, dtype, range_of(input, dtype).size())
                                   : make_device_tensor(cuda_call, dtype, input.ndim, input.shape, input.strides))
                     .release();
     entry->inputs.push_back(inputs[i]->data());

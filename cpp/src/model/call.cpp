@@ -1,19 +1,35 @@
 #include "model/call.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace aotbuild::detail {
 
 Range range_of(const aotbuild_tensor& tensor, ScalarType dtype) {
   const auto* begin = static_cast<const char*>(data_of(tensor));
+  if (std::find(tensor.shape, tensor.shape + tensor.ndim, 0) != tensor.shape + tensor.ndim) return {};
   std::int64_t last = 0;
   std::int64_t count = 1;
   for (std::int32_t d = tensor.ndim - 1; d >= 0; --d) {
-    last += (tensor.shape[d] - 1) * (tensor.strides != nullptr ? tensor.strides[d] : count);
-    count *= tensor.shape[d];
+    const std::int64_t size = tensor.shape[d];
+    if (size != 1) last += (size - 1) * (tensor.strides != nullptr ? tensor.strides[d] : count);
+    count *= size;
   }
-  if (count == 0) return {};
   return {begin, begin + (last + 1) * static_cast<std::int64_t>(element_size(dtype))};
+}
+
+TensorPtr make_given(const aotbuild_tensor& tensor, ScalarType dtype, std::size_t nbytes) {
+  if (tensor.strides == nullptr) {
+    return make_borrowed(data_of(tensor), nbytes, dtype, tensor.ndim, tensor.shape, nullptr, tensor.device);
+  }
+  SmallArray<std::int64_t, 8> strides(static_cast<std::size_t>(tensor.ndim));
+  contiguous_strides(tensor.ndim, tensor.shape, strides.data());
+  if (std::find(tensor.shape, tensor.shape + tensor.ndim, 0) == tensor.shape + tensor.ndim) {
+    for (std::int32_t d = 0; d < tensor.ndim; ++d) {
+      if (tensor.shape[d] != 1) strides[static_cast<std::size_t>(d)] = tensor.strides[d];
+    }
+  }
+  return make_borrowed(data_of(tensor), nbytes, dtype, tensor.ndim, tensor.shape, strides.data(), tensor.device);
 }
 
 Tensor& checked_output(const CheckedCall& call, OwnedHandles& handles, std::size_t i) {

@@ -55,6 +55,10 @@ struct Range {
 
 Range range_of(const aotbuild_tensor& tensor, ScalarType dtype);
 
+// A caller's tensor of `nbytes`, where it lies. Strides of dimensions with no second element, which may be any numbers,
+// become those of contiguous memory.
+TensorPtr make_given(const aotbuild_tensor& tensor, ScalarType dtype, std::size_t nbytes);
+
 struct CheckedCall {
   const char* name;    // of the model, and of the method where it has several
   std::size_t method;  // its index; 0 where the model has none

@@ -242,9 +242,7 @@ void aotbuild_model::run_on_cpu(const Method& method, const CheckedCall& call) {
   for (std::size_t i = 0; i < input_handles.size(); ++i) {
     const aotbuild_tensor& input = call.inputs[i];
     const ScalarType dtype = signature.inputs[i].dtype();
-    input_handles[i] =
-        make_borrowed(data_of(input), range_of(input, dtype).size(), dtype, input.ndim, input.shape, input.strides)
-            .release();
+    input_handles[i] = make_given(input, dtype, range_of(input, dtype).size()).release();
   }
   OwnedHandles output_handles(signature.outputs.size());
   CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, output_handles.size(),

@@ -41,7 +41,7 @@ void OutputWriter::write_to_caller(std::size_t i) {
   const Tensor& made = *handles_[i];
   void* data = data_of(output);
   if (made.data() == data && has_strides(output, made.strides())) return;
-  const TensorPtr target = make_borrowed(data, 0, made.dtype, output.ndim, output.shape, output.strides);
+  const TensorPtr target = make_given(output, made.dtype, 0);
   copy(*target, made, "aotbuild_model_run");
 }
 

@@ -76,6 +76,10 @@ ChosenWeights::Candidates ChosenWeights::from_tensors(const WeightsSource& sourc
     Candidate candidate{tensor.dtype, dtype_name(tensor.dtype), {}, {}, nullptr, 0, false};
     candidate.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
     if (tensor.strides != nullptr) candidate.strides.assign(tensor.strides, tensor.strides + tensor.ndim);
+    for (std::size_t d = 0; d < candidate.strides.size();
+         ++d) {  // where there is no second element, it may be anything
+      if (candidate.shape[d] == 1) candidate.strides[d] = 1;
+    }
     const bool is_empty = std::find(candidate.shape.begin(), candidate.shape.end(), 0) != candidate.shape.end();
     if (tensor.data == nullptr && !is_empty) bad("the data of weight '", name, "' is null");
     candidate.data = static_cast<const char*>(tensor.data) + tensor.byte_offset;

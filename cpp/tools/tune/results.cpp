@@ -41,8 +41,14 @@ Status status_of(const std::string& text) {
 
 }  // namespace
 
-Results::Results(std::string path, const Bundle& bundle) : path_(std::move(path)), bundle_id_(bundle.id) {
-  file_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+Results::File::~File() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+Results::Results(std::string path, const Bundle& bundle)
+    : path_(std::move(path)),
+      bundle_id_(bundle.id),
+      file_(open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) {
   if (file_ < 0) fail(AOTBUILD_INVALID_ARGUMENT, path_, ": cannot be written: ", std::strerror(errno));
   wait_for_others();
   std::ifstream input(path_, std::ios::binary);
@@ -74,14 +80,14 @@ Results::Results(std::string path, const Bundle& bundle) : path_(std::move(path)
       outcome.status = status;
       outcome.times = json.value("times", std::vector<double>{});
       outcome.message = json.value("message", "");
-    } catch (const Json::exception& error) {
+    } catch (const detail::Error&) {
+      throw;
+    } catch (const std::exception& error) {
       fail(AOTBUILD_INVALID_ARGUMENT, path_, ":", number, ": ", error.what(), "; remove the line");
     }
   }
   if (!is_complete) append("");  // ends the line that a kill has cut off
 }
-
-Results::~Results() { close(file_); }
 
 // Of two programs over one file, as when a scheduler starts a task again whose process it has lost sight of, each would
 // take the other's candidates for some that have ended the process.

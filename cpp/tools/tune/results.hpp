@@ -37,12 +37,23 @@ struct Machine {
 
 class Results {
  public:
+  // An open file; also of results whose constructor throws, nobody is to wait for it.
+  class File {
+   public:
+    explicit File(int descriptor) : descriptor_(descriptor) {}
+    ~File();
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+    operator int() const { return descriptor_; }
+
+   private:
+    int descriptor_;
+  };
   using Place = std::pair<std::string, std::size_t>;  // a kernel's key and the number of a candidate
 
   // Reads what an earlier run has left; an incomplete last line is no result. Throws Error for a file that belongs to
   // another bundle or cannot be written.
   Results(std::string path, const Bundle& bundle);
-  ~Results();
   Results(const Results&) = delete;
   Results& operator=(const Results&) = delete;
 
@@ -67,7 +78,7 @@ class Results {
   std::string device_;
   std::map<Place, Outcome> outcomes_;
   std::set<std::string> settled_;
-  int file_ = -1;
+  File file_;
 };
 
 }  // namespace aotbuild::tune

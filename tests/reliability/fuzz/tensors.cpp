@@ -10,6 +10,7 @@ using namespace aotbuild::fuzz;
 
 constexpr std::size_t kMostBytes = 1U << 16;
 constexpr std::size_t kMostDims = 5;
+constexpr std::int64_t kFarthest = std::int64_t{1} << 40;
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
@@ -48,6 +49,8 @@ bool reach(const std::vector<std::int64_t>& shape, const std::vector<std::int64_
   for (std::size_t d = 0; d < shape.size(); ++d) {
     if (shape[d] == 0) return *before = *behind = 0, true;
     if (shape[d] < 0) return false;
+    if (shape[d] == 1) continue;
+    if (shape[d] > kFarthest || std::abs(strides[d] / 2) > kFarthest) return false;
     const Wide span = (Wide{shape[d]} - 1) * strides[d] * static_cast<Wide>(width);
     (span < 0 ? low : high) += span;
   }
