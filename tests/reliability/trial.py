@@ -84,7 +84,7 @@ def perform(trial: Trial, scale: float) -> Outcome:
 
 
 def command(*words: str | Path, cwd: Path | None = None, timeout: float | None = None, **environment: str) -> str:
-    """What a command prints on its standard output.
+    """What a command prints, both streams, that of errors first.
 
     Raises:
         ReportError: it failed; the end of what it said.
@@ -102,7 +102,7 @@ def command(*words: str | Path, cwd: Path | None = None, timeout: float | None =
     if done.returncode != 0:
         said = (done.stdout + done.stderr)[-4000:]
         raise ReportError(f"{' '.join(map(str, words))}: exit status {done.returncode}\n{said}")
-    return done.stdout
+    return done.stderr + done.stdout
 
 
 def counts_of(text: str) -> dict[str, Any]:

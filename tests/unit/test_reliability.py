@@ -1,4 +1,4 @@
-"""What `make reliability` does for hours, in small: the fuzz targets of Python over their corpora, its page, its plants."""
+"""What `make reliability` does for hours, in small: the fuzz targets of Python over their corpora, its page."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def test_every_target_has_a_corpus_and_a_planted_fault() -> None:
 
 
 def test_page_says_what_was_run_and_what_was_not() -> None:
-    import reliability
     from trial import Outcome, Trial
+
+    import reliability
 
     def run(*_: object) -> None:
         raise AssertionError

@@ -147,6 +147,9 @@ def main(name: str, arguments: list[str]) -> None:
         return
     import atheris
 
+    # Of the finder that an editable install has put in the way of all others, Atheris sees no source.
+    sys.meta_path = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]
+    sys.path.insert(0, str(Path(__file__).parents[3] / "python"))
     with atheris.instrument_imports(include=["aotbuild"]):
         TARGETS[name](b"")  # imports all that it needs
     atheris.Setup([sys.argv[0], *arguments[1:]], TARGETS[name])

@@ -108,7 +108,7 @@ def inspect(path: Path) -> Inspected:
     try:
         sections = elf.sections(content)
         kernels = _kernels(content, sections)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, OverflowError, ValueError):
         raise AotbuildError(f"{path} is cut off or damaged; build it again") from None
     return Inspected(path.name, len(content), models, _parts(content, sections, models), kernels)
 
