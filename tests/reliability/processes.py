@@ -17,6 +17,7 @@ MODELS = ("transformer", "conv2d", "masked_attention", "related_sizes", "recurre
 _CALLS = 10_000_000
 _SECONDS = 3600
 _TIMES = 1000
+_CAPSULES = 1_000_000
 
 
 def lists(models: tuple[str, ...] = MODELS) -> str:
@@ -107,6 +108,18 @@ def _run_reopen(outcome: Outcome, scale: float, keep: Callable[[], None]) -> Non
     outcome.counts = counts
 
 
+def _run_dlpack(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    library = build("release") / "libtransformer_shared.so"
+    wanted = int(_CAPSULES * scale)
+    while (missing := wanted - outcome.counts.get("calls", 0)) > 0:
+        part = min(missing, 100_000)
+        seed = str(outcome.counts.get("calls", 0))
+        counts = counts_of(command(sys.executable, HERE / "dlpack.py", library, str(part), seed))
+        require(min(counts.values()) > part / 20, f"calls of both kinds: {counts}")
+        outcome.add({"calls": part, **counts})
+        keep()
+
+
 def hardening(library: Path) -> dict[str, int]:
     """What a shared library or program is, read off it; 1 for what it has.
 
@@ -126,6 +139,12 @@ def hardening(library: Path) -> dict[str, int]:
 
 
 def trials() -> Iterator[Trial]:
+    yield Trial(
+        "dlpack",
+        "Fuzzing",
+        "capsules of DLPack from Python with any fields, before memory that may not be read (not guided by coverage)",
+        _run_dlpack,
+    )
     yield Trial(
         "faults",
         "Failures on purpose",

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import builds
 import fuzzing
 import processes
-from trial import ROOT, Outcome, Trial, load, path_of, perform
+from trial import ROOT, Outcome, Trial, load, perform, save
 
 PAGE = ROOT / "docs" / "reliability.md"
 _HEAD = """\
@@ -58,7 +58,7 @@ def main() -> int:
     chosen = [trial for trial in _ALL if not args.only or {trial.name, trial.name.partition(":")[0]} & set(args.only)]
     for trial in chosen if not args.page else []:
         if args.again:
-            path_of(trial.name).unlink(missing_ok=True)
+            save(trial.name, None)
         print(f"{trial.name} ...", flush=True)
         outcome = perform(trial, args.scale)
         counts = ", ".join(f"{name} {count:,}" for name, count in outcome.counts.items())

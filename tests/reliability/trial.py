@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "reliability"
 HERE = Path(__file__).parent
+RESULTS = ROOT / "benchmarks" / "results" / "reliability.json"
 
 
 class ReportError(Exception):
@@ -49,21 +50,22 @@ class Trial:
     run: Callable[[Outcome, float, Callable[[], None]], None]
 
 
-def path_of(name: str) -> Path:
-    return FOLDER / f"{name.replace(':', '-')}.json"
+def outcomes() -> dict[str, Any]:
+    """What all runs have come to, by trial."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return found
 
 
 def load(name: str) -> Outcome:
-    path = path_of(name)
-    return Outcome(**json.loads(path.read_text())) if path.exists() else Outcome()
+    return Outcome(**outcomes().get(name, {}))
 
 
-def save(name: str, outcome: Outcome) -> None:
-    path = path_of(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(vars(outcome), indent=2) + "\n")
-    temporary.replace(path)
+def save(name: str, outcome: Outcome | None) -> None:
+    """None: forgets what there is."""
+    kept = {**outcomes(), name: outcome and vars(outcome)}
+    temporary = RESULTS.with_suffix(".tmp")
+    temporary.write_text(json.dumps({name: kept[name] for name in sorted(kept) if kept[name]}, indent=2) + "\n")
+    temporary.replace(RESULTS)
 
 
 def perform(trial: Trial, scale: float) -> Outcome:

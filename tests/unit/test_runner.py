@@ -90,6 +90,30 @@ def test_wrong_calls_name_what_is_wrong(echo: Any, call: Any, message: str) -> N
         call(echo, np.ones(2, np.float32))
 
 
+def test_capsules_that_are_no_tensors_are_refused(echo: Any) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "reliability"))
+    import ctypes
+
+    from dlpack import Given, Managed
+
+    def call(given: Given) -> str:
+        with pytest.raises(TypeError) as error:
+            echo(given, {"scale": 1.0})
+        return str(error.value)
+
+    unnamed = "echo: input 'x': __dlpack__() of Given gives no unused capsule named 'dltensor'; pass numpy.from_dlpack"
+    for name in (b"used_dltensor", b"dltensor_versioned"):
+        assert call(Given(name, Managed())).startswith(unnamed)
+    assert call(Given(b"", None)).startswith(unnamed)
+    managed = Managed()
+    managed.tensor.ndim = 2
+    assert call(Given(b"dltensor", managed)).endswith("gives a tensor of 2 dimensions without sizes")
+    sizes = (ctypes.c_int64 * 1)(2)
+    managed.tensor.shape = ctypes.cast(sizes, ctypes.POINTER(ctypes.c_int64))
+    managed.tensor.ndim = -1
+    assert call(Given(b"dltensor", managed)).endswith("gives a tensor of -1 dimensions")
+
+
 def test_what_the_library_refuses_is_an_error_with_its_message_and_status(echo: Any, echo_library: Path) -> None:
     with pytest.raises(aotbuild.Error, match="echo: input 'x' is not float32 of rank 1") as error:
         echo(np.ones(2), {"scale": 1.0})

@@ -133,7 +133,8 @@ inline bool has_lazy_signs(py::handle object) {
 }
 
 // `stream`: where a tensor on a CUDA device will be read; its owner makes that wait for what it has queued elsewhere.
-inline Array from_dlpack_object(py::object object, void* stream) {
+// `what` names the tensor in errors.
+inline Array from_dlpack_object(py::object object, const std::string& what, void* stream) {
   // A tensor that requires gradients refuses to be exported.
   if (is_torch_tensor(object)) object = object.attr("detach")();
   // DLPack hands on the memory alone.
@@ -145,17 +146,28 @@ inline Array from_dlpack_object(py::object object, void* stream) {
   } else {
     result.owner = object.attr("__dlpack__")();
   }
-  const auto capsule = py::reinterpret_borrow<py::capsule>(result.owner);
-  const aotbuild_tensor& tensor = capsule.get_pointer<ManagedTensor>()->tensor;
-  result.data = static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
+  // A capsule that was used has another name, and so has one of a later version, which would be read wrongly.
+  if (PyCapsule_IsValid(result.owner.ptr(), "dltensor") == 0) {
+    throw py::type_error(what + ": __dlpack__() of " + type_name(object) +
+                         " gives no unused capsule named 'dltensor'; pass numpy.from_dlpack(...)");
+  }
+  const auto* const managed = static_cast<const ManagedTensor*>(PyCapsule_GetPointer(result.owner.ptr(), "dltensor"));
+  const aotbuild_tensor& tensor = managed->tensor;
+  constexpr std::int32_t kMostDims = 64;
+  if (tensor.ndim < 0 || tensor.ndim > kMostDims || (tensor.ndim > 0 && tensor.shape == nullptr)) {
+    throw py::type_error(what + ": __dlpack__() of " + type_name(object) + " gives a tensor of " +
+                         std::to_string(tensor.ndim) + " dimensions" +
+                         (tensor.shape == nullptr ? " without sizes" : ""));
+  }
+  result.data = tensor.data == nullptr ? nullptr : static_cast<unsigned char*>(tensor.data) + tensor.byte_offset;
   result.dtype = tensor.dtype;
   result.device = tensor.device;
   result.sizes.assign(tensor.shape, tensor.shape + tensor.ndim);
   result.strides.resize(result.sizes.size());
-  std::int64_t contiguous = 1;
+  std::uint64_t contiguous = 1;  // sizes may be any numbers
   for (std::size_t i = result.sizes.size(); i-- > 0;) {
-    result.strides[i] = tensor.strides != nullptr ? tensor.strides[i] : contiguous;
-    contiguous *= result.sizes[i];
+    result.strides[i] = tensor.strides != nullptr ? tensor.strides[i] : static_cast<std::int64_t>(contiguous);
+    contiguous *= static_cast<std::uint64_t>(result.sizes[i]);
   }
   return result;
 }
@@ -163,7 +175,7 @@ inline Array from_dlpack_object(py::object object, void* stream) {
 // The tensor of a NumPy array, torch tensor or other object with `__dlpack__`. `what` names it in errors.
 inline Array to_array(const py::object& object, const std::string& what, void* stream = nullptr) {
   if (py::isinstance<py::array>(object)) return from_numpy(py::reinterpret_borrow<py::array>(object), what);
-  if (py::hasattr(object, "__dlpack__")) return from_dlpack_object(object, stream);
+  if (py::hasattr(object, "__dlpack__")) return from_dlpack_object(object, what, stream);
   if (py::hasattr(object, "__array_interface__")) {  // NumPy's scalars
     return from_numpy(py::module_::import("numpy").attr("asarray")(object), what);
   }
