@@ -427,3 +427,25 @@ def test_the_weights_file_beside_the_library_has_to_exist(zoo_build: Path, tmp_p
     with pytest.raises(aotbuild.Error, match=r"weights_in_file\.safetensors") as error:
         aotbuild.load(copied)
     assert error.value.status == "INVALID_WEIGHTS"
+
+
+def test_a_model_built_with_a_checksum_takes_that_file_alone(zoo_build: Path, load: Load, tmp_path: Path) -> None:
+    """WEIGHTS_SHA256; the generated test has loaded the file of the build."""
+    library = load("but_for_blocks")
+    whole = zoo_build / "but_for_blocks.safetensors"
+    library.load_weights(whole)
+    data = bytearray(whole.read_bytes())
+    data[-1] ^= 1
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(data)
+    with pytest.raises(aotbuild.Error, match=f"and the model takes only {library.manifest['weights']['sha256']}"):
+        library.load_weights(other)
+
+
+def test_shared_models_and_their_runtime_are_hardened(zoo_build: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "reliability"))
+    from processes import hardening
+
+    for name in ("libtransformer.so", "libaotbuild_runtime_shared.so"):
+        facts = hardening(zoo_build / name)
+        assert all(facts.values()), (name, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -120,22 +121,54 @@ def _run_dlpack(outcome: Outcome, scale: float, keep: Callable[[], None]) -> Non
         keep()
 
 
-def hardening(library: Path) -> dict[str, int]:
-    """What a shared library or program is, read off it; 1 for what it has.
-
-    ``indirect branches``: IBT and SHSTK of every object in it (``-fcf-protection``).
-    """
-    header = command("readelf", "-W", "-l", "-d", "-n", "--dyn-syms", library)
-    stack = re.search(r"GNU_STACK\s.*?\s(R\S*)\s", header)
-    writable = [line for line in header.splitlines() if re.search(r"^\s+LOAD\s.*\bRWE\b", line)]
+def hardening(library: Path) -> dict[str, bool]:
+    """What a shared library or a program has, read off it."""
+    said = command("readelf", "-W", "-l", "-d", "--dyn-syms", library)
+    stack = re.search(r"GNU_STACK(\s+0x\w+){5}\s+(\w+)", said)
+    segments = re.findall(r"^\s+LOAD(?:\s+0x\w+){5}\s+(R?\s?W?\s?E?)\s+0x", said, re.MULTILINE)
+    paths = [path for listed in re.findall(r"\((?:RUNPATH|RPATH)\).*\[(.*)\]", said) for path in listed.split(":")]
     return {
-        "relocations are read-only": int("GNU_RELRO" in header),
-        "bound when it is loaded": int(bool(re.search(r"FLAGS.*(BIND_NOW|NOW)|\(BIND_NOW\)", header))),
-        "stack is not executable": int(stack is not None and "E" not in stack[1]),
-        "no segment is writable and executable": int(not writable),
-        "no path of the build": int(not re.search(r"RUNPATH|RPATH", header)),
-        "indirect branches": int("IBT" in header and "SHSTK" in header),
+        "read-only relocations": "GNU_RELRO" in said,
+        "bound when it is loaded": "BIND_NOW" in said,
+        "no executable stack": stack is not None and "E" not in stack[2],
+        "no segment that is writable and executable": bool(segments)
+        and not any("W" in flags and "E" in flags for flags in segments),
+        "libraries beside it alone": all(
+            part.startswith("$ORIGIN") for path in paths for part in path.split(":") if part
+        ),
     }
+
+
+def installed_package() -> Path:
+    """Where the installed package has its machine code."""
+    runner = importlib.util.find_spec("aotbuild._runner")
+    assert runner is not None
+    assert runner.origin is not None
+    return Path(runner.origin).parent
+
+
+def package_hardening(package: Path) -> dict[str, bool]:
+    """The same of the Python package's own machine code, and what its compiler put in."""
+    (runner,) = package.glob("_runner*.so")
+    objects = [*(package / "runtime" / "shared").glob("*.o")]
+    symbols = [command("readelf", "-W", "--syms", file) for file in (runner, *objects)]
+    notes = [command("readelf", "-W", "-n", file) for file in objects]
+    return {
+        **hardening(runner),
+        "guarded stacks": any("__stack_chk_fail" in text for text in symbols),
+        "fortified calls": any(re.search(r"__\w+_chk\b", text) for text in symbols),
+        "control-flow protection": all("IBT" in text and "SHSTK" in text for text in notes),
+    }
+
+
+def _run_hardening(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    folder = build("release")
+    libraries = [*folder.glob("lib*_shared.so"), *folder.glob("libaotbuild_runtime_shared.so*")]
+    found = {library.name: hardening(library) for library in libraries}
+    found["the Python package"] = package_hardening(installed_package())
+    for name, facts in found.items():
+        require(all(facts.values()), f"{name}: {facts}")
+    outcome.counts = {"libraries": len(found), "properties": sum(map(len, found.values()))}
 
 
 def trials() -> Iterator[Trial]:
@@ -168,4 +201,11 @@ def trials() -> Iterator[Trial]:
     yield Trial("mixes:tsan", "Threads", "the same under the thread sanitizer", _run_mixes("tsan"))
     yield Trial(
         "reopen", "Threads", "three shared models that are opened, called and closed in one process", _run_reopen
+    )
+    yield Trial(
+        "hardening",
+        "Hardening",
+        "what is read off shared models, the shared runtime and the Python package: relocations, stack, segments, "
+        "paths; of the package also fortified calls, guarded stacks, control-flow protection",
+        _run_hardening,
     )

@@ -57,3 +57,11 @@ def test_trials_have_names_of_their_own() -> None:
 
     names = [trial.name for trial in reliability.trials()]
     assert len(names) == len(set(names))
+
+
+def test_the_package_is_hardened() -> None:
+    import processes
+
+    facts = processes.package_hardening(processes.installed_package())
+    assert len(facts) == 8
+    assert all(facts.values()), facts

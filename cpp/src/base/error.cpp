@@ -1,5 +1,6 @@
 #include "base/error.hpp"
 
+#include <cstring>
 #include <new>
 
 #include "aotbuild/detail/spec.h"
@@ -30,8 +31,8 @@ aotbuild_status report_current_exception() noexcept {
   } catch (const Error& error) {
     set_last_error(error.what());
     return error.status();
-  } catch (const std::bad_alloc&) {
-    set_last_error("out of memory");
+  } catch (const std::bad_alloc& error) {
+    set_last_error(std::strcmp(error.what(), std::bad_alloc().what()) == 0 ? "out of memory" : error.what());
     return AOTBUILD_OUT_OF_MEMORY;
   } catch (const std::exception& error) {
     set_last_error(error.what());

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "aotbuild/c_api.h"
+#include "aotbuild/detail/runtime.hpp"
 
 namespace aotbuild::detail {
 
@@ -56,10 +57,12 @@ aotbuild_status reported(Body&& body) noexcept {
   }
 }
 
-// The same of a shim function, which returns 0 or 1.
+// The same of a shim function, which returns 0, 1 or kShimOutOfMemory.
 template <typename Body>
 int guarded(Body&& body) noexcept {
-  return reported(std::forward<Body>(body)) == AOTBUILD_OK ? 0 : 1;
+  const aotbuild_status status = reported(std::forward<Body>(body));
+  if (status == AOTBUILD_OUT_OF_MEMORY) return kShimOutOfMemory;
+  return status == AOTBUILD_OK ? 0 : 1;
 }
 
 }  // namespace aotbuild::detail

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
 #include "base/error.hpp"
@@ -42,16 +41,125 @@ constexpr NamedType kTypes[] = {
     {"F8_E8M0", {AOTBUILD_FLOAT, 0, 1}, 8},
 };
 
+// What the header says of a tensor, before it is known to make sense.
+struct Entry {
+  // A value, and whether it is what it has to be: an entry an object, a type a text, the others lists of sizes.
+  template <typename T>
+  struct Field {
+    T value;
+    bool is_there = false;
+    bool is_right = false;
+  };
+  bool is_object = false;
+  Field<std::string> dtype;
+  Field<std::vector<std::int64_t>> shape;
+  Field<std::vector<std::int64_t>> offsets;
+};
+
+// Takes the header as it is parsed. No tree of it is made: the destructor of one asks for memory, and ends the process
+// where there is none.
+class HeaderParser : public nlohmann::json_sax<Json> {
+ public:
+  static constexpr std::size_t kMostDepth = 8;
+
+  std::map<std::string, Entry> entries;
+  std::string repeated;  // the first name that comes again
+  std::size_t error_position = 0;
+  bool is_too_deep = false;
+
+  bool null() override { return other(); }
+  bool boolean(bool) override { return other(); }
+  bool number_float(double, const std::string&) override { return other(); }
+  bool binary(Json::binary_t&) override { return other(); }
+  bool number_integer(std::int64_t value) override { return value < 0 ? other() : size(value); }
+  bool number_unsigned(std::uint64_t value) override {
+    return value > INT64_MAX ? other() : size(static_cast<std::int64_t>(value));
+  }
+  bool string(std::string& text) override {
+    if (depth_ != kEntry || entry_ == nullptr || field_ != kDtype) return other();
+    entry_->dtype = {std::move(text), true, true};
+    return true;
+  }
+  bool start_object(std::size_t) override {
+    if (depth_ == kHeader && entry_ != nullptr) {
+      entry_->is_object = true;
+    } else if (depth_ != 0) {
+      other();
+    }
+    return enter();
+  }
+  bool start_array(std::size_t) override {
+    other();
+    list_ = nullptr;
+    if (depth_ == kEntry && entry_ != nullptr && (field_ == kShape || field_ == kOffsets)) {
+      list_ = field_ == kShape ? &entry_->shape : &entry_->offsets;
+      list_->is_right = true;
+    }
+    return enter();
+  }
+  bool end_object() override { return leave(); }
+  bool end_array() override { return leave(); }
+  bool key(std::string& name) override {
+    if (depth_ == kHeader) {
+      const auto [place, is_new] = entries.try_emplace(name);
+      if (!is_new && repeated.empty()) repeated = name;
+      entry_ = &place->second;
+    } else if (depth_ == kEntry) {
+      field_ = name == "dtype" ? kDtype : name == "shape" ? kShape : name == "data_offsets" ? kOffsets : kUnknown;
+    }
+    return true;
+  }
+  bool parse_error(std::size_t position, const std::string&, const Json::exception&) override {
+    error_position = position;
+    return false;
+  }
+
+ private:
+  // Depths at which the values of the header, of an entry and of a list in it are.
+  static constexpr std::size_t kHeader = 1, kEntry = 2, kList = 3;
+  enum FieldName { kUnknown, kDtype, kShape, kOffsets };
+
+  // A value of a kind that nothing here has, or one of what is not looked at.
+  bool other() {
+    if (entry_ == nullptr) return true;
+    if (depth_ == kHeader) entry_->is_object = false;
+    if (depth_ == kEntry && field_ == kDtype) entry_->dtype = {{}, true, false};
+    if (depth_ == kEntry && field_ == kShape) entry_->shape = {{}, true, false};
+    if (depth_ == kEntry && field_ == kOffsets) entry_->offsets = {{}, true, false};
+    if (depth_ == kList && list_ != nullptr) list_->is_right = false;
+    return true;
+  }
+  bool size(std::int64_t value) {
+    if (depth_ != kList || list_ == nullptr) return other();
+    list_->value.push_back(value);
+    return true;
+  }
+  bool enter() {
+    is_too_deep = ++depth_ > kMostDepth;
+    return !is_too_deep;
+  }
+  bool leave() {
+    if (--depth_ < kList) list_ = nullptr;
+    return true;
+  }
+
+  std::size_t depth_ = 0;
+  Entry* entry_ = nullptr;
+  Entry::Field<std::vector<std::int64_t>>* list_ = nullptr;
+  FieldName field_ = kUnknown;
+};
+
 class Reader {
  public:
   Reader(const unsigned char* data, std::size_t size, const std::string& path)
       : data_(data), size_(size), path_(path) {}
 
   std::map<std::string, FileTensor> read() {
-    const Json header = parse_header();
+    HeaderParser header;
+    parse_header(&header);
     std::map<std::string, FileTensor> tensors;
     std::vector<std::pair<std::pair<std::size_t, std::size_t>, std::string>> ranges;
-    for (const auto& [name, entry] : header.items()) {
+    for (const auto& [name, entry] : header.entries) {
       if (name == "__metadata__") continue;
       std::pair<std::size_t, std::size_t> range;
       tensors.emplace(name, read_entry(name, entry, &range));
@@ -67,7 +175,7 @@ class Reader {
     fail(AOTBUILD_INVALID_WEIGHTS, "weights file '", path_, "' is not a valid safetensors file: ", args..., kRemedy);
   }
 
-  Json parse_header() {
+  void parse_header(HeaderParser* header) {
     if (size_ < 8) bad("it has ", size_, " bytes, too few for the length of the header");
     std::uint64_t length = 0;
     for (int i = 7; i >= 0; --i) length = (length << 8) | data_[i];
@@ -76,68 +184,37 @@ class Reader {
     if (length < 2 || data_[8] != '{') bad("the header is not a JSON object");
     body_ = data_ + 8 + length;
     body_size_ = size_ - 8 - static_cast<std::size_t>(length);
-
-    std::set<std::string> names;
-    std::string repeated;
-    const Json::parser_callback_t watch = [&](int depth, Json::parse_event_t event, Json& value) {
-      if (depth > 8) bad("the header is nested too deeply");
-      if (event == Json::parse_event_t::key && depth == 1) {
-        std::string name = value.get<std::string>();
-        if (!names.insert(name).second && repeated.empty()) repeated = std::move(name);
-      }
-      return true;
-    };
-    Json header;
-    try {
-      header = Json::parse(data_ + 8, body_, watch);
-    } catch (const Json::exception& error) {
-      bad("the header is not valid JSON (byte ", error_position(error), ")");
+    if (!Json::sax_parse(data_ + 8, body_, header)) {
+      if (header->is_too_deep) bad("the header is nested too deeply");
+      bad("the header is not valid JSON (byte ", header->error_position, ")");
     }
-    if (!repeated.empty()) bad("tensor '", repeated, "' appears twice in the header");
-    return header;
+    if (!header->repeated.empty()) bad("tensor '", header->repeated, "' appears twice in the header");
   }
 
-  static std::size_t error_position(const Json::exception& error) {
-    const auto* parse_error = dynamic_cast<const Json::parse_error*>(&error);
-    return parse_error != nullptr ? parse_error->byte : 0;
-  }
-
-  static bool to_size(const Json& value, std::int64_t* out) {
-    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX))
-      return false;
-    *out = value.get<std::int64_t>();
-    return *out >= 0;
-  }
-
-  FileTensor read_entry(const std::string& name, const Json& entry, std::pair<std::size_t, std::size_t>* range) const {
-    if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets")) {
+  FileTensor read_entry(const std::string& name, const Entry& entry, std::pair<std::size_t, std::size_t>* range) const {
+    if (!entry.is_object || !entry.dtype.is_there || !entry.shape.is_there || !entry.offsets.is_there) {
       bad("tensor '", name, "' lacks one of dtype, shape and data_offsets");
     }
-    const Json& dtype = entry["dtype"];
-    const Json& shape = entry["shape"];
-    const Json& offsets = entry["data_offsets"];
     FileTensor tensor{};
-    if (dtype.is_string()) tensor.dtype_name = dtype.get<std::string>();
+    tensor.dtype_name = entry.dtype.value;
     const auto* type = std::find_if(std::begin(kTypes), std::end(kTypes),
                                     [&](const NamedType& known) { return tensor.dtype_name == known.name; });
     if (type == std::end(kTypes)) bad("tensor '", name, "' has the unknown dtype '", tensor.dtype_name, "'");
     tensor.dtype = type->dtype;
 
-    if (!shape.is_array()) bad("the shape of tensor '", name, "' is not a list");
+    if (!entry.shape.is_right) bad("the shape of tensor '", name, "' is not a list of sizes");
     std::int64_t nbytes = type->bits / 8;
     bool overflow = false;
-    for (const Json& item : shape) {
-      std::int64_t size = 0;
-      if (!to_size(item, &size)) bad("the shape of tensor '", name, "' holds something other than sizes");
-      overflow = overflow || __builtin_mul_overflow(nbytes, size, &nbytes);
-      tensor.shape.push_back(size);
+    for (const std::int64_t size : entry.shape.value) {
+      overflow = __builtin_mul_overflow(nbytes, size, &nbytes) || overflow;
     }
-    std::int64_t begin = 0;
-    std::int64_t end = 0;
-    if (!offsets.is_array() || offsets.size() != 2 || !to_size(offsets[0], &begin) || !to_size(offsets[1], &end) ||
-        begin > end) {
+    tensor.shape = entry.shape.value;
+    const std::vector<std::int64_t>& offsets = entry.offsets.value;
+    if (!entry.offsets.is_right || offsets.size() != 2 || offsets[0] > offsets[1]) {
       bad("the data_offsets of tensor '", name, "' are not [begin, end]");
     }
+    const std::int64_t begin = offsets[0];
+    const std::int64_t end = offsets[1];
     if (static_cast<std::uint64_t>(end) > body_size_) {
       bad("tensor '", name, "' ends at byte ", end, " of the data, but the file holds ", body_size_, " (truncated?)");
     }

@@ -11,6 +11,9 @@
 
 namespace aotbuild::detail {
 
+// What shim functions return where there is no memory; 1 for other errors.
+inline constexpr std::int32_t kShimOutOfMemory = -12;
+
 // The handle of weight `index`, borrowed: it is valid until the run function returns and must not be deleted.
 AOTBUILD_RUNTIME_API AtenTensorHandle context_weight(CallContext& context, int index);
 
