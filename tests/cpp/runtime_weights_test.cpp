@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "aotbuild/kernel.h"
 #include "base/sha256.hpp"
 #include "runtime_test_model.hpp"
 
@@ -212,6 +213,15 @@ TEST_F(Weights, EveryTruncationIsRefused) {
     write_bytes(whole.substr(0, size));
     EXPECT_EQ(aotbuild_model_load_weights(model.handle, path_.c_str()), AOTBUILD_INVALID_WEIGHTS) << size;
   }
+}
+
+TEST(LastError, KeepsWhatFits) {
+  aotbuild_set_last_error("short");
+  EXPECT_STREQ(aotbuild_last_error(), "short");
+  aotbuild_set_last_error(std::string(4095, 'x').c_str());
+  EXPECT_EQ(aotbuild_last_error(), std::string(4095, 'x'));
+  aotbuild_set_last_error(std::string(4096, 'x').c_str());
+  EXPECT_EQ(aotbuild_last_error(), std::string(4091, 'x') + " ...");
 }
 
 // The examples of FIPS 180-4, and lengths about the end of a block.

@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   }
   const int times = std::atoi(argv[1]);
   std::vector<std::string> expected(static_cast<std::size_t>(argc));
-  long long early = 0;
+  long long early = 0, gone = 0;
   for (int time = 0; time < times; ++time) {
     std::vector<void*> libraries;
     for (int i = 2; i < argc; ++i) {
@@ -48,11 +48,14 @@ int main(int argc, char** argv) {
       api->destroy(model);
     }
     for (void* library : libraries) require(dlclose(library) == 0, "a library can be closed");
-    for (int i = 2; i < argc; ++i) {
-      require(dlopen(argv[i], RTLD_NOW | RTLD_NOLOAD) == nullptr, "a closed library is gone");
-    }
+    // A thread that has called attention keeps its library until it ends.
+    for (int i = 2; i < argc; ++i) gone += dlopen(argv[i], RTLD_NOW | RTLD_NOLOAD) == nullptr;
     if (time == times / 10) early = resident_kib();
   }
-  print_counts({{"times", times}, {"libraries", argc - 2}, {"early KiB", early}, {"late KiB", resident_kib()}});
+  print_counts({{"times", times},
+                {"libraries", argc - 2},
+                {"unloaded", gone},
+                {"early KiB", early},
+                {"late KiB", resident_kib()}});
   return 0;
 }

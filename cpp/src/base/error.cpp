@@ -9,20 +9,22 @@
 namespace aotbuild::detail {
 
 namespace {
-std::string& message_of_this_thread() {
-  thread_local std::string message;
-  return message;
-}
+
+// Of this thread. No object with a destructor: one would keep a library in memory until its threads end, whatever
+// dlclose() says; and a text that needs no memory can say that there is none.
+constexpr std::size_t kLongestMessage = 4096;
+thread_local char last_message[kLongestMessage] = "";
+
 }  // namespace
 
-const std::string& last_error() { return message_of_this_thread(); }
+const char* last_error() noexcept { return last_message; }
 
 void set_last_error(const char* message) noexcept {
-  try {
-    message_of_this_thread() = message;
-  } catch (...) {
-    message_of_this_thread().clear();  // no memory for the text: the status still tells
-  }
+  constexpr char kMore[] = " ...";
+  const std::size_t length = std::strlen(message);
+  const bool fits = length < kLongestMessage;
+  std::memmove(last_message, message, fits ? length + 1 : kLongestMessage - sizeof kMore);
+  if (!fits) std::memcpy(last_message + kLongestMessage - sizeof kMore, kMore, sizeof kMore);
 }
 
 aotbuild_status report_current_exception() noexcept {
@@ -44,7 +46,7 @@ aotbuild_status report_current_exception() noexcept {
 
 }  // namespace aotbuild::detail
 
-const char* aotbuild_last_error(void) { return aotbuild::detail::last_error().c_str(); }
+const char* aotbuild_last_error(void) { return aotbuild::detail::last_error(); }
 
 void aotbuild_set_last_error(const char* message) {
   aotbuild::detail::set_last_error(message == nullptr ? "a registered kernel failed" : message);

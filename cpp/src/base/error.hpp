@@ -40,7 +40,8 @@ template <typename... Args>
   throw Error(AOTBUILD_RUNTIME_ERROR, concat(function, ": ", args...));
 }
 
-const std::string& last_error();
+// The thread's last error, of at most 4095 bytes.
+const char* last_error() noexcept;
 void set_last_error(const char* message) noexcept;
 
 // The status and the thread's last error for the exception that is being handled.
