@@ -23,7 +23,7 @@ goes on where it was when it is started again, and installs what it needs. A par
 `make test`: the fuzz targets over their corpora, failures on purpose, hardening.
 
 Every figure is a count of the run at the commit and on the date beside it. No trial has a report that is not mended:
-what was found is in the [changelog](https://github.com/aotbuild/aotbuild/blob/main/CHANGELOG.md) and has a test.
+what was found is in the [changelog](../CHANGELOG.md) and has a test.
 
 """
 
