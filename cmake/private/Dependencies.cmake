@@ -16,7 +16,8 @@ function(_aotbuild_runtime_dependencies)
     if(NOT OpenMP_CXX_FOUND)
       message(FATAL_ERROR
         "aotbuild: the C++ compiler ${CMAKE_CXX_COMPILER} has no OpenMP.\n"
-        "GCC brings it; for Clang install libomp (Debian: libomp-dev).")
+        "GCC brings it; for Clang install libomp (Debian: libomp-dev). If it is there, CMake's log in CMakeFiles says why "
+        "the check failed: a full disk, for example.")
     endif()
     separate_arguments(flags NATIVE_COMMAND "${OpenMP_CXX_FLAGS}")
     if(MINGW)  # by name: the file that CMake finds is the import library, also for what is linked with -static

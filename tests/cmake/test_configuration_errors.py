@@ -116,7 +116,8 @@ def test_what_a_machine_lacks(fails: Callable[..., None]) -> None:
     )
     fails(
         "set(CMAKE_DISABLE_FIND_PACKAGE_OpenMP ON)\n" + MODEL.format(""),
-        "has no OpenMP. GCC brings it; for Clang install libomp (Debian: libomp-dev).",
+        "has no OpenMP. GCC brings it; for Clang install libomp (Debian: libomp-dev). If it is there, "
+        "CMake's log in CMakeFiles says why the check failed: a full disk, for example.",
     )
     fails(
         NO_HEADERS + MODEL.format(" NO_TEST"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import os
 import subprocess
@@ -61,11 +62,14 @@ def load(name: str) -> Outcome:
 
 
 def save(name: str, outcome: Outcome | None) -> None:
-    """None: forgets what there is."""
-    kept = {**outcomes(), name: outcome and vars(outcome)}
-    temporary = RESULTS.with_suffix(".tmp")
-    temporary.write_text(json.dumps({name: kept[name] for name in sorted(kept) if kept[name]}, indent=2) + "\n")
-    temporary.replace(RESULTS)
+    """None: forgets what there is. Several runs may keep theirs at the same time."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = {**outcomes(), name: outcome and vars(outcome)}
+        temporary = RESULTS.with_suffix(".tmp")
+        temporary.write_text(json.dumps({name: kept[name] for name in sorted(kept) if kept[name]}, indent=2) + "\n")
+        temporary.replace(RESULTS)
 
 
 def perform(trial: Trial, scale: float) -> Outcome:
@@ -80,7 +84,8 @@ def perform(trial: Trial, scale: float) -> Outcome:
         trial.run(outcome, scale, lambda: save(trial.name, outcome))
         outcome.is_done = True
     except ReportError as error:
-        outcome.report = str(error)
+        print(error, flush=True)
+        outcome.report = str(error).splitlines()[0].replace(str(ROOT), "").strip()
     save(trial.name, outcome)
     return outcome
 
