@@ -1,0 +1,117 @@
+"""A roofline as a chart: operations a byte and operations a second, both logarithmic, as numbers that a template draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aotbuild.commands.report.amounts import amount
+
+_WIDTH, _HEIGHT = 720, 420
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 16, 48
+
+
+@dataclass(frozen=True)
+class Point:
+    """A kernel: operations a byte, operations a second, its part of the time, its class of style, what it is."""
+
+    intensity: float
+    rate: float
+    share: float
+    style: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What a machine can do: bytes a second up to so many operations a second. Labels stand where lines differ."""
+
+    bandwidth: float
+    rate: float
+    label: str
+    at_start: bool = False
+
+
+@dataclass(frozen=True)
+class _Circle:
+    """A point's place in the chart; the area of its circle is its share of the time."""
+
+    x: float
+    y: float
+    radius: float
+    style: str
+    label: str
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the chart, and what is written at one of its ends."""
+
+    points: str
+    x: float
+    y: float
+    anchor: str
+    label: str
+
+
+@dataclass(frozen=True)
+class _Tick:
+    position: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    points: Sequence[_Circle]
+    roofs: Sequence[_Line]
+    x_ticks: Sequence[_Tick]
+    y_ticks: Sequence[_Tick]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    left: int = _LEFT
+    right: int = _WIDTH - _RIGHT
+    top: int = _TOP
+    bottom: int = _HEIGHT - _BOTTOM
+
+
+def chart(points: Sequence[Point], roofs: Sequence[Roof]) -> Chart | None:
+    """None where no kernel has both operations and a time."""
+    if not points:
+        return None
+    low_x = math.floor(math.log10(min(point.intensity for point in points)))
+    high_x = max(3, math.ceil(math.log10(max(point.intensity for point in points))))
+    low_y = math.floor(math.log10(min(point.rate for point in points)))
+    high_y = math.ceil(math.log10(max(*(roof.rate for roof in roofs), *(point.rate for point in points))))
+
+    def at(intensity: float, rate: float) -> tuple[float, float]:
+        across = (math.log10(intensity) - low_x) / (high_x - low_x)
+        up = (math.log10(rate) - low_y) / (high_y - low_y)
+        return (
+            round(_LEFT + across * (_WIDTH - _LEFT - _RIGHT), 1),
+            round(_HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM), 1),
+        )
+
+    def lines() -> Iterator[_Line]:
+        for roof in roofs:
+            start, end = max(10.0**low_x, 10.0**low_y / roof.bandwidth), 10.0**high_x
+            ridge = [x for x in (roof.rate / roof.bandwidth,) if start < x < end]
+            corners = [at(x, min(x * roof.bandwidth, roof.rate)) for x in (start, *ridge, end)]
+            text = " ".join(f"{x},{y}" for x, y in corners)
+            if roof.at_start:
+                (x, y), anchor = corners[0], "start"
+                yield _Line(text, x + 10, y + 4, anchor, roof.label)
+            else:
+                (x, y), anchor = corners[-1], "end"
+                yield _Line(text, x, y - 5, anchor, roof.label)
+
+    circles = [
+        _Circle(*at(one.intensity, one.rate), round(4 + 20 * math.sqrt(one.share), 1), one.style, one.label)
+        for one in points
+    ]
+    return Chart(
+        circles,
+        list(lines()),
+        [_Tick(at(10.0**power, 10.0**low_y)[0], f"{10.0**power:g}") for power in range(low_x, high_x + 1)],
+        [_Tick(at(10.0**low_x, 10.0**power)[1], amount(10.0**power)) for power in range(low_y, high_y + 1)],
+    )
