@@ -202,10 +202,10 @@ class Convolution:
 class KernelCall:
     """A statement of a run source that computes: the function that it calls, and what that is for.
 
-    ``places``: of the model's code. ``operators``: the model's operators, each with its place, or "" where nobody knows.
-    At the example's sizes, where lowering was asked to count: ``nbytes`` of the tensors that it reads and that are read
-    later, each once, without weights that the runtime packs; ``flops`` without theirs; ``rows``, of such a layer: how many
-    its input and its output have. ``slot``: of such a layer, its number.
+    ``places``: of the model's code. ``operators``: the model's, each with its place, or "" where nobody knows. At the
+    example's sizes, where lowering was asked to count: ``nbytes`` of the tensors that it reads and that are read later,
+    each once, without weights that the runtime packs; ``flops`` without theirs; ``rows``, of such a layer: how many its
+    input and its output have. ``slot``: of such a layer, its number.
     """
 
     function: str
@@ -225,7 +225,7 @@ class Variant:
     namespace ``namespace_name``. ``kernels_header``: declarations of the kernels that it calls, included by the run
     source and by every shard. ``kernel_shards``: sources with the kernels; their number is fixed by the caller and
     some may hold no kernel. ``prepares``: the run source defines ``void prepare()`` too (detail/spec.h).
-    ``read_weights``: indices of the weights that the run source reads itself. ``calls``: in the order of the run source.
+    ``read_weights``: indices of the weights that the run source reads itself. ``calls``: in the run source's order.
     """
 
     isa: str

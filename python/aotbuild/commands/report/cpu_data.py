@@ -44,10 +44,10 @@ def stated_machine(text: str) -> Machine | None:
 
 @dataclass(frozen=True)
 class CpuRow:
-    """Calls of one function for the same lines. ``microseconds``, ``nbytes``, ``flops``: of all, in a call of the model.
+    """Calls of one function for the same lines. ``microseconds``, ``nbytes``, ``flops``: of all, in a model's call.
 
-    ``fused``: the model's operators in it by its lines; of a line whose operators are elsewhere, none. ``weights``: names
-    in the ``state_dict`` of the layers' weights; empty for kernels.
+    ``fused``: the model's operators in it by its lines; of a line whose operators are elsewhere, none. ``weights``:
+    names in the ``state_dict`` of the layers' weights; empty for kernels.
     """
 
     function: str

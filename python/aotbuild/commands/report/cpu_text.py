@@ -15,7 +15,7 @@ _LIMITS = {"arithmetic": "first", "memory": "second", "cache": "third"}
 
 
 def as_text(report: CpuReport) -> str:
-    """The table, a line for each kernel, and below each line the operators that are fused into it, by the model's lines."""
+    """The table, a line for each kernel, and below it the operators that are fused into it, by the model's lines."""
     table = [_HEADINGS, *(cells(report, row) for row in report.rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(_HEADINGS))]
     lines = [heading(report), ""]

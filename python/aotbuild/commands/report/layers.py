@@ -30,11 +30,8 @@ def title(call: KernelCall, layer: Layer | None) -> str:
         what = "linear layer" if count == 1 else f"{count} linear layers in one product"
         return f"{what}{_with(layer.activation)}"
     if isinstance(layer, Mlp):
-        return (
-            f"pair of linear layers{_with(layer.first.activation)} between"
-            if layer.first.activation != "none"
-            else ("pair of linear layers")
-        )
+        between = _with(layer.first.activation)
+        return f"pair of linear layers{between} between" if between else "pair of linear layers"
     if isinstance(layer, Convolution):
         norm = " with batch norm" if layer.norm is not None else ""
         return f"convolution{norm}{_with(layer.activation, ' and ' if norm else ' with ')}"

@@ -1,4 +1,4 @@
-"""A roofline as a chart: operations a byte and operations a second, both logarithmic, as numbers that a template draws."""
+"""A roofline as a chart, in numbers that a template draws: operations a byte and a second, both logarithmic."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def summary(report: Report) -> list[str]:
     lines = [f"{report.total:.2f} us in {known} of {launches} launches a call"]
     if not known:
         lines.append(
-            f"for times: --tuning-database FILE, of a model that was tuned, or --times FILE.jsonl, which {report.target}_"
-            "bench --kernels --json FILE.jsonl writes on the GPU"
+            "for times: --tuning-database FILE, of a model that was tuned, or --times FILE.jsonl, which "
+            f"{report.target}_bench --kernels --json FILE.jsonl writes on the GPU"
         )
     if report.gain is not None:
         lines.append(f"tuned: {report.gain:.2f} times as fast as the heuristics' choices")
