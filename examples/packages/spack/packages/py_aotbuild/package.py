@@ -1,8 +1,7 @@
 """aotbuild as a package of Spack, for those that hold models."""
 
-from spack_repo.builtin.build_systems.python import PythonPackage
-
 from spack.package import depends_on, join_path, license, version
+from spack_repo.builtin.build_systems.python import PythonPackage
 
 
 class PyAotbuild(PythonPackage):

@@ -1,8 +1,7 @@
 """The model as a package of Spack: programs that use it need neither aotbuild nor PyTorch."""
 
-from spack_repo.builtin.build_systems.cmake import CMakePackage
-
 from spack.package import depends_on, license, version
+from spack_repo.builtin.build_systems.cmake import CMakePackage
 
 
 class Scorer(CMakePackage):
