@@ -15,6 +15,11 @@ pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+# Examples that print nothing here, and why.
+WITHOUT_PICTURE = {
+    "ci": "a workflow that the suite cannot run",
+    "container": "there is no container engine",
+}
 
 
 @pytest.fixture
@@ -43,6 +48,17 @@ def test_the_chart_is_drawn_of_the_saved_figures(benchmark: Any, theme: str) -> 
     chart = benchmark("chart")
     drawn = chart.draw(saved("deploy"), chart.THEMES[theme])
     assert drawn == (ROOT / f"docs/images/deploy-{theme}.svg").read_text()
+
+
+def test_pictures_of_examples_are_drawn_of_their_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    draw_outputs = importlib.import_module("draw_outputs")
+    pictured = draw_outputs.pictured()
+    pages = {page.parent.name for page in ROOT.glob("examples/*/README.md")}
+    assert pages - set(pictured) == WITHOUT_PICTURE.keys()
+    for name in pictured:
+        drawn = draw_outputs.picture(name)
+        assert drawn == (ROOT / f"examples/{name}/output.svg").read_text(), "run python examples/draw_outputs.py"
 
 
 def test_the_models_of_the_comparison_are_those_of_peers() -> None:
