@@ -19,6 +19,7 @@ from aotbuild.spec.paths import cmake_directory
 EXAMPLES = Path(__file__).parent
 sys.path.insert(0, str(EXAMPLES))
 from draw_outputs import blocks  # noqa: E402  # pytest's importlib mode adds no folder to sys.path
+
 BUILT = (
     "quickstart",
     "from_c",
