@@ -61,6 +61,15 @@ def test_pictures_of_examples_are_drawn_of_their_pages(monkeypatch: pytest.Monke
         assert drawn == (ROOT / f"examples/{name}/output.svg").read_text(), "run python examples/draw_outputs.py"
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_diagrams_are_those_of_their_description(theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    diagrams = importlib.import_module("make_diagrams")
+    for name, diagram in diagrams.DIAGRAMS.items():
+        drawn = diagrams.draw(diagram, diagrams.THEMES[theme])
+        assert drawn == (ROOT / f"docs/images/{name}-{theme}.svg").read_text(), "run python docs/make_diagrams.py"
+
+
 def test_the_models_of_the_comparison_are_those_of_peers() -> None:
     results = {each["model"]: each["contenders"] for each in saved("peers")["results"]}
     page = (ROOT / "docs/comparison.md").read_text()
