@@ -38,8 +38,9 @@ def summary(report: Report) -> list[str]:
     lines = [f"{report.total:.2f} us in {known} of {launches} launches a call"]
     if not known:
         lines.append(
-            "for times: --tuning-database FILE, of a model that was tuned, or --times FILE.jsonl, which "
-            f"{report.target}_bench --kernels --json FILE.jsonl writes on the GPU"
+            f"for times: --tuning-database FILE, which the target {report.target}.tune writes on a machine with the GPU; "
+            "or --times FILE.jsonl, whose lines are what a profiler measured in the model, as in "
+            '{"kernel": "name", "microseconds": 1.5}'
         )
     if report.gain is not None:
         lines.append(f"tuned: {report.gain:.2f} times as fast as the heuristics' choices")
