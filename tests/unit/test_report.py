@@ -106,8 +106,8 @@ def test_without_times_there_are_sizes(folder: Path) -> None:
     table = text.as_text(report)
     assert "times not known" in table and "0.00 us in 0 of 3 launches" in table
     assert (
-        "for times: --tuning-database FILE, which the target net.tune writes on a machine with the GPU; or --times "
-        'FILE.jsonl, whose lines are what a profiler measured in the model, as in {"kernel": "name", "microseconds": 1.5}\n'
+        "for times: --tuning-database FILE, which the target net.tune writes on a machine with a GPU, or --times "
+        'FILE.jsonl, whose lines are what a profiler measured, as in {"kernel": "name", "microseconds": 1.5}\n'
     ) in table
     assert "<svg" not in as_html([report])
 

@@ -38,8 +38,8 @@ def summary(report: Report) -> list[str]:
     lines = [f"{report.total:.2f} us in {known} of {launches} launches a call"]
     if not known:
         lines.append(
-            f"for times: --tuning-database FILE, which the target {report.target}.tune writes on a machine with the GPU; "
-            "or --times FILE.jsonl, whose lines are what a profiler measured in the model, as in "
+            f"for times: --tuning-database FILE, which the target {report.target}.tune writes on a machine with a GPU, "
+            "or --times FILE.jsonl, whose lines are what a profiler measured, as in "
             '{"kernel": "name", "microseconds": 1.5}'
         )
     if report.gain is not None:
