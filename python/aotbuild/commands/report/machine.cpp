@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #endif
 
+namespace aotbuild_report {
 namespace {
 
 constexpr int kRounds = 5;
@@ -89,11 +90,13 @@ void read(const float* values, std::size_t count) {
 }
 
 }  // namespace
+}  // namespace aotbuild_report
 
 // Writes bytes a second from memory, bytes a second from the cache, and operations a second, on so many threads.
 // `count` values are read from memory.
 extern "C" __attribute__((visibility("default"))) void aotbuild_measure_machine(int threads, std::size_t count,
                                                                                 double* figures) {
+  using namespace aotbuild_report;  // NOLINT: the names are of this file alone
   const std::vector<float> memory(count, 1.0F);
   const std::size_t part = count / static_cast<std::size_t>(threads);
   const double from_memory =
