@@ -135,7 +135,7 @@ _LARGEST_BUFFER = 512 * 2**20
 
 
 def _measure_machine(library: Path, threads: int) -> Machine:
-    """What the instrumented library measures; it reads memory of several times the last cache, and of 512 MiB at most."""
+    """What the instrumented library measures; it reads several times the last cache, and 512 MiB at most."""
     measure_machine = getattr(ctypes.CDLL(str(library)), MEASURER)
     measure_machine.restype = None
     cache = os.sysconf("SC_LEVEL3_CACHE_SIZE") if "SC_LEVEL3_CACHE_SIZE" in os.sysconf_names else 0
