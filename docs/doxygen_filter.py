@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # What opens a block of declarations; any other block is the body of a function.
-_SCOPE = re.compile(r'(?:typedef )?(?:(?:inline )?namespace|class|struct|union|enum|extern "C")\b')
+_SCOPE = re.compile(r'(?:typedef )?(?:(?:inline )?namespace|class|struct|union|enum|extern "C")(?=[ {])')
 _VERSIONED = re.compile(r"(?:inline namespace AOTBUILD_NAMESPACE \{|\}  // namespace AOTBUILD_NAMESPACE)$")
+_TABLE = re.compile(r"template <> struct dtype_of<")  # what dtype_of's own comment says
 _NO_DOCUMENTATION = re.compile(r"// (?:clang-format|NOLINT|namespace)\b")
 
 
@@ -24,8 +25,11 @@ def filtered(header: str) -> Iterator[str]:
     lines.remove("")  # so that Doxygen's messages have the header's own numbers
     for line in lines:
         code, mark, comment = line.partition("//")
-        if _VERSIONED.match(line) or _NO_DOCUMENTATION.match(mark + comment):
-            yield "" if _VERSIONED.match(line) else code
+        if _VERSIONED.match(line) or _TABLE.match(line):
+            yield ""
+            continue
+        if _NO_DOCUMENTATION.match(mark + comment):
+            yield code
             continue
         bare = re.sub(r'"(?:[^"\\]|\\.)*"|\'.\'', "", code)
         if mark and not bodies:

@@ -169,10 +169,12 @@ template <bool kThrows>
 }
 
 #if AOTBUILD_EXCEPTIONS
+// For a status that is not ok.
 inline void throw_unless_ok(const Status& status) {
   if (!status.ok()) throw Error(status.code(), status.message());
 }
 
+// The value, or what its status throws.
 template <typename T>
 T value_or_throw(Expected<T> expected) {
   throw_unless_ok(expected.status());

@@ -65,12 +65,14 @@ using float8_e5m2 = float8<5>;    // up to 57344, with infinities
 namespace detail {
 inline namespace AOTBUILD_NAMESPACE {
 
+// A number as it is stored.
 inline std::uint32_t float_bits(float value) {
   std::uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof(bits));
   return bits;
 }
 
+// What is stored as a number.
 inline float bits_float(std::uint32_t bits) {
   float value = 0;
   std::memcpy(&value, &bits, sizeof(value));

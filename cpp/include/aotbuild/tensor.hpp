@@ -26,9 +26,11 @@ AOTBUILD_HIDDEN inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
 namespace detail {
 inline namespace AOTBUILD_NAMESPACE {
 
+// Why begin() refuses.
 AOTBUILD_HIDDEN inline constexpr const char* kNotContiguous =
     "begin(): the tensor is not contiguous; index it with operator()";
 
+// Of memory in row-major order without gaps.
 template <std::size_t Rank>
 Extents<Rank> contiguous_strides(const Extents<Rank>& sizes) {
   Extents<Rank> strides;
@@ -85,7 +87,8 @@ class ViewBase {
   }
 
  protected:
-  ViewBase() = default;
+  ViewBase() = default;  // of no memory
+  // Memory of a device with steps of so many elements.
   ViewBase(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides, aotbuild_device device)
       : data_(data), sizes_(sizes), strides_(strides), device_(device) {}
 
