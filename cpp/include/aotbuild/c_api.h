@@ -3,14 +3,17 @@
 // A generated library `encoder` exports functions named after its symbol prefix, declared in its own header
 // `encoder.h`:
 //
-//   aotbuild_status encoder_create(const aotbuild_options* options, aotbuild_model** model);
-//   aotbuild_status encoder_run(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
-//                               aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
-//   aotbuild_status encoder_run_on_stream(aotbuild_model* model, void* stream, ...as above...);
-//   aotbuild_status encoder_run_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs, size_t
-//   input_count); aotbuild_status encoder_synchronize(aotbuild_model* model, void* stream); const aotbuild_model_info*
-//   encoder_describe(void); void encoder_destroy(aotbuild_model* model); const char* encoder_last_error(void);
-//   aotbuild_status encoder_new_session(aotbuild_model* model, aotbuild_model** session);
+//     aotbuild_status encoder_create(const aotbuild_options* options, aotbuild_model** model);
+//     aotbuild_status encoder_run(aotbuild_model* model, const aotbuild_tensor* inputs, size_t input_count,
+//                                 aotbuild_tensor* outputs, size_t output_count, aotbuild_result** result);
+//     aotbuild_status encoder_run_on_stream(aotbuild_model* model, void* stream, ...as above...);
+//     aotbuild_status encoder_run_capture_graph(aotbuild_model* model, const aotbuild_tensor* inputs,
+//                                               size_t input_count);
+//     aotbuild_status encoder_synchronize(aotbuild_model* model, void* stream);
+//     const aotbuild_model_info* encoder_describe(void);
+//     void encoder_destroy(aotbuild_model* model);
+//     const char* encoder_last_error(void);
+//     aotbuild_status encoder_new_session(aotbuild_model* model, aotbuild_model** session);
 //
 // A library `generator` that was built with METHODS prefill decode has in the place of each of those with `_run` one
 // for each method, `generator_prefill` and `generator_decode`, with the same arguments.
