@@ -14,6 +14,7 @@ from pathlib import Path
 _SCOPE = re.compile(r'(?:typedef )?(?:(?:inline )?namespace|class|struct|union|enum|extern "C")(?=[ {])')
 _VERSIONED = re.compile(r"(?:inline namespace AOTBUILD_NAMESPACE \{|\}  // namespace AOTBUILD_NAMESPACE)$")
 _TABLE = re.compile(r"template <> struct dtype_of<")  # what dtype_of's own comment says
+_CODE = "//     "
 _NO_DOCUMENTATION = re.compile(r"// (?:clang-format|NOLINT|namespace)\b")
 
 
@@ -23,7 +24,11 @@ def filtered(header: str) -> Iterator[str]:
     bodies = 0  # how many blocks are open from the outermost body of a function on
     lines = header.splitlines()
     lines.remove("")  # so that Doxygen's messages have the header's own numbers
-    for line in lines:
+    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""]):
+        if line == "//" and _CODE in (before[: len(_CODE)], after[: len(_CODE)]):
+            # As an indented passage Doxygen makes it <verbatim>, which MkDoxy leaves out.
+            yield "/// @code{.c}" if after.startswith(_CODE) else "/// @endcode"
+            continue
         code, mark, comment = line.partition("//")
         if _VERSIONED.match(line) or _TABLE.match(line):
             yield ""

@@ -87,8 +87,8 @@ PIPELINE = Diagram(
         Box(236, 40, "capture", ("torch.export, once;", "golden cases recorded"), own=True),
         Box(448, 40, "lower", ("TorchInductor, once;", "kernels as C++"), own=True),
         Box(660, 40, "emit", ("typed header, C ABI,", "weights, test"), own=True),
-        Box(660, 144, "CMake and the compiler", ("the project's own,", "with its flags")),
-        Box(448, 144, "libencoder", ("kernels, packed weights,", "the runtime"), own=True),
+        Box(660, 144, "CMake, compiler", ("the project's own,", "with its flags")),
+        Box(448, 144, "libencoder", ("kernels, weights,", "the runtime"), own=True),
         Box(236, 144, "ctest", ("against what eager", "PyTorch gave")),
         Box(448, 270, "your program", ("no Python, no libtorch",)),
     ),
@@ -171,7 +171,7 @@ def _arrow(start: Box, end: Box, label: str, theme: Theme) -> Iterator[str]:
     if start.x == end.x:
         x, y = start.x + BOX_WIDTH // 2, start.y + start.height
         path = f"M{x} {y}V{end.y}"
-        place = f'x="{x + 8}" y="{(y + end.y) // 2 + 4}"'
+        place = f'x="{x + 8}" y="{end.y - 10}"'
     else:
         right = end.x > start.x
         y = min(start.y + start.height // 2, end.y + end.height // 2)
