@@ -179,7 +179,7 @@ MACHINE = Machine(memory=10e9, cache=100e9, flops=100e9)
 @pytest.mark.parametrize(
     ("microseconds", "nbytes", "flops", "expected"),
     [
-        (100.0, 500_000, 5_000_000, (0.5, "arithmetic")),
+        (100.0, 300_000, 5_000_000, (0.5, "arithmetic")),
         (100.0, 800_000, 2_000_000, (0.8, "memory")),
         (100.0, 5_000_000, 1_000_000, (0.5, "cache")),
     ],

@@ -65,7 +65,7 @@ def _operator(origin: torch.fx.Node) -> Iterator[str]:
         return
     is_view = any(result.alias_info is not None and not result.alias_info.is_write for result in target._schema.returns)
     if not is_view:
-        yield target.overloadpacket.__name__
+        yield target.overloadpacket.__name__.strip("_")
 
 
 def _rows(origin: torch.fx.Node) -> tuple[int, int]:
