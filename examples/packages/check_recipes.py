@@ -83,13 +83,16 @@ def conda(_: Path) -> str:
     """rattler-build's parser takes the recipes and renders them for Linux; packages are not at hand to build with."""
     import rattler_build
 
+    # Of Linux, as the variants of a channel say it.
+    libraries = rattler_build.VariantConfig({"c_stdlib": ["sysroot"], "c_stdlib_version": ["2.28"]})
     names = []
     for recipe in sorted((HERE / "conda").glob("*/recipe.yaml")):
-        rendered = rattler_build.Stage0Recipe.from_yaml(recipe.read_text()).render()
+        rendered = rattler_build.Stage0Recipe.from_yaml(recipe.read_text()).render(libraries)
         names += [variant.recipe.package.name for variant in rendered]
     if names != ["aotbuild", "scorer"]:
         raise SystemExit(f"conda: the recipes render to {names}")
-    return f"rattler-build {rattler_build.__version__}: both recipes were parsed and rendered, not built"
+    version = rattler_build.rattler_build_version()
+    return f"rattler-build {version}: both recipes were parsed and rendered, not built"
 
 
 def vcpkg(folder: Path) -> str:

@@ -157,9 +157,28 @@ def overlap(one: dict[str, float], other: dict[str, float]) -> bool:
     return across > 1 and down > 3  # boxes of text have room above and below the letters
 
 
+# A page with each kind of fault, for the check of the check.
+BROKEN = """\
+<!DOCTYPE html>
+<html><body style="background: #ffffff">
+<p style="color: #cccccc">pale</p>
+<div style="width: 3000px">wide</div>
+<svg width="100" height="50" viewBox="0 0 100 50">
+<text x="10" y="20">one</text><text x="12" y="22">two</text><text x="90" y="40">outside</text>
+</svg>
+</body></html>
+"""
+BROKEN_FAULTS = ("pixels wide in a window", "'pale' has a contrast of 1.6", "no circles", "'outside' leaves", "overlap")
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "broken.html").write_text(BROKEN)
+    seen = "\n".join(faults(measured(folder / "broken.html", WIDTHS[0], "light")))
+    unseen = [fault for fault in BROKEN_FAULTS if fault not in seen]
+    if unseen:
+        raise SystemExit(f"the check does not see {unseen} in:\n{seen}")
     (folder / "cpu_report.html").write_text(cpu_page())
     (folder / "cuda_report.html").write_text(cuda_page(folder))
     pages = [folder / "cpu_report.html", folder / "cuda_report.html"]
