@@ -93,7 +93,12 @@ def test_calls_say_what_they_are_for_and_how_much_they_do() -> None:
         ("cpp_fused__softmax_1", None, (0, 0)),
     ]
     # Tensors of 3 rows, each once; the weights of the normalisation are read by its kernel, those of layers are not.
-    assert [call.nbytes for call in variant.calls] == [4 * (24 + 24), 4 * (24 + 8 + 8 + 24), 4 * (24 + 12), 4 * (12 + 12)]
+    assert [call.nbytes for call in variant.calls] == [
+        4 * (24 + 24),
+        4 * (24 + 8 + 8 + 24),
+        4 * (24 + 12),
+        4 * (12 + 12),
+    ]
     assert [call.flops > 0 for call in variant.calls] == [False, True, False, True]
     for call, operator in zip(variant.calls, ("linear", "native_layer_norm", "linear", "softmax")):
         ((name, place),) = call.operators

@@ -110,8 +110,13 @@ def _chart(report: CpuReport) -> roofline.Chart | None:
         if row.intensity is not None and row.microseconds
     ]
     roofs = [
-        roofline.Roof(machine.cache, machine.flops, f"{amount(machine.cache)}B/s from the cache", at_start=True),
-        roofline.Roof(machine.memory, machine.flops, f"{amount(machine.memory)}B/s from memory", at_start=True),
+        roofline.Roof(machine.cache, machine.flops, f"{amount(machine.cache)}B/s from the cache"),
+        roofline.Roof(
+            machine.memory,
+            machine.flops,
+            f"{amount(machine.memory)}B/s from memory",
+            f"{amount(machine.flops)}FLOP/s in float32",
+        ),
     ]
     return roofline.chart(points, roofs)
 

@@ -59,7 +59,7 @@ def _chart(report: Report, peak: Peak) -> roofline.Chart | None:
         if x is not None and y is not None
     ]
     roofs = [
-        roofline.Roof(peak.bandwidth, rate, f"{amount(rate)}FLOP/s {name}")
+        roofline.Roof(peak.bandwidth, rate, end=f"{amount(rate)}FLOP/s {name}")
         for name, rate in (("tensor cores", peak.tensor_cores), ("float32", peak.float32))
     ]
     return roofline.chart(points, roofs)

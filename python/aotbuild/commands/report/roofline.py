@@ -25,12 +25,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Roof:
-    """What a machine can do: bytes a second up to so many operations a second. Labels stand where lines differ."""
+    """What a machine can do: bytes a second up to so many operations a second, and what the line says at its ends."""
 
     bandwidth: float
     rate: float
-    label: str
-    at_start: bool = False
+    start: str = ""
+    end: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,17 @@ class _Circle:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A line of the chart, and what is written at one of its ends."""
-
-    points: str
+class _Label:
     x: float
     y: float
     anchor: str
-    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Line:
+    points: str
+    labels: Sequence[_Label]
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,9 @@ def chart(points: Sequence[Point], roofs: Sequence[Roof]) -> Chart | None:
             start, end = max(10.0**low_x, 10.0**low_y / roof.bandwidth), 10.0**high_x
             ridge = [x for x in (roof.rate / roof.bandwidth,) if start < x < end]
             corners = [at(x, min(x * roof.bandwidth, roof.rate)) for x in (start, *ridge, end)]
-            text = " ".join(f"{x},{y}" for x, y in corners)
-            if roof.at_start:
-                (x, y), anchor = corners[0], "start"
-                yield _Line(text, x + 10, y + 4, anchor, roof.label)
-            else:
-                (x, y), anchor = corners[-1], "end"
-                yield _Line(text, x, y - 5, anchor, roof.label)
+            (x, y), (last_x, last_y) = corners[0], corners[-1]
+            labels = (_Label(x + 10, y + 4, "start", roof.start), _Label(last_x, last_y - 5, "end", roof.end))
+            yield _Line(" ".join(f"{x},{y}" for x, y in corners), [label for label in labels if label.text])
 
     circles = [
         _Circle(*at(one.intensity, one.rate), round(4 + 20 * math.sqrt(one.share), 1), one.style, one.label)
