@@ -11,9 +11,12 @@ _DETAILS = ("cpp/classaotbuild", "cpp/structaotbuild", "cpp/unionaotbuild", "cpp
 
 def on_files(files: Any, config: Any) -> Any:
     for file in list(files):
-        name = file.src_uri
-        is_header = name.endswith(("8hpp.md", "8h.md"))
-        is_detail = "namespaceaotbuild_1_1" in name and "detail" in name
-        if is_detail or name.startswith("cpp/") and name not in _LISTS and not name.startswith(_DETAILS) and not is_header:
+        if file.src_uri.startswith("cpp/") and not _is_shown(file.src_uri):
             files.remove(file)
     return files
+
+
+def _is_shown(name: str) -> bool:
+    is_namespace_of_details = name.startswith("cpp/namespace") and "detail" in name
+    is_header = name.endswith(("8hpp.md", "8h.md"))
+    return not is_namespace_of_details and (name in _LISTS or name.startswith(_DETAILS) or is_header)
