@@ -526,8 +526,10 @@ def test_job_pools_survive_a_project_that_sets_its_own(make_project: MakeProject
 )
 def test_generators_of_ninja_have_the_terminal(make_project: MakeProject, setting: str, seen: bool) -> None:
     """What they print there is seen while they run; else Ninja keeps it until they end."""
+    model = FILES["model.py"]
+    assert isinstance(model, str)
     says = 'import sys\nprint("terminal:", sys.stdout.isatty())\n'
-    project = make_project(ENCODER, {"model.py": f"{says}{FILES['model.py']}"}, "Ninja")
+    project = make_project(ENCODER, {"model.py": says + model}, "Ninja")
     project.configure(f"-D{setting}")
     controller, terminal = pty.openpty()
     command = ["cmake", "--build", str(project.build_dir), "--target", "encoder.generate"]
