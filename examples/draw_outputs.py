@@ -49,8 +49,9 @@ def _svg(title: str, lines: list[tuple[str, str]], width: int, height: int) -> I
 
 
 def picture(name: str) -> str:
-    """Of the example of that name, whose page has commands, and then what they print."""
-    commands, printed, *_ = blocks((EXAMPLES / name / "README.md").read_text())
+    """Of the example of that name, whose page has commands, then what they print, and then the picture."""
+    page = (EXAMPLES / name / "README.md").read_text()
+    commands, printed = blocks(page[: page.index(PICTURE)])[-2:]
     return draw(f"examples/{name}", commands, printed)
 
 
