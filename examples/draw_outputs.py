@@ -34,7 +34,7 @@ def draw(title: str, commands: str, printed: str) -> str:
 
 
 def _svg(title: str, lines: list[tuple[str, str]], width: int, height: int) -> Iterator[str]:
-    font = f'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="{FONT_SIZE}" xml:space="preserve"'
+    font = f'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="{FONT_SIZE}"'
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     yield f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>'
     yield f"<title>{escape(title)}</title>"
@@ -44,7 +44,8 @@ def _svg(title: str, lines: list[tuple[str, str]], width: int, height: int) -> I
     for number, (prompt, line) in enumerate(lines):
         y = BAR + PADDING + number * LINE_HEIGHT + 11
         colour = COMMAND if prompt else TEXT
-        yield f'<text x="{PADDING}" y="{y}" fill="{colour}">{escape(prompt + line)}</text>'
+        kept = escape(prompt + line).replace(" ", "&#160;")  # viewers join several spaces to one
+        yield f'<text x="{PADDING}" y="{y}" fill="{colour}">{kept}</text>'
     yield "</svg>"
 
 
