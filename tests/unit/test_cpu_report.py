@@ -215,7 +215,15 @@ REPORT = CpuReport(
             400_000,
             6_000_000,
         ),
-        CpuRow("cpp_fused_add_0", 2, 20.0, (("net.py:4", ("add", "mul")), ("net.py:5", ())), (), 1_000_000, 10_000),
+        CpuRow(
+            "cpp_fused_add_0",
+            2,
+            20.0,
+            (("net.py:4", ("add", "mul")), ("net.py:5", ()), ("", ("full",))),
+            (),
+            1_000_000,
+            10_000,
+        ),
         CpuRow("sort", 1, 5.0, (), ()),
     ),
     machine=MACHINE,
@@ -233,6 +241,7 @@ def test_the_text_has_times_the_roofline_and_what_is_fused() -> None:
         "20.0  18.2%      2     1M   10k      50G    500M     50.0%       cache  cpp_fused_add_0\n"
         "    add, mul at net.py:4\n"
         "    net.py:5\n"
+        "    full\n"
         " 5.0   4.5%      1      -     -        -       -      0.0%      memory  sort\n"
         "\n"
         "105.0 us in 7 kernels and layers\n"

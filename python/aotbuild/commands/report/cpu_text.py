@@ -23,7 +23,7 @@ def as_text(report: CpuReport) -> str:
         aligned = [text.rjust(width) for text, width in zip(texts, widths)]
         row = report.rows[number - 1] if number else None
         lines.append("  ".join([*aligned, "what" if row is None else f"{row.function}{_of(row)}"]))
-        lines += [f"    {_operators(operators)}{line}" for line, operators in (row.fused if row else ())]
+        lines += [f"    {_fused(line, operators)}" for line, operators in (row.fused if row else ())]
     return "\n".join([*lines, "", *summary(report)]) + "\n"
 
 
@@ -62,8 +62,8 @@ def _of(row: CpuRow) -> str:
     return f" of {', '.join(names(row))}" if row.weights else ""
 
 
-def _operators(operators: Sequence[str]) -> str:
-    return f"{', '.join(operators)} at " if operators else ""
+def _fused(line: str, operators: Sequence[str]) -> str:
+    return " at ".join(filter(None, (", ".join(operators), line)))
 
 
 def names(row: CpuRow) -> list[str]:
