@@ -31,9 +31,12 @@ int main() {
 EXPECTED = {
     "Classifier": ["class Classifier"],
     "features": ["TensorView<const float, 2>", "[batch, 4]"],
-    "run": ["Classifier::Outputs run(const Classifier::Inputs &", "features: float32 [batch, 4]", "probabilities: float32 [batch, 3]"],
+    "run": [
+        "Classifier::Outputs run(const Classifier::Inputs& inputs) const",
+        "Takes features: float32 [batch, 4]; gives probabilities: float32 [batch, 3].",
+    ],
     "probabilities": ["Tensor<float, 2>", "[batch, 3]"],
-    "size": ["std::int64_t size(std::size_t dim)", "of one dimension"],
+    "size": ["std::int64_t size(std::size_t dim) const"],
 }
 
 
