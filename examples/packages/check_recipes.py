@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXPECTED = "score: 0.2015"
+EXPECTED = "score: 0.2008"
 # The values that vcpkg's documentation has for a manifest; of `name` also the form.
 MANIFEST = {"name", "version", "description", "license", "supports", "dependencies", "homepage", "features"}
 PORT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -71,9 +71,12 @@ def conan(folder: Path) -> str:
     """`conan create` builds the package and runs the program of test_package with it."""
     tool = Path(sys.executable).with_name("conan")
     home = {"CONAN_HOME": str(folder / "conan")}
+    recipe = folder / "conan-recipe"  # Conan builds the test program beside its recipe
+    shutil.rmtree(recipe, ignore_errors=True)
+    shutil.copytree(HERE, recipe)
     run([tool, "profile", "detect", "--exist-ok"], **home)
-    run([tool, "inspect", HERE], **home)
-    printed = run([tool, "create", HERE], **home)
+    run([tool, "inspect", recipe], **home)
+    printed = run([tool, "create", recipe], **home)
     if EXPECTED not in printed.splitlines():
         raise SystemExit(f"conan: the test program did not print {EXPECTED!r}:\n{printed}")
     return f"{run([tool, '--version'], **home).strip()}: conan create built it, and test_package printed {EXPECTED!r}"

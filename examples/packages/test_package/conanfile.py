@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from conan import ConanFile
 from conan.tools.build import can_run
@@ -26,4 +26,4 @@ class ScorerTest(ConanFile):
 
     def test(self) -> None:
         if can_run(self):
-            self.run(str(Path(self.cpp.build.bindir) / "score"), env="conanrun")
+            self.run(os.path.join(self.cpp.build.bindir, "score"), env="conanrun")
