@@ -113,7 +113,7 @@ def vcpkg(folder: Path) -> str:
     script.write_text(VCPKG.format(port=port, packages=place / "packages", build=place / "build"))
     run(["cmake", "-P", script])
     licences = (place / "packages/share/scorer/copyright").read_text()
-    if "Apache License" not in licences or not (place / "packages/share/scorer/scorer-config.cmake").exists():
+    if "Apache License" not in licences or not (place / "packages/share/scorer/scorerConfig.cmake").exists():
         raise SystemExit("vcpkg: the port installs no licence or no CMake package")
     return "vcpkg: the manifest was checked, and the portfile run with stand-ins for vcpkg's functions; vcpkg was not"
 

@@ -41,7 +41,7 @@ class Scorer(ConanFile):
         CMake(self).install()
 
     def package_info(self) -> None:
-        # aotbuild_install has written scorer-config.cmake; Conan's own would know less.
+        # aotbuild_install has written scorerConfig.cmake; Conan's own would know less.
         self.cpp_info.set_property("cmake_find_mode", "none")
         self.cpp_info.builddirs = ["lib/cmake/scorer"]
         self.cpp_info.libs = ["scorer"]
