@@ -17,6 +17,7 @@ server=$!
 trap 'kill "$server"' EXIT
 sleep 1
 for page in index comparison cmake architecture python-reference cpp/classaotbuild_1_1Model inspect report; do
+  [[ -f build/docs/site/$page.html ]] || { echo "there is no $page.html: run make docs" >&2; exit 1; }
   for width in 1280 420; do
     for scheme in light dark; do
       # Blink's numbers of the schemes that a page may prefer.
