@@ -101,7 +101,8 @@ def chart(points: Sequence[Point], roofs: Sequence[Roof]) -> Chart | None:
             ridge = [x for x in (roof.rate / roof.bandwidth,) if start < x < end]
             corners = [at(x, min(x * roof.bandwidth, roof.rate)) for x in (start, *ridge, end)]
             (x, y), (last_x, last_y) = corners[0], corners[-1]
-            labels = (_Label(x + 10, y + 4, "start", roof.start), _Label(last_x, last_y - 5, "end", roof.end))
+            beside = min(y + 4, _HEIGHT - _BOTTOM - 6)  # not on the axis
+            labels = (_Label(x + 10, beside, "start", roof.start), _Label(last_x, last_y - 5, "end", roof.end))
             yield _Line(" ".join(f"{x},{y}" for x, y in corners), [label for label in labels if label.text])
 
     circles = [
