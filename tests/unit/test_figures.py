@@ -19,6 +19,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 WITHOUT_PICTURE = {
     "ci": "a workflow that the suite cannot run",
     "container": "there is no container engine",
+    "serving": "a server's answers, which make serve-test asks for",
 }
 
 
