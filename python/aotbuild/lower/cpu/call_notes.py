@@ -29,6 +29,7 @@ class CallNotes:
     def __init__(self, *, counts_work: bool) -> None:
         self._counts_work = counts_work
         self._explained: set[torch.fx.Node] = set()
+        self._places: dict[torch.fx.Graph, dict[torch.fx.Node, int]] = {}
 
     def of(self, function: str, operations: Sequence[Any], nodes: Sequence[Any] | None = None) -> KernelCall:
         """The note of the call that is about to be written.
@@ -41,7 +42,8 @@ class CallNotes:
         new = [origin for origin in origins if origin not in self._explained]
         self._explained.update(new)
         places = tuple(dict.fromkeys(filter(None, map(_place, new or origins))))
-        operators = tuple(dict.fromkeys((name, _place(origin) or "") for origin in new for name in _operator(origin)))
+        computed = sorted(new, key=self._number)
+        operators = tuple(dict.fromkeys((name, _place(node) or "") for node in computed for name in _operator(node)))
         packed = next((origin for origin in origins if str(origin.target) in _PACKED), None)
         slot = None if packed is None else packed.args[_PACKED[str(packed.target)][0]]
         if not self._counts_work:
@@ -52,6 +54,13 @@ class CallNotes:
         nbytes = sum(work.accesses([node for node in scheduled if node.node is not None]))
         rows = (0, 0) if packed is None else _rows(packed)
         return KernelCall(function, places, operators, nbytes, flops, rows, slot)
+
+    def _number(self, origin: torch.fx.Node) -> int:
+        """In the order of the graph: TorchInductor keeps origins in that of its own calls."""
+        graph = origin.graph
+        if graph not in self._places:
+            self._places[graph] = {node: number for number, node in enumerate(graph.nodes)}
+        return self._places[graph].get(origin, -1)
 
 
 def _place(origin: torch.fx.Node) -> str | None:
