@@ -15,10 +15,11 @@ pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-# Examples that print nothing here, and why.
+# Examples whose output is not drawn, and why.
 WITHOUT_PICTURE = {
     "ci": "a workflow that the suite cannot run",
     "container": "there is no container engine",
+    "generate": "tokens of random weights; benchmarks/results/generate.json has what it is measured by",
     "serving": "a server's answers, which make serve-test asks for",
 }
 
