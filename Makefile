@@ -5,7 +5,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
-.PHONY: package-gpu-tests wheel stopwatch docs test-examples windows-test cross-test wasm-test reliability clean
+.PHONY: package-gpu-tests wheel stopwatch docs test-examples recipes-test page-test editor-test
+.PHONY: windows-test cross-test wasm-test reliability clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -42,6 +43,15 @@ test-torch-versions: bootstrap ## tests and builds with each release of torch: s
 
 test-examples: bootstrap ## examples that CMake builds, in C, C++ and Rust, against what their pages say that they print
 	pytest examples
+
+recipes-test: bootstrap ## recipes of package managers for a model, with the tools of those that can be installed
+	@tools/recipes_test.sh
+
+page-test: bootstrap ## pages of `aotbuild report` and `inspect` in headless Chromium, light and dark, wide and narrow
+	@tools/page_test.sh
+
+editor-test: bootstrap ## what clangd shows of a generated header: shapes and types
+	@tools/editor_test.sh
 
 ray-test: bootstrap ## a tuning bundle by two workers of Ray, one of which is killed
 	@tools/ray_test.sh

@@ -35,6 +35,7 @@ The generator runs in this Python interpreter, the first of these that is set or
 | `AOTBUILD_GENERATOR_JOBS` | generators that run at a time; default one for each 4 GiB of memory, at most one a core |
 | `AOTBUILD_COMPILE_JOBS` | compilations of models' sources that run at a time; default one for each 1.5 GiB of memory, at most one a core |
 | `AOTBUILD_QUIET` | `ON`: generators print errors alone; else a line for each stage with its seconds and the most memory so far, and on a terminal a bar |
+| `AOTBUILD_TERMINAL` | `ON`: under Ninja generators have the terminal, one at a time, and what they print is seen at once, the bar too; else Ninja shows it when a generator is done. Default: `ON` where one generator runs at a time. `JOB_POOL` goes before it |
 | `AOTBUILD_CACHE_DIR` | the folder of the compile cache; default: the environment variable of that name while building, else no cache |
 | `AOTBUILD_CACHE_URL` | a server that shares the compile cache; default: the environment variable of that name while building |
 | `AOTBUILD_ONEDNN` | `ON`: a runtime with oneDNN 3 (`pip install aotbuild[onednn]`), a library of 44 MB that compiles its kernels at run time, in memory that is writable and executable. It has convolutions and computed products of 16-bit types for processors with instructions for them (AVX512_BF16, AMX), which the runtime's own kernels use for linear layers of bfloat16 alone; float32 gains little or nothing. `benchmarks/peers.py --onednn` compares both runtimes on the machine at hand |

@@ -17,8 +17,19 @@ import yaml
 from aotbuild.spec.paths import cmake_directory
 
 EXAMPLES = Path(__file__).parent
-BLOCK = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
-BUILT = ("quickstart", "from_c", "from_rust", "streaming", "game_loop")
+sys.path.insert(0, str(EXAMPLES))
+from draw_outputs import blocks  # noqa: E402  # pytest's importlib mode adds no folder to sys.path
+
+BUILT = (
+    "quickstart",
+    "from_c",
+    "from_rust",
+    "streaming",
+    "game_loop",
+    "image_classifier",
+    "tabular",
+    "robot_node",
+)
 # Their commands take models of a size, servers or GPUs.
 ELSEWHERE = {
     "semantic_search": "make demo",
@@ -29,12 +40,8 @@ ELSEWHERE = {
     "triton_kernel": "tests/cmake/test_kernel_example.py",
     "container": "test_containerfile_has_two_stages",
     "ci": "test_workflow_has_the_inputs_that_its_steps_use",
+    "packages": "make recipes-test",
 }
-
-
-def blocks(name: str) -> list[str]:
-    text = (EXAMPLES / name / "README.md").read_text()
-    return ["".join(line[4:] for line in found.splitlines(keepends=True)) for found in BLOCK.findall(text)]
 
 
 def run(command: str, folder: Path) -> str:
@@ -56,7 +63,7 @@ def test_the_example_prints_what_its_page_says(name: str, tmp_path: Path) -> Non
     shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns("build"))
     if name == "from_rust":
         shutil.copytree(EXAMPLES / "from_c", tmp_path / "from_c")
-    commands, printed = blocks(name)
+    commands, printed = blocks((EXAMPLES / name / "README.md").read_text())
     found = f'cmake -B build -Daotbuild_DIR="{cmake_directory()}" -DAOTBUILD_PYTHON="{sys.executable}" -G Ninja'
     build, *rest = commands.replace(" && build/", "\nbuild/").splitlines()
     run(build.replace("cmake -B build", found), tmp_path / name)

@@ -4,6 +4,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 cd "$ROOT"
 
+if ! command -v doxygen >/dev/null; then
+  step 'Doxygen' 'Install it: apt-get install doxygen' apt-get install -y --no-install-recommends doxygen
+fi
 environment=build/docs/env
 if ! cmp --silent docs/requirements.txt "$environment/requirements.txt"; then
   step 'environment of the documentation' 'Remove the folder build/docs and try again.' python -m venv --clear "$environment"

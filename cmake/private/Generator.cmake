@@ -36,7 +36,7 @@ function(_aotbuild_add_generator)
     DEPENDS ${depends} ${outdated}
     ${read_depfile}
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
-    JOB_POOL ${pool}
+    ${pool}
     COMMENT "Generating ${target} from ${plan_description}"
     VERBATIM)
   set_source_files_properties(${outputs} PROPERTIES GENERATED TRUE)

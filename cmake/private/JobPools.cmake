@@ -50,14 +50,21 @@ function(_aotbuild_slot folder name jobs out)
   set(${out} "${python}" "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/slot.py" "${folder}" ${name} ${jobs} PARENT_SCOPE)
 endfunction()
 
-# For the generator of <target>: sets <out_pool>, and <out_prefix> to words that go before its command.
-# Capture and lowering of a mid-size model take 2 to 3 GiB. A pool that the user names may be defined later.
+# For the generator of <target>: sets <out_pool> to words of add_custom_command, and <out_prefix> to words that go before
+# its command. Capture and lowering of a mid-size model take 2 to 3 GiB. A pool that the user names may be defined later.
+# Ninja keeps what a command prints until it ends, but for commands that have the terminal, which run one at a time.
 function(_aotbuild_generator_jobs target requested out_pool out_prefix)
   set(prefix "")
+  set(terminal OFF)
   if(requested STREQUAL "")
     set(requested aotbuild_generate)
     _aotbuild_count_jobs(AOTBUILD_GENERATOR_JOBS 4096 jobs)
     _aotbuild_define_pool(aotbuild_generate ${jobs})
+    if(DEFINED AOTBUILD_TERMINAL)
+      set(terminal ${AOTBUILD_TERMINAL})
+    elseif(jobs EQUAL 1)
+      set(terminal ON)
+    endif()
     if(CMAKE_GENERATOR MATCHES "Makefiles")
       _aotbuild_slot("${CMAKE_BINARY_DIR}/CMakeFiles/aotbuild.slots" generate ${jobs} prefix)
     endif()
@@ -65,7 +72,11 @@ function(_aotbuild_generator_jobs target requested out_pool out_prefix)
     set_property(GLOBAL APPEND PROPERTY _AOTBUILD_USED_POOLS "${requested}" "${target}")
     _aotbuild_defer_pool_check()
   endif()
-  set(${out_pool} ${requested} PARENT_SCOPE)
+  if(terminal)
+    set(${out_pool} USES_TERMINAL PARENT_SCOPE)
+  else()
+    set(${out_pool} JOB_POOL ${requested} PARENT_SCOPE)
+  endif()
   set(${out_prefix} "${prefix}" PARENT_SCOPE)
 endfunction()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -12,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cmake_project import HEAD, PACKAGE, STANDIN, CMakeProject
+from cmake_project import FILES, HEAD, PACKAGE, STANDIN, CMakeProject
 
 APP = """
 add_executable(app main.cpp)
@@ -515,6 +518,30 @@ def test_job_pools_survive_a_project_that_sets_its_own(make_project: MakeProject
     assert "pool aotbuild_compile\n  depth = 1\n" in rules
     project.build("encoder.generate")
     assert project.generated() == ["encoder"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "seen"),
+    [("AOTBUILD_TERMINAL=ON", True), ("AOTBUILD_TERMINAL=OFF", False), ("AOTBUILD_GENERATOR_JOBS=1", True)],
+)
+def test_generators_of_ninja_have_the_terminal(make_project: MakeProject, setting: str, seen: bool) -> None:
+    """What they print there is seen while they run; else Ninja keeps it until they end."""
+    model = FILES["model.py"]
+    assert isinstance(model, str)
+    says = 'import sys\nprint("terminal:", sys.stdout.isatty())\n'
+    project = make_project(ENCODER, {"model.py": says + model}, "Ninja")
+    project.configure(f"-D{setting}")
+    controller, terminal = pty.openpty()
+    command = ["cmake", "--build", str(project.build_dir), "--target", "encoder.generate"]
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=project.environment) as process:
+        os.close(terminal)
+        printed = b""
+        with contextlib.suppress(OSError):  # of a terminal that nobody has open any more
+            while part := os.read(controller, 4096):
+                printed += part
+    os.close(controller)
+    assert process.returncode == 0, printed
+    assert f"terminal: {seen}" in printed.decode()
 
 
 def test_undefined_job_pool_is_an_error_while_configuring(make_project: MakeProject) -> None:

@@ -281,7 +281,10 @@ def test_report_says_which_lines_take_how_long(tmp_path: Path, monkeypatch: pyte
     report = measure("net.py:build", params={}, rounds=20)
     rows = {row.function: row for row in report.rows}
     layer, kernel = rows["linear layer"], rows["cpp_fused__softmax_add_0"]
-    assert (layer.lines, layer.weights) == (["net.py:9 in forward: hidden = self.layer(x)"], ["layer.weight"])
-    assert (kernel.lines, kernel.calls) == (["net.py:10 in forward: return (hidden + x).softmax(1)"], 1)
-    assert all(row.microseconds > 0 for row in report.rows)
+    assert layer.fused == [("net.py:9 in forward: hidden = self.layer(x)", ["linear"])]
+    assert kernel.fused == [("net.py:10 in forward: return (hidden + x).softmax(1)", ["add", "softmax"])]
+    assert (layer.weights, kernel.calls) == (["layer.weight"], 1)
+    assert (layer.flops, layer.nbytes) == (2 * 32 * 256 * 256, 4 * (2 * 32 * 256 + 256 * 256))
+    assert kernel.nbytes == 4 * 3 * 32 * 256
+    assert all(row.microseconds > 0 and row.of_roofline(report.machine)[0] > 0 for row in report.rows)
     assert report.total + report.rest == pytest.approx(report.clocked)

@@ -15,6 +15,13 @@ pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+# Examples whose output is not drawn, and why.
+WITHOUT_PICTURE = {
+    "ci": "a workflow that the suite cannot run",
+    "container": "there is no container engine",
+    "generate": "tokens of random weights; benchmarks/results/generate.json has what it is measured by",
+    "serving": "a server's answers, which make serve-test asks for",
+}
 
 
 @pytest.fixture
@@ -43,6 +50,26 @@ def test_the_chart_is_drawn_of_the_saved_figures(benchmark: Any, theme: str) -> 
     chart = benchmark("chart")
     drawn = chart.draw(saved("deploy"), chart.THEMES[theme])
     assert drawn == (ROOT / f"docs/images/deploy-{theme}.svg").read_text()
+
+
+def test_pictures_of_examples_are_drawn_of_their_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    draw_outputs = importlib.import_module("draw_outputs")
+    pictured = draw_outputs.pictured()
+    pages = {page.parent.name for page in ROOT.glob("examples/*/README.md")}
+    assert pages - set(pictured) == WITHOUT_PICTURE.keys()
+    for name in pictured:
+        drawn = draw_outputs.picture(name)
+        assert drawn == (ROOT / f"examples/{name}/output.svg").read_text(), "run python examples/draw_outputs.py"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_diagrams_are_those_of_their_description(theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    diagrams = importlib.import_module("make_diagrams")
+    for name, diagram in diagrams.DIAGRAMS.items():
+        drawn = diagrams.draw(diagram, diagrams.THEMES[theme])
+        assert drawn == (ROOT / f"docs/images/{name}-{theme}.svg").read_text(), "run python docs/make_diagrams.py"
 
 
 def test_the_models_of_the_comparison_are_those_of_peers() -> None:

@@ -84,6 +84,48 @@ def test_every_stage_runs_once_and_aot_autograd_not_after_the_decomposition(monk
     assert calls[calls.index("decomposed") + 1 :] == ["run", "codegen", "codegen", "codegen"]
 
 
+def test_calls_say_what_they_are_for_and_how_much_they_do() -> None:
+    (variant,) = lowered(Network(), torch.ones(3, 8), counts_work=True).variants
+    assert [(call.function, call.slot, call.rows) for call in variant.calls] == [
+        ("context_linear", 0, (3, 3)),
+        ("cpp_fused_native_layer_norm_0", None, (0, 0)),
+        ("context_linear", 1, (3, 3)),
+        ("cpp_fused__softmax_1", None, (0, 0)),
+    ]
+    # Tensors of 3 rows, each once; the weights of the normalisation are read by its kernel, those of layers are not.
+    assert [call.nbytes for call in variant.calls] == [
+        4 * (24 + 24),
+        4 * (24 + 8 + 8 + 24),
+        4 * (24 + 12),
+        4 * (12 + 12),
+    ]
+    assert [call.flops > 0 for call in variant.calls] == [False, True, False, True]
+    for call, operator in zip(variant.calls, ("linear", "native_layer_norm", "linear", "softmax")):
+        ((name, place),) = call.operators
+        assert (name, (place,)) == (operator, call.places)
+        assert "in forward: return torch.softmax(self.layers(x), -1)" in place
+
+
+def test_work_is_counted_where_it_is_asked_for() -> None:
+    (variant,) = lowered(Network(), torch.ones(3, 8)).variants
+    assert {(call.nbytes, call.flops, call.rows) for call in variant.calls} == {(0, 0, (0, 0))}
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "expected"),
+    [
+        (lambda x, y: x @ y, ((2, 3, 4), (2, 4, 5)), 2 * 2 * 3 * 4 * 5),
+        (lambda x, y: torch.nn.functional.conv2d(x, y, padding=1), ((1, 4, 5, 5), (6, 4, 3, 3)), 2 * 6 * 25 * 4 * 9),
+        (lambda x, y: torch.nn.functional.scaled_dot_product_attention(x, y, y), ((1, 2, 8, 4), (1, 2, 6, 4)), 1536),
+    ],
+)
+def test_operations_of_products_are_exact(
+    function: Callable[..., Tensor], inputs: tuple[tuple[int, ...], ...], expected: int
+) -> None:
+    (variant,) = lowered(function, *(torch.ones(shape) for shape in inputs), counts_work=True).variants
+    assert max(call.flops for call in variant.calls) == expected
+
+
 def test_models_lowered_before_leave_no_trace() -> None:
     first = lowered(Network(), torch.ones(3, 8))
     lowered(lambda x: x.cos() @ x, torch.ones(5, 5))

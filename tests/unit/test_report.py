@@ -105,6 +105,10 @@ def test_without_times_there_are_sizes(folder: Path) -> None:
     assert report.total == 0 and report.gain is None and {row.time for row in report.rows} == {None}
     table = text.as_text(report)
     assert "times not known" in table and "0.00 us in 0 of 3 launches" in table
+    assert (
+        "for times: --tuning-database FILE, which the target net.tune writes on a machine with a GPU, or --times "
+        'FILE.jsonl, whose lines are what a profiler measured, as in {"kernel": "name", "microseconds": 1.5}\n'
+    ) in table
     assert "<svg" not in as_html([report])
 
 
@@ -169,6 +173,7 @@ def test_page_is_whole_and_always_the_same(folder: Path, capsys: pytest.CaptureF
     assert str(folder.parent) not in content
     assert content.count("<circle") == 1 and content.count('<polyline class="roof"') == 2
     assert "triton_per_&lt;fused&gt;_1" in content and "net.py:12 in forward" in content
+    assert "prefers-color-scheme: dark" in content
 
 
 @pytest.mark.quick

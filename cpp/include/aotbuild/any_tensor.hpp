@@ -18,11 +18,13 @@ inline namespace AOTBUILD_NAMESPACE {
 // A view of somebody else's memory.
 class AnyTensorView {
  public:
-  AnyTensorView() = default;
+  AnyTensorView() = default;  // of no memory
 
+  // The same memory.
   template <typename T, std::size_t Rank>
   AnyTensorView(const TensorView<T, Rank>& view)
       : AnyTensorView(view.data(), dtype_v<T>, Rank, view.sizes().data(), view.strides().data(), view.device()) {}
+  // The tensor's memory.
   template <typename T, std::size_t Rank>
   AnyTensorView(const Tensor<T, Rank>& tensor) : AnyTensorView(tensor.view()) {}
 
@@ -53,45 +55,53 @@ class AnyTensorView {
   aotbuild_device device_ = kCpuDevice;
 };
 
+// A tensor with its name.
 struct NamedTensor {
-  Text name;
-  AnyTensorView tensor;
+  Text name;             // of a weight: in the model's state_dict
+  AnyTensorView tensor;  // its memory is borrowed
 };
 
 // Tensors by name: `{{"weight", view}, ...}`, or any map from names to views, such as std::map.
 class NamedTensors {
  public:
-  NamedTensors() = default;
+  NamedTensors() = default;  // none
+  // Those of a list; of a name that comes twice the last one.
   NamedTensors(std::initializer_list<NamedTensor> tensors) {
     for (const NamedTensor& tensor : tensors) insert_or_assign(tensor.name, tensor.tensor);
   }
+  // Those of a map from names to views.
   template <typename Map, typename = std::enable_if_t<
                               std::is_convertible_v<decltype(std::declval<const Map&>().begin()->first), Text>>>
   NamedTensors(const Map& tensors) {
     for (const auto& entry : tensors) add({entry.first, entry.second});
   }
+  // A copy of names and views, not of elements.
   NamedTensors(const NamedTensors& other) {
     for (const NamedTensor& tensor : other) add(tensor);
   }
+  // Takes those of another.
   NamedTensors(NamedTensors&& other) noexcept
       : tensors_(std::move(other.tensors_)), size_(std::exchange(other.size_, 0)) {}
+  // Becomes what `other` is.
   NamedTensors& operator=(NamedTensors other) noexcept {
     std::swap(tensors_, other.tensors_);
     std::swap(size_, other.size_);
     return *this;
   }
 
-  std::size_t size() const noexcept { return size_; }
-  bool empty() const noexcept { return size_ == 0; }
-  const NamedTensor* begin() const noexcept { return tensors_.data(); }
-  const NamedTensor* end() const noexcept { return tensors_.data() + size_; }
+  std::size_t size() const noexcept { return size_; }                          // how many there are
+  bool empty() const noexcept { return size_ == 0; }                           // whether there are none
+  const NamedTensor* begin() const noexcept { return tensors_.data(); }        // the first one
+  const NamedTensor* end() const noexcept { return tensors_.data() + size_; }  // behind the last one
 
+  // The tensor of that name, which is added if there is none.
   AnyTensorView& operator[](const Text& name) {
     for (std::size_t i = 0; i < size_; ++i) {
       if (tensors_[i].name == name) return tensors_[i].tensor;
     }
     return add({name, {}});
   }
+  // Adds a tensor, or replaces the one of that name.
   void insert_or_assign(const Text& name, const AnyTensorView& tensor) { (*this)[name] = tensor; }
 
   // The same for the C ABI; they point into this object.

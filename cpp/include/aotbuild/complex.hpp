@@ -11,11 +11,13 @@ inline namespace AOTBUILD_NAMESPACE {
 
 // A complex number of two float16, as it is stored. Convert to std::complex<float> to compute with it.
 struct complex32 {
-  float16 real;
-  float16 imag;
+  float16 real;  // the real part
+  float16 imag;  // the imaginary part
 
-  complex32() = default;
+  complex32() = default;  // zero
+  // Rounds both parts.
   explicit complex32(std::complex<float> value) : real(value.real()), imag(value.imag()) {}
+  // The same number.
   explicit operator std::complex<float>() const { return {static_cast<float>(real), static_cast<float>(imag)}; }
 };
 

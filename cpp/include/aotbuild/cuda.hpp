@@ -19,7 +19,7 @@ class DeviceView : public detail::ViewBase<T, Rank> {
   using Base = detail::ViewBase<T, Rank>;
 
  public:
-  DeviceView() : DeviceView(nullptr, Extents<Rank>()) {}
+  DeviceView() : DeviceView(nullptr, Extents<Rank>()) {}  // of no memory
 
   // Contiguous (row-major) memory of device 0.
   DeviceView(T* data, const Extents<Rank>& sizes) : DeviceView(data, sizes, 0) {}
@@ -28,6 +28,7 @@ class DeviceView : public detail::ViewBase<T, Rank> {
   DeviceView(T* data, const Extents<Rank>& sizes, int index)
       : DeviceView(data, sizes, detail::contiguous_strides<Rank>(sizes), index) {}
 
+  // Memory of device `index` with steps of so many elements.
   DeviceView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides, int index = 0)
       : Base(data, sizes, strides, {AOTBUILD_CUDA, index}) {}
 
@@ -56,13 +57,13 @@ class HostOrDeviceView : public detail::ViewBase<T, Rank> {
       !std::is_base_of_v<HostOrDeviceView, std::decay_t<From>> && std::is_convertible_v<From&&, To>;
 
  public:
-  HostOrDeviceView() = default;
+  HostOrDeviceView() = default;  // of no memory
 
   // Contiguous (row-major) host memory.
   HostOrDeviceView(T* data, const Extents<Rank>& sizes)
       : HostOrDeviceView(data, sizes, detail::contiguous_strides<Rank>(sizes)) {}
 
-  // Host memory.
+  // Host memory with steps of so many elements.
   HostOrDeviceView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides)
       : Base(data, sizes, strides, kCpuDevice) {}
 
@@ -84,13 +85,13 @@ class HostOrDeviceView : public detail::ViewBase<T, Rank> {
 // none: the call runs on a stream of the model's own, and its results are there when it returns.
 class CudaStream {
  public:
-  CudaStream() = default;
+  CudaStream() = default;  // none
 
   // The null handle is the legacy default stream, as CUDA has it.
   template <typename Stream>
   CudaStream(Stream* handle) : handle_(handle != nullptr ? static_cast<void*>(handle) : legacy_default()) {}
 
-  void* handle() const { return handle_; }
+  void* handle() const { return handle_; }  // for the C ABI; null for none
 
  private:
   static void* legacy_default() { return reinterpret_cast<void*>(std::uintptr_t{1}); }  // CU_STREAM_LEGACY

@@ -68,11 +68,12 @@ Expected<TensorView<T, Rank>> try_from_dlpack(const DLTensor& tensor) {
 }
 
 #if AOTBUILD_EXCEPTIONS
-// The same two that throw Error.
+// As try_from_dlpack_anywhere(), but throws Error.
 template <typename T, std::size_t Rank, typename DLTensor>
 HostOrDeviceView<T, Rank> from_dlpack_anywhere(const DLTensor& tensor) {
   return detail::value_or_throw(try_from_dlpack_anywhere<T, Rank>(tensor));
 }
+// As try_from_dlpack(), but throws Error.
 template <typename T, std::size_t Rank, typename DLTensor>
 TensorView<T, Rank> from_dlpack(const DLTensor& tensor) {
   return detail::value_or_throw(try_from_dlpack<T, Rank>(tensor));

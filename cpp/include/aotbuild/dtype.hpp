@@ -34,12 +34,15 @@ template <> struct dtype_of<std::uint64_t> { static constexpr aotbuild_dtype val
 template <> struct dtype_of<bool> { static constexpr aotbuild_dtype value{AOTBUILD_BOOL, 8, 1}; };
 // clang-format on
 
+// `dtype_of<T>::value`, of `const T` too.
 template <typename T>
 AOTBUILD_HIDDEN inline constexpr aotbuild_dtype dtype_v = dtype_of<std::remove_const_t<T>>::value;
 
+// Whether two element types are the same.
 inline constexpr bool operator==(const aotbuild_dtype& a, const aotbuild_dtype& b) {
   return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
 }
+// Whether two element types differ.
 inline constexpr bool operator!=(const aotbuild_dtype& a, const aotbuild_dtype& b) { return !(a == b); }
 
 // "float32", "int64", "bool": the names that PyTorch and NumPy use.

@@ -38,17 +38,23 @@ inline namespace AOTBUILD_NAMESPACE {
 // Text that does not change: of a literal, or a copy of what has c_str(), such as std::string or std::filesystem::path.
 class Text {
  public:
-  Text() = default;
+  Text() = default;  // empty
+  // A copy of a string that ends with 0.
   Text(const char* text) : characters_(text, std::strlen(text) + 1) {}
+  // A copy of what c_str() gives.
   template <typename String, typename = std::enable_if_t<
                                  std::is_convertible_v<decltype(std::declval<const String&>().c_str()), const char*> &&
                                  !std::is_same_v<String, Text>>>
   Text(const String& text) : Text(static_cast<const char*>(text.c_str())) {}
 
+  // The characters and a 0; never null, and valid as long as this object.
   const char* c_str() const noexcept { return characters_.data() == nullptr ? "" : characters_.data(); }
+  // How many characters there are, without the 0.
   std::size_t size() const noexcept { return characters_.size() == 0 ? 0 : characters_.size() - 1; }
-  bool empty() const noexcept { return size() == 0; }
+  bool empty() const noexcept { return size() == 0; }  // whether there are none
+  // The same characters.
   friend bool operator==(const Text& a, const Text& b) noexcept { return std::strcmp(a.c_str(), b.c_str()) == 0; }
+  // Other characters.
   friend bool operator!=(const Text& a, const Text& b) noexcept { return !(a == b); }
 
  private:
@@ -59,11 +65,12 @@ class Text {
 class [[nodiscard]] Status {
  public:
   Status() = default;  // well
+  // As `code` says, because of `message`.
   Status(aotbuild_status code, Text message) : code_(code), message_(std::move(message)) {}
 
-  bool ok() const noexcept { return code_ == AOTBUILD_OK; }
-  explicit operator bool() const noexcept { return ok(); }
-  aotbuild_status code() const noexcept { return code_; }
+  bool ok() const noexcept { return code_ == AOTBUILD_OK; }  // whether it ended well
+  explicit operator bool() const noexcept { return ok(); }   // ok()
+  aotbuild_status code() const noexcept { return code_; }    // what kind of error it was, or AOTBUILD_OK
   // What is wrong, and with what; empty when the call ended well.
   const Text& message() const noexcept { return message_; }
 
@@ -76,33 +83,38 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Expected {
  public:
+  // There is a value.
   Expected(T value) : value_(std::move(value)), has_value_(true) {}
+  // There is none.
   Expected(Status why) : status_(std::move(why)), has_value_(false) {}
+  // A copy of the value or the status.
   Expected(const Expected& other) : status_(other.status_), has_value_(other.has_value_) {
     if (has_value_) ::new (static_cast<void*>(&value_)) T(other.value_);
   }
+  // Takes the value or the status.
   Expected(Expected&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
       : status_(std::move(other.status_)), has_value_(other.has_value_) {
     if (has_value_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
   }
+  // Becomes what `other` is.
   Expected& operator=(Expected other) noexcept(std::is_nothrow_move_constructible_v<T>) {
     this->~Expected();
     return *::new (static_cast<void*>(this)) Expected(std::move(other));
   }
+  // Ends the value, if there is one.
   ~Expected() {
     if (has_value_) value_.~T();
   }
 
-  bool ok() const noexcept { return has_value_; }
-  explicit operator bool() const noexcept { return has_value_; }
-  const Status& status() const noexcept { return status_; }
+  bool ok() const noexcept { return has_value_; }                 // whether there is a value
+  explicit operator bool() const noexcept { return has_value_; }  // ok()
+  const Status& status() const noexcept { return status_; }       // why there is none
 
-  // The value, which has to be there.
-  T& operator*() & { return value_; }
-  const T& operator*() const& { return value_; }
-  T&& operator*() && { return std::move(value_); }
-  T* operator->() { return &value_; }
-  const T* operator->() const { return &value_; }
+  T& operator*() & { return value_; }               // the value, which has to be there
+  const T& operator*() const& { return value_; }    // the value, which has to be there
+  T&& operator*() && { return std::move(value_); }  // the value, which has to be there
+  T* operator->() { return &value_; }               // a member of the value, which has to be there
+  const T* operator->() const { return &value_; }   // a member of the value, which has to be there
 
  private:
   union {
@@ -116,10 +128,11 @@ class [[nodiscard]] Expected {
 // The exception that every aotbuild call throws.
 class Error : public std::exception {
  public:
+  // As of `Status`.
   Error(aotbuild_status status, Text message) : status_(status), message_(std::move(message)) {}
 
-  const char* what() const noexcept override { return message_.c_str(); }
-  aotbuild_status status() const noexcept { return status_; }
+  const char* what() const noexcept override { return message_.c_str(); }  // what is wrong, and with what
+  aotbuild_status status() const noexcept { return status_; }              // what kind of error it is
 
  private:
   aotbuild_status status_;
@@ -156,10 +169,12 @@ template <bool kThrows>
 }
 
 #if AOTBUILD_EXCEPTIONS
+// For a status that is not ok.
 inline void throw_unless_ok(const Status& status) {
   if (!status.ok()) throw Error(status.code(), status.message());
 }
 
+// The value, or what its status throws.
 template <typename T>
 T value_or_throw(Expected<T> expected) {
   throw_unless_ok(expected.status());

@@ -16,8 +16,11 @@ inline namespace AOTBUILD_NAMESPACE {
 template <std::size_t Rank>
 class Extents : public std::array<std::int64_t, Rank> {
  public:
+  // Zeros.
   Extents() : std::array<std::int64_t, Rank>{} {}
+  // These values.
   Extents(const std::array<std::int64_t, Rank>& values) : std::array<std::int64_t, Rank>(values) {}
+  // One value for each dimension.
   template <typename... Integers, typename = std::enable_if_t<sizeof...(Integers) == Rank && (Rank > 0) &&
                                                               (std::is_integral_v<std::decay_t<Integers>> && ...)>>
   Extents(Integers... values) : std::array<std::int64_t, Rank>{{static_cast<std::int64_t>(values)...}} {}

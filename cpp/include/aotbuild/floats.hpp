@@ -12,11 +12,12 @@ inline namespace AOTBUILD_NAMESPACE {
 
 // IEEE 754 binary16 as it is stored. Convert to float to compute with it.
 struct float16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  // as they are stored
 
-  float16() = default;
-  explicit float16(float value);  // rounds to nearest, ties to even
-  explicit operator float() const;
+  float16() = default;              // zero
+  explicit float16(float value);    // rounds to nearest, ties to even
+  explicit operator float() const;  // the same number
+  // The number that these bits are.
   static float16 from_bits(std::uint16_t bits) {
     float16 result;
     result.bits = bits;
@@ -26,11 +27,12 @@ struct float16 {
 
 // The upper half of an IEEE 754 binary32, as it is stored. Convert to float to compute with it.
 struct bfloat16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  // as they are stored
 
-  bfloat16() = default;
-  explicit bfloat16(float value);  // rounds to nearest, ties to even
-  explicit operator float() const;
+  bfloat16() = default;             // zero
+  explicit bfloat16(float value);   // rounds to nearest, ties to even
+  explicit operator float() const;  // the same number
+  // The number that these bits are.
   static bfloat16 from_bits(std::uint16_t bits) {
     bfloat16 result;
     result.bits = bits;
@@ -42,32 +44,35 @@ struct bfloat16 {
 // (float8_e4m3fn), or 5 bits with them (float8_e5m2). Convert to float to compute with it.
 template <int ExponentBits>
 struct float8 {
-  std::uint8_t bits = 0;
+  std::uint8_t bits = 0;  // as they are stored
 
-  float8() = default;
+  float8() = default;  // zero
   // Rounds to nearest, ties to even; what is beyond becomes the greatest number or, with 5 bits, infinity.
   explicit float8(float value);
-  explicit operator float() const;
+  explicit operator float() const;  // the same number
+  // The number that these bits are.
   static float8 from_bits(std::uint8_t bits) {
     float8 result;
     result.bits = bits;
     return result;
   }
 };
-using float8_e4m3fn = float8<4>;
-using float8_e5m2 = float8<5>;
+using float8_e4m3fn = float8<4>;  // up to 448, without infinities
+using float8_e5m2 = float8<5>;    // up to 57344, with infinities
 
 }  // namespace AOTBUILD_NAMESPACE
 
 namespace detail {
 inline namespace AOTBUILD_NAMESPACE {
 
+// A number as it is stored.
 inline std::uint32_t float_bits(float value) {
   std::uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof(bits));
   return bits;
 }
 
+// What is stored as a number.
 inline float bits_float(std::uint32_t bits) {
   float value = 0;
   std::memcpy(&value, &bits, sizeof(value));

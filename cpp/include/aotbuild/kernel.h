@@ -14,11 +14,15 @@
 extern "C" {
 #endif
 
+// A tensor that a kernel gets, makes or returns.
 typedef struct AtenTensorOpaque* AtenTensorHandle;
+// How a function of the C shim ended.
 typedef int32_t AOTITorchError;
 
 #ifndef AOTI_TORCH_SUCCESS
+// It did what it was asked for.
 #define AOTI_TORCH_SUCCESS 0
+// It failed and left a message.
 #define AOTI_TORCH_FAILURE 1
 #endif
 
@@ -76,12 +80,12 @@ AOTBUILD_RUNTIME_API const char* aotbuild_last_error(void);
 
 // One tensor. The pointers are valid as long as the handle is. Strides are in elements.
 typedef struct aotbuild_kernel_tensor {
-  void* data;
-  int64_t ndim;
-  const int64_t* sizes;
-  const int64_t* strides;
-  int64_t numel;
-  int32_t dtype;
+  void* data;              // the first element
+  int64_t ndim;            // the number of dimensions
+  const int64_t* sizes;    // `ndim` of them
+  const int64_t* strides;  // `ndim` of them
+  int64_t numel;           // how many elements there are
+  int32_t dtype;           // AOTBUILD_KERNEL_FLOAT32 and its like
 } aotbuild_kernel_tensor;
 
 // The message that the model's call fails with: return aotbuild_kernel_fail("...").
@@ -90,6 +94,7 @@ static inline AOTITorchError aotbuild_kernel_fail(const char* message) {
   return AOTI_TORCH_FAILURE;
 }
 
+// Fills in what a handle stands for.
 static inline AOTITorchError aotbuild_kernel_describe(AtenTensorHandle handle, aotbuild_kernel_tensor* tensor) {
   int64_t* sizes = NULL;
   int64_t* strides = NULL;

@@ -21,16 +21,19 @@ class DevicePointer {
   static constexpr bool converts = std::is_convertible_v<U*, T*>;
 
  public:
-  DevicePointer() = default;
-  DevicePointer(T* data) : data_(data) {}
+  DevicePointer() = default;               // null
+  DevicePointer(T* data) : data_(data) {}  // memory of the kernel's device
+  // The elements of a view.
   template <typename U, std::size_t Rank, std::enable_if_t<converts<U>, int> = 0>
   DevicePointer(const DeviceView<U, Rank>& view) : data_(view.data()), device_(view.device().index) {}
+  // The elements of a tensor.
   template <typename U, std::size_t Rank, std::enable_if_t<converts<U>, int> = 0>
   DevicePointer(DeviceTensor<U, Rank>& tensor) : DevicePointer(tensor.view()) {}
+  // The elements of a tensor, which the kernel reads.
   template <typename U, std::size_t Rank, std::enable_if_t<converts<const U>, int> = 0>
   DevicePointer(const DeviceTensor<U, Rank>& tensor) : DevicePointer(tensor.view()) {}
 
-  T* data() const { return data_; }
+  T* data() const { return data_; }  // for the launch
   // The index of its device, -1 where only the pointer is known.
   int device() const { return device_; }
 

@@ -38,6 +38,7 @@ inline Status check_abi(const aotbuild_api& functions) {
 
 inline namespace AOTBUILD_NAMESPACE {
 
+// What a model is created with.
 struct Options {
   // A safetensors file. Empty: the embedded weights (WEIGHTS EMBED) or the file beside the library (WEIGHTS FILE).
   Text weights_file;
@@ -53,25 +54,25 @@ struct Options {
 
 // One dimension: min == max for a static size. A dynamic one has the name of its symbol, as in `batch` or `2*length`.
 struct DimMetadata {
-  std::int64_t min;
-  std::int64_t max;
+  std::int64_t min;    // the smallest size
+  std::int64_t max;    // the largest size
   const char* symbol;  // null for a static size
 };
 
 // An input or output of a model whose largest rank is `MaxRank`; the first `rank` entries of `dims` hold.
 template <std::size_t MaxRank>
 struct TensorMetadata {
-  const char* name;
-  aotbuild_dtype dtype;
-  std::size_t rank;
-  std::array<DimMetadata, MaxRank> dims;
+  const char* name;                       // in the model's signature
+  aotbuild_dtype dtype;                   // the type of the elements
+  std::size_t rank;                       // the number of dimensions
+  std::array<DimMetadata, MaxRank> dims;  // the first `rank` of them hold
 };
 
 // A model object behind the functions of its C ABI. Movable; a moved-from object may only be assigned or destroyed.
 // Functions that begin with `try_` return a status and throw nothing but std::bad_alloc; the others throw Error.
 class Model {
  public:
-  // `functions` has to outlive the model and its results.
+  // Creates one. `functions` has to outlive the model and its results.
   static Expected<Model> try_create(const aotbuild_api& functions, const Options& options) {
     Status fits = detail::check_abi(functions);
     if (!fits) return fits;
@@ -148,28 +149,39 @@ class Model {
     return statistics;
   }
 
+  // Begins the random numbers of the calls that follow anew.
   Status try_manual_seed(std::uint64_t seed) { return status_of(functions_->manual_seed(handle_.get(), seed)); }
 
+  // Swaps the weights for those of a safetensors file.
   Status try_load_weights(const Text& path) { return status_of(functions_->load_weights(handle_.get(), path.c_str())); }
 
+  // Swaps the weights for tensors by their state_dict names, whose memory is borrowed.
   Status try_set_weights(const NamedTensors& weights) {
     const auto tensors = weights.c_tensors();
     return status_of(functions_->set_weights(handle_.get(), tensors.data(), tensors.size()));
   }
 
 #if AOTBUILD_EXCEPTIONS
+  // As try_create().
   Model(const aotbuild_api& functions, const Options& options)
       : Model(detail::value_or_throw(try_create(functions, options))) {}
 
+  // As try_run_allocating().
   detail::Shared run_allocating(const aotbuild_tensor* inputs, std::size_t input_count, aotbuild_tensor* outputs,
                                 std::size_t output_count, void* stream = nullptr, std::size_t method = 0) const {
     return detail::value_or_throw(try_run_allocating(inputs, input_count, outputs, output_count, stream, method));
   }
+  // As try_new_session().
   Model new_session() const { return detail::value_or_throw(try_new_session()); }
+  // As try_synchronize().
   void synchronize(void* stream) const { detail::throw_unless_ok(try_synchronize(stream)); }
+  // As try_statistics().
   aotbuild_statistics statistics() const { return detail::value_or_throw(try_statistics()); }
+  // As try_manual_seed().
   void manual_seed(std::uint64_t seed) { detail::throw_unless_ok(try_manual_seed(seed)); }
+  // As try_load_weights().
   void load_weights(const Text& path) { detail::throw_unless_ok(try_load_weights(path)); }
+  // As try_set_weights().
   void set_weights(const NamedTensors& weights) { detail::throw_unless_ok(try_set_weights(weights)); }
 #endif
 

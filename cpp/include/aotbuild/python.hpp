@@ -69,11 +69,14 @@ inline void bind_error(py::module_& module, const char* qualified_name) {
   });
 }
 
+// A method of a model, which it keeps alive.
 struct BoundMethod {
-  py::object model;
-  const Method& method;
+  py::object model;      // a Runner
+  const Method& method;  // of that model
 
+  // The model's object.
   const Runner& runner() const { return model.cast<const Runner&>(); }
+  // Inputs and outputs with their types.
   std::string signature() const { return runner().signature(method); }
 };
 

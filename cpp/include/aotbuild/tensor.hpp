@@ -18,6 +18,7 @@
 namespace aotbuild {
 inline namespace AOTBUILD_NAMESPACE {
 
+// The host's memory.
 AOTBUILD_HIDDEN inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
 
 }  // namespace AOTBUILD_NAMESPACE
@@ -25,9 +26,11 @@ AOTBUILD_HIDDEN inline constexpr aotbuild_device kCpuDevice{AOTBUILD_CPU, 0};
 namespace detail {
 inline namespace AOTBUILD_NAMESPACE {
 
+// Why begin() refuses.
 AOTBUILD_HIDDEN inline constexpr const char* kNotContiguous =
     "begin(): the tensor is not contiguous; index it with operator()";
 
+// Of memory in row-major order without gaps.
 template <std::size_t Rank>
 Extents<Rank> contiguous_strides(const Extents<Rank>& sizes) {
   Extents<Rank> strides;
@@ -43,23 +46,25 @@ Extents<Rank> contiguous_strides(const Extents<Rank>& sizes) {
 template <typename T, std::size_t Rank>
 class ViewBase {
  public:
-  using element_type = T;
-  using value_type = std::remove_const_t<T>;
-  static constexpr std::size_t rank = Rank;
+  using element_type = T;                     // the elements' type, const where they are only read
+  using value_type = std::remove_const_t<T>;  // the elements' type
+  static constexpr std::size_t rank = Rank;   // the number of dimensions
 
-  T* data() const { return data_; }
-  const Extents<Rank>& sizes() const { return sizes_; }
-  const Extents<Rank>& strides() const { return strides_; }
-  std::int64_t size(std::size_t dim) const { return sizes_[dim]; }
-  std::int64_t stride(std::size_t dim) const { return strides_[dim]; }
-  aotbuild_device device() const { return device_; }
+  T* data() const { return data_; }                                     // the first element
+  const Extents<Rank>& sizes() const { return sizes_; }                 // of all dimensions
+  const Extents<Rank>& strides() const { return strides_; }             // of all dimensions, in elements
+  std::int64_t size(std::size_t dim) const { return sizes_[dim]; }      // of one dimension
+  std::int64_t stride(std::size_t dim) const { return strides_[dim]; }  // of one dimension, in elements
+  aotbuild_device device() const { return device_; }                    // where the elements lie
 
+  // How many elements there are.
   std::int64_t numel() const {
     std::int64_t count = 1;
     for (std::int64_t size : sizes_) count *= size;
     return count;
   }
 
+  // Whether the elements lie in row-major order without gaps.
   bool is_contiguous() const {
     const Extents<Rank> expected = contiguous_strides<Rank>(sizes_);
     for (std::size_t i = 0; i < Rank; ++i) {
@@ -82,7 +87,8 @@ class ViewBase {
   }
 
  protected:
-  ViewBase() = default;
+  ViewBase() = default;  // of no memory
+  // Memory of a device with steps of so many elements.
   ViewBase(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides, aotbuild_device device)
       : data_(data), sizes_(sizes), strides_(strides), device_(device) {}
 
@@ -105,11 +111,12 @@ class TensorView : public detail::ViewBase<T, Rank> {
   using Base = detail::ViewBase<T, Rank>;
 
  public:
-  TensorView() = default;
+  TensorView() = default;  // of no memory
 
   // Contiguous (row-major) memory.
   TensorView(T* data, const Extents<Rank>& sizes) : TensorView(data, sizes, detail::contiguous_strides<Rank>(sizes)) {}
 
+  // Memory with steps of so many elements.
   TensorView(T* data, const Extents<Rank>& sizes, const Extents<Rank>& strides)
       : Base(data, sizes, strides, kCpuDevice) {}
 
@@ -175,6 +182,7 @@ class TensorView : public detail::ViewBase<T, Rank> {
     if (!this->is_contiguous()) detail::refuse<kThrows>(detail::kNotContiguous);
     return this->data();
   }
+  // Behind the last element of a contiguous view; else as begin().
   template <bool kThrows = AOTBUILD_EXCEPTIONS>
   T* end() const {
     return begin<kThrows>() + this->numel();
@@ -190,32 +198,32 @@ inline namespace AOTBUILD_NAMESPACE {
 template <template <typename, std::size_t> class ViewOf, typename T, std::size_t Rank>
 class OwnedView {
  public:
-  using View = ViewOf<T, Rank>;
-  using value_type = T;
-  static constexpr std::size_t rank = Rank;
+  using View = ViewOf<T, Rank>;              // a view of its elements
+  using value_type = T;                      // the elements' type
+  static constexpr std::size_t rank = Rank;  // the number of dimensions
 
-  OwnedView() = default;
+  OwnedView() = default;  // of no memory
   // `owner` keeps the memory of `view` alive.
   OwnedView(const View& view, Shared owner) : view_(view), owner_(std::move(owner)) {}
-  OwnedView(OwnedView&&) noexcept = default;
-  OwnedView& operator=(OwnedView&&) noexcept = default;
+  OwnedView(OwnedView&&) noexcept = default;             // takes the memory
+  OwnedView& operator=(OwnedView&&) noexcept = default;  // takes the memory
   OwnedView(const OwnedView&) = delete;
   OwnedView& operator=(const OwnedView&) = delete;
 
-  View view() { return view_; }
-  ViewOf<const T, Rank> view() const { return view_; }
-  operator View() { return view_; }
-  operator ViewOf<const T, Rank>() const { return view_; }
+  View view() { return view_; }                             // valid as long as this tensor
+  ViewOf<const T, Rank> view() const { return view_; }      // valid as long as this tensor
+  operator View() { return view_; }                         // view()
+  operator ViewOf<const T, Rank>() const { return view_; }  // view()
 
-  T* data() { return view_.data(); }
-  const T* data() const { return view_.data(); }
-  const Extents<Rank>& sizes() const { return view_.sizes(); }
-  const Extents<Rank>& strides() const { return view_.strides(); }
-  std::int64_t size(std::size_t dim) const { return view_.size(dim); }
-  std::int64_t stride(std::size_t dim) const { return view_.stride(dim); }
-  aotbuild_device device() const { return view_.device(); }
-  std::int64_t numel() const { return view_.numel(); }
-  bool is_contiguous() const { return view_.is_contiguous(); }
+  T* data() { return view_.data(); }                                        // the first element
+  const T* data() const { return view_.data(); }                            // the first element
+  const Extents<Rank>& sizes() const { return view_.sizes(); }              // of all dimensions
+  const Extents<Rank>& strides() const { return view_.strides(); }          // of all dimensions, in elements
+  std::int64_t size(std::size_t dim) const { return view_.size(dim); }      // of one dimension
+  std::int64_t stride(std::size_t dim) const { return view_.stride(dim); }  // of one dimension, in elements
+  aotbuild_device device() const { return view_.device(); }                 // where the elements lie
+  std::int64_t numel() const { return view_.numel(); }                      // how many elements there are
+  bool is_contiguous() const { return view_.is_contiguous(); }              // as of the view
 
  private:
   View view_;
@@ -233,38 +241,45 @@ class Tensor : public detail::OwnedView<TensorView, T, Rank> {
  public:
   using detail::OwnedView<TensorView, T, Rank>::OwnedView;
 
+  // tensor(i, j, ...): one element. Indices are not checked.
   template <typename... Indices>
   T& operator()(Indices... indices) {
     return this->view()(indices...);
   }
+  // tensor(i, j, ...): one element. Indices are not checked.
   template <typename... Indices>
   const T& operator()(Indices... indices) const {
     return this->view()(indices...);
   }
+  // As of the view.
   template <typename Mdspan, std::enable_if_t<detail::ToMdspan<Mdspan, T, Rank>::value, int> = 0>
   operator Mdspan() {
     return this->view();
   }
+  // As of the view.
   template <typename Mdspan, std::enable_if_t<detail::ToMdspan<Mdspan, const T, Rank>::value, int> = 0>
   operator Mdspan() const {
     return this->view();
   }
-  decltype(auto) operator[](std::int64_t index) { return this->view()[index]; }
-  decltype(auto) operator[](std::int64_t index) const { return this->view()[index]; }
+  decltype(auto) operator[](std::int64_t index) { return this->view()[index]; }        // as of the view
+  decltype(auto) operator[](std::int64_t index) const { return this->view()[index]; }  // as of the view
 
   // As of the view.
   template <bool kThrows = AOTBUILD_EXCEPTIONS>
   T* begin() {
     return this->view().template begin<kThrows>();
   }
+  // As of the view.
   template <bool kThrows = AOTBUILD_EXCEPTIONS>
   T* end() {
     return this->view().template end<kThrows>();
   }
+  // As of the view.
   template <bool kThrows = AOTBUILD_EXCEPTIONS>
   const T* begin() const {
     return this->view().template begin<kThrows>();
   }
+  // As of the view.
   template <bool kThrows = AOTBUILD_EXCEPTIONS>
   const T* end() const {
     return this->view().template end<kThrows>();

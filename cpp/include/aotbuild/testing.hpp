@@ -55,13 +55,14 @@ struct is_complex<complex32> : std::true_type {};
 
 // A result may be atol + rtol * |expected| from what is expected.
 struct Tolerance {
-  double rtol;
-  double atol;
+  double rtol;  // relative
+  double atol;  // absolute
 };
 
 // A safetensors file in memory, 64-byte aligned. Complex tensors are pairs of reals, one trailing dimension more.
 class GoldenFile {
  public:
+  // Reads the file; throws std::runtime_error where it cannot be read.
   explicit GoldenFile(const std::string& path) : path_(path) {
     std::ifstream stream(path, std::ios::binary);
     if (!stream) {
@@ -88,6 +89,7 @@ class GoldenFile {
     std::memcpy(data_.get(), bytes.data() + begin, size_);
   }
 
+  // The tensor of that name; throws std::runtime_error where there is none of that rank and size.
   template <typename T, std::size_t Rank>
   TensorView<T, Rank> get(const std::string& name) const {
     const Entry entry = find(name);
@@ -209,8 +211,9 @@ Tensor<std::remove_const_t<T>, Rank> copy_of(const TensorView<T, Rank>& view) {
   return copy;
 }
 
+// What compare() found.
 struct Comparison {
-  bool close;
+  bool close;           // whether all elements are within the tolerance
   std::string message;  // the largest absolute and relative error, and where
 };
 

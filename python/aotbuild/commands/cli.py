@@ -182,6 +182,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     cpu("--cpu-isa", default="", metavar="ISA")
     cpu("--threads", type=int, default=1)
     cpu("--rounds", type=int, default=30)
+    cpu(
+        "--machine",
+        default="",
+        metavar="MEMORY,CACHE,FLOPS",
+        help="bytes a second from memory and from the cache, and operations a second, as in 12e9; default: measured",
+    )
     add = parser.add_argument_group("a build for CUDA").add_argument
     add("--tuning-database", type=Path, help="has times of the configurations, and of the heuristics' choices")
     add("--times", type=Path, metavar="FILE.jsonl", help="times measured in the model: <model>_bench --kernels --json")
@@ -198,9 +204,11 @@ def _report(args: argparse.Namespace) -> int:
 
 def _cpu_report(args: argparse.Namespace) -> tuple[Callable[[], str], str]:
     from aotbuild.commands.report.cpu import measure
+    from aotbuild.commands.report.cpu_data import stated_machine
     from aotbuild.commands.report.cpu_text import as_html, as_text
 
     quieten()
+    machine = stated_machine(args.machine)
     report = measure(
         args.what,
         params=pairs(args.param, "PARAMS"),
@@ -208,6 +216,7 @@ def _cpu_report(args: argparse.Namespace) -> tuple[Callable[[], str], str]:
         cpu_isa=args.cpu_isa,
         threads=args.threads,
         rounds=args.rounds,
+        machine=machine,
     )
     return lambda: as_html(report), as_text(report)
 

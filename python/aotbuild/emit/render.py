@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -326,6 +327,16 @@ def _shape_text(spec: TensorSpec) -> str:
     return f"[{', '.join(_dim_text(dim) for dim in spec.dims)}]"
 
 
+def _call_comment(inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> str:
+    """What a call takes and gives, as a comment in a class: editors show it where the function is called."""
+    takes, gives = (
+        ", ".join(f"{spec.name}: {spec.dtype} {_shape_text(spec)}" for spec in specs) or "nothing"
+        for specs in (inputs, outputs)
+    )
+    lines = textwrap.wrap(f"Takes {takes}; gives {gives}.", WIDTH - 5, break_long_words=False, break_on_hyphens=False)
+    return "".join(f"  // {line}\n" for line in lines)
+
+
 def _tensor_type(spec: TensorSpec, template: str, qualifier: str = "") -> str:
     return f"aotbuild::{template}<{qualifier}{DTYPES[spec.dtype].cpp}, {len(spec.dims)}>"
 
@@ -419,6 +430,7 @@ ENVIRONMENT.filters |= {
     "quote": _quote,
     "dim_text": _dim_text,
     "shape_text": _shape_text,
+    "call_comment": _call_comment,
     "tensor_type": _tensor_type,
     "cpp_type": lambda dtype: DTYPES[dtype].cpp,
     "c_dtype": lambda dtype: DTYPES[dtype].initializer,

@@ -33,9 +33,16 @@ class Lowering:
     """Lowers methods; results are kept in the cache, if there is one, by the graphs."""
 
     def __init__(
-        self, request: GenerateRequest, replay: Replay, store: cache.Store | None, asked: cache.Request | None
+        self,
+        request: GenerateRequest,
+        replay: Replay,
+        store: cache.Store | None,
+        asked: cache.Request | None,
+        *,
+        counts_work: bool = False,
     ) -> None:
-        self._lower, plain = _of_device(request, replay)
+        """``counts_work``: whether a CPU's ``Variant.calls`` say how much they do; not with a store."""
+        self._lower, plain = _of_device(request, replay, counts_work)
         self._methods = len(request.methods)
         self._store = store if asked else None
         self._tools = asked.tools if asked else ""
@@ -64,7 +71,7 @@ class Lowering:
             return self._lower(captured, method)
 
 
-def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Lower, list[type]]:
+def _of_device(request: GenerateRequest, replay: Replay, counts_work: bool) -> tuple[Lower, list[type]]:
     """How the request's device lowers a program, and the classes that the result consists of beside the plain ones."""
     config = read_config(request.config) if request.config is not None else {}
     target, preset, options = request.emit.target, request.preset, option_values(request.options, config)
@@ -96,6 +103,7 @@ def _of_device(request: GenerateRequest, replay: Replay) -> tuple[Lower, list[ty
             runtime=request.runtime,
             has_eigen=request.has_eigen,
             precision=Precision(request.precision, request.precision_except),
+            counts_work=counts_work,
         )
 
     return lower, []

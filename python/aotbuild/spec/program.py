@@ -199,6 +199,25 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class KernelCall:
+    """A statement of a run source that computes: the function that it calls, and what that is for.
+
+    ``places``: of the model's code. ``operators``: the model's, each with its place, or "" where nobody knows. At the
+    example's sizes, where lowering was asked to count: ``nbytes`` of the tensors that it reads and that are read later,
+    each once, without weights that the runtime packs; ``flops`` without theirs; ``rows``, of such a layer: how many its
+    input and its output have. ``slot``: of such a layer, its number.
+    """
+
+    function: str
+    places: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...] = ()
+    nbytes: int = 0
+    flops: int = 0
+    rows: tuple[int, int] = (0, 0)
+    slot: int | None = None
+
+
+@dataclass(frozen=True)
 class Variant:
     """C++ of the model for one instruction set.
 
@@ -206,8 +225,7 @@ class Variant:
     namespace ``namespace_name``. ``kernels_header``: declarations of the kernels that it calls, included by the run
     source and by every shard. ``kernel_shards``: sources with the kernels; their number is fixed by the caller and
     some may hold no kernel. ``prepares``: the run source defines ``void prepare()`` too (detail/spec.h).
-    ``read_weights``: indices of the weights that the run source reads itself. ``calls``: the functions that compute,
-    in the order of the run source, each with the places of the model's code that it is for.
+    ``read_weights``: indices of the weights that the run source reads itself. ``calls``: in the run source's order.
     """
 
     isa: str
@@ -217,7 +235,7 @@ class Variant:
     kernel_shards: tuple[str, ...]
     prepares: bool = field(default=False, kw_only=True)
     read_weights: tuple[int, ...] = field(default=(), kw_only=True)
-    calls: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), kw_only=True)
+    calls: tuple[KernelCall, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,6 +70,8 @@ class Awkward {
   explicit Awkward(const aotbuild::Options& options = {})
       : Awkward(aotbuild::detail::value_or_throw(try_create(options))) {}
 
+  // Takes class: float32 [2*n, n+2], state.Inputs: bfloat16 [n], state.state: bool [], Inputs: complex64 [4]; gives
+  // hidden.last: float16 [n], hidden.int: int8 [], OutputViews: complex128 [?].
   Outputs run(const Inputs& inputs) const { return aotbuild::detail::value_or_throw(try_run(inputs)); }
 
   // Every size of an output has to be the one that this call gives.

@@ -55,6 +55,7 @@ class Encoder {
   explicit Encoder(const aotbuild::Options& options = {})
       : Encoder(aotbuild::detail::value_or_throw(try_create(options))) {}
 
+  // Takes input_ids: int64 [batch, seq], attention_mask: int64 [batch, seq]; gives output: float32 [batch, 2].
   Outputs run(const Inputs& inputs) const { return aotbuild::detail::value_or_throw(try_run(inputs)); }
 
   // Every size of an output has to be the one that this call gives.

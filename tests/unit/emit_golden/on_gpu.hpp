@@ -60,6 +60,7 @@ class OnGpu {
   explicit OnGpu(const aotbuild::Options& options = {})
       : OnGpu(aotbuild::detail::value_or_throw(try_create(options))) {}
 
+  // Takes x: float32 [batch, 3], s: float32 []; gives y: float32 [batch, 3].
   // The results are there on return.
   Outputs run(const Inputs& inputs, aotbuild::CudaStream stream = {}) const {
     return aotbuild::detail::value_or_throw(try_run(inputs, stream));

@@ -4,64 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aotbuild.commands.report.instrument import READER, Part, instrument
+from aotbuild.commands.report import layers
+from aotbuild.commands.report.cpu_data import CpuReport, CpuRow, Machine
+from aotbuild.commands.report.instrument import MEASURER, READER, instrument
 from aotbuild.spec.errors import AotbuildError
 
 if TYPE_CHECKING:
     from aotbuild.api.project import Project
     from aotbuild.capture import Source
-    from aotbuild.spec.program import CompiledModel
+    from aotbuild.spec.program import CompiledModel, KernelCall
 
 _TARGET = "model"
-
-
-@dataclass(frozen=True)
-class CpuRow:
-    """Calls of one function for the same lines. ``microseconds``: of all of them, in a call of the model.
-
-    ``weights``: names in the ``state_dict`` of the layers' weights; empty for kernels.
-    """
-
-    function: str
-    calls: int
-    microseconds: float
-    lines: Sequence[str]
-    weights: Sequence[str]
-
-
-@dataclass(frozen=True)
-class CpuReport:
-    """Where the time of a call goes, on ``threads`` threads, what takes longest first.
-
-    Microseconds are processor time of the calling thread. ``call``: a call of the library as it is built for programs;
-    ``clocked``: with the clocks in it.
-    """
-
-    model: str
-    isa: str
-    threads: int
-    call: float
-    clocked: float
-    rows: Sequence[CpuRow]
-
-    @property
-    def total(self) -> float:
-        """Microseconds of all kernels and layers in a call."""
-        return sum(row.microseconds for row in self.rows)
-
-    @property
-    def rest(self) -> float:
-        """Of a clocked call what is no kernel: checks, memory, the clocks themselves."""
-        return max(0.0, self.clocked - self.total)
 
 
 def measure(
@@ -72,8 +34,12 @@ def measure(
     cpu_isa: str = "",
     threads: int = 1,
     rounds: int = 30,
+    machine: Machine | None = None,
 ) -> CpuReport:
     """Builds the model twice, as it is and with a clock around each kernel, and calls both in turn.
+
+    Args:
+        machine: what the machine can do; by default it is measured.
 
     Raises:
         AotbuildError: the model cannot be loaded, exported or built, or is of a kind that this does not measure.
@@ -103,8 +69,9 @@ def measure(
         args, kwargs = tuple(described.example_inputs), dict(described.example_kwargs)
         calls = [functools.partial(runner, *args, **kwargs) for runner in runners]
         call, clocked, sums = _time(calls, counters, rounds)
+        can_do = machine or _measure_machine(project.library, threads)
     rows = _rows(parts, sums, compiled)
-    return CpuReport(model, variant.isa, threads, call, clocked, rows)
+    return CpuReport(model, variant.isa, threads, call, clocked, rows, can_do, stated=machine is not None)
 
 
 def _generate(source: Source, project: Project, dynamic_shapes: Sequence[str]) -> tuple[CompiledModel, Path]:
@@ -123,7 +90,9 @@ def _generate(source: Source, project: Project, dynamic_shapes: Sequence[str]) -
     request = parse_generate([*arguments, *(f"--dynamic-shapes={entry}" for entry in dynamic_shapes)])
     replay = Replay(None)
     captured = capture_model(source, request)
-    lowered = Lowering(request, replay, None, None)(captured.methods["run"], "", Progress(_TARGET, quiet=True))
+    lowered = Lowering(request, replay, None, None, counts_work=True)(
+        captured.methods["run"], "", Progress(_TARGET, quiet=True)
+    )
     compiled, _ = compiled_model(request, captured, {"run": lowered}, replay)
     files = emit.render(compiled, request.emit)
     emit.write(files, request.output_dir, request.stamp, request.depfile, cache.toolchain_files())
@@ -162,38 +131,48 @@ def _time(calls: Sequence[Callable[[], Any]], counters: Any, rounds: int) -> tup
     return 1e6 * min(plain), 1e6 * least[0], [value / 1e3 for value in least[1]]
 
 
-def _rows(parts: Sequence[Part], sums: Sequence[float], compiled: CompiledModel) -> list[CpuRow]:
+_LARGEST_BUFFER = 512 * 2**20
+
+
+def _measure_machine(library: Path, threads: int) -> Machine:
+    """What the instrumented library measures; it reads several times the last cache, and 512 MiB at most."""
+    measure_machine = getattr(ctypes.CDLL(str(library)), MEASURER)
+    measure_machine.restype = None
+    cache = os.sysconf("SC_LEVEL3_CACHE_SIZE") if "SC_LEVEL3_CACHE_SIZE" in os.sysconf_names else 0
+    nbytes = min(max(4 * cache, 64 * 2**20), _LARGEST_BUFFER)
+    figures = (ctypes.c_double * 3)()
+    measure_machine(ctypes.c_int(max(1, threads)), ctypes.c_size_t(nbytes // 4), figures)
+    return Machine(*figures)
+
+
+def _rows(parts: Sequence[KernelCall], sums: Sequence[float], compiled: CompiledModel) -> list[CpuRow]:
     grouped: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for index, part in enumerate(parts):
-        grouped.setdefault((part.function, tuple(part.places)), []).append(index)
+        grouped.setdefault((part.function, part.places), []).append(index)
     rows = [
-        CpuRow(
-            _title(function),
-            len(indices),
-            sum(sums[index] for index in indices),
-            [re.sub(r"^[^:]*/", "", place) for place in places],
-            [name for index in indices for name in _weights(parts[index], compiled)],
-        )
-        for (function, places), indices in grouped.items()
+        _row([parts[index] for index in indices], [sums[i] for i in indices], compiled) for indices in grouped.values()
     ]
     return sorted(rows, key=lambda row: -row.microseconds)
 
 
-def _title(function: str) -> str:
-    """What is called: of the runtime's layers by what they are."""
-    layers = {
-        "context_linear": "linear layer",
-        "context_mlp": "pair of linear layers",
-        "context_convolution": "convolution",
-        "context_quantized_linear": "quantized linear layer",
-    }
-    return layers.get(function, function.removeprefix("aoti_torch_cpu_").removeprefix("aoti_torch_"))
+def _row(parts: Sequence[KernelCall], sums: Sequence[float], compiled: CompiledModel) -> CpuRow:
+    found = [layers.layer_of(part, compiled) for part in parts]
+    works = [layers.work(part, layer, compiled) for part, layer in zip(parts, found)]
+    return CpuRow(
+        layers.title(parts[0], found[0]),
+        len(parts),
+        sum(sums),
+        fused(parts[0]),
+        [compiled.weights[index].name for layer in found for index in layers.weights(layer)],
+        sum(nbytes for nbytes, _ in works),
+        sum(flops for _, flops in works),
+    )
 
 
-def _weights(part: Part, compiled: CompiledModel) -> list[str]:
-    if not part.layers or part.slot is None:
-        return []
-    layer = getattr(compiled, part.layers)[part.slot]
-    linears = [layer.first, layer.second] if part.layers == "mlps" else [layer]
-    found = [getattr(one, "weights", None) or (one.weight,) for one in linears]
-    return [compiled.weights[index].name for indices in found for index in indices]
+def fused(call: KernelCall) -> list[tuple[str, Sequence[str]]]:
+    """The operators that a call computes by the model's lines, whose folders are left out."""
+    lines: dict[str, list[str]] = {place: [] for place in call.places}
+    for operator, place in call.operators:
+        if operator not in lines.setdefault(place, []):
+            lines[place].append(operator)
+    return [(re.sub(r"^[^:]*/", "", place), operators) for place, operators in lines.items()]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+
+from aotbuild.spec.program import KernelCall
 
 READER = "aotbuild_part_nanoseconds"
+MEASURER = "aotbuild_measure_machine"
+_MACHINE = Path(__file__).with_name("machine.cpp")
 _CHECK = "AOTI_TORCH_ERROR_CODE_CHECK("
-_LAYERS = {
-    "context_linear": "linears",
-    "context_mlp": "mlps",
-    "context_convolution": "convolutions",
-    "context_quantized_linear": "quantized",
-}
 _CLOCK = """\
 #include <cstdint>
 #include <ctime>
@@ -47,42 +45,22 @@ extern "C" __attribute__((visibility("default"))) std::int64_t* {reader}() {{ re
 """
 
 
-@dataclass(frozen=True)
-class Part:
-    """A statement that computes: the function that it calls, and the places of the model's code.
-
-    ``layers``, ``slot``: of a packed layer which of the model's layers it is; empty and None for others.
-    """
-
-    function: str
-    places: Sequence[str]
-    layers: str = ""
-    slot: int | None = None
-
-
-def instrument(run_source: str, calls: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, list[Part]]:
-    """The source with clocks, and its parts in the order of their counters.
-
-    Args:
-        calls: of the ``Variant``.
-    """
-    places: dict[str, deque[Sequence[str]]] = {}
-    for function, where in calls:
-        places.setdefault(function, deque()).append(where)
-    parts: list[Part] = []
+def instrument(run_source: str, calls: Sequence[KernelCall]) -> tuple[str, list[KernelCall]]:
+    """The source with clocks and with what measures the machine, and its parts in the order of their counters."""
+    queues: dict[str, deque[KernelCall]] = {}
+    for call in calls:
+        queues.setdefault(call.function, deque()).append(call)
+    parts: list[KernelCall] = []
     lines = []
     for line in run_source.splitlines():
         statement = line.strip()
-        found = re.match(r"(\w+)\((?:context, (\d+)\b)?", statement.removeprefix(_CHECK))
-        if found is None or found[1] not in places or not statement.endswith(");"):
+        found = re.match(r"\w+(?=\()", statement.removeprefix(_CHECK))
+        if found is None or found[0] not in queues or not statement.endswith(");"):
             lines.append(line)
             continue
-        queue = places[found[1]]
-        where = queue.popleft() if queue else ()
-        layers = _LAYERS.get(found[1], "")
-        slot = int(found[2]) if layers and found[2] else None
+        queue = queues[found[0]]
         indent = line[: len(line) - len(statement)]
         lines.append(f"{indent}{{ const PartClock clock({len(parts)}); {statement} }}")
-        parts.append(Part(found[1], where, layers, slot))
+        parts.append(queue.popleft() if queue else KernelCall(found[0], ()))
     clock = _CLOCK.format(count=max(1, len(parts)), reader=READER)
-    return clock + "\n".join(lines) + "\n", parts
+    return clock + _MACHINE.read_text() + "\n" + "\n".join(lines) + "\n", parts

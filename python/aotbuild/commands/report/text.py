@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aotbuild.commands.report.amounts import amount, percent
 from aotbuild.commands.report.data import Report, Row
 
-_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _HEADINGS = (
     "us", "calls", "share", "bytes", "FLOP", "bytes/s", "FLOP/s", "roofline", "regs", "shared", "code", "won", "from"
 )  # fmt: skip
@@ -36,6 +36,12 @@ def summary(report: Report) -> list[str]:
     launches = sum(row.launches for row in report.rows)
     known = sum(row.launches for row in report.rows if row.time is not None)
     lines = [f"{report.total:.2f} us in {known} of {launches} launches a call"]
+    if not known:
+        lines.append(
+            f"for times: --tuning-database FILE, which the target {report.target}.tune writes on a machine with a GPU, "
+            "or --times FILE.jsonl, whose lines are what a profiler measured, as in "
+            '{"kernel": "name", "microseconds": 1.5}'
+        )
     if report.gain is not None:
         lines.append(f"tuned: {report.gain:.2f} times as fast as the heuristics' choices")
     alone = [epilogue for epilogue in report.epilogues if not epilogue.fused]
@@ -87,20 +93,6 @@ def cells(report: Report, row: Row) -> list[tuple[str, str]]:
         "database" if row.from_database else "heuristics",
     )
     return list(zip(_HEADINGS, texts))
-
-
-def percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def amount(value: float | None) -> str:
-    """Three digits with a decimal prefix."""
-    if not value:
-        return "-"
-    for unit, name in _UNITS:
-        if value >= unit:
-            return f"{value / unit:.3g}{name}" if value < 999.5 * unit else f"{value / unit:.0f}{name}"
-    return f"{value:.3g}"
 
 
 def _on(device: str) -> str:

@@ -48,12 +48,14 @@ def lower(
     runtime: str = "standalone",
     has_eigen: bool = True,
     precision: Precision | None = None,
+    counts_work: bool = False,
 ) -> Lowered[Variant]:
     """Lowers a captured program for the CPU. ``method``: which of several methods of the target it is.
 
     Args:
         has_eigen: whether the build has Eigen, which linear algebra and Fourier transforms need.
         precision: of packed layers over float32.
+        counts_work: whether ``Variant.calls`` say how much they do.
 
     Raises:
         AotbuildError: for an unknown option, or operators that the standalone runtime lacks (all of them at once).
@@ -72,7 +74,7 @@ def lower(
         use_grouped_kernel(prepared.module)
     layers = _packed_layers(prepared, precision or Precision())
     linked = {operator: kernel.linked_name(target) for operator, kernel in registered.items()}
-    names = ModelNames(prepared.weight_index, len(prepared.weights), linked)
+    names = ModelNames(prepared.weight_index, len(prepared.weights), linked, counts_work)
     fake_mode = fake_mode_of(prepared)
     with named_errors(unit), V.set_fake_mode(fake_mode):
         decompose_preserved(prepared.module)
@@ -220,5 +222,5 @@ def _variant(
         kernels.shards(code.kernels, isa, namespace, header_name, shard_count),
         prepares=runtime == "torch",
         read_weights=tuple(code.weights),
-        calls=tuple((call.function, call.places) for call in code.calls),
+        calls=tuple(code.calls),
     )

@@ -14,16 +14,16 @@ from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
 from torch._inductor.utils import IndentedBuffer
 from torch._inductor.virtualized import V
 
-from aotbuild.capture import model_frame
 from aotbuild.lower.common import adapters
 from aotbuild.lower.common.attention import KERNEL as ATTENTION_KERNEL
 from aotbuild.lower.common.attention import KERNEL_NAME as ATTENTION_NAME
 from aotbuild.lower.common.attention import Attention
 from aotbuild.lower.cpu import recurrent
+from aotbuild.lower.cpu.call_notes import CallNotes
 from aotbuild.lower.cpu.checked_kernels import LINKAGE
 from aotbuild.lower.cpu.convolution import PackedConvolution
 from aotbuild.lower.cpu.linear import PackedLinear
-from aotbuild.lower.cpu.wrapper_code import Call, Kernel, ModelNames, WrapperCode, statements
+from aotbuild.lower.cpu.wrapper_code import Kernel, ModelNames, WrapperCode, statements
 from aotbuild.spec.dtypes import DTYPES
 from aotbuild.spec.errors import AotbuildError
 
@@ -87,7 +87,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
         self.code = self.empty_code()
         self._inputs: dict[str, _Input] = {}
         self._measured: set[str] = set()
-        self._explained: set[torch.fx.Node] = set()
+        self._notes = CallNotes(counts_work=names.counts_work)
         self._writelines = adapters.BoundMethods()
 
     def empty_code(self) -> WrapperCode:
@@ -249,7 +249,8 @@ class StandaloneCppWrapper(CppWrapperCpu):
     def generate_kernel_call(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
         """Upstream writes the line later, when nobody knows the kernel's operations any more."""
         backend: Any = V.graph.scheduler.get_backend(torch.device("cpu"))
-        self._note_call(kernel_name, [node.node for node in backend.kernel_group.scheduled_nodes])
+        nodes = backend.kernel_group.scheduled_nodes
+        self.code.calls.append(self._notes.of(kernel_name, [node.node for node in nodes], nodes))
         super().generate_kernel_call(kernel_name, call_args, **kwargs)
 
     def _generate_kernel_call_helper(self, kernel_name: str, call_args: Any, **kwargs: Any) -> None:
@@ -410,16 +411,7 @@ class StandaloneCppWrapper(CppWrapperCpu):
         self.writeline(f"attention({', '.join(arguments)});")
 
     def _note_call(self, function: str, operations: Sequence[Any]) -> None:
-        """Keeps what the call that is about to be written is for.
-
-        TorchInductor counts among a kernel's origins also nodes whose result it reads: each belongs to the first call
-        that has it; only where nothing is new are all of them named.
-        """
-        origins = dict.fromkeys(origin for operation in operations if operation for origin in operation.origins)
-        new = [origin for origin in origins if origin not in self._explained]
-        self._explained.update(new)
-        places = filter(None, (model_frame(origin.meta.get("stack_trace")) for origin in new or origins))
-        self.code.calls.append(Call(function, tuple(dict.fromkeys(places))))
+        self.code.calls.append(self._notes.of(function, operations))
 
 
 def _is_contiguous(sizes: Sequence[Any], strides: Sequence[Any]) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from aotbuild.spec.program import KernelCall
+
 
 @dataclass
 class Kernel:
@@ -27,24 +29,19 @@ class Statement(NamedTuple):
         return "  " * self.depth + self.text
 
 
-class Call(NamedTuple):
-    """A kernel or a function of the runtime that the run function calls, and the model's places that it is for."""
-
-    function: str
-    places: tuple[str, ...]
-
-
 @dataclass(frozen=True)
 class ModelNames:
     """What a wrapper generator is told of the model that it writes.
 
     ``weight_index``: the weights by the names of their placeholders. ``weight_count``: how many there are before the
-    graph's own constants. ``custom_kernels``: the functions of registered kernels by operator.
+    graph's own constants. ``custom_kernels``: the functions of registered kernels by operator. ``counts_work``: whether
+    calls are to say how much they do.
     """
 
     weight_index: Mapping[str, int]
     weight_count: int
     custom_kernels: Mapping[Any, str] = field(default_factory=dict)
+    counts_work: bool = False
 
 
 @dataclass
@@ -64,7 +61,7 @@ class WrapperCode:
     unreachable: set[str] = field(default_factory=set)
     custom_functions: set[str] = field(default_factory=set)
     operators: list[tuple[str, str]] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[KernelCall] = field(default_factory=list)
     input_count: int = 0
     output_count: int = 0
 
