@@ -4,9 +4,6 @@
 #ifndef AOTBUILD_DETAIL_ATTENTION_HPP_
 #define AOTBUILD_DETAIL_ATTENTION_HPP_
 
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -15,6 +12,7 @@
 #include <new>
 
 #include "aotbuild/detail/attention_shape.hpp"
+#include "aotbuild/detail/attention_vectors.hpp"
 #include "aotbuild/detail/kernel.hpp"
 
 namespace aotbuild::detail::inline AOTBUILD_ISA {
@@ -24,8 +22,6 @@ namespace attention_detail {
 // Blocks that keep the scores (256 KiB) and a head's keys and values in the level-2 cache.
 inline constexpr std::int64_t kQueryBlock = 128;
 inline constexpr std::int64_t kKeyBlock = 512;
-
-using Vector = at::vec::Vectorized<float>;
 
 inline Vector load(const float* data, std::int64_t count) {
   return count >= Vector::size() ? Vector::loadu(data) : Vector::loadu(data, count);
@@ -53,8 +49,8 @@ inline void add_mask(float* row, const float* mask, std::int64_t stride, std::in
 inline float row_max(const float* row, std::int64_t count) {
   Vector most(-std::numeric_limits<float>::infinity());
   std::int64_t i = 0;
-  for (; i + Vector::size() <= count; i += Vector::size()) most = at::vec::maximum(most, Vector::loadu(row + i));
-  float result = at::vec::vec_reduce_all<float>([](Vector& x, Vector& y) { return at::vec::maximum(x, y); }, most);
+  for (; i + Vector::size() <= count; i += Vector::size()) most = maximum(most, Vector::loadu(row + i));
+  float result = greatest(most);
   for (; i < count; ++i) result = std::isnan(row[i]) ? row[i] : std::max(result, row[i]);
   return result;
 }
@@ -69,7 +65,7 @@ inline float exp_row(float* row, float shift, std::int64_t count) {
     value.store(row + i);
     sum = sum + value;
   }
-  float result = at::vec::vec_reduce_all<float>([](Vector& x, Vector& y) { return x + y; }, sum);
+  float result = total(sum);
   for (; i < count; ++i) {
     row[i] = std::exp(row[i] - shift);
     result += row[i];
@@ -114,7 +110,7 @@ inline void tile(std::int64_t depth, const float* a, std::int64_t lda, const flo
     for (int row = 0; row < Rows; ++row) {
       const Vector factor(a[row * lda + k]);
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sums[row][v] = at::vec::fmadd(factor, columns[v], sums[row][v]);
+      for (int v = 0; v < Vectors; ++v) sums[row][v] = fmadd(factor, columns[v], sums[row][v]);
     }
   }
 #pragma GCC unroll 16
@@ -193,10 +189,9 @@ inline void score(const AttentionShape& shape, Scratch& scratch, const float* qu
     for (std::int64_t k = 0; k < count; ++k) {
       Vector sum(0.0f);
       for (std::int64_t i = 0; i < shape.head_dim; i += Vector::size()) {
-        sum = at::vec::fmadd(load(from + i, shape.head_dim - i), load(key + k * stride + i, shape.head_dim - i), sum);
+        sum = fmadd(load(from + i, shape.head_dim - i), load(key + k * stride + i, shape.head_dim - i), sum);
       }
-      scratch.scores[row * padded + k] =
-          shape.scale * at::vec::vec_reduce_all<float>([](Vector& x, Vector& y) { return x + y; }, sum);
+      scratch.scores[row * padded + k] = shape.scale * total(sum);
     }
   }
 }
@@ -211,7 +206,7 @@ inline void add_unseen(const AttentionShape& shape, const float* value, float* o
     for (std::int64_t key = 0; key < count; ++key) {
       sum = sum + load(value + key * shape.value_strides[2] + column, width) * Vector(0.0f);
     }
-    if ((sum == Vector(0.0f)).zero_mask() == 0) continue;
+    if (is_zero(sum)) continue;
     for (std::int64_t row = 0; row < rows; ++row) {
       float* out = output + row * shape.output_strides[2] + column;
       store(load(out, width) + sum, out, width);
