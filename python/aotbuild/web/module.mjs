@@ -62,10 +62,16 @@ async function download(url, what, size, onProgress) {
     const { readFile } = await import("node:fs/promises");
     take(await readFile(url));
   } else {
-    const response = await fetch(url);
+    const response = await fetch(url).catch((error) => {
+      fail(`${what} ${url}: the server cannot be reached (${error.message}); load it again, or correct the address`);
+    });
     if (!response.ok) fail(`${what} ${url}: the server answered ${response.status} ${response.statusText}`.trim());
     const reader = response.body.getReader();
-    for (let part = await reader.read(); !part.done; part = await reader.read()) take(part.value);
+    const read = () =>
+      reader.read().catch((error) => {
+        fail(`${what} ${url}: the download broke off after ${loaded} of ${size} bytes (${error.message}); load it again`);
+      });
+    for (let part = await read(); !part.done; part = await read()) take(part.value);
   }
   if (loaded !== size) {
     fail(`${what} ${url} has ${loaded} bytes in the place of ${size}; load it again, or copy the file that was built`);
