@@ -14,8 +14,10 @@ function status(text) {
 // A row of the results: the score as a bar and a number, and the line.
 function row({ line, score }) {
   const item = document.createElement("li");
-  const bar = document.createElement("meter");
-  bar.value = Math.max(0, score);
+  const bar = document.createElement("span");
+  bar.className = "bar";
+  bar.append(document.createElement("span"));
+  bar.firstChild.style.width = `${100 * Math.max(0, score)}%`;
   const number = document.createElement("span");
   number.className = "score";
   number.textContent = score.toFixed(3);
@@ -46,6 +48,7 @@ const TAKES = {
   found({ query, found, milliseconds }) {
     if (query !== at("query").value.trim()) return; // a later one is on its way
     at("results").replaceChildren(...found.map(row));
+    at("results").dataset.query = query;
     status(`Answered in ${milliseconds.toFixed(1)} ms.`);
   },
   compared({ version, measured }) {
