@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap cross-tools demo test quick test-torch-versions serve-test ray-test lint format bench
 .PHONY: package-gpu-tests wheel stopwatch docs test-examples recipes-test page-test editor-test
-.PHONY: windows-test cross-test wasm-test reliability clean
+.PHONY: windows-test cross-test wasm-test page reliability clean
 
 export PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -60,14 +60,20 @@ windows-test: bootstrap ## 40 models of the zoo and the example's encoder for Wi
 	@tools/cross_tools.sh
 	python tests/models/check_systems.py windows --encoder
 
-cross-test: bootstrap ## 20 models of the zoo for 64-bit RISC-V and 32-bit Arm, under qemu
+cross-test: bootstrap ## 20 models of the zoo for 64-bit Arm, 64-bit RISC-V and 32-bit Arm each, under qemu
 	@tools/cross_tools.sh --all
-	@for system in riscv64 armv7; do \
+	@for system in aarch64 riscv64 armv7; do \
 	  python tests/models/check_systems.py $$system --models 20 --flags=-O1 || exit; done
 
-wasm-test: bootstrap ## five models of the zoo for WebAssembly, and one as an ES module, under Node
+wasm-test: bootstrap ## 40 models of the zoo and the example's encoder for WebAssembly under Node, and its page in Chromium
 	@tools/cross_tools.sh --all
-	python tests/models/check_systems.py wasm --models 5 --flags=-O1
+	python tests/models/check_systems.py wasm --encoder --flags=-O1
+	@tools/page.sh
+	pytest tests/web/check_page.py
+
+page: bootstrap ## build the page of the semantic search example, for browsers
+	@tools/cross_tools.sh --all
+	@tools/page.sh
 
 serve-test: bootstrap ## built models behind the real Triton Inference Server on loopback
 	@tools/serve_test.sh

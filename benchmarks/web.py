@@ -1,7 +1,7 @@
 """MiniLM as WebAssembly, 1x16 and 1x128 tokens, against onnxruntime-web on the same page of Chromium, on one thread.
 
-Both run in one worker and take turns; several browsers are started, one after the other. Needs `make page` and the
-packages of ``benchmarks/projects/web``, which `tools/page.sh --peer` installs below build/page. Run alone on the machine.
+Both run in one worker and take turns; several browsers are started, one after the other. Needs the page and the package
+of ``benchmarks/projects/web``, which ``tools/page.sh --peer`` has below build/page. Run alone on the machine.
 """
 
 from __future__ import annotations

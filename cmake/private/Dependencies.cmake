@@ -5,6 +5,7 @@
 # and the runtime's users may be anywhere. An installed package defines the same three names for itself.
 function(_aotbuild_runtime_dependencies)
   if(EMSCRIPTEN AND NOT TARGET aotbuild::openmp)  # programs of one thread
+    _aotbuild_require_vectors()
     _aotbuild_fact(cpp cpp)
     add_library(aotbuild::openmp INTERFACE IMPORTED GLOBAL)
     set_target_properties(aotbuild::openmp PROPERTIES
@@ -74,6 +75,19 @@ function(_aotbuild_require_threads)
         "Use MinGW-w64's GCC with posix threads (Debian: g++-mingw-w64-x86-64-posix, "
         "x86_64-w64-mingw32-g++-posix).")
     endif()
+  endif()
+endfunction()
+
+# Checks that Emscripten's compiler makes vectors of WebAssembly, which the runtime and the models are compiled with.
+function(_aotbuild_require_vectors)
+  include(CheckCXXSourceCompiles)
+  set(CMAKE_REQUIRED_FLAGS -msimd128)
+  check_cxx_source_compiles(
+    "#ifndef __wasm_simd128__\n#error no vectors\n#endif\nint main() { return 0; }" AOTBUILD_HAS_VECTORS)
+  if(NOT AOTBUILD_HAS_VECTORS)
+    message(FATAL_ERROR
+      "aotbuild: the C++ compiler ${CMAKE_CXX_COMPILER} makes no vectors of WebAssembly (-msimd128).\n"
+      "Use Emscripten 3.1 or later (Debian: emscripten).")
   endif()
 endfunction()
 

@@ -98,6 +98,15 @@ def test_calls_that_do_not_fit_together(fails: Callable[..., None]) -> None:
     )
 
 
+def test_toolchain_of_webassembly_without_vectors(fails: Callable[..., None]) -> None:
+    """The compiler is the machine's, which has no such option."""
+    fails(
+        "set(EMSCRIPTEN TRUE)\n" + MODEL.format(""),
+        "makes no vectors of WebAssembly (-msimd128). Use Emscripten 3.1 or later (Debian: emscripten).",
+        head=FIND + "find_package(aotbuild REQUIRED)\n",
+    )
+
+
 def test_what_a_machine_lacks(fails: Callable[..., None]) -> None:
     fails(
         "set(CMAKE_DISABLE_FIND_PACKAGE_GTest ON)\n" + MODEL.format(""),

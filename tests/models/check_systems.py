@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from pathlib import Path
 
 import model_zoo
 from model_builds import ROOT
-from systems import MODULE, SYSTEMS, build_for, output_of_installed, output_of_module, passed_tests, runtime_tests
+from systems import (
+    MODULE,
+    SYSTEMS,
+    System,
+    build_for,
+    output_of_installed,
+    output_of_module,
+    passed_tests,
+    refusal_without,
+    runtime_tests,
+)
 
 # Their recorded cases vary the length of keys alone, which attention refuses.
 WITHOUT_GOLDEN = ("causal_attention",)
 # Takes minutes where the processor is emulated.
 HEAVY = ("masked_attention",)
 ENCODER = f"{ROOT / 'examples/semantic_search/encoder.py'}:build"
+
+
+def check_missing_libraries(system: System, build: Path, name: str) -> None:
+    """Windows names the DLL that a program misses: the runtime's, or the model's."""
+    for pattern in ("*aotbuild_runtime*.dll", f"*{name}*.dll"):
+        library, output = refusal_without(system, build, pattern)
+        expected = rf"import_dll Library {re.escape(library)} \(which is needed by .*\) not found"
+        if not re.search(expected, output):
+            sys.exit(f"check_systems: without {library} the program says\n{output}")
+        print(f"{system.name} SHARED: a program without {library} is told so")
 
 
 def main() -> None:
@@ -38,12 +60,15 @@ def main() -> None:
         flags += ["-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS_DEBUG={arguments.flags}"]
     if system.name == "windows":
         print(runtime_tests(system, *flags).splitlines()[-3], flush=True)
-    for kind, build in build_for(system, models, preset, *flags, in_file=("transformer",)).items():
+    in_file = ("transformer", "encoder") if system.name == "wasm" else ("transformer",)
+    for kind, build in build_for(system, models, preset, *flags, in_file=in_file).items():
         counts = passed_tests(build)
         class_name = "".join(map(str.capitalize, names[0].split("_")))
         if system.name == "windows":
             output_of_installed(system, build, names[0], class_name)
             print(f"{system.name} {kind}: a program found {names[0]} by find_package, and ran")
+            if kind == "SHARED":
+                check_missing_libraries(system, build, names[0])
         if system.name == "wasm":
             output = output_of_module(build, MODULE, MODULE.capitalize())
             print(f"{system.name} module of {MODULE}: {output}", end="")

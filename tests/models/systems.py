@@ -147,6 +147,19 @@ def output_of_installed(system: System, build: Path, name: str, class_name: str,
     return run(system.toolchain.parent / "wine.sh", program)
 
 
+def refusal_without(system: System, build: Path, pattern: str) -> tuple[str, str]:
+    """The name of a DLL that the program of ``output_of_installed`` needs, and what Windows prints without it."""
+    folder = build.parent / "user/prefix/bin"
+    [library] = folder.glob(pattern)
+    [program] = folder.glob("user*")
+    hidden = library.rename(library.with_suffix(".hidden"))
+    try:
+        wine = system.toolchain.parent / "wine.sh"
+        return library.name, run("sh", "-c", '! "$@"', "sh", wine, program, WINEDEBUG="err+module")
+    finally:
+        hidden.rename(library)
+
+
 def output_of_module(build: Path, name: str, class_name: str) -> str:
     """What comparing the WebAssembly module of a model with its golden file prints."""
     module = build / f"{name}.web" / f"{name}.mjs"

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser import Browser, Handler, Page, served
 from png import Pixels, pixels_of
+
+from browser import Browser, Handler, Page, served
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/semantic_search"

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "aotbuild/c_api.h"
+#include "aotbuild/detail/export.h"
 #include "aotbuild/detail/shared.hpp"
 #include "aotbuild/detail/version.h"
 
@@ -22,14 +23,6 @@
 #define AOTBUILD_EXCEPTIONS true
 #else
 #define AOTBUILD_EXCEPTIONS false
-#endif
-
-// Variables in headers: no library exports them, and so a plugin that includes them can be unloaded. GCC makes exported
-// ones unique in the process, and keeps their library for ever. Windows has no such thing.
-#if defined(_WIN32)
-#define AOTBUILD_HIDDEN
-#else
-#define AOTBUILD_HIDDEN __attribute__((visibility("hidden")))
 #endif
 
 namespace aotbuild {

@@ -1,5 +1,5 @@
 // The vectors of attention: PyTorch's where its headers have some for the instruction set, and plain ones of 16 bytes
-// where theirs are arrays, each of whose elements would pass through the C library. Private to generated kernel sources.
+// where theirs are arrays, whose elements pass through the C library one by one. Private to generated kernel sources.
 #ifndef AOTBUILD_DETAIL_ATTENTION_VECTORS_HPP_
 #define AOTBUILD_DETAIL_ATTENTION_VECTORS_HPP_
 
