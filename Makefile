@@ -57,7 +57,7 @@ ray-test: bootstrap ## a tuning bundle by two workers of Ray, one of which is ki
 	@tools/ray_test.sh
 
 windows-test: bootstrap ## 40 models of the zoo and the example's encoder for Windows, static and as DLLs, under wine
-	@tools/cross_tools.sh
+	@tools/cross_tools.sh --all
 	python tests/models/check_systems.py windows --encoder
 
 cross-test: bootstrap ## 20 models of the zoo for 64-bit Arm, 64-bit RISC-V and 32-bit Arm each, under qemu

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests with other compilers and for other systems need, on Debian for x86-64: Clang, the tools of 64-bit
-# Arm, those of Windows, and Node. `--all` adds those of RISC-V, 32-bit Arm and WebAssembly, and Chromium, for
-# `make cross-test`, `make wasm-test` and `make page`.
+# Arm, those of Windows, and Node. `--all` adds those of RISC-V, 32-bit Arm and WebAssembly, LLVM's linker and Chromium,
+# for `make cross-test`, `make wasm-test`, `make windows-test` and `make page`.
 # Does nothing for what is there.
 set -euo pipefail
 
@@ -43,6 +43,7 @@ has_clang || add clang libomp-dev
 has node || add nodejs
 if [[ ${1:-} == --all ]]; then
   has em++ || add emscripten
+  has lld-link llvm-dlltool || add lld llvm
   has chromium || add chromium
   has riscv64-linux-gnu-g++ arm-linux-gnueabihf-g++ qemu-riscv64 qemu-arm ||
     add g++-riscv64-linux-gnu g++-arm-linux-gnueabihf qemu-user

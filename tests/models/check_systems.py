@@ -11,11 +11,13 @@ import model_zoo
 from model_builds import ROOT
 from systems import (
     MODULE,
+    OTHER_COMPILER,
     SYSTEMS,
     System,
     build_for,
     output_of_installed,
     output_of_module,
+    output_of_other_compiler,
     passed_tests,
     refusal_without,
     runtime_tests,
@@ -38,6 +40,14 @@ def check_missing_libraries(system: System, build: Path, name: str) -> None:
         print(f"{system.name} SHARED: a program without {library} is told so")
 
 
+def check_other_compiler(system: System, build: Path, name: str) -> None:
+    """The C ABI is what compilers have in common."""
+    output = output_of_other_compiler(system, build, name)
+    if "\nis there\n" not in output or "expects" not in output:
+        sys.exit(f"check_systems: the program of MSVC's ABI prints\n{output}")
+    print(f"{system.name} SHARED: a program of MSVC's ABI called {name}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("system", choices=SYSTEMS)
@@ -46,7 +56,7 @@ def main() -> None:
     parser.add_argument("--encoder", action="store_true", help="the encoder of examples/semantic_search too")
     arguments = parser.parse_args()
     system = SYSTEMS[arguments.system]
-    if missing := system.missing():
+    if missing := system.missing(**(OTHER_COMPILER if system.name == "windows" else {})):
         sys.exit(f"check_systems: {system.name} needs the Debian packages {' '.join(missing)}")
     left_out = (*WITHOUT_GOLDEN, *(() if system.name in ("windows", "wasm") else HEAVY))
     names = [name for name in model_zoo.MODELS if name not in left_out][-arguments.models :]
@@ -69,6 +79,7 @@ def main() -> None:
             print(f"{system.name} {kind}: a program found {names[0]} by find_package, and ran")
             if kind == "SHARED":
                 check_missing_libraries(system, build, names[0])
+                check_other_compiler(system, build, names[0])
         if system.name == "wasm":
             output = output_of_module(build, MODULE, MODULE.capitalize())
             print(f"{system.name} module of {MODULE}: {output}", end="")

@@ -24,9 +24,10 @@ class System:
     programs: dict[str, str]
     kinds: tuple[str, ...] = ("STATIC",)
 
-    def missing(self) -> list[str]:
-        """The Debian packages that this machine lacks."""
-        absent = [package for package, program in self.programs.items() if shutil.which(program) is None]
+    def missing(self, **more: str) -> list[str]:
+        """The Debian packages that this machine lacks, ``more`` among them."""
+        programs = {**self.programs, **more}
+        absent = [package for package, program in programs.items() if shutil.which(program) is None]
         return [*absent, *([] if GOOGLETEST.is_dir() else ["googletest"])]
 
     @property
@@ -49,6 +50,9 @@ SYSTEMS = {
         System("armv7", "armv7", {"g++-arm-linux-gnueabihf": "arm-linux-gnueabihf-g++", "qemu-user": "qemu-arm"}),
     )
 }
+
+# What makes a program of MSVC's ABI, by the Debian package that has each.
+OTHER_COMPILER = {"clang": "clang", "lld": "lld-link", "llvm": "llvm-dlltool"}
 
 # The model that is made a module of WebAssembly, of those of the zoo.
 MODULE = "reductions"
@@ -158,6 +162,35 @@ def refusal_without(system: System, build: Path, pattern: str) -> tuple[str, str
         return library.name, run("sh", "-c", '! "$@"', "sh", wine, program, WINEDEBUG="err+module")
     finally:
         hidden.rename(library)
+
+
+def output_of_other_compiler(system: System, build: Path, name: str) -> str:
+    """What a program of MSVC's ABI prints, which Clang compiles, of a model's DLL that MinGW-w64 made."""
+    folder = build.parent / "msvc"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    installed = build.parent / "user/prefix/bin"
+    for library in installed.glob("*.dll"):
+        shutil.copy(library, folder)
+    [library] = folder.glob(f"*{name}*.dll")
+    exports = {
+        "model": (library.name, f"{name}_api"),
+        "kernel32": ("kernel32.dll", "GetStdHandle WriteFile ExitProcess"),
+    }
+    for stem, (file, symbols) in exports.items():
+        (folder / f"{stem}.def").write_text("\n".join([f"LIBRARY {file}", "EXPORTS", *symbols.split()]) + "\n")
+        run("llvm-dlltool", "-m", "i386:x86-64", "-d", folder / f"{stem}.def", "-l", folder / f"{stem}.lib")
+    run(
+        "clang", "--target=x86_64-pc-windows-msvc", "-std=c11", "-ffreestanding", "-Wall", "-Wextra", "-pedantic-errors",
+        "-Werror", "-O1", f"-DMODEL_API={name}_api", f"-I{ROOT / 'cpp/include'}",
+        "-c", HERE / "msvc_user.c", "-o", folder / "user.obj",
+    )  # fmt: skip
+    libraries = [folder / f"{stem}.lib" for stem in exports]
+    run(
+        "lld-link", "/entry:start", "/subsystem:console", "/nodefaultlib", f"/out:{folder / 'user.exe'}",
+        folder / "user.obj", *libraries,
+    )  # fmt: skip
+    return run(system.toolchain.parent / "wine.sh", folder / "user.exe")
 
 
 def output_of_module(build: Path, name: str, class_name: str) -> str:
