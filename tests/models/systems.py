@@ -181,8 +181,8 @@ def output_of_other_compiler(system: System, build: Path, name: str) -> str:
         (folder / f"{stem}.def").write_text("\n".join([f"LIBRARY {file}", "EXPORTS", *symbols.split()]) + "\n")
         run("llvm-dlltool", "-m", "i386:x86-64", "-d", folder / f"{stem}.def", "-l", folder / f"{stem}.lib")
     run(
-        "clang", "--target=x86_64-pc-windows-msvc", "-std=c11", "-ffreestanding", "-Wall", "-Wextra", "-pedantic-errors",
-        "-Werror", "-O1", f"-DMODEL_API={name}_api", f"-I{ROOT / 'cpp/include'}",
+        "clang", "--target=x86_64-pc-windows-msvc", "-std=c11", "-ffreestanding", "-Wall", "-Wextra", "-Werror",
+        "-pedantic-errors", "-O1", f"-DMODEL_API={name}_api", f"-I{ROOT / 'cpp/include'}",
         "-c", HERE / "msvc_user.c", "-o", folder / "user.obj",
     )  # fmt: skip
     libraries = [folder / f"{stem}.lib" for stem in exports]

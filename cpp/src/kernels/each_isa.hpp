@@ -18,7 +18,11 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
       vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
 }
 #else
+#if defined(__wasm__)
+constexpr int kSums = 10;  // V8 keeps one of the 16 registers of x86-64, and a product takes another
+#else
 constexpr int kSums = 12;
+#endif
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 #endif
 #if defined(__x86_64__)
