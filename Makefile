@@ -65,6 +65,8 @@ cross-test: bootstrap ## 20 models of the zoo for 64-bit Arm, 64-bit RISC-V and 
 	@for system in aarch64 riscv64 armv7; do \
 	  python tests/models/check_systems.py $$system --models 20 --flags=-O1 || exit; done
 
+# Where Debian has what Emscripten's Node programs use, whatever Node it is.
+wasm-test page: export NODE_PATH ?= /usr/share/nodejs
 wasm-test: bootstrap ## 40 models of the zoo and the example's encoder for WebAssembly under Node, and its page in Chromium
 	@tools/cross_tools.sh --all
 	python tests/models/check_systems.py wasm --encoder --flags=-O1

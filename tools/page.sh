@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 cd "$ROOT"
 
-export NODE_PATH=/usr/share/nodejs # where Debian has what Emscripten's Node programs use
+export NODE_PATH=${NODE_PATH:-/usr/share/nodejs} # where Debian has what Emscripten's Node programs use
 peer=benchmarks/projects/web/package.json
 
 step 'configure build/page' 'The message above names the file and the line of the CMake code.' \

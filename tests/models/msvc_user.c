@@ -1,5 +1,5 @@
-// A program of MSVC's ABI that uses a model's DLL made by MinGW-w64. It has no headers but Clang's and aotbuild's, and no
-// libraries but Windows'. MODEL_API is the model's function that gives its table.
+// A program of MSVC's ABI that uses a model's DLL made by MinGW-w64. It has no headers but Clang's and aotbuild's, and
+// no libraries but Windows'. MODEL_API is the model's function that gives its table.
 #include "aotbuild/c_api.h"
 
 __declspec(dllimport) const aotbuild_api* MODEL_API(void);
