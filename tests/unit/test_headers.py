@@ -98,6 +98,54 @@ def test_headers_have_no_warnings_with_and_without_exceptions(compiler: str, inc
         assert done.returncode == 0, done.stderr
 
 
+# What clang-cl is like, as far as the C++ library of this machine lets it be: MSVC's names, templates and keywords.
+MICROSOFT = (
+    *("-fms-compatibility", "-fms-compatibility-version=19.30", "-fms-extensions", "-fdelayed-template-parsing"),
+    "-fgnuc-version=4.2.1",  # which the C library asks for
+    "-Wno-#warnings",  # of the C++ library, which is not MSVC's
+)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_headers_are_of_the_standard_alone(compiler: str, include: Path) -> None:
+    for flags in ((), MICROSOFT) if compiler.startswith("clang") else ((),):
+        done = compile_cpp(
+            compiler, USER + "float use();" + THROWS, include, "-fsyntax-only", "-pedantic-errors", *flags
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_attributes_of_compilers_are_in_one_header() -> None:
+    """That of the C ABI is in its own, which stands alone. Headers for Python and generated code are GCC's and Clang's."""
+    folder = ROOT / "cpp/include/aotbuild"
+    ours = [*folder.glob("*.h*"), *(folder / "detail" / name for name in ("export.h", "results.hpp", "shared.hpp"))]
+    extension = re.compile(r"__attribute__|__builtin_|__typeof|__extension__|__asm|__int128|#pragma GCC|__GNUC__")
+    found = {path.relative_to(folder).as_posix() for path in ours if extension.search(path.read_text())}
+    assert found == {"c_api.h", "detail/export.h", "python.hpp"}
+
+
+C_LAYOUT = """\
+#include "aotbuild/c_api.h"
+
+_Static_assert(sizeof(aotbuild_tensor) == 48 && sizeof(aotbuild_named_tensor) == 64, "as DLPack has it");
+_Static_assert(offsetof(aotbuild_tensor, shape) == 24 && offsetof(aotbuild_tensor, byte_offset) == 40, "the same");
+_Static_assert(sizeof(aotbuild_options) == 48 && offsetof(aotbuild_options, weight_count) == 24, "the same");
+_Static_assert(sizeof(aotbuild_dim_info) == 48 && sizeof(aotbuild_statistics) == 56, "the same");
+_Static_assert(sizeof(aotbuild_api) == 112 && sizeof(aotbuild_status) == 4, "the same");
+"""
+
+
+@pytest.mark.parametrize("target", ["x86_64-pc-windows-msvc", "x86_64-w64-mingw32", "x86_64-linux-gnu"])
+def test_the_c_abi_has_one_layout_for_every_compiler(target: str) -> None:
+    compiler = next(filter(shutil.which, ("clang", "clang-14", "clang-16", "clang-19")), None)
+    if compiler is None:
+        pytest.skip("needs Clang: make cross-tools")
+    command = [compiler, f"--target={target}", "-std=c11", "-ffreestanding", "-nostdlibinc", "-fsyntax-only"]
+    command += ["-Wall", "-Wextra", "-pedantic-errors", "-Werror", f"-I{ROOT / 'cpp/include'}", "-x", "c", "-"]
+    done = subprocess.run(command, input=C_LAYOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def lines_of(header: str, include: Path) -> int:
     """What a compiler reads for a header: the lines that are left after preprocessing, without its markers."""
     command = ["g++", "-std=c++17", "-E", f"-I{ROOT / 'cpp/include'}", f"-I{include}", "-x", "c++", "-"]
