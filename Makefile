@@ -70,6 +70,7 @@ wasm-test page: export NODE_PATH ?= /usr/share/nodejs
 wasm-test: bootstrap ## 40 models of the zoo and the example's encoder for WebAssembly under Node, and its page in Chromium
 	@tools/cross_tools.sh --all
 	python tests/models/check_systems.py wasm --encoder --flags=-O1
+	python tests/models/check_systems.py wasm-threads --models 3 --flags=-O1
 	@tools/page.sh
 	pytest tests/web/check_page.py
 

@@ -13,7 +13,7 @@ model's manifest, `<name>.core.mjs`, `<name>.core.wasm`, and with `WEIGHTS FILE`
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `<target>` | required | a model that `add_aot_model` made `STATIC`, with `WEIGHTS EMBED` or `FILE` | anything else; a toolchain other than Emscripten's; a type of element that JavaScript has no array for (while building) |
+| `<target>` | required | a model that `add_aot_model` made `STATIC`, with `WEIGHTS EMBED` or `FILE` | anything else; a toolchain other than Emscripten's; a project compiled with `-pthread`; a type of element that JavaScript has no array for (while building) |
 | `NAME name` | the target | what the files are called | a name with anything but letters, digits, `_` and `-` |
 | `EXCLUDE_FROM_ALL` | | the target `<target>.wasm` is built only on demand | a value |
 
@@ -30,6 +30,9 @@ function(aotbuild_add_wasm_module)
   endif()
   if(NOT EMSCRIPTEN)
     _aotbuild_problem("the toolchain file is none of Emscripten's; set CMAKE_TOOLCHAIN_FILE to its Emscripten.cmake")
+  endif()
+  if(AOTBUILD_WASM_THREADS)
+    _aotbuild_problem("the project is compiled with -pthread, and modules have one thread; leave it out")
   endif()
   _aotbuild_check_match(arg NAME "^[A-Za-z0-9_-]+$" "a name of letters, digits, _ and -")
   _aotbuild_report_problems("aotbuild_add_wasm_module(${target})")

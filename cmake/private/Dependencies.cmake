@@ -4,13 +4,19 @@
 # They are made here, from paths and flags, because targets that find_package imports are visible in one directory only,
 # and the runtime's users may be anywhere. An installed package defines the same three names for itself.
 function(_aotbuild_runtime_dependencies)
-  if(EMSCRIPTEN AND NOT TARGET aotbuild::openmp)  # programs of one thread
+  if(EMSCRIPTEN AND NOT TARGET aotbuild::openmp)
     _aotbuild_require_vectors()
+    _aotbuild_wasm_threads(threads)
     _aotbuild_fact(cpp cpp)
     add_library(aotbuild::openmp INTERFACE IMPORTED GLOBAL)
-    set_target_properties(aotbuild::openmp PROPERTIES
-      INTERFACE_INCLUDE_DIRECTORIES "${cpp}/single_thread"
-      INTERFACE_LINK_OPTIONS -fexceptions)
+    set_target_properties(aotbuild::openmp PROPERTIES INTERFACE_LINK_OPTIONS -fexceptions)
+    if(threads)  # the runtime has what Clang makes of the pragmas
+      set_target_properties(aotbuild::openmp PROPERTIES
+        INTERFACE_INCLUDE_DIRECTORIES "${cpp}/wasm_threads"
+        INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-fopenmp>")
+    else()  # the pragmas are ignored
+      set_target_properties(aotbuild::openmp PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${cpp}/single_thread")
+    endif()
   elseif(NOT TARGET aotbuild::openmp)
     _aotbuild_require_threads()
     find_package(OpenMP QUIET COMPONENTS CXX)
@@ -76,6 +82,14 @@ function(_aotbuild_require_threads)
         "x86_64-w64-mingw32-g++-posix).")
     endif()
   endif()
+endfunction()
+
+# Sets <out> to whether the project is compiled for WebAssembly with threads (-pthread).
+function(_aotbuild_wasm_threads out)
+  include(CheckCXXSourceCompiles)
+  check_cxx_source_compiles(
+    "#ifndef __EMSCRIPTEN_PTHREADS__\n#error one thread\n#endif\nint main() { return 0; }" AOTBUILD_WASM_THREADS)
+  set(${out} "${AOTBUILD_WASM_THREADS}" PARENT_SCOPE)
 endfunction()
 
 # Checks that Emscripten's compiler makes vectors of WebAssembly, which the runtime and the models are compiled with.

@@ -85,6 +85,9 @@ set(AOTBUILD_RUNTIME_SOURCES
     weights/state.cpp
     weights/weights.cpp
 )
+if(EMSCRIPTEN AND AOTBUILD_WASM_THREADS)
+  list(APPEND AOTBUILD_RUNTIME_SOURCES base/openmp_wasm.cpp)
+endif()
 # Where Eigen is found: a library of its own.
 set(AOTBUILD_EIGEN_SOURCES
     operators/eigen/cholesky.cpp

@@ -107,6 +107,17 @@ def test_toolchain_of_webassembly_without_vectors(fails: Callable[..., None]) ->
     )
 
 
+def test_module_of_a_project_with_threads(fails: Callable[..., None]) -> None:
+    fails(
+        "set(EMSCRIPTEN TRUE)\nset(AOTBUILD_HAS_VECTORS TRUE)\nset(AOTBUILD_WASM_THREADS TRUE)\n"
+        + MODEL.format("")
+        + "aotbuild_add_wasm_module(encoder)\n",
+        "aotbuild_add_wasm_module(encoder): - the project is compiled with -pthread, and modules have one thread; "
+        "leave it out",
+        head=FIND + "find_package(aotbuild REQUIRED)\n",
+    )
+
+
 def test_what_a_machine_lacks(fails: Callable[..., None]) -> None:
     fails(
         "set(CMAKE_DISABLE_FIND_PACKAGE_GTest ON)\n" + MODEL.format(""),

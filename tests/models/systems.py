@@ -47,6 +47,7 @@ SYSTEMS = {
         System("aarch64", "aarch64", {"g++-aarch64-linux-gnu": "aarch64-linux-gnu-g++", "qemu-user": "qemu-aarch64"}),
         System("riscv64", "riscv64", {"g++-riscv64-linux-gnu": "riscv64-linux-gnu-g++", "qemu-user": "qemu-riscv64"}),
         System("wasm", "wasm32", {"emscripten": "em++", "nodejs": "node"}),
+        System("wasm-threads", "wasm32", {"emscripten": "em++", "nodejs": "node"}),
         System("armv7", "armv7", {"g++-arm-linux-gnueabihf": "arm-linux-gnueabihf-g++", "qemu-user": "qemu-arm"}),
     )
 }

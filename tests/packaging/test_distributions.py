@@ -87,8 +87,10 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
     (runner,) = [name for name in names if name.startswith("aotbuild/_runner.") and name.endswith(".so")]
     units = [f"unity_{group}_cxx.cxx" for group in ("kernels", "model", "operators", "operators_selection", "tensor")]
     units += [Path(name).name for name in sources("cpp/src/base/*.cpp", "cpp/src/cuda/*.cpp", "cpp/src/weights/*.cpp")]
-    units = [unit for unit in units if unit not in ("system_wasm.cpp", "system_windows.cpp")]  # other systems
-    folders = ("include", "single_thread", "src", "tools", "torch", "triton", "vector_math")
+    units = [
+        unit for unit in units if unit not in ("openmp_wasm.cpp", "system_wasm.cpp", "system_windows.cpp")
+    ]  # other systems
+    folders = ("include", "single_thread", "src", "tools", "torch", "triton", "vector_math", "wasm_threads")
     on_eigen = sources("cpp/src/operators/eigen/*.cpp")
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),

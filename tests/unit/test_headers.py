@@ -116,7 +116,7 @@ def test_headers_are_of_the_standard_alone(compiler: str, include: Path) -> None
 
 
 def test_attributes_of_compilers_are_in_one_header() -> None:
-    """That of the C ABI is in its own, which stands alone. Headers for Python and generated code are GCC's and Clang's."""
+    """That of the C ABI is in its own, which stands alone. Generated code and Python modules are for GCC and Clang."""
     folder = ROOT / "cpp/include/aotbuild"
     ours = [*folder.glob("*.h*"), *(folder / "detail" / name for name in ("export.h", "results.hpp", "shared.hpp"))]
     extension = re.compile(r"__attribute__|__builtin_|__typeof|__extension__|__asm|__int128|#pragma GCC|__GNUC__")

@@ -183,6 +183,21 @@ def test_browser_without_vectors_is_told_so(folder: Path) -> None:
     )
 
 
+def test_threads_of_webassembly_share_loops(tmp_path: Path) -> None:
+    compiler = shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("needs clang++: make cross-tools")
+    sources = [ROOT / "tests/cpp/wasm_regions.cpp", ROOT / "cpp/src/base/openmp_wasm.cpp"]
+    strict = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-fopenmp", "-c"]
+    include = f"-I{ROOT / 'cpp/wasm_threads'}"
+    subprocess.run([compiler, *strict, include, *map(str, sources)], cwd=tmp_path, check=True)
+    # What Clang would link with -fopenmp stays out.
+    objects = [f"{source.stem}.o" for source in sources]
+    subprocess.run([compiler, *objects, "-pthread", "-o", "regions"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "regions"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ok\n")
+
+
 def test_tokenizer_of_the_example_gives_the_ids_of_the_reference() -> None:
     """The cases are those of its C++ twin."""
     if shutil.which("node") is None:
