@@ -4,6 +4,7 @@
 # _aotbuild_runtime(STATIC|SHARED <out>): sets <out> to the runtime target, which is made at the first call.
 # Static models share the static runtime; shared ones the shared runtime, so that two of them in one process share it.
 function(_aotbuild_runtime kind out)
+  _aotbuild_runtime_dependencies()
   if(kind STREQUAL "SHARED")
     if(EMSCRIPTEN)
       message(FATAL_ERROR "aotbuild: WebAssembly has no shared models; make them STATIC, and leave out BUILD_SHARED_LIBS.")
@@ -14,7 +15,6 @@ function(_aotbuild_runtime kind out)
     set(name aotbuild_runtime)
     set(alias aotbuild::runtime)
   endif()
-  _aotbuild_runtime_dependencies()
   set(${out} ${name} PARENT_SCOPE)
   if(TARGET ${name})
     return()

@@ -48,7 +48,7 @@ def test_calls_that_do_not_fit_together(fails: Callable[..., None]) -> None:
         '- "encoder" has WEIGHTS EXTERNAL, and so no file that a page could fetch; use WEIGHTS FILE ' + toolchain,
     )
     fails(
-        "set(EMSCRIPTEN TRUE)\n" + model(" SHARED"),
+        "set(EMSCRIPTEN TRUE)\nset(AOTBUILD_HAS_VECTORS TRUE)\n" + model(" SHARED"),
         "aotbuild: WebAssembly has no shared models; make them STATIC, and leave out BUILD_SHARED_LIBS.",
         head=FIND + "find_package(aotbuild REQUIRED)\n",
     )
