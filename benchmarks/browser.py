@@ -115,6 +115,7 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )  # the window without its frame
         page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+        page.call("Emulation.setFocusEmulationEnabled", enabled=True)
         page.call("Page.enable")
         page.call("Page.navigate", url=address)
         return page

@@ -98,7 +98,7 @@ async function compare() {
     const [module, onnxruntime] = await interleave([() => encoder.run(inputs), () => session.run(feeds)]);
     measured.push({ length, module, onnxruntime, difference });
   }
-  postMessage({ kind: "compared", version: ort.env.versions.web, measured });
+  postMessage({ kind: "compared", version: ort.env.versions?.web ?? "", measured });
 }
 
 onmessage = async ({ data: { kind, query } }) => {
