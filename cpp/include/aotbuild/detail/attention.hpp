@@ -81,7 +81,7 @@ inline void scale_row(float* row, float factor, std::int64_t count) {
 // Columns of one register tile, and its rows: with two loads and one broadcast in flight the sums fill the registers
 // (32 of AVX-512, 16 of the others) without spilling.
 inline constexpr int kTileVectors = 2;
-inline constexpr int kTileRows = Vector::size() >= 16 ? 12 : 5;
+inline constexpr int kTileRows = Vector::size() >= 16 ? 12 : Vector::size() >= 8 ? 5 : 4;
 inline constexpr std::int64_t kTileColumns = kTileVectors * Vector::size();
 
 // c[Rows, columns] (+)= a[Rows, depth] @ b[depth, columns]; the last of `Vectors` vectors has `last` columns.
