@@ -118,6 +118,7 @@ class Browser:
         page.call("Emulation.setFocusEmulationEnabled", enabled=True)
         page.call("Page.enable")
         page.call("Page.navigate", url=address)
+        page.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
         return page
 
 
