@@ -198,12 +198,12 @@ void convolve_columns(const ConvolutionBlock& block, std::int64_t vector, const 
   constexpr std::int64_t kLine = kPanelColumns * static_cast<std::int64_t>(sizeof(float));
   const Parts parts = parts_of(*block.window);
   const std::int64_t tiles = pieces(block.lines * block.pixels, kMaxRows);  // about
-  const std::int64_t step = pieces(kLine, tiles);
+  const std::int64_t step = kAskingReads ? 0 : pieces(kLine, tiles);
   for (std::int64_t i = 0; i < parts.count; ++i) {
     const Part part = part_of(*block.window, parts, i);
     const bool is_last = i + 1 == parts.count;
     const float* const after = weights_at(block, parts, part_of(*block.window, parts, is_last ? 0 : i + 1),
-                                          is_last ? vector + kVectors : vector);
+                                          is_last && !kAskingReads ? vector + kVectors : vector);
     const auto* next = reinterpret_cast<const char*>(after);
     for_each_span(block, kMaxRows,
                   [&](const Span& span) { add_part<kVectors>(block, parts, part, vector, span, all, &next, step); });

@@ -1,13 +1,18 @@
 // Includes the header of loops that AOTBUILD_LOOPS names once for each instruction set of the architecture, into a
 // namespace of its own: portable, avx2, avx512. Each has Floats and Doubles, vectors of kBytes; kSums, how many vectors
-// of sums its registers hold beside operands; multiply_add; at_least, which
-// is the greater one, NaN where `value` is; and load_part and store_part, of the first `count` values,
-// less than a vector has; the others are zero. To be included inside a namespace, after kernels/intrinsics.hpp, and as
-// often as there are such loops.
+// of sums its registers hold beside operands; kAskingReads, whether memory is asked for by reading it, as where there
+// are no prefetches; multiply_add; at_least, which is the greater one, NaN where `value` is; and load_part and
+// store_part, of the first `count` values, less than a vector has; the others are zero. To be included inside a
+// namespace, after kernels/intrinsics.hpp, and as often as there are such loops.
 
 // What every machine of the architecture has.
 namespace portable {
 
+#if defined(__wasm__)
+constexpr bool kAskingReads = true;
+#else
+constexpr bool kAskingReads = false;
+#endif
 constexpr std::int64_t kBytes = 16;
 using Floats = float __attribute__((vector_size(kBytes)));
 using Doubles = double __attribute__((vector_size(kBytes)));
@@ -64,6 +69,7 @@ inline void store_part(float* to, Floats value, std::int64_t count) {
 
 namespace avx2 {
 
+constexpr bool kAskingReads = false;
 constexpr std::int64_t kBytes = 32;
 constexpr int kSums = 12;
 using Floats = float __attribute__((vector_size(kBytes)));
@@ -103,6 +109,7 @@ inline void store_part(float* to, Floats value, std::int64_t count) { _mm256_mas
 
 namespace avx512 {
 
+constexpr bool kAskingReads = false;
 constexpr std::int64_t kBytes = 64;
 constexpr int kSums = 28;
 using Floats = float __attribute__((vector_size(kBytes)));

@@ -1,5 +1,4 @@
-// The loops of products over weights in panels, and activations: kernels/panel_kernels.hpp. Included by
-// kernels/each_isa.hpp.
+// The loops of products over weights in panels, and activations (panel_kernels.hpp). Included by each_isa.hpp.
 
 #include "kernels/vector_math.hpp"
 
@@ -183,6 +182,15 @@ AOTBUILD_INLINE void add_term(const NumberOf& number_of, const float* weights, i
   }
 }
 
+// Asks for a line of memory.
+AOTBUILD_INLINE void ask_for(const char* line) {
+  if constexpr (kAskingReads) {
+    static_cast<void>(*static_cast<const volatile char*>(line));
+  } else {
+    __builtin_prefetch(line, 0, 2);
+  }
+}
+
 template <typename Terms, int kVectors, int kRows>
 __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
   constexpr bool kAsks = kVectors == kWide && kRows > kFewRows;
@@ -210,7 +218,7 @@ __attribute__((noinline)) void multiply_tile(const Tile& tile) noexcept {
     const float* const end = first + tile.depth * Terms::kNumbers;
     while (first < end) {
       if constexpr (kAsks) {
-        __builtin_prefetch(next, 0, 2);
+        ask_for(next);
         next += tile.next_step;
       }
 #pragma GCC unroll 2
@@ -353,28 +361,46 @@ void multiply_few(const PanelProduct& product, std::int64_t vector, std::int64_t
   }
 }
 
+// What tiles ask for while some terms of vectors pass: from `next` on, so much with each term.
+struct Asked {
+  const char* next;
+  std::int64_t step;
+};
+
+template <int kVectors>
+AOTBUILD_INLINE Asked asked_by_tiles(const PanelProduct& product, std::int64_t vector, std::int64_t k,
+                                     std::int64_t terms, bool is_last, std::int64_t tiles) {
+  constexpr std::int64_t kLine = kPanelColumns * static_cast<std::int64_t>(sizeof(float));
+  if constexpr (kAskingReads) {
+    // Reads stay within the weights, and hold up what follows: each pass over a panel asks for a share of the next.
+    constexpr std::int64_t kPasses = kPanelVectors / kVectors;
+    const std::int64_t next = vector / kPanelVectors + 1;
+    const bool asks = next * kPanelColumns < product.columns;
+    const std::int64_t step = asks ? kLine / (kPasses * tiles) : 0;
+    const auto* const from = reinterpret_cast<const char*>(weights_of(product, asks ? next * kPanelVectors : vector, k));
+    return {from + vector % kPanelVectors / kVectors * tiles * step * terms, step};
+  }
+  const float* const after = weights_of(product, is_last ? vector + kVectors : vector,
+                                        is_last ? first_term(product.depth, product.begin, product.terms) : k + terms);
+  return {reinterpret_cast<const char*>(after), (kLine + tiles - 1) / tiles};
+}
+
 // All rows, kVectors from `vector` on, in tiles of about equal size, the sums in the output or beside it. Each part of
 // the weights stays in the first cache while the rows pass, and they ask for their shares of the part after it.
 template <typename Terms, int kVectors>
 void multiply_columns(const PanelProduct& product, std::int64_t vector, const Sums& all) {
-  constexpr std::int64_t kLine = kPanelColumns * static_cast<std::int64_t>(sizeof(float));
   const std::int64_t tiles = (product.rows + kMaxRows - 1) / kMaxRows;
   const std::int64_t rows = product.rows / tiles;
   const std::int64_t longer = product.rows % tiles;
-  const std::int64_t step = (kLine + tiles - 1) / tiles;
   for (std::int64_t part = product.begin; part < product.end; ++part) {
     const std::int64_t k = first_term(product.depth, part, product.terms);
     const std::int64_t terms = first_term(product.depth, part + 1, product.terms) - k;
-    const bool is_last = part + 1 == product.end;
-    const float* const after =
-        weights_of(product, is_last ? vector + kVectors : vector,
-                   is_last ? first_term(product.depth, product.begin, product.terms) : k + terms);
-    const auto* next = reinterpret_cast<const char*>(after);
+    Asked asked = asked_by_tiles<kVectors>(product, vector, k, terms, part + 1 == product.end, tiles);
     std::int64_t row = 0;
-    for (std::int64_t tile = 0; tile < tiles; ++tile, next += step * terms) {
+    for (std::int64_t tile = 0; tile < tiles; ++tile, asked.next += asked.step * terms) {
       const std::int64_t count = tile < longer ? rows + 1 : rows;
       const Sums sums{all.data + row * all.stride, all.stride};
-      add_terms<Terms, kVectors>(product, row, count, vector, k, terms, sums, next, step);
+      add_terms<Terms, kVectors>(product, row, count, vector, k, terms, sums, asked.next, asked.step);
       if (k + terms == product.depth) {
         write_sums(product, row, count, vector * kWidth, kVectors * kWidth, sums);
       }
