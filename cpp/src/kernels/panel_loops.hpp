@@ -377,8 +377,8 @@ AOTBUILD_INLINE Asked asked_by_tiles(const PanelProduct& product, std::int64_t v
     const std::int64_t next = vector / kPanelVectors + 1;
     const bool asks = next * kPanelColumns < product.columns;
     const std::int64_t step = asks ? kLine / (kPasses * tiles) : 0;
-    const auto* const from = reinterpret_cast<const char*>(weights_of(product, asks ? next * kPanelVectors : vector, k));
-    return {from + vector % kPanelVectors / kVectors * tiles * step * terms, step};
+    const float* const from = weights_of(product, asks ? next * kPanelVectors : vector, k);
+    return {reinterpret_cast<const char*>(from) + vector % kPanelVectors / kVectors * tiles * step * terms, step};
   }
   const float* const after = weights_of(product, is_last ? vector + kVectors : vector,
                                         is_last ? first_term(product.depth, product.begin, product.terms) : k + terms);
