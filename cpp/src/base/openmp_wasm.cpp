@@ -1,6 +1,8 @@
 // OpenMP for WebAssembly with threads, where there is no library of it: the functions that Clang calls for the pragmas
 // of this runtime and of generated kernels ("LLVM/OpenMP Runtimes"), over threads that sleep between regions. A region
 // inside a region, or beside one of another thread, has one thread.
+#include <omp.h>
+
 #include <algorithm>
 #include <array>
 #include <condition_variable>
@@ -11,8 +13,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include "omp.h"
 
 namespace {
 
