@@ -17,9 +17,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import minilm_model
 from browser import Browser, served
 from harness import machine, save, table
 
@@ -32,6 +29,10 @@ PEER_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-t
 
 def export_model(path: Path) -> None:
     """The same model for ONNX Runtime, its batch and length dynamic as ours are."""
+    import torch
+
+    import minilm_model
+
     module, inputs = minilm_model.build()
     sizes = {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("sequence", min=1, max=512)}
     example = tuple(tensor.repeat(2, 1) for tensor in inputs)
@@ -78,6 +79,19 @@ def measure(address: str) -> tuple[str, list[dict[str, float]]]:
         return browser.call("Browser.getVersion")["product"], measured
 
 
+def markdown(saved: dict[str, Any]) -> str:
+    """The table of docs/platforms.md."""
+    lines = [
+        "| MiniLM, one thread of Chromium | aotbuild, ms "
+        f"| onnxruntime-web {saved['machine']['onnxruntime-web']}, ms | ratio |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, row in saved["tokens"].items():
+        values = f"{row['aotbuild_ms']:.1f} | {row['onnxruntime_web_ms']:.1f} | {row['ratio']:.2f}"
+        lines.append(f"| {name} tokens | {values} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--browsers", type=int, default=5, help="how many are started (default: %(default)s)")
@@ -107,6 +121,7 @@ def main() -> None:
     print(f"module without weights: {sizes['bytes']} bytes, {sizes['gzip']} by gzip")
     facts = {**machine(), "browser": runs[0][0], "onnxruntime-web": version}
     path = save("web", {"machine": facts, "module": sizes, "tokens": results})
+    print(markdown(json.loads(path.read_text())), end="")
     print(f"written to {path.relative_to(ROOT)}")
 
 

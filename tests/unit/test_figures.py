@@ -39,6 +39,17 @@ def saved(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def test_the_table_of_the_page_is_what_was_measured(benchmark: Any) -> None:
+    measured = saved("web")
+    text = (ROOT / "docs/platforms.md").read_text()
+    assert benchmark("web").markdown(measured) in text
+    kilobytes, compressed = (round(measured["module"][name] / 1000) for name in ("bytes", "gzip"))
+    assert f"is {kilobytes} KB, {compressed} KB by gzip" in text
+    assert kilobytes <= 1000
+    assert compressed <= 400
+    assert all(row["ratio"] <= 0.9 and row["difference"] < 1e-5 for row in measured["tokens"].values())
+
+
 def test_the_readmes_table_is_what_the_command_prints(benchmark: Any) -> None:
     table = benchmark("deploy").markdown(saved("deploy")["contenders"])
     assert table in (ROOT / "README.md").read_text()
