@@ -171,6 +171,10 @@ void share(Int schedule, Int* is_last, T* lower, T* upper, std::make_signed_t<T>
 
 extern "C" {
 
+// The lock that Clang gives to reductions. It is a common symbol, which objects of WebAssembly have none of.
+extern Int aotbuild_reduction_lock[8] __asm__(".gomp_critical_user_.reduction.var");
+Int aotbuild_reduction_lock[8] = {};
+
 int omp_get_num_procs() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 int omp_get_max_threads() { return most_threads > 0 ? most_threads : omp_get_num_procs(); }
 int omp_get_num_threads() { return size_of_team(); }
