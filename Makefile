@@ -72,7 +72,7 @@ wasm-test: bootstrap ## 40 models of the zoo and the example's encoder for WebAs
 	python tests/models/check_systems.py wasm --encoder --flags=-O1
 	python tests/models/check_systems.py wasm-threads --models 3 --flags=-O1
 	@tools/page.sh
-	pytest tests/web/check_page.py
+	pytest -o "pythonpath=benchmarks tests/web" tests/web/check_page.py
 
 page: bootstrap ## build the page of the semantic search example, for browsers
 	@tools/cross_tools.sh --all

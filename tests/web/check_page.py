@@ -71,6 +71,14 @@ def reference() -> Reference:
 
 
 @pytest.fixture(scope="session")
+def page_folder() -> Path:
+    """What `make page` has built."""
+    folder = ROOT / "build/page/page"
+    assert (folder / "encoder.web/encoder.core.wasm").is_file(), "make page builds the page"
+    return folder
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with contextlib.closing(Browser()) as browser:
         yield browser
