@@ -64,7 +64,7 @@ function median(values) {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
-// Milliseconds of the calls on one thread, for both in turn; the first call of a turn is not counted.
+// Milliseconds of a call on one thread, the median, for both in turn; the first call of a turn is not counted.
 async function interleave(contenders) {
   const taken = contenders.map(() => []);
   for (let round = 0; round < ROUNDS; ++round) {
@@ -77,7 +77,7 @@ async function interleave(contenders) {
       }
     }
   }
-  return taken;
+  return taken.map(median);
 }
 
 // Against onnxruntime-web, which the folder onnxruntime has with the same model as encoder.onnx.
@@ -96,8 +96,7 @@ async function compare() {
     const theirs = (await session.run(feeds))[session.outputNames[0]].data;
     const difference = ours.reduce((most, value, i) => Math.max(most, Math.abs(value - theirs[i])), 0);
     const [module, onnxruntime] = await interleave([() => encoder.run(inputs), () => session.run(feeds)]);
-    const fastest = { module: Math.min(...module), onnxruntime: Math.min(...onnxruntime) };
-    measured.push({ length, module: median(module), onnxruntime: median(onnxruntime), fastest, difference });
+    measured.push({ length, module, onnxruntime, difference });
   }
   postMessage({ kind: "compared", version: ort.env.versions?.web ?? "", measured });
 }
