@@ -157,7 +157,12 @@ void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const Chec
   const Stream stream = workspace.own_stream();
   device_->check(driver.stream_begin_capture(stream, kCaptureThreadLocal), "cuStreamBeginCapture");
   Graph graph = nullptr;
-  const auto end_capture = [&] { return driver.stream_end_capture(stream, &graph); };
+  // A capture that does not end would keep every later call from its stream.
+  const auto end_capture = [&] {
+    const int result = driver.stream_end_capture(stream, &graph);
+    if (result != 0 && graph == nullptr) driver.stream_end_capture(stream, &graph);
+    return result;
+  };
   try {
     method_of(call).variant.run(context, inputs.data(), outputs.data());
   } catch (...) {
@@ -166,6 +171,7 @@ void CudaModel::record(CudaCall& cuda_call, CudaWorkspace& workspace, const Chec
     throw;
   }
   int result = end_capture();
+  if (result != 0 && graph != nullptr) driver.graph_destroy(graph);
   device_->check(result, "cuStreamEndCapture");
   GraphExec executable = nullptr;
   result = driver.graph_instantiate(&executable, graph, 0);

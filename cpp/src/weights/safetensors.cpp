@@ -202,7 +202,7 @@ class Reader {
     if (type == std::end(kTypes)) bad("tensor '", name, "' has the unknown dtype '", tensor.dtype_name, "'");
     tensor.dtype = type->dtype;
 
-    if (!entry.shape.is_right) bad("the shape of tensor '", name, "' is not a list of sizes");
+    if (!entry.shape.is_right) bad("the shape of tensor '", name, "' holds something other than sizes");
     std::int64_t nbytes = type->bits / 8;
     bool overflow = false;
     for (const std::int64_t size : entry.shape.value) {
