@@ -169,6 +169,7 @@ struct State {
   std::map<std::string, Failure> failures;
   long calls_until_failure = -1;
   int next_error = 0;
+  std::string failed_call;
   std::map<std::string, long> calls;
   std::vector<std::string> violations;
   std::map<int, std::unique_ptr<Context>> contexts;  // primary, by device
@@ -270,7 +271,10 @@ int forbid_while_capturing() {
 int enter(const char* function) {
   State& s = state();
   ++s.calls[function];
-  if (s.calls_until_failure >= 0 && s.calls_until_failure-- == 0) return s.next_error;
+  if (s.calls_until_failure >= 0 && s.calls_until_failure-- == 0) {
+    s.failed_call = function;
+    return s.next_error;
+  }
   const auto found = s.failures.find(function);
   if (found != s.failures.end()) {
     Failure& failure = found->second;
@@ -464,6 +468,10 @@ void reset() {
     s.contexts.begin()->second->error = kLaunchFailed;  // nothing counts as leaked
     destroy_context(s.contexts.begin()->first);
   }
+  for (const Graph* graph : s.graphs) delete graph;
+  for (const auto* executable : s.executables) delete executable;
+  s.graphs.clear();
+  s.executables.clear();
   s.lost.clear();
   s.version = 12080;
   s.devices = {{}};
@@ -518,12 +526,13 @@ void fail(const std::string& function, int error, int skip, int times) {
 void fail_call(long skip, int error) {
   LOCK;
   state().calls_until_failure = skip;
+  state().failed_call.clear();
   state().next_error = error;
 }
 
-bool has_failed() {
+std::string failed_call() {
   LOCK;
-  return state().calls_until_failure < 0;
+  return state().failed_call;
 }
 
 long calls(const std::string& function) {

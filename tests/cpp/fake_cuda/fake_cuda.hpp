@@ -50,8 +50,8 @@ void fail(const std::string& function, int error, int skip = 0, int times = 1);
 
 // Whatever function it is, the call after `skip` more returns `error`; none with a negative `skip`.
 void fail_call(long skip, int error);
-// Whether that call has come.
-bool has_failed();
+// The function of that call; empty while it has not come.
+std::string failed_call();
 
 long calls(const std::string& function);
 
