@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from c_tensor import CTensor
 from torch.utils import _pytree as pytree
 
 from aotbuild.spec.program import TensorData
@@ -24,23 +25,6 @@ TOLERANCES: dict[torch.dtype, tuple[float, float]] = {
 }
 # Where eager's own error against float64 is the larger one, results may be as far from float64 as this many times it.
 _OF_EAGERS_ERROR = 2.0
-
-
-class _Tensor(ctypes.Structure):
-    """``aotbuild_tensor``."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_index", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-    )
 
 
 _CODES: dict[torch.dtype, tuple[int, int]] = {
@@ -79,8 +63,8 @@ class BuiltModel:
     def __call__(self, inputs: Sequence[torch.Tensor], output_count: int) -> list[torch.Tensor]:
         """Raises RuntimeError with the library's message."""
         kept = [tensor.detach().resolve_conj().resolve_neg() for tensor in inputs]
-        given = (_Tensor * max(1, len(kept)))(*map(_described, kept))
-        outputs = (_Tensor * max(1, output_count))()
+        given = (CTensor * max(1, len(kept)))(*map(_described, kept))
+        outputs = (CTensor * max(1, output_count))()
         result = ctypes.c_void_p()
         run = getattr(self._library, f"{self._prefix}_run")
         count = ctypes.c_size_t
@@ -91,14 +75,14 @@ class BuiltModel:
             getattr(self._library, f"{self._prefix}_destroy_result")(result)
 
 
-def _described(tensor: torch.Tensor) -> _Tensor:
+def _described(tensor: torch.Tensor) -> CTensor:
     sizes = (ctypes.c_int64 * max(1, tensor.dim()))(*tensor.shape)
     strides = (ctypes.c_int64 * max(1, tensor.dim()))(*tensor.stride())
     code, bits = _CODES[tensor.dtype]
-    return _Tensor(tensor.data_ptr() or None, 1, 0, tensor.dim(), code, bits, 1, sizes, strides, 0)
+    return CTensor(tensor.data_ptr() or None, 1, 0, tensor.dim(), code, bits, 1, sizes, strides, 0)
 
 
-def _copied(output: _Tensor) -> torch.Tensor:
+def _copied(output: CTensor) -> torch.Tensor:
     dtype = _DTYPES[output.code, output.bits]
     sizes = tuple(output.shape[index] for index in range(output.ndim))
     if math.prod(sizes) == 0:

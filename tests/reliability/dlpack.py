@@ -16,31 +16,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+
+from c_tensor import CTensor
+
 PAGE = mmap.PAGESIZE
 _FLOAT32 = (2, 32, 1)
-
-
-class Tensor(ctypes.Structure):
-    """DLPack's ``DLTensor``."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_index", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-    )
 
 
 class Managed(ctypes.Structure):
     """DLPack's ``DLManagedTensor``."""
 
-    _fields_ = (("tensor", Tensor), ("manager", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
+    _fields_ = (("tensor", CTensor), ("manager", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
 
 
 _make_capsule = ctypes.pythonapi.PyCapsule_New
