@@ -35,6 +35,7 @@ using testing::random_values;
 #pragma GCC diagnostic ignored "-Wpsabi"  // to the end of the file, where GCC writes the functions
 namespace wide {
 
+constexpr bool kAskingReads = false;
 constexpr std::int64_t kBytes = 64;
 constexpr int kSums = 28;
 using Floats = float __attribute__((vector_size(kBytes)));
