@@ -58,7 +58,8 @@ function(_aotbuild_version_runtime target)
   set(map "${CMAKE_CURRENT_BINARY_DIR}/${target}.map")
   file(CONFIGURE OUTPUT "${map}" CONTENT "AOTBUILD_@PACKAGE_VERSION@ { global: aotbuild_*; _ZN8aotbuild*; };\n" @ONLY)
   set_target_properties(${target} PROPERTIES SOVERSION "${PACKAGE_VERSION}" LINK_DEPENDS "${map}")
-  target_link_options(${target} PRIVATE "LINKER:--version-script=${map}")
+  # What nothing that is exported reaches is left out.
+  target_link_options(${target} PRIVATE "LINKER:--version-script=${map}" "LINKER:--gc-sections")
 endfunction()
 
 # Adds the operators on Eigen to the runtime <target>: to a static one itself, from which programs link what they call.

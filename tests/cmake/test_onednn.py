@@ -68,7 +68,7 @@ int main() {
 """
 
 
-def build(folder: Path, *options: str, flags: str = "-O3") -> CMakeProject:
+def build(folder: Path, *options: str, flags: str = "-O3 -DNDEBUG") -> CMakeProject:
     files: dict[str, str | bytes] = {"net.py": NET, "main.cpp": MAIN}
     made = CMakeProject(folder, LISTS, files, "Ninja")
     settings = ("-DAOTBUILD_EIGEN=OFF", f"-DAOTBUILD_PYTHON={sys.executable}", *options)
@@ -91,7 +91,7 @@ def test_results_are_eager_pytorchs(project: CMakeProject) -> None:
 
 
 def test_results_with_onednn_are_eager_pytorchs(tmp_path: Path) -> None:
-    project = build(tmp_path, "-DAOTBUILD_ONEDNN=ON", flags="-O0")  # the runtime is compiled for it
+    project = build(tmp_path, "-DAOTBUILD_ONEDNN=ON", flags="-O0 -DNDEBUG")  # the runtime is compiled for it
     assert "libdnnl" in project.program("app")
     check_results(project)
 
