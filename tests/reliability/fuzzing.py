@@ -121,7 +121,7 @@ PLANTED = (
         "if (static_cast<std::uint64_t>(end) > body_size_) {",
         "if (static_cast<std::uint64_t>(end) > body_size_ + 64) {",
     ),
-    # Weights of a refused file stay with a model in use.
+    # Sizes beyond the model's range, and strides that go backwards.
     Planted("tensors", "cpp/src/tensor/signature.cpp", "if (size < dim.min || size > dim.max)", "if (size < dim.min)"),
     Planted("tensors", "cpp/src/tensor/signature.cpp", 'if (stride < 0) bad("has', 'if (stride < -2) bad("has'),
     Planted("golden", "cpp/include/aotbuild/testing.hpp", "offsets[1] > size_", "offsets[1] > size_ + 16"),

@@ -19,11 +19,12 @@ _HEAD = """\
 # Reliability
 
 What was done to break aotbuild, how often, and what came of it. `make reliability` writes this page; it takes hours,
-goes on where it was when it is started again, and installs what it needs. A part of it runs in
-`make test`: the fuzz targets over their corpora, failures on purpose, hardening.
+goes on where it was when it is started again, and installs what it needs. A part of it runs in `make test`: the fuzz
+targets over their corpora, failures on purpose, hardening.
 
 Every figure is a count of the run at the commit and on the date beside it. No trial has a report that is not mended:
-what was found is in the [changelog](../CHANGELOG.md) and has a test.
+what was found is in the [changelog](../CHANGELOG.md) and has a test
+or a trial here.
 
 """
 
