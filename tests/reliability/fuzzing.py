@@ -86,6 +86,11 @@ def _fuzz(program: list[str | Path], target: str, corpus: Path, executions: int)
     return int(stated[1]) if stated else 0
 
 
+def _kept(target: str) -> set[tuple[Path, int]]:
+    """The inputs that have broken a promise of a target, with their times."""
+    return {(path, path.stat().st_mtime_ns) for path in (FOLDER / "found").glob(f"{target}-*")}
+
+
 def _run(target: str) -> Callable[[Outcome, float, Callable[[], None]], None]:
     def run(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
         wanted = int(EXECUTIONS * scale)
@@ -167,13 +172,17 @@ def _run_planted(outcome: Outcome, scale: float, keep: Callable[[], None]) -> No
         else:
             program = [build(copy / "build" / "reliability" / "fuzz", tests, planted.target) / f"fuzz_{planted.target}"]
         corpus = copy / "corpus"
+        kept = _kept(planted.target)
+        missed = f"fuzz:{planted.target} does not find {planted.new!r} in {planted.file}"
         try:
             _fuzz(program, planted.target, corpus, EXECUTIONS)
-        except ReportError:
+        except ReportError as error:
+            # An input that breaks a promise is kept; a program that fails by itself keeps none.
+            require(_kept(planted.target) != kept, f"{missed}: {error}")
             outcome.add({"planted": 1, "found": 1})
             keep()
             continue
-        raise ReportError(f"fuzz:{planted.target} does not find {planted.new!r} in {planted.file}")
+        raise ReportError(missed)
 
 
 def trials() -> Iterator[Trial]:
