@@ -25,7 +25,7 @@ MODELS = {
 }
 # Where every allocation and system call fails once.
 FAILING = ("transformer", "conv2d")
-FUZZED = ("weights", "tensors", "golden", "bundle")
+FUZZED = ("weights", "options", "tensors", "golden", "bundle")
 # Those that are called with random sizes; `python tests/models/random_shapes.py` does so with all whose sizes vary.
 RANDOM = ("transformer", "conv2d", "masked_attention", "related_sizes", "small_sizes", "wrapping_products")
 # The runtime's tests, and the threads of tests/sanitizers over the model `transformer`.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make reliability` needs on Debian: Clang with libFuzzer, libfaketime, and Atheris for Python.
+# Installs what `make reliability` needs on Debian: Clang with libFuzzer and OpenMP, libfaketime, and Atheris for Python.
 # Does nothing for what is there.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,6 +11,7 @@ has_fuzzer() {
 
 packages=()
 has_fuzzer || packages+=(clang "libclang-rt-$(apt-cache depends clang | sed -n 's/.*Depends: clang-//p')-dev" llvm)
+echo 'int main() {}' | clang++ -fopenmp=libomp -x c++ -o /dev/null - 2>/dev/null || packages+=(libomp-dev)
 command -v faketime >/dev/null || packages+=(faketime)
 if ((${#packages[@]})); then
   export DEBIAN_FRONTEND=noninteractive

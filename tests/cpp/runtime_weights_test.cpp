@@ -270,6 +270,23 @@ TEST_F(Weights, OfAChecksumAreTheOnlyOnes) {
       << aotbuild_last_error();
 }
 
+TEST_F(Weights, OfStridesThatNoMemoryHasAreRefused) {
+  ModelBuilder builder = two_weights();
+  Model model(builder.spec());
+  Buffer<float> w({2, 2}, {1, 2, 3, 4}), c({1}, {5});
+  for (const std::int64_t stride : {std::int64_t{-2}, std::int64_t{1} << 62}) {
+    w.strides = {stride, 1};
+    const aotbuild_named_tensor named[] = {{sizeof(aotbuild_named_tensor), "w", w.tensor()},
+                                           {sizeof(aotbuild_named_tensor), "c", c.tensor()}};
+    EXPECT_EQ(aotbuild_model_set_weights(model.handle, named, 2), AOTBUILD_INVALID_WEIGHTS);
+    const std::string expected =
+        "has strides (" + std::to_string(stride) + ", 1), which must not be negative or reach further than memory";
+    EXPECT_NE(std::string(aotbuild_last_error()).find("weight 'w' in "), std::string::npos) << aotbuild_last_error();
+    EXPECT_NE(std::string(aotbuild_last_error()).find(expected), std::string::npos) << aotbuild_last_error();
+  }
+  EXPECT_EQ(outputs_of(model), (std::vector<float>{1, 5}));
+}
+
 TEST_F(Weights, AreExchangedWhileCallsRun) {
   ModelBuilder builder = two_weights();
   Model model(builder.spec());

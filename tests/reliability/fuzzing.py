@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trial import FOLDER, HERE, ROOT, Outcome, ReportError, Trial, command, python, require
+from trial import FOLDER, HERE, ROOT, Outcome, ReportError, Trial, command, programs, python, require
 
 CPP_TARGETS = {
     "weights": "weights files, for `create` and `load_weights`",
+    "options": "options of `create`, and tensors by name, for `create` and `set_weights`",
     "tensors": "tensors of the C ABI: types, ranks, sizes, strides, offsets, null and misaligned memory, counts",
     "golden": "golden files of generated tests",
     "bundle": "tuning bundles and results, as `aotbuild-tune` reads them",
@@ -56,7 +57,8 @@ def build(folder: Path, tests: Path, *targets: str) -> Path:
 def _program(target: str) -> list[str | Path]:
     if target in PYTHON_TARGETS:
         return [python(), HERE / "fuzz" / "python_targets.py", target, "--"]
-    return [build(FOLDER / "fuzz", HERE, *CPP_TARGETS) / f"fuzz_{target}"]
+    folder = programs() or build(FOLDER / "fuzz", HERE, *CPP_TARGETS)
+    return [folder / f"fuzz_{target}"]
 
 
 def _fuzz(program: list[str | Path], target: str, corpus: Path, executions: int) -> int:
@@ -126,6 +128,14 @@ PLANTED = (
         "if (static_cast<std::uint64_t>(end) > body_size_) {",
         "if (static_cast<std::uint64_t>(end) > body_size_ + 64) {",
     ),
+    # A weight without a name; strides that go backwards.
+    Planted(
+        "options",
+        "cpp/src/weights/candidates.cpp",
+        'if (name == nullptr) bad("weight tensor ", i, " has no name");',
+        "",
+    ),
+    Planted("options", "cpp/src/tensor/tensor.cpp", "sizes[d] >= 0 && strides[d] >= 0", "sizes[d] >= 0"),
     # Sizes beyond the model's range, and strides that go backwards.
     Planted("tensors", "cpp/src/tensor/signature.cpp", "if (size < dim.min || size > dim.max)", "if (size < dim.min)"),
     Planted("tensors", "cpp/src/tensor/signature.cpp", 'if (stride < 0) bad("has', 'if (stride < -2) bad("has'),

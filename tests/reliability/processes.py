@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from trial import FOLDER, HERE, ROOT, Outcome, Trial, command, counts_of, require
+from trial import FOLDER, HERE, ROOT, Outcome, Trial, command, counts_of, programs, require
 
 sys.path.insert(0, str(ROOT / "tests" / "models"))
 
@@ -17,6 +19,9 @@ sys.path.insert(0, str(ROOT / "tests" / "models"))
 MODELS = ("transformer", "conv2d", "masked_attention", "related_sizes", "recurrent", "causal_attention")
 _CALLS = 10_000_000
 _SECONDS = 3600
+_PART_SECONDS = 270
+_GPU_SECONDS = 1800
+_GPU_PART_SECONDS = 450
 _TIMES = 1000
 _CAPSULES = 1_000_000
 
@@ -84,29 +89,105 @@ def _run_soak(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
     outcome.counts = counts
 
 
+def has_gpu() -> bool:
+    return Path("/dev/nvidiactl").exists()
+
+
+def _run_gpu_soak(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    """In parts, each a process: in each the memory of process and device is flat from its second tenth to its last."""
+    folder = programs() or FOLDER / "gpu"
+    if programs() is None:
+        command("cmake", "-S", ROOT / "tests" / "gpu", "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}", "-DAOTBUILD_EIGEN=OFF",
+                "-DGPU_MODELS=mlp;small_bert")  # fmt: skip
+        command("cmake", "--build", folder)
+    program = next(folder.rglob("gpu_soak"))
+    while (missing := int(_GPU_SECONDS * scale) - outcome.counts.get("seconds", 0)) > 0:
+        part = min(missing, _GPU_PART_SECONDS)
+        model = ("mlp", "small_bert")[outcome.counts.get("runs", 0) % 2]
+        weights = next(folder.rglob(f"{model}.safetensors"))
+        counts = counts_of(command(program, f"gpu_{model}", weights, f"{part}s"))
+        for what, spare in (("KiB", 64), ("device KiB", 0)):
+            require(counts[f"late {what}"] <= 1.01 * counts[f"early {what}"] + spare, f"{what} are flat: {counts}")
+        for held in ("files", "mappings"):
+            require(counts[f"late {held}"] <= counts[f"early {held}"], f"{held} are constant: {counts}")
+        outcome.add({name: count for name, count in counts.items() if not name.startswith(("early", "late"))})
+        outcome.counts |= {f"{name}, {model}": count for name, count in counts.items() if name.endswith("device KiB")}
+        outcome.add({"seconds": part, "runs": 1})
+        keep()
+
+
+def _mix(folder: Path, kind: str, seconds: int, seed: int) -> str:
+    model = MODELS[seed % 2]
+    forks = ["nofork"] if kind == "tsan" else []
+    return command(folder / "mixes", model, weights_of(folder, model), str(seconds), str(seed), *forks)
+
+
 def _run_mixes(kind: str) -> Callable[[Outcome, float, Callable[[], None]], None]:
     def run(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
-        folder = build(kind)
+        folder = (programs() if kind == "tsan" else None) or build(kind)
         wanted = max(1, int(_SECONDS * scale * (1 if kind == "tsan" else 0.1)))
-        while (missing := wanted - outcome.counts.get("seconds", 0)) > 0:
-            part = min(missing, 300)
-            seed = str(outcome.counts.get("runs", 0))
-            forks = ["nofork"] if kind == "tsan" else []
-            model = MODELS[int(seed) % 2]
-            said = command(folder / "mixes", model, weights_of(folder, model), str(part), seed, *forks)
-            outcome.add({**counts_of(said), "seconds": part, "runs": 1})
-            keep()
+        at_once = max(1, (os.cpu_count() or 1) // 4)  # six threads each
+        with ThreadPoolExecutor(at_once) as pool:
+            while (missing := wanted - outcome.counts.get("seconds", 0)) > 0:
+                part = min(missing, _PART_SECONDS)
+                runs = range(outcome.counts.get("runs", 0), outcome.counts.get("runs", 0) + at_once)
+                for said in list(pool.map(functools.partial(_mix, folder, kind, part), runs)):
+                    outcome.add({**counts_of(said), "seconds": part, "runs": 1})
+                keep()
 
     return run
+
+
+def _reopen(program: Path, times: int, *libraries: Path) -> tuple[dict[str, int], list[int]]:
+    """Counts, and the checksums of the libraries' outputs."""
+    counts = counts_of(command(program, str(times), *libraries))
+    sums = [counts.pop(f"checksum {number}") for number in range(len(libraries))]
+    require(counts["late KiB"] <= 1.01 * counts["early KiB"] + 256, f"memory is flat: {counts}")
+    return counts, sums
 
 
 def _run_reopen(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
     folder = build("release")
     libraries = [folder / f"lib{name}_shared.so" for name in MODELS[:3]]
     times = max(10, int(_TIMES * scale))
-    counts = counts_of(command(folder / "reopen", str(times), *libraries))
+    counts, sums = _reopen(folder / "reopen", times, *libraries)
     require(counts["unloaded"] >= times, f"a library without attention is gone when it is closed: {counts}")
-    require(counts["late KiB"] <= 1.01 * counts["early KiB"] + 256, f"memory is flat: {counts}")
+    for library, among_others in zip(libraries, sums):
+        require(_reopen(folder / "reopen", 2, library)[1] == [among_others], f"{library.name} alone computes the same")
+    outcome.counts = counts
+
+
+def _run_versions(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    """The libraries have every symbol in common, and the models differ in weights and sizes."""
+    library = "libtransformer_shared.so"
+    versions = [build("release") / library, _second_version() / library]
+    times = max(10, int(_TIMES * scale))
+    counts, sums = _reopen(build("release") / "reopen", times, *versions)
+    require(sums[0] != sums[1], "two versions compute two things")
+    for version, among_others in zip(versions, sums):
+        require(_reopen(build("release") / "reopen", 2, version)[1] == [among_others], "each computes what is its own")
+    outcome.counts = counts
+
+
+def _second_version() -> Path:
+    from model_builds import Target, build_targets
+
+    return build_targets(FOLDER / "version", [Target("transformer_shared", "conv2d")], "", "-DAOTBUILD_EIGEN=OFF")
+
+
+def _run_openmp(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
+    folder = build("release")
+    program = FOLDER / "reopen-libomp"
+    options = ("-std=c++17", "-O1", "-fopenmp=libomp", f"-I{ROOT}/cpp/include")
+    command("clang++", *options, HERE / "reopen.cpp", "-o", program, "-ldl")
+    libraries = [folder / f"lib{name}_shared.so" for name in MODELS[:3]]
+    require("libomp" in command("ldd", program), "the program has LLVM's OpenMP")
+    require(all("libgomp" in command("ldd", library) for library in libraries), "the models have GCC's OpenMP")
+    times = max(10, int(_TIMES * scale))
+    counts, sums = _reopen(program, times, *libraries)
+    for library, beside_another in zip(libraries, sums):
+        require(_reopen(folder / "reopen", 2, library)[1] == [beside_another], f"{library.name} computes the same")
     outcome.counts = counts
 
 
@@ -194,6 +275,13 @@ def trials() -> Iterator[Trial]:
     )
     yield Trial("soak", "Long runs", "calls with changing sizes, sessions, exchanges of weights, threads", _run_soak)
     yield Trial(
+        "soak:gpu",
+        "Long runs",
+        "the same of two models on a GPU, whose memory in use is compared as well",
+        _run_gpu_soak,
+        has_gpu,
+    )
+    yield Trial(
         "mixes",
         "Threads",
         "all calls in random mixes from six threads, interrupted by signals every 2 ms, and forks afterwards",
@@ -202,6 +290,18 @@ def trials() -> Iterator[Trial]:
     yield Trial("mixes:tsan", "Threads", "the same under the thread sanitizer", _run_mixes("tsan"))
     yield Trial(
         "reopen", "Threads", "three shared models that are opened, called and closed in one process", _run_reopen
+    )
+    yield Trial(
+        "versions",
+        "Threads",
+        "two libraries of one name and the same symbols with different models, opened and closed in one process",
+        _run_versions,
+    )
+    yield Trial(
+        "openmp",
+        "Threads",
+        "models with GCC's OpenMP in a program with threads of LLVM's, opened, called and closed",
+        _run_openmp,
     )
     yield Trial(
         "hardening",

@@ -1,11 +1,12 @@
 """``make reliability``: every trial, or what is missing of it, and the page that says what came of it.
 
-Usage: ``reliability.py [--only NAME ...] [--scale S] [--again] [--page]``.
+Usage: ``reliability.py [--only NAME ...] [--scale S] [--again] [--page] [--programs FOLDER]``.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 
@@ -53,8 +54,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="trials; a name without what is after : is all of it")
     parser.add_argument("--scale", type=float, default=1.0, help="part of each trial's counts (1)")
     parser.add_argument("--again", action="store_true", help="forget what earlier runs have done")
+    parser.add_argument("--programs", metavar="FOLDER", help="fuzz targets and programs that were built elsewhere")
     parser.add_argument("--page", action="store_true", help="write the page and run nothing")
     args = parser.parse_args()
+    if args.programs:
+        os.environ["AOTBUILD_RELIABILITY_PROGRAMS"] = args.programs
     failed = 0
     chosen = [trial for trial in _ALL if not args.only or {trial.name, trial.name.partition(":")[0]} & set(args.only)]
     for trial in chosen if not args.page else []:

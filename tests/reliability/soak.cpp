@@ -1,11 +1,14 @@
 // Millions of calls with changing sizes, while sessions are made and destroyed, weights exchanged, and threads come and
 // go: memory, files and mappings of the process stay what they are, and so do the outputs.
 //
-// Usage: soak MODEL WEIGHTS CALLS [SIZES]. Prints as JSON what was done, and the most that was held in the second and
-// in the last tenth.
+// Usage: soak MODEL WEIGHTS CALLS [SIZES]. CALLS with an s behind it is seconds. Prints as JSON what was done, and the
+// most that was held in the second and in the last tenth; of a model for CUDA also of the device's memory, which no
+// other process may use then.
 #include <dirent.h>
+#include <dlfcn.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <thread>
 
@@ -19,16 +22,42 @@ constexpr int kThreads = 4;
 constexpr int kParts = 10;
 
 struct Held {
-  long long kib = 0, files = 0, mappings = 0;
+  long long kib = 0, files = 0, mappings = 0, device_kib = 0;
   void raise(const Held& other) {
+    device_kib = std::max(device_kib, other.device_kib);
     kib = std::max(kib, other.kib);
     files = std::max(files, other.files);
     mappings = std::max(mappings, other.mappings);
   }
 };
 
-Held held_now() {
+// What is used of the memory of CUDA's first device, whose context this thread has.
+class DeviceMemory {
+ public:
+  explicit DeviceMemory(const aotbuild_api& api) {
+    if (api.describe()->methods[0]->inputs[0]->device.type != AOTBUILD_CUDA) return;
+    void* const driver = dlopen("libcuda.so.1", RTLD_NOW);
+    require(driver != nullptr, "the driver is there");
+    ask_ = reinterpret_cast<int (*)(std::size_t*, std::size_t*)>(dlsym(driver, "cuMemGetInfo_v2"));
+    const auto retain = reinterpret_cast<int (*)(void**, int)>(dlsym(driver, "cuDevicePrimaryCtxRetain"));
+    const auto use = reinterpret_cast<int (*)(void*)>(dlsym(driver, "cuCtxSetCurrent"));
+    void* context = nullptr;
+    require(ask_ != nullptr && retain(&context, 0) == 0 && use(context) == 0, "the device is there");
+  }
+  bool is_there() const { return ask_ != nullptr; }
+  long long used_kib() const {
+    std::size_t free = 0, total = 0;
+    if (ask_ != nullptr) require(ask_(&free, &total) == 0, "the driver says what is used");
+    return static_cast<long long>((total - free) / 1024);
+  }
+
+ private:
+  int (*ask_)(std::size_t* free, std::size_t* total) = nullptr;
+};
+
+Held held_now(const DeviceMemory& device) {
   Held held;
+  held.device_kib = device.used_kib();
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
     if (line.rfind("VmRSS:", 0) == 0) held.kib = std::atoll(line.c_str() + 6);
@@ -50,7 +79,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   const char* const weights = argv[2];
-  const long long calls = std::atoll(argv[3]);
+  using Clock = std::chrono::steady_clock;
+  const long long number = std::atoll(argv[3]);
+  const bool is_timed = argv[3][std::strlen(argv[3]) - 1] == 's';
+  const auto seconds_each = std::chrono::duration<double>(is_timed ? static_cast<double>(number) / (kParts * 10) : 0);
   const int sizes = argc > 4 ? std::atoi(argv[4]) : 5;
   std::vector<std::string> expected(static_cast<std::size_t>(sizes));
   aotbuild_model* model = nullptr;
@@ -60,13 +92,15 @@ int main(int argc, char** argv) {
       broken(api->last_error());
     }
   }
+  const DeviceMemory device(*api);
   std::atomic<long long> made{0}, sessions{0}, exchanges{0};
   long long threads = 0;
   Held early, late;
   for (int part = 0; part < kParts; ++part) {
     // Threads live for a hundredth of all calls.
     for (int round = 0; round < 10; ++round) {
-      const long long each = calls / (kParts * 10 * kThreads) + 1;
+      const long long each = number / (kParts * 10 * kThreads) + 1;
+      const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(seconds_each);
       std::vector<std::thread> running;
       for (int thread = 0; thread < kThreads; ++thread) {
         running.emplace_back([&, thread] {
@@ -74,7 +108,8 @@ int main(int argc, char** argv) {
           for (int size = 0; size < sizes; ++size) subjects.push_back(std::make_unique<Subject>(*api, weights, size));
           std::string bytes;
           aotbuild_model* session = nullptr;
-          for (long long call = 0; call < each; ++call) {
+          long long call = 0;
+          for (; is_timed ? Clock::now() < end : call < each; ++call) {
             if (call % 256 == 0) {
               api->destroy(session);
               require(api->new_session(model, &session) == AOTBUILD_OK, "a session can be made");
@@ -89,25 +124,30 @@ int main(int argc, char** argv) {
             require(bytes == expected[size], "the outputs stay the same");
           }
           api->destroy(session);
-          made += each;
+          made += call;
         });
       }
       threads += kThreads;
       for (std::thread& thread : running) thread.join();
-      if (part == 1) early.raise(held_now());
-      if (part == kParts - 1) late.raise(held_now());
+      if (part == 1) early.raise(held_now(device));
+      if (part == kParts - 1) late.raise(held_now(device));
     }
   }
   api->destroy(model);
-  print_counts({{"calls", made},
-                {"sessions", sessions},
-                {"exchanges of weights", exchanges},
-                {"threads", threads},
-                {"early KiB", early.kib},
-                {"late KiB", late.kib},
-                {"early files", early.files},
-                {"late files", late.files},
-                {"early mappings", early.mappings},
-                {"late mappings", late.mappings}});
+  std::map<std::string, long long> counts = {{"calls", made},
+                                             {"sessions", sessions},
+                                             {"exchanges of weights", exchanges},
+                                             {"threads", threads},
+                                             {"early KiB", early.kib},
+                                             {"late KiB", late.kib},
+                                             {"early files", early.files},
+                                             {"late files", late.files},
+                                             {"early mappings", early.mappings},
+                                             {"late mappings", late.mappings}};
+  if (device.is_there()) {
+    counts["early device KiB"] = early.device_kib;
+    counts["late device KiB"] = late.device_kib;
+  }
+  print_counts(counts);
   return 0;
 }

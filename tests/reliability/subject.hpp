@@ -52,10 +52,10 @@ class Subject {
   const aotbuild_api& api() const { return api_; }
   const char* weights() const { return weights_; }
 
-  aotbuild_status create(aotbuild_model** model) const {
+  aotbuild_status create(aotbuild_model** model, int threads = 1) const {
     aotbuild_options options{};
     options.struct_size = sizeof options;
-    options.num_threads = 1;
+    options.num_threads = threads;
     options.weights_file = weights_;
     return api_.create(&options, model);
   }
@@ -106,6 +106,12 @@ class Subject {
     if (info.dtype.code == AOTBUILD_FLOAT && info.dtype.bits == 32) {
       for (std::size_t i = 0; i < bytes / sizeof(float); ++i) {
         const float number = static_cast<float>(i * 7 % 13) / 8;
+        std::memcpy(static_cast<char*>(memory_.back().get()) + i * sizeof number, &number, sizeof number);
+      }
+    }
+    if (info.dtype.code == AOTBUILD_FLOAT && info.dtype.bits == 16) {
+      for (std::size_t i = 0; i < bytes / sizeof(std::uint16_t); ++i) {
+        const auto number = static_cast<std::uint16_t>(0x3000 + i * 7 % 13 * 16);  // 0.125 and a little more
         std::memcpy(static_cast<char*>(memory_.back().get()) + i * sizeof number, &number, sizeof number);
       }
     }

@@ -49,6 +49,21 @@ class Trial:
     section: str
     text: str
     run: Callable[[Outcome, float, Callable[[], None]], None]
+    is_possible: Callable[[], bool] = lambda: True  # on this machine
+
+
+def programs() -> Path | None:
+    """A folder with programs that were built elsewhere, for a machine without compilers: reliability.py --programs."""
+    folder = os.environ.get("AOTBUILD_RELIABILITY_PROGRAMS")
+    return Path(folder) if folder else None
+
+
+def commit() -> str:
+    """Of the sources; of programs that were built elsewhere, what their folder says."""
+    folder = programs()
+    if folder is not None:
+        return (folder / "commit").read_text().strip()
+    return command("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip()
 
 
 def outcomes() -> dict[str, Any]:
@@ -75,10 +90,10 @@ def save(name: str, outcome: Outcome | None) -> None:
 def perform(trial: Trial, scale: float) -> Outcome:
     """Runs a trial, or what is missing of it, and keeps what came of it."""
     outcome = load(trial.name)
-    if outcome.is_done and not outcome.report:
+    if (outcome.is_done and not outcome.report) or not trial.is_possible():
         return outcome
     outcome.report = ""
-    outcome.commit = command("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip()
+    outcome.commit = commit()
     outcome.date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     try:
         trial.run(outcome, scale, lambda: save(trial.name, outcome))

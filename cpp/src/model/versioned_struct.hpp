@@ -30,6 +30,10 @@ template <typename T>
 T read_struct(const T& given, std::size_t first_size, const char* model, const char* name) {
   const std::size_t size = given.struct_size;
   check_struct_size(size, first_size, model, name);
+  if (size % alignof(T) != 0) {
+    fail(AOTBUILD_INVALID_ARGUMENT, model, ": ", name, "::struct_size is ", size,
+         ", which no structure has: expected a ", "multiple of ", alignof(T));
+  }
   const auto* const bytes = reinterpret_cast<const unsigned char*>(&given);
   if (size > sizeof(T) && std::any_of(bytes + sizeof(T), bytes + size, [](unsigned char byte) { return byte != 0; })) {
     fail(AOTBUILD_INVALID_ARGUMENT, model, ": ", name, " has a field set that this library, which was built with an ",

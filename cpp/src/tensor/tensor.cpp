@@ -129,7 +129,8 @@ TensorPtr make_view(const Tensor& base, ScalarType dtype, std::int64_t ndim, con
   return tensor;
 }
 
-std::size_t extent_bytes(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes, const std::int64_t* strides) {
+bool find_extent(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes, const std::int64_t* strides,
+                 std::size_t* extent) noexcept {
   std::int64_t last = 0;
   bool empty = false;
   bool valid = true;
@@ -146,11 +147,17 @@ std::size_t extent_bytes(ScalarType dtype, std::int64_t ndim, const std::int64_t
   std::int64_t nbytes = 0;
   valid =
       valid && width != 0 && !__builtin_add_overflow(last, 1, &last) && !__builtin_mul_overflow(last, width, &nbytes);
-  if (!valid) {
+  *extent = empty ? 0 : static_cast<std::size_t>(nbytes);
+  return valid;
+}
+
+std::size_t extent_bytes(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes, const std::int64_t* strides) {
+  std::size_t extent = 0;
+  if (!find_extent(dtype, ndim, sizes, strides, &extent)) {
     fail(AOTBUILD_RUNTIME_ERROR, "tensor of sizes ", format_dims(ndim, sizes), ", strides ", format_dims(ndim, strides),
          " and element type ", dtype_name(dtype), " has no valid extent");
   }
-  return empty ? 0 : static_cast<std::size_t>(nbytes);
+  return extent;
 }
 
 void contiguous_strides(std::int64_t ndim, const std::int64_t* sizes, std::int64_t* strides) noexcept {

@@ -127,7 +127,10 @@ TensorPtr make_borrowed(void* data, std::size_t nbytes, ScalarType dtype, std::i
 TensorPtr make_view(const Tensor& base, ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes,
                     const std::int64_t* strides, std::int64_t offset);
 
-// Bytes from the first to the last element; throws when negative or too large for an address.
+// Bytes from the first to the last element; false: a size or stride is negative, or there are too many for an address.
+bool find_extent(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes, const std::int64_t* strides,
+                 std::size_t* extent) noexcept;
+// The same, of a tensor that has an extent.
 std::size_t extent_bytes(ScalarType dtype, std::int64_t ndim, const std::int64_t* sizes, const std::int64_t* strides);
 
 void contiguous_strides(std::int64_t ndim, const std::int64_t* sizes, std::int64_t* strides) noexcept;

@@ -112,6 +112,13 @@ class WeightSet::Loader {
     }
     const bool contiguous = candidate.strides.empty() || is_contiguous(ndim, info.shape, candidate.strides.data());
     Tensor& tensor = describe(i);
+    std::size_t extent = 0;
+    const ScalarType given = is_wide ? ScalarType::kFloat32 : tensor.dtype;
+    if (!contiguous && !find_extent(given, ndim, info.shape, candidate.strides.data(), &extent)) {
+      bad("weight '", info.name, "' in ", chosen_.description(), " has strides ",
+          format_dims(ndim, candidate.strides.data()), ", which must not be negative or reach further than memory; ",
+          "copy it");
+    }
     if (is_wide) return round(candidate, tensor);
     Storage& storage = *tensor.storage;
     const ScalarType dtype = tensor.dtype;
@@ -127,7 +134,6 @@ class WeightSet::Loader {
     if (contiguous) {
       if (nbytes != 0) std::memcpy(storage.data, candidate.data, nbytes);
     } else {
-      const std::size_t extent = extent_bytes(dtype, ndim, info.shape, candidate.strides.data());
       const TensorPtr source =
           make_borrowed(const_cast<void*>(candidate.data), extent, dtype, ndim, info.shape, candidate.strides.data());
       copy(tensor, *source, "weights");

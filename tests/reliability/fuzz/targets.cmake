@@ -3,7 +3,7 @@ get_filename_component(aotbuild_root "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLU
 include("${aotbuild_root}/cpp/tools/tune/sources.cmake")
 list(REMOVE_ITEM AOTBUILD_TUNE_SOURCES main.cpp)
 list(TRANSFORM AOTBUILD_TUNE_SOURCES PREPEND "${aotbuild_root}/cpp/tools/tune/")
-foreach(name IN ITEMS weights tensors golden bundle)
+foreach(name IN ITEMS weights options tensors golden bundle)
   add_executable(fuzz_${name} "${CMAKE_CURRENT_LIST_DIR}/${name}.cpp")
   target_include_directories(fuzz_${name} PRIVATE "${aotbuild_root}/cpp/src" "${aotbuild_root}/cpp/tools/tune")
   target_link_libraries(fuzz_${name} PRIVATE aotbuild_runtime ${CMAKE_DL_LIBS})
