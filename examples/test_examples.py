@@ -38,8 +38,8 @@ ELSEWHERE = {
     "generate": "tests/models/model_zoo.py, benchmarks/generate.py",
     "cuda_models": "make package-gpu-tests",
     "triton_kernel": "tests/cmake/test_kernel_example.py",
-    "container": "test_containerfile_has_two_stages",
-    "ci": "test_workflow_has_the_inputs_that_its_steps_use",
+    "container": "test_the_containerfiles_commands_build_a_project",
+    "ci": "test_the_workflows_steps_build_a_project",
     "packages": "make recipes-test",
 }
 
@@ -78,6 +78,47 @@ def test_containerfile_has_two_stages() -> None:
     last = text.rpartition("FROM")[2]
     assert "COPY --from=build" in last
     assert "pip" not in last
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What `aotbuild init` writes."""
+    folder = tmp_path / "hello"
+    run(f"{sys.executable} -m aotbuild init {folder}", tmp_path)
+    return folder
+
+
+def environment_of_this_python() -> str:
+    """As in the virtual environment that aotbuild is installed in, which `pip install aotbuild` then leaves as it is."""
+    return f'export PATH="{Path(sys.executable).parent}:$PATH"\n'
+
+
+def printed_by(page: str) -> str:
+    """What the last block of an example's page says that a program prints."""
+    return blocks((EXAMPLES / page / "README.md").read_text())[-1]
+
+
+def test_the_containerfiles_commands_build_a_project(project: Path) -> None:
+    """Those of the first stage behind the installation of packages, and then the program with an empty environment."""
+    text = re.sub(r"\\\n", "", (EXAMPLES / "container/Containerfile").read_text())
+    lines = re.findall(r"^RUN (?:--mount=\S+ )*(.*)", text[: text.rindex("FROM")], re.MULTILINE)
+    commands = [line for line in lines if "cmake --preset" in line]
+    assert len(lines) == 4, lines
+    assert len(commands) == 1
+    run(environment_of_this_python() + commands[0].replace("/models", str(project.parent / "models")), project)
+    assert run("env -i build/hello", project) == printed_by("container")
+
+
+def test_the_workflows_steps_build_a_project(project: Path) -> None:
+    """All that install no package of the system's."""
+    workflow = yaml.safe_load((EXAMPLES / "ci/aotbuild.yml").read_text())
+    steps = [step for step in workflow["jobs"]["build"]["steps"] if "run" in step and "apt-get" not in step["run"]]
+    assert [step["run"].split()[0] for step in steps] == ["pip", "aotbuild", "cmake"]
+    printed = ""
+    for step in steps:
+        variables = "export AOTBUILD=aotbuild PRESET=release\n"
+        printed = run(environment_of_this_python() + variables + step["run"], project)
+    assert printed_by("ci").strip() in printed
 
 
 def test_workflow_has_the_inputs_that_its_steps_use() -> None:
