@@ -89,7 +89,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def environment_of_this_python() -> str:
-    """As in the virtual environment that aotbuild is installed in, which `pip install aotbuild` then leaves as it is."""
+    """As in a virtual environment with aotbuild, which `pip install aotbuild` then leaves as it is."""
     return f'export PATH="{Path(sys.executable).parent}:$PATH"\n'
 
 

@@ -12,6 +12,9 @@ import pytest
 from aotbuild.spec.ascii_names import ascii_identifier, is_ascii_identifier
 from aotbuild.spec.checks import is_number
 from aotbuild.spec.dynamic import dynamic_shape_problems
+from aotbuild.spec.functions import FUNCTIONS, PLANNED
+from aotbuild.spec.place import Place
+from aotbuild.spec.plan import plan
 from aotbuild.spec.record import record
 
 pytestmark = pytest.mark.quick
@@ -53,6 +56,23 @@ def test_a_plan_loads_little(function: str, words: str, tmp_path: Path) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "aotbuild.spec.plan" in loaded
     assert SLOW & loaded == set()
+
+
+@pytest.mark.parametrize("function", sorted(PLANNED))
+@pytest.mark.parametrize("values", [(), ("",)])
+def test_a_keyword_without_values_is_a_problem(function: str, values: tuple[str, ...], tmp_path: Path) -> None:
+    """Also one of several values that its own check reads: no check takes a value for there."""
+    (tmp_path / "net.py").touch()
+    place = Place(str(tmp_path), str(tmp_path / "build"), str(tmp_path), "x86_64", ("90",))
+    keywords = FUNCTIONS[function]
+    needed = {"MODEL": "net.py:build", "KERNEL": "net.py:f", "SIGNATURE": "x=*fp32", "GRID": "n"}
+    for keyword in keywords.all():
+        for device in ("cpu", "cuda"):
+            others = {name: value for name, value in {**needed, "DEVICE": device}.items() if name in keywords.all()}
+            words = [word for name, value in others.items() if name != keyword for word in (name, value)]
+            message = plan(function, ["net", *words, keyword, *values], place)["message"]
+            if keyword not in keywords.flags:
+                assert f"  - {keyword} " in message, (keyword, message)
 
 
 def test_a_record_is_a_frozen_dataclass() -> None:

@@ -158,19 +158,27 @@ class GoldenFile {
   Entry find(const std::string& name) const {
     const auto found = header_.find(name);
     if (found == header_.end()) throw std::runtime_error(path_ + " has no tensor " + name);
-    std::vector<std::uint64_t> offsets;
-    std::vector<std::int64_t> shape;
-    try {
-      offsets = found->at("data_offsets").get<std::vector<std::uint64_t>>();
-      shape = found->at("shape").get<std::vector<std::int64_t>>();
-    } catch (const nlohmann::json::exception& error) {
-      throw std::runtime_error(path_ + ": tensor " + name + " is damaged: " + error.what());
-    }
-    if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > size_) {
+    const std::vector<std::int64_t> offsets = integers(name, *found, "data_offsets");
+    std::vector<std::int64_t> shape = integers(name, *found, "shape");
+    const bool is_range = offsets.size() == 2 && offsets[0] >= 0 && offsets[0] <= offsets[1];
+    if (!is_range || static_cast<std::uint64_t>(offsets[1]) > size_) {
       throw std::runtime_error(path_ + ": tensor " + name + " lies outside the file");
     }
     const auto begin = static_cast<std::size_t>(offsets[0]);
     return {data_.get() + begin, static_cast<std::size_t>(offsets[1]) - begin, std::move(shape)};
+  }
+
+  // A list of whole numbers of a tensor's entry.
+  std::vector<std::int64_t> integers(const std::string& name, const nlohmann::json& entry, const char* key) const {
+    std::vector<std::int64_t> numbers;
+    const auto list = entry.is_object() ? entry.find(key) : entry.end();
+    bool fits = list != entry.end() && list->is_array();
+    for (std::size_t i = 0; fits && i < list->size(); ++i) {
+      fits = (*list)[i].is_number_integer();  // others may have no value of the type
+      if (fits) numbers.push_back((*list)[i].get<std::int64_t>());
+    }
+    if (!fits) throw std::runtime_error(path_ + ": tensor " + name + " is damaged: no list of whole numbers " + key);
+    return numbers;
   }
 
   // Throws unless the first `rank` sizes are of as many elements of `width` bytes as the tensor has.

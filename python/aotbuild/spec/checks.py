@@ -252,8 +252,8 @@ def check_precision(call: Call, on_gpu: bool) -> None:
 
 def check_quantize(call: Call, architectures: Sequence[str]) -> None:
     """``architectures``: of GPUs, none for DEVICE cpu."""
-    if not call.has("QUANTIZE"):
-        return
+    if not call.many("QUANTIZE"):
+        return  # one without values is a problem of the call already
     found = quantize_problem(call.many("QUANTIZE"), architectures, call.one("RUNTIME", "standalone"))
     if found:
         call.problem(found)
