@@ -100,7 +100,6 @@ DeviceBuffer::DeviceBuffer(std::shared_ptr<CudaDevice> device, std::size_t nbyte
 
 DeviceBuffer::~DeviceBuffer() {
   const ReleaseScope scope(*device_);
-  device_->driver().context_synchronize();
   device_->free(data_, nbytes_);
 }
 

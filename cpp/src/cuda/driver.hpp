@@ -127,7 +127,6 @@ struct LaunchConfig {  // CUlaunchConfig
   F(cuDevicePrimaryCtxRelease_v2, primary_context_release, (Device))                                               \
   F(cuCtxPushCurrent_v2, context_push, (Context))                                                                  \
   F(cuCtxPopCurrent_v2, context_pop, (Context*))                                                                   \
-  F(cuCtxSynchronize, context_synchronize, ())                                                                     \
   F(cuModuleLoadData, module_load_data, (Module*, const void*))                                                    \
   F(cuModuleUnload, module_unload, (Module))                                                                       \
   F(cuModuleGetFunction, module_get_function, (Function*, Module, const char*))                                    \

@@ -105,7 +105,6 @@ void BlockCache::trim() noexcept {
 }
 
 void BlockCache::release_free(std::size_t keep_bytes, std::uint64_t unused_calls) noexcept {
-  bool is_synchronized = false;
   for (std::size_t c = kSizeClassCount; c-- > 0 && cached_bytes_ > keep_bytes;) {
     std::vector<Block*>& blocks = free_blocks_[c];
     for (std::size_t i = 0; i < blocks.size() && cached_bytes_ > keep_bytes;) {
@@ -113,8 +112,6 @@ void BlockCache::release_free(std::size_t keep_bytes, std::uint64_t unused_calls
         ++i;
         continue;
       }
-      if (!is_synchronized) device_->driver().context_synchronize();  // queued work may use the blocks
-      is_synchronized = true;
       cached_bytes_ -= blocks[i]->capacity;
       release(blocks[i]);
       blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(i));
@@ -196,7 +193,6 @@ void ResultPool::give_back(bool on_host, const Entry& entry) noexcept {
   }
   if (surplus.empty()) return;
   const ReleaseScope scope(*device_);
-  device_->driver().context_synchronize();
   for (const Entry& old : surplus) release(on_host, old);
 }
 
@@ -211,7 +207,6 @@ void ResultPool::release(bool on_host, const Entry& entry) noexcept {
 void ResultPool::release_free() noexcept {
   const ReleaseScope scope(*device_);
   const std::lock_guard<std::mutex> lock(mutex_);
-  device_->driver().context_synchronize();
   for (const bool on_host : {false, true}) {
     Kind& kind = on_host ? on_host_ : on_device_;
     for (const Entry& entry : kind.free_entries) release(on_host, entry);

@@ -18,7 +18,6 @@ int cuStreamSynchronize(void* stream);
 int cuStreamBeginCapture_v2(void* stream, int mode);
 int cuStreamEndCapture(void* stream, void** graph);
 int cuGraphDestroy(void* graph);
-int cuCtxSynchronize();
 }
 
 #endif  // AOTBUILD_TESTS_CPP_FAKE_CUDA_DRIVER_HPP_

@@ -684,16 +684,6 @@ int cuCtxPopCurrent_v2(Context** context) {
   return kSuccess;
 }
 
-int cuCtxSynchronize() {
-  ENTER_CONTEXT(cuCtxSynchronize);
-  FORBID_WHILE_CAPTURING;
-  for (Stream* stream : state().streams) {
-    if (stream->context == current_context()) execute_all(stream);
-  }
-  execute_all(current_context()->legacy.get());
-  return current_context()->error;
-}
-
 int cuModuleLoadData(Module** result, const void* image) {
   ENTER_CONTEXT(cuModuleLoadData);
   FORBID_WHILE_CAPTURING;
@@ -798,6 +788,11 @@ int cuMemAlloc_v2(Pointer* result, std::size_t nbytes) {
 int cuMemFree_v2(Pointer memory) {
   ENTER_CONTEXT(cuMemFree_v2);
   FORBID_WHILE_CAPTURING;
+  // It waits for all streams, says the programming guide where it introduces allocations in the order of a stream.
+  for (Stream* stream : state().streams) {
+    if (stream->context == current_context()) execute_all(stream);
+  }
+  execute_all(current_context()->legacy.get());
   return release(state().device_blocks, memory, "cuMemFree");
 }
 
