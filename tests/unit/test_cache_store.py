@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import shutil
 import stat
 import sys
@@ -154,3 +155,16 @@ def test_off_means_off(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AOTBUILD_CACHE_SIZE", value)
         with pytest.raises(AotbuildError, match=f"AOTBUILD_CACHE_SIZE '{value}' is no size; write bytes, or a number"):
             enabled()
+
+
+def test_a_graph_whose_reading_would_take_gigabytes_is_ignored(store: Store, warnings: list[str]) -> None:
+    """Under a right checksum: a list of as many objects as the pickle says it puts somewhere is made at once."""
+    from aotbuild.cache import graphs
+
+    store.put("graphs", "ab01", pickle.dumps({"a": [1, 2]}, protocol=4))
+    assert graphs.find(store, "ab01", ()) == {"a": [1, 2]}
+    for number in (1 << 28).to_bytes(4, "little"), (100).to_bytes(4, "little"):
+        store.put("graphs", "ab" + number.hex(), b"\x80\x04Nr" + number + b".")
+        assert graphs.find(store, "ab" + number.hex(), ()) is None
+    assert warnings[0] == f"the graph ab00000010 can't be read (object {1 << 28} of 9 bytes) and is ignored"
+    assert len(warnings) == 2

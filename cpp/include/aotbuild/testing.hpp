@@ -97,7 +97,7 @@ class GoldenFile {
     if (entry.shape.size() != stored_rank) {
       throw std::runtime_error(path_ + ": tensor " + name + " has another rank than the header");
     }
-    check_size(name, entry, sizeof(T), Rank);
+    check_size(name, entry, sizeof(T), alignof(T), Rank);
     Extents<Rank> sizes;
     for (std::size_t i = 0; i < Rank; ++i) sizes[i] = entry.shape[i];
     return {reinterpret_cast<T*>(entry.data), sizes};
@@ -106,7 +106,7 @@ class GoldenFile {
   // A tensor whose element type is no complex one.
   AnyTensorView get(const std::string& name, aotbuild_dtype dtype) const {
     const Entry entry = find(name);
-    check_size(name, entry, dtype.bits / 8U, entry.shape.size());
+    check_size(name, entry, dtype.bits / 8U, alignment_of(dtype), entry.shape.size());
     return {entry.data, dtype, entry.shape.size(), entry.shape.data()};
   }
 
@@ -139,7 +139,7 @@ class GoldenFile {
       // Pairs of reals, or half as many bytes as values of four bits: the file says how many there are.
       const auto rank = static_cast<std::size_t>(weight.ndim);
       if (entry.shape.size() < rank) throw std::runtime_error(path_ + ": tensor " + name + " has too few dimensions");
-      check_size(name, entry, weight.dtype.bits / 8U, rank);
+      check_size(name, entry, weight.dtype.bits / 8U, alignment_of(weight.dtype), rank);
       result.insert_or_assign(weight.name, AnyTensorView(entry.data, weight.dtype, rank, entry.shape.data()));
     }
     return result;
@@ -181,8 +181,17 @@ class GoldenFile {
     return numbers;
   }
 
-  // Throws unless the first `rank` sizes are of as many elements of `width` bytes as the tensor has.
-  void check_size(const std::string& name, const Entry& entry, std::size_t width, std::size_t rank) const {
+  static std::size_t alignment_of(aotbuild_dtype dtype) {
+    return dtype.bits / (dtype.code == AOTBUILD_COMPLEX ? 16U : 8U);
+  }
+
+  // Throws unless the first `rank` sizes are of as many elements of `width` bytes as the tensor has, and where such
+  // lie.
+  void check_size(const std::string& name, const Entry& entry, std::size_t width, std::size_t alignment,
+                  std::size_t rank) const {
+    if (entry.size != 0 && reinterpret_cast<std::uintptr_t>(entry.data) % alignment != 0) {
+      throw std::runtime_error(path_ + ": tensor " + name + " does not begin where an element can");
+    }
     std::size_t expected = width;
     bool fits = true;
     for (std::size_t i = 0; i < rank; ++i) {

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import pickle
+import pickletools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ def find(store: Store, key: str, allowed: Iterable[type]) -> Any:
     if content is None:
         return None
     try:
+        _check_memory(content)
         return _Unpickler(io.BytesIO(content), allowed).load()
     except Exception as error:  # a pickle can be wrong in any way
         store.warn(f"the graph {key} can't be read ({error}) and is ignored")
@@ -39,6 +41,13 @@ def keep(store: Store, key: str, lowered: Any) -> None:
     """Keeps what ``split_weights`` returned."""
     store.put("graphs", key, pickle.dumps(lowered, protocol=4))
     store.trim()
+
+
+def _check_memory(content: bytes) -> None:
+    """Refuses a pickle whose reading takes memory out of proportion: its list of objects is as long as it says."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if isinstance(argument, int) and "PUT" in opcode.name and argument > len(content):
+            raise pickle.UnpicklingError(f"object {argument} of {len(content)} bytes")
 
 
 class _Unpickler(pickle.Unpickler):
