@@ -47,6 +47,7 @@ void meet(std::int64_t size) {
   std::vector<int> made(static_cast<std::size_t>(size));
   std::atomic<int> wrong{0};
   std::atomic<int> threads{0};
+  int singles = 0;
 #pragma omp parallel
   {
     const int number = omp_get_thread_num();
@@ -59,6 +60,14 @@ void meet(std::int64_t size) {
 #pragma omp parallel for
     for (int i = 0; i < 3; ++i) wrong += omp_get_thread_num() == 0 && omp_get_num_threads() == 1 ? 0 : 1;
     wrong += omp_get_thread_num() == number ? 0 : 1;
+#pragma omp single
+    ++singles;
+    wrong += singles == 1 ? 0 : 1;
+#pragma omp for
+    for (std::int64_t i = 0; i < size; ++i) made[static_cast<std::size_t>(i)] = 2;
+#pragma omp single
+    singles += 10;
+    wrong += singles == 11 ? 0 : 1;
   }
   expect(wrong == 0 && threads == 4, "a region of four threads", size);
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdarg>
 #include <cstdint>
@@ -27,12 +28,14 @@ struct Team {
   void* const* variables;
   std::size_t count;
   int size;
+  std::atomic<unsigned int> singles{0};  // of the parts for one thread, those that a thread has begun
 };
 
 // What a thread is inside of; no team: it is alone.
 struct Place {
   Team* team = nullptr;
   int number = 0;
+  unsigned int singles = 0;  // that this thread has come to
 };
 
 thread_local Place place;
@@ -194,7 +197,7 @@ void __kmpc_fork_call(const void*, Int count, Region region, ...) {
   for (Int i = 0; i < count; ++i) variables.at(static_cast<std::size_t>(i)) = va_arg(list, void*);
   va_end(list);
   const int asked = std::exchange(wanted, 0);
-  Team team{region, variables.data(), static_cast<std::size_t>(count), asked > 0 ? asked : omp_get_max_threads()};
+  Team team{region, variables.data(), static_cast<std::size_t>(count), asked > 0 ? asked : omp_get_max_threads(), {}};
   if (place.team == nullptr && team.size > 1 && threads().run(team)) return;
   team.size = 1;
   run_part(team, 0);
@@ -209,6 +212,14 @@ void __kmpc_end_serialized_parallel(const void*, Int) {
 void __kmpc_barrier(const void*, Int) {
   if (place.team != nullptr) threads().meet(*place.team);
 }
+
+// 1: the part for one thread is this one's, which is the first to come to it.
+Int __kmpc_single(const void*, Int) {
+  if (place.team == nullptr) return 1;
+  unsigned int mine = place.singles++;
+  return place.team->singles.compare_exchange_strong(mine, mine + 1) ? 1 : 0;
+}
+void __kmpc_end_single(const void*, Int) {}
 
 void __kmpc_for_static_init_4(const void*, Int, Int schedule, Int* is_last, Int* lower, Int* upper, Int* stride,
                               Int step, Int chunk) {
