@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,11 +101,16 @@ def _run(target: str) -> Callable[[Outcome, float, Callable[[], None]], None]:
     def run(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
         wanted = int(EXECUTIONS * scale)
         program = _program(target)
-        while (missing := wanted - outcome.counts.get("executions", 0)) > 0:
-            # At its beginning a run executes the corpus, which counts as well.
-            outcome.add({"executions": _fuzz(program, target, FOLDER / "corpus" / target, min(missing, _PART))})
-            outcome.counts["inputs kept for what they reach"] = len(list((FOLDER / "corpus" / target).iterdir()))
-            keep()
+        corpus = FOLDER / "corpus" / target
+        at_once = int(os.environ.get("AOTBUILD_RELIABILITY_JOBS", "1"))
+        with ThreadPoolExecutor(at_once) as pool:
+            while (missing := wanted - outcome.counts.get("executions", 0)) > 0:
+                # At its beginning a run executes the corpus, which counts as well. Runs at a time share what they find.
+                part = min(-(-missing // at_once), _PART // at_once)
+                for executions in pool.map(lambda _, part=part: _fuzz(program, target, corpus, part), range(at_once)):
+                    outcome.add({"executions": executions})
+                outcome.counts["inputs kept for what they reach"] = len(list(corpus.iterdir()))
+                keep()
 
     return run
 
@@ -141,7 +148,7 @@ PLANTED = (
     # Sizes beyond the model's range, and strides that go backwards.
     Planted("tensors", "cpp/src/tensor/signature.cpp", "if (size < dim.min || size > dim.max)", "if (size < dim.min)"),
     Planted("tensors", "cpp/src/tensor/signature.cpp", 'if (stride < 0) bad("has', 'if (stride < -2) bad("has'),
-    Planted("golden", "cpp/include/aotbuild/testing.hpp", "offsets[1] > size_", "offsets[1] > size_ + 16"),
+    Planted("golden", "cpp/include/aotbuild/testing.hpp", "(offsets[1]) > size_", "(offsets[1]) > size_ + 16"),
     Planted(
         "bundle",
         "cpp/tools/tune/bundle.cpp",

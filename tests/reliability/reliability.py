@@ -1,6 +1,6 @@
 """``make reliability``: every trial, or what is missing of it, and the page that says what came of it.
 
-Usage: ``reliability.py [--only NAME ...] [--scale S] [--again] [--page] [--programs FOLDER]``.
+Usage: ``reliability.py [--only NAME ...] [--scale S] [--again] [--page] [--jobs N] [--programs FOLDER]``.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="trials; a name without what is after : is all of it")
     parser.add_argument("--scale", type=float, default=1.0, help="part of each trial's counts (1)")
     parser.add_argument("--again", action="store_true", help="forget what earlier runs have done")
+    parser.add_argument("--jobs", type=int, default=1, help="runs of a fuzz target at a time (1)")
     parser.add_argument("--programs", metavar="FOLDER", help="fuzz targets and programs that were built elsewhere")
     parser.add_argument("--page", action="store_true", help="write the page and run nothing")
     args = parser.parse_args()
+    os.environ["AOTBUILD_RELIABILITY_JOBS"] = str(args.jobs)
     if args.programs:
         os.environ["AOTBUILD_RELIABILITY_PROGRAMS"] = args.programs
     failed = 0

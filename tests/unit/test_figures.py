@@ -15,13 +15,6 @@ pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-# Examples whose output is not drawn, and why.
-WITHOUT_PICTURE = {
-    "ci": "a workflow that the suite cannot run",
-    "container": "there is no container engine",
-    "generate": "tokens of random weights; benchmarks/results/generate.json has what it is measured by",
-    "serving": "a server's answers, which make serve-test asks for",
-}
 
 
 @pytest.fixture
@@ -68,7 +61,7 @@ def test_pictures_of_examples_are_drawn_of_their_pages(monkeypatch: pytest.Monke
     draw_outputs = importlib.import_module("draw_outputs")
     pictured = draw_outputs.pictured()
     pages = {page.parent.name for page in ROOT.glob("examples/*/README.md")}
-    assert pages - set(pictured) == WITHOUT_PICTURE.keys()
+    assert set(pictured) == pages
     for name in pictured:
         drawn = draw_outputs.picture(name)
         assert drawn == (ROOT / f"examples/{name}/output.svg").read_text(), "run python examples/draw_outputs.py"
