@@ -43,7 +43,7 @@ class CudaDevice {
   void* try_allocate_host(std::size_t nbytes);
   [[noreturn]] void fail_out_of_memory(std::size_t nbytes, const char* kind) const;
   // Waits for what is queued on all streams, as cuMemFree does, so that none of it uses the memory any more. Nothing
-  // here calls cuCtxSynchronize for that: a driver (580.159.04) crashed in it while other threads had graphs launched.
+  // waits by cuCtxSynchronize, in which driver 580.159.04 was seen to crash.
   void free(DevicePointer memory, std::size_t nbytes) noexcept;
   void free_host(void* memory) noexcept;
 
