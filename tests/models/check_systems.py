@@ -15,6 +15,7 @@ from systems import (
     SYSTEMS,
     System,
     build_for,
+    demo,
     output_of_installed,
     output_of_module,
     output_of_other_compiler,
@@ -27,6 +28,7 @@ from systems import (
 WITHOUT_GOLDEN = ("causal_attention",)
 # Takes minutes where the processor is emulated.
 HEAVY = ("masked_attention",)
+DEMO_LIMIT = 4_000_000
 ENCODER = f"{ROOT / 'examples/semantic_search/encoder.py'}:build"
 
 
@@ -46,6 +48,16 @@ def check_other_compiler(system: System, build: Path, name: str) -> None:
     if "\nis there\n" not in output or ": got 0 inputs, expected " not in output:
         sys.exit(f"check_systems: the program of MSVC's ABI prints\n{output}")
     print(f"{system.name} SHARED: a program of MSVC's ABI called {name}")
+
+
+def check_demo(system: System, *flags: str) -> None:
+    """The program of the example beside its vocabulary and corpus alone: it needs no DLL but those of Windows."""
+    printed, expected, size = demo(system, *flags)
+    if printed != expected:
+        sys.exit(f"check_systems: the program of examples/semantic_search prints\n{printed}\nand not\n{expected}")
+    print(f"{system.name}: semantic_search.exe ran from an empty folder, {size / 1e6:.2f} MB without the weights")
+    if size > DEMO_LIMIT:
+        sys.exit(f"check_systems: the program may have {DEMO_LIMIT} bytes")
 
 
 def main() -> None:
@@ -70,6 +82,8 @@ def main() -> None:
         flags += ["-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS_DEBUG={arguments.flags}"]
     if system.name == "windows":
         print(runtime_tests(system, *flags).splitlines()[-3], flush=True)
+        if arguments.encoder:
+            check_demo(system, *flags)
     in_file = ("transformer", "encoder") if system.name == "wasm" else ("transformer",)
     for kind, build in build_for(system, models, preset, *flags, in_file=in_file).items():
         counts = passed_tests(build)

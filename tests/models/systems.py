@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,13 +203,38 @@ def output_of_module(build: Path, name: str, class_name: str) -> str:
     return run("node", HERE / "module_test.mjs", module, class_name, golden)
 
 
+def demo(system: System, *arguments: str) -> tuple[str, str, int]:
+    """What the program of examples/semantic_search prints in a folder with its vocabulary and corpus alone, what its
+    page says that it prints, and its size in bytes without symbols and weights."""
+    example = ROOT / "examples" / "semantic_search"
+    build, folder = FOLDER / system.name / "demo", FOLDER / system.name / "demo alone"
+    configure(
+        example, build, f"-DCMAKE_TOOLCHAIN_FILE={system.toolchain}", f"-DPython3_EXECUTABLE={sys.executable}",
+        "-DBUILD_TESTING=OFF", "-DCMAKE_EXE_LINKER_FLAGS=-static -Wl,--gc-sections", *arguments,
+    )  # fmt: skip
+    run("cmake", "--build", build)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    program = folder / "semantic_search.exe"
+    run("x86_64-w64-mingw32-strip", "-o", program, build / program.name)
+    for file in (build / "vocab.txt", example / "corpus.txt"):
+        shutil.copy(file, folder)
+    # The page has how it is configured, built and run, and then what it prints.
+    command, *expected = re.findall(r"(?<=^    ).*$", (example / "README.md").read_text(), re.MULTILINE)[2:7]
+    query = command.split('"')[1]
+    program_words = (f"./{program.name}", "--corpus", "corpus.txt", "--query", query)
+    printed = run("env", "-C", folder, system.toolchain.parent / "wine.sh", *program_words)
+    manifest = json.loads((build / "encoder.aotbuild" / "encoder.manifest.json").read_text())
+    return printed.replace("\r", "").strip(), "\n".join(expected), program.stat().st_size - manifest["weights"]["bytes"]
+
+
 def runtime_tests(system: System, *arguments: str) -> str:
     """What the C++ tests of public headers and of the CUDA runtime print, over the stand-in for the driver."""
     folder = FOLDER / system.name / "runtime"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "GTestConfig.cmake").write_text("# The project compiles GoogleTest.\n")
     (folder / "CMakeLists.txt").write_text(
-        f"cmake_minimum_required(VERSION 3.24)\nproject(runtime LANGUAGES CXX)\n{HEAD}"
+        f"cmake_minimum_required(VERSION 3.24)\nproject(runtime LANGUAGES CXX)\nenable_testing()\n{HEAD}"
         f'set(GTest_DIR "{folder}")\nset(AOTBUILD_BUILD_TESTS ON)\n'
         f'add_subdirectory("{ROOT}" aotbuild EXCLUDE_FROM_ALL)\n'
     )
