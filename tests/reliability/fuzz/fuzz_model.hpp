@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "../../cpp/runtime_test_model.hpp"
@@ -76,6 +77,20 @@ inline ModelBuilder make_builder() {
       .weight("state", {4}, {1, 2, 3, 4}, /*mutated=*/true)
       .linear({0}, {1});
   return builder;
+}
+
+// y of fixed inputs.
+inline std::vector<float> outputs_of(aotbuild_model* model) {
+  Buffer<float> x({2, kFeatures}, random_values(2 * kFeatures, 3)), z({2, 3}), y({2, kUnits}), sums({3});
+  Buffer<std::int64_t> index({5});
+  aotbuild_tensor inputs[] = {x.tensor(), index.tensor(kLong), z.tensor()};
+  aotbuild_tensor outputs[] = {y.tensor(), sums.tensor()};
+  require(aotbuild_model_run(model, 0, nullptr, inputs, 3, outputs, 2, nullptr) == AOTBUILD_OK, "the model runs");
+  return y.values;
+}
+
+inline bool same(const std::vector<float>& a, const std::vector<float>& b) {
+  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 }  // namespace aotbuild::fuzz

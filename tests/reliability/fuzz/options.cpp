@@ -125,20 +125,6 @@ class Tensors {
   Memory memory_;
 };
 
-std::vector<float> outputs_of(aotbuild_model* model) {
-  Buffer<float> x({2, kFeatures}, random_values(2 * kFeatures, 3)), z({2, 3}), y({2, kUnits}), sums({3});
-  Buffer<std::int64_t> index({5});
-  aotbuild_tensor inputs[] = {x.tensor(), index.tensor(kLong), z.tensor()};
-  aotbuild_tensor outputs[] = {y.tensor(), sums.tensor()};
-  require(aotbuild_model_run(model, 0, nullptr, inputs, 3, outputs, 2, nullptr) == AOTBUILD_OK, "the model runs");
-  y.values.push_back(sums.values[0]);
-  return y.values;
-}
-
-bool same(const std::vector<float>& a, const std::vector<float>& b) {
-  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
 // The options in memory that is exactly as long as they say.
 Memory chosen(Bytes& bytes, const aotbuild_options& known) {
   aotbuild_options options = known;

@@ -4,24 +4,7 @@
 
 #include "fuzz_model.hpp"
 
-namespace {
-
 using namespace aotbuild::fuzz;
-
-std::vector<float> outputs_of(aotbuild_model* model) {
-  Buffer<float> x({2, kFeatures}, random_values(2 * kFeatures, 3)), z({2, 3}), y({2, kUnits}), sums({3});
-  Buffer<std::int64_t> index({5});
-  aotbuild_tensor inputs[] = {x.tensor(), index.tensor(kLong), z.tensor()};
-  aotbuild_tensor outputs[] = {y.tensor(), sums.tensor()};
-  require(aotbuild_model_run(model, 0, nullptr, inputs, 3, outputs, 2, nullptr) == AOTBUILD_OK, "the model runs");
-  return y.values;
-}
-
-bool same(const std::vector<float>& a, const std::vector<float>& b) {
-  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-}  // namespace
 
 #ifdef AOTBUILD_FUZZER
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
