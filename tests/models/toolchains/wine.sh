@@ -3,6 +3,4 @@
 set -euo pipefail
 folder=$(dirname "$(x86_64-w64-mingw32-g++-posix -print-file-name=libgomp-1.dll)")
 export WINEPATH="$folder;/usr/x86_64-w64-mingw32/lib" WINEDEBUG=${WINEDEBUG:--all}
-# Its server ends with the last program otherwise, and starting it again takes seconds.
-wineserver -p20 >/dev/null 2>&1 || true
 exec wine "$@"
