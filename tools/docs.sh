@@ -4,6 +4,11 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 cd "$ROOT"
 
+# Of MkDocs' packages, whose versions docs/requirements.txt has.
+python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "make docs needs Python 3.11 or later, and .venv has $(python -V); remove .venv, and run make PYTHON=<python> docs" >&2
+  exit 1
+}
 if ! command -v doxygen >/dev/null; then
   step 'Doxygen' 'Install it: apt-get install doxygen' apt-get install -y --no-install-recommends doxygen
 fi
