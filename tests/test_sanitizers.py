@@ -37,8 +37,8 @@ target_link_libraries(stress PRIVATE transformer GTest::gtest_main)
 target_compile_definitions(stress PRIVATE
   AOTBUILD_WEIGHTS_FILE="$<TARGET_PROPERTY:transformer,AOTBUILD_WEIGHTS_FILE>")
 add_test(NAME stress COMMAND stress)
-# What the tests do beside calling the runtime need not be fast, and instrumented code takes long to optimise.
-foreach(target IN ITEMS runtime cuda triton tensor)
+# What these tests do beside calling the runtime need not be fast, and instrumented code takes long to optimise.
+foreach(target IN ITEMS cuda triton tensor)
   target_compile_options(aotbuild_${{target}}_tests PRIVATE -O0)
 endforeach()
 """

@@ -25,7 +25,10 @@ using testing::random_values;
 using Built = testing::Built<PanelConvolution>;
 
 TEST(PanelConvolution, SumsOfRandomShapes) {
-  for (std::uint32_t seed = 0; seed < (testing::kIsThreadSanitized ? 20 : 160); ++seed) {
+  for (std::uint32_t seed = 0; seed < (testing::kIsThreadSanitized    ? 20U
+                                       : testing::kIsAddressSanitized ? 40U
+                                                                      : 160U);
+       ++seed) {
     Case one = random_case(seed);
     Built built(one);
     const std::vector<double> expected = exact(one);

@@ -239,6 +239,7 @@ TEST(PackedRecurrent, BitsDoNotDependOnThreads) {
   for (const RecurrentCell cell : {RecurrentCell::kLstm, RecurrentCell::kGru, RecurrentCell::kTanh}) {
     for (const bool bidirectional : {false, true}) {
       for (const std::int64_t hidden : {129, 144, 256, 300}) {
+        if (testing::kIsAddressSanitized && hidden % 16 == 0) continue;
         for (const std::int64_t batch : {1, 3}) {
           RecurrentSpec spec{};
           spec.cell = cell;

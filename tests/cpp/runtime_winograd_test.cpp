@@ -55,7 +55,10 @@ double allowed(const Case& one) {
 }
 
 TEST(WinogradConvolution, SumsOfRandomShapes) {
-  for (std::uint32_t seed = 0; seed < (testing::kIsThreadSanitized ? 20 : 120); ++seed) {
+  for (std::uint32_t seed = 0; seed < (testing::kIsThreadSanitized    ? 20U
+                                       : testing::kIsAddressSanitized ? 30U
+                                                                      : 120U);
+       ++seed) {
     Case one = random_case(seed);
     Built built(one);
     const std::vector<double> expected = exact(one);
