@@ -81,6 +81,7 @@ class Threads {
         std::thread([this, number = started_ + 1, seen = round_] { work(number, seen); }).detach();
       }
       team_ = &team;
+      size_ = team.size;
       running_ = team.size - 1;
       ++round_;
     }
@@ -112,8 +113,8 @@ class Threads {
     while (true) {
       begins_.wait(lock, [&] { return round_ != seen; });
       seen = round_;
+      if (number >= size_) continue;  // the team of a region that this thread is not of may be gone
       Team& team = *team_;
-      if (number >= team.size) continue;
       lock.unlock();
       run_part(team, number);
       lock.lock();
@@ -128,6 +129,7 @@ class Threads {
   std::condition_variable ends_;
   std::condition_variable meets_;
   Team* team_ = nullptr;
+  int size_ = 0;  // of the last team
   unsigned int round_ = 0;
   unsigned int meetings_ = 0;
   int started_ = 0;
