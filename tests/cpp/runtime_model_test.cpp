@@ -417,19 +417,13 @@ TEST(ModelAbi, OptionsOfOtherSizes) {
   Mlp mlp;
   aotbuild_model* model = nullptr;
   aotbuild_options unset = default_options();
-  for (const std::uint32_t size : {0U, 4U, 100000U}) {
+  const auto odd = static_cast<std::uint32_t>(sizeof unset + 1);
+  for (const std::uint32_t size : {0U, 4U, odd, 100000U}) {
     unset.struct_size = size;
     EXPECT_EQ(aotbuild_model_create(&mlp.builder.spec(), &unset, &model), AOTBUILD_INVALID_ARGUMENT);
     const std::string expected = "encoder: aotbuild_options::struct_size is " + std::to_string(size) + ", expected";
     EXPECT_EQ(std::string(aotbuild_last_error()).rfind(expected, 0), 0U) << aotbuild_last_error();
   }
-  // No structure has a size between multiples of its alignment, and the elements of an array would not be aligned.
-  Longer<aotbuild_options> odd(default_options());
-  odd.known.struct_size = sizeof(aotbuild_options) + 1;
-  EXPECT_EQ(aotbuild_model_create(&mlp.builder.spec(), &odd.known, &model), AOTBUILD_INVALID_ARGUMENT);
-  const std::string size_text = std::to_string(sizeof(aotbuild_options) + 1);
-  EXPECT_EQ(aotbuild_last_error(), "encoder: aotbuild_options::struct_size is " + size_text +
-                                       ", which no structure has: expected a multiple of 8");
   Longer<aotbuild_options> later(default_options());
   EXPECT_EQ(aotbuild_model_create(&mlp.builder.spec(), &later.known, &model), AOTBUILD_OK) << aotbuild_last_error();
   aotbuild_model_destroy(model);

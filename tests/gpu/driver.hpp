@@ -44,6 +44,12 @@ class Driver {
     const int result = raw<std::uint64_t*, std::size_t>("cuMemAlloc_v2", &memory, std::max<std::size_t>(nbytes, 1));
     return result == 0 ? reinterpret_cast<void*>(memory) : nullptr;
   }
+  // Of the device's memory, by all processes.
+  std::size_t used_bytes() const {
+    std::size_t available = 0, total = 0;
+    call<std::size_t*, std::size_t*>("cuMemGetInfo_v2", &available, &total);
+    return total - available;
+  }
   void free(void* memory) const { call<std::uint64_t>("cuMemFree_v2", reinterpret_cast<std::uint64_t>(memory)); }
 
   void* upload(const void* data, std::size_t nbytes) const {
@@ -52,6 +58,13 @@ class Driver {
                                                   nbytes);
     return memory;
   }
+  // Queued on the stream.
+  void fill(void* memory, unsigned char byte, std::size_t nbytes, void* stream) const {
+    call<std::uint64_t, unsigned char, std::size_t, void*>("cuMemsetD8Async", reinterpret_cast<std::uint64_t>(memory),
+                                                           byte, nbytes, stream);
+  }
+  // Whether all that was queued there has ended.
+  bool is_idle(void* stream) const { return raw<void*>("cuStreamQuery", stream) == 0; }
   void download(void* data, const void* memory, std::size_t nbytes) const {
     call<void*, std::uint64_t, std::size_t>("cuMemcpyDtoH_v2", data, reinterpret_cast<std::uint64_t>(memory), nbytes);
   }

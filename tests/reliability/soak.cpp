@@ -5,13 +5,14 @@
 // most that was held in the second and in the last tenth; of a model for CUDA also of the device's memory, which no
 // other process may use then.
 #include <dirent.h>
-#include <dlfcn.h>
 
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <optional>
 #include <thread>
 
+#include "../gpu/driver.hpp"
 #include "subject.hpp"
 
 namespace {
@@ -31,33 +32,10 @@ struct Held {
   }
 };
 
-// What is used of the memory of CUDA's first device, whose context this thread has.
-class DeviceMemory {
- public:
-  explicit DeviceMemory(const aotbuild_api& api) {
-    if (api.describe()->methods[0]->inputs[0]->device.type != AOTBUILD_CUDA) return;
-    void* const driver = dlopen("libcuda.so.1", RTLD_NOW);
-    require(driver != nullptr, "the driver is there");
-    ask_ = reinterpret_cast<int (*)(std::size_t*, std::size_t*)>(dlsym(driver, "cuMemGetInfo_v2"));
-    const auto retain = reinterpret_cast<int (*)(void**, int)>(dlsym(driver, "cuDevicePrimaryCtxRetain"));
-    const auto use = reinterpret_cast<int (*)(void*)>(dlsym(driver, "cuCtxSetCurrent"));
-    void* context = nullptr;
-    require(ask_ != nullptr && retain(&context, 0) == 0 && use(context) == 0, "the device is there");
-  }
-  bool is_there() const { return ask_ != nullptr; }
-  long long used_kib() const {
-    std::size_t free = 0, total = 0;
-    if (ask_ != nullptr) require(ask_(&free, &total) == 0, "the driver says what is used");
-    return static_cast<long long>((total - free) / 1024);
-  }
-
- private:
-  int (*ask_)(std::size_t* free, std::size_t* total) = nullptr;
-};
-
-Held held_now(const DeviceMemory& device) {
+// `device`: of a model for CUDA.
+Held held_now(const std::optional<Driver>& device) {
   Held held;
-  held.device_kib = device.used_kib();
+  if (device) held.device_kib = static_cast<long long>(device->used_bytes() / 1024);
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
     if (line.rfind("VmRSS:", 0) == 0) held.kib = std::atoll(line.c_str() + 6);
@@ -92,7 +70,8 @@ int main(int argc, char** argv) {
       broken(api->last_error());
     }
   }
-  const DeviceMemory device(*api);
+  std::optional<Driver> device;
+  if (api->describe()->methods[0]->inputs[0]->device.type == AOTBUILD_CUDA) device.emplace();
   std::atomic<long long> made{0}, sessions{0}, exchanges{0};
   long long threads = 0;
   Held early, late;
@@ -144,7 +123,7 @@ int main(int argc, char** argv) {
                                              {"late files", late.files},
                                              {"early mappings", early.mappings},
                                              {"late mappings", late.mappings}};
-  if (device.is_there()) {
+  if (device) {
     counts["early device KiB"] = early.device_kib;
     counts["late device KiB"] = late.device_kib;
   }

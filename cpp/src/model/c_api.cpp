@@ -107,7 +107,8 @@ aotbuild_status aotbuild_model_statistics(const aotbuild_model* model, aotbuild_
   return reported([&] {
     const aotbuild_model& asked = required(model, "aotbuild_model_statistics", "the model");
     aotbuild_statistics& out = required(statistics, "aotbuild_model_statistics", "the place for the statistics");
-    check_struct_size(out.struct_size, kFirstStatisticsSize, asked.spec.info->name, "aotbuild_statistics");
+    check_struct_size<aotbuild_statistics>(out.struct_size, kFirstStatisticsSize, asked.spec.info->name,
+                                           "aotbuild_statistics");
     aotbuild_statistics all{};
     if (asked.device != nullptr) asked.device->statistics(&all);
     write_struct(all, &out);

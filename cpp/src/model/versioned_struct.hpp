@@ -18,8 +18,10 @@ namespace aotbuild::detail {
 // More than any structure will have: a size beyond it was not set.
 constexpr std::size_t kLargestStruct = 4096;
 
-inline void check_struct_size(std::size_t size, std::size_t first_size, const char* model, const char* name) {
-  if (size >= first_size && size <= kLargestStruct) return;
+// No structure has a size that is no multiple of its alignment, and elements of an array would not be aligned.
+template <typename T>
+void check_struct_size(std::size_t size, std::size_t first_size, const char* model, const char* name) {
+  if (size >= first_size && size <= kLargestStruct && size % alignof(T) == 0) return;
   fail(AOTBUILD_INVALID_ARGUMENT, model, ": ", name, "::struct_size is ", size, ", expected sizeof(", name,
        "), at least ", first_size);
 }
@@ -29,11 +31,7 @@ inline void check_struct_size(std::size_t size, std::size_t first_size, const ch
 template <typename T>
 T read_struct(const T& given, std::size_t first_size, const char* model, const char* name) {
   const std::size_t size = given.struct_size;
-  check_struct_size(size, first_size, model, name);
-  if (size % alignof(T) != 0) {
-    fail(AOTBUILD_INVALID_ARGUMENT, model, ": ", name, "::struct_size is ", size,
-         ", which no structure has: expected a ", "multiple of ", alignof(T));
-  }
+  check_struct_size<T>(size, first_size, model, name);
   const auto* const bytes = reinterpret_cast<const unsigned char*>(&given);
   if (size > sizeof(T) && std::any_of(bytes + sizeof(T), bytes + size, [](unsigned char byte) { return byte != 0; })) {
     fail(AOTBUILD_INVALID_ARGUMENT, model, ": ", name, " has a field set that this library, which was built with an ",
