@@ -116,16 +116,15 @@ TEST(Device, OutOfMemoryLeavesTheProcessUsable) {
 
 // The runtime rests on it: memory of weights and results goes while calls may still be queued.
 TEST(Device, MemoryIsFreedWhenAllStreamsHaveEnded) {
-  const Driver driver;
   constexpr std::size_t kLarge = std::size_t{1} << 32;
-  void* const stream = driver.create_stream();
-  void* const large = driver.allocate(kLarge);
-  void* const small = driver.allocate(1);
-  for (unsigned char round = 0; round < 100; ++round) driver.fill(large, round, kLarge, stream);
-  EXPECT_FALSE(driver.is_idle(stream));
-  driver.free(small);
-  EXPECT_TRUE(driver.is_idle(stream));
-  driver.free(large);
+  void* const stream = driver().create_stream();
+  void* const large = driver().allocate(kLarge);
+  void* const small = driver().allocate(1);
+  for (unsigned char round = 0; round < 100; ++round) driver().fill(large, round, kLarge, stream);
+  EXPECT_FALSE(driver().is_idle(stream));
+  driver().free(small);
+  EXPECT_TRUE(driver().is_idle(stream));
+  driver().free(large);
 }
 
 TEST(Device, ThreadsWithStreamsOfTheirOwn) {
