@@ -7,7 +7,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,13 +79,17 @@ def _run_driver(outcome: Outcome, scale: float, keep: Callable[[], None]) -> Non
     require(outcome.counts["calls of the driver"] > 50, "the stand-in's test says how many calls failed")
 
 
+def _require_flat(counts: Mapping[str, int]) -> None:
+    require(counts["late KiB"] <= 1.01 * counts["early KiB"] + 64, f"memory is flat: {counts}")
+    for held in ("files", "mappings"):
+        require(counts[f"late {held}"] <= counts[f"early {held}"], f"{held} are constant: {counts}")
+
+
 def _run_soak(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
     folder = build("release")
     model = "causal_attention"
     counts = counts_of(command(folder / "soak", model, weights_of(folder, model), str(int(_CALLS * scale))))
-    require(counts["late KiB"] <= 1.01 * counts["early KiB"] + 64, f"memory is flat: {counts}")
-    for held in ("files", "mappings"):
-        require(counts[f"late {held}"] <= counts[f"early {held}"], f"{held} are constant: {counts}")
+    _require_flat(counts)
     outcome.counts = counts
 
 
@@ -107,10 +111,8 @@ def _run_gpu_soak(outcome: Outcome, scale: float, keep: Callable[[], None]) -> N
         model = ("mlp", "small_bert")[outcome.counts.get("runs", 0) % 2]
         weights = next(folder.rglob(f"{model}.safetensors"))
         counts = counts_of(command(program, f"gpu_{model}", weights, f"{part}s"))
-        for what, spare in (("KiB", 64), ("device KiB", 0)):
-            require(counts[f"late {what}"] <= 1.01 * counts[f"early {what}"] + spare, f"{what} are flat: {counts}")
-        for held in ("files", "mappings"):
-            require(counts[f"late {held}"] <= counts[f"early {held}"], f"{held} are constant: {counts}")
+        _require_flat(counts)
+        require(counts["late device KiB"] <= 1.01 * counts["early device KiB"], f"the device's is flat: {counts}")
         outcome.add({name: count for name, count in counts.items() if not name.startswith(("early", "late"))})
         outcome.counts |= {f"{name}, {model}": count for name, count in counts.items() if name.endswith("device KiB")}
         outcome.add({"seconds": part, "runs": 1})
