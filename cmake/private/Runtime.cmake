@@ -302,8 +302,11 @@ function(_aotbuild_library_properties target)
   get_target_property(type ${target} TYPE)
   if(type MATCHES "^(SHARED|MODULE)_LIBRARY$")
     _aotbuild_keep_denormals(${target})
-    if(NOT WIN32 AND NOT APPLE AND NOT EMSCRIPTEN)  # ELF: tables of the linker are read-only once the library is loaded
-      target_link_options(${target} PRIVATE "LINKER:-z,relro" "LINKER:-z,now" "LINKER:-z,noexecstack")
+    # ELF: tables of the linker are read-only once the library is loaded, and what a library has is what it calls, though
+    # another version of it was opened before with its names for all.
+    if(NOT WIN32 AND NOT APPLE AND NOT EMSCRIPTEN)
+      target_link_options(${target} PRIVATE "LINKER:-z,relro" "LINKER:-z,now" "LINKER:-z,noexecstack"
+        "LINKER:-Bsymbolic-functions")
     endif()
   endif()
 endfunction()

@@ -20,8 +20,9 @@ MODELS = ("transformer", "conv2d", "masked_attention", "related_sizes", "recurre
 _CALLS = 10_000_000
 _SECONDS = 3600
 _PART_SECONDS = 270
+_GPU_MODELS = ("mlp", "small_bert")
 _GPU_SECONDS = 1800
-_GPU_PART_SECONDS = 450
+_GPU_PART_SECONDS = 270
 _TIMES = 1000
 _CAPSULES = 1_000_000
 
@@ -98,25 +99,33 @@ def has_gpu() -> bool:
 
 
 def _run_gpu_soak(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None:
-    """In parts, each a process: in each the memory of process and device is flat from its second tenth to its last."""
+    """In parts of a process for each model: memory, the device's too, is flat from their second tenth to their last."""
     folder = programs() or FOLDER / "gpu"
     if programs() is None:
         command("cmake", "-S", ROOT / "tests" / "gpu", "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                 f"-Daotbuild_DIR={ROOT / 'cmake'}", f"-DAOTBUILD_PYTHON={sys.executable}", "-DAOTBUILD_EIGEN=OFF",
-                "-DGPU_MODELS=mlp;small_bert")  # fmt: skip
+                f"-DGPU_MODELS={';'.join(_GPU_MODELS)}")  # fmt: skip
         command("cmake", "--build", folder)
-    program = next(folder.rglob("gpu_soak"))
     while (missing := int(_GPU_SECONDS * scale) - outcome.counts.get("seconds", 0)) > 0:
         part = min(missing, _GPU_PART_SECONDS)
-        model = ("mlp", "small_bert")[outcome.counts.get("runs", 0) % 2]
-        weights = next(folder.rglob(f"{model}.safetensors"))
-        counts = counts_of(command(program, f"gpu_{model}", weights, f"{part}s"))
-        _require_flat(counts)
-        require(counts["late device KiB"] <= 1.01 * counts["early device KiB"], f"the device's is flat: {counts}")
-        outcome.add({name: count for name, count in counts.items() if not name.startswith(("early", "late"))})
-        outcome.counts |= {f"{name}, {model}": count for name, count in counts.items() if name.endswith("device KiB")}
-        outcome.add({"seconds": part, "runs": 1})
+        with ThreadPoolExecutor() as pool:
+            counted = list(pool.map(functools.partial(_gpu_soak, folder, part), _GPU_MODELS))
+        for model, counts in zip(_GPU_MODELS, counted):
+            outcome.add({name: count for name, count in counts.items() if not name.startswith(("early", "late"))})
+            kept = {name: count for name, count in counts.items() if name.endswith("device KiB")}
+            outcome.counts |= {f"{name}, {model}": count for name, count in kept.items()}
+        outcome.add({"seconds": part})
         keep()
+
+
+def _gpu_soak(folder: Path, seconds: int, model: str) -> dict[str, int]:
+    program, weights = next(folder.rglob("gpu_soak")), next(folder.rglob(f"{model}.safetensors"))
+    said = command(program, f"gpu_{model}", weights, f"{seconds}s")
+    print(said.rpartition("\n{")[0], end="", flush=True)  # the mappings, where there are more
+    counts = counts_of(said)
+    _require_flat(counts)
+    require(counts["late device KiB"] <= 1.01 * counts["early device KiB"], f"the device's is flat: {counts}")
+    return counts
 
 
 def _mix(folder: Path, kind: str, seconds: int, seed: int) -> str:
@@ -207,7 +216,9 @@ def _run_dlpack(outcome: Outcome, scale: float, keep: Callable[[], None]) -> Non
 
 def hardening(library: Path) -> dict[str, bool]:
     """What a shared library or a program has, read off it."""
-    said = command("readelf", "-W", "-l", "-d", "--dyn-syms", library)
+    said = command("readelf", "-W", "-l", "-d", "-r", "--dyn-syms", library)
+    own = set(re.findall(r" FUNC +(?:GLOBAL|WEAK) +DEFAULT +\d+ (\S+)$", said, re.MULTILINE))
+    looked_up = set(re.findall(r" R_\w+ +[0-9a-f]+ (\S+?)(?:@\S+)? \+ ", said))
     stack = re.search(r"GNU_STACK(\s+0x\w+){5}\s+(\w+)", said)
     segments = re.findall(r"^\s+LOAD(?:\s+0x\w+){5}\s+(R?\s?W?\s?E?)\s+0x", said, re.MULTILINE)
     paths = [path for listed in re.findall(r"\((?:RUNPATH|RPATH)\).*\[(.*)\]", said) for path in listed.split(":")]
@@ -217,6 +228,7 @@ def hardening(library: Path) -> dict[str, bool]:
         "no executable stack": stack is not None and "E" not in stack[2],
         "no segment that is writable and executable": bool(segments)
         and not any("W" in flags and "E" in flags for flags in segments),
+        "its own functions": not own & looked_up,
         "libraries beside it alone": all(
             part.startswith("$ORIGIN") for path in paths for part in path.split(":") if part
         ),
@@ -279,7 +291,7 @@ def trials() -> Iterator[Trial]:
     yield Trial(
         "soak:gpu",
         "Long runs",
-        "the same of two models on a GPU, whose memory in use is compared as well",
+        "the same on a GPU, of two models at a time in two processes; the device's memory in use is compared as well",
         _run_gpu_soak,
         has_gpu,
     )

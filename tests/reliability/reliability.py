@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import builds
 import fuzzing
+import machines
 import processes
 from trial import ROOT, Outcome, Trial, load, perform, save
 
@@ -31,7 +32,7 @@ or a trial here.
 
 
 def trials() -> list[Trial]:
-    return [*fuzzing.trials(), *processes.trials(), *builds.trials()]
+    return [*fuzzing.trials(), *processes.trials(), *builds.trials(), *machines.trials()]
 
 
 def page(outcomes: Iterable[tuple[Trial, Outcome]]) -> str:

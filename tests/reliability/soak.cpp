@@ -24,11 +24,14 @@ constexpr int kParts = 10;
 
 struct Held {
   long long kib = 0, files = 0, mappings = 0, device_kib = 0;
+  std::string maps;  // where there were the most
   void raise(const Held& other) {
     device_kib = std::max(device_kib, other.device_kib);
     kib = std::max(kib, other.kib);
     files = std::max(files, other.files);
-    mappings = std::max(mappings, other.mappings);
+    if (other.mappings <= mappings) return;
+    mappings = other.mappings;
+    maps = other.maps;
   }
 };
 
@@ -41,7 +44,7 @@ Held held_now(const std::optional<Driver>& device) {
     if (line.rfind("VmRSS:", 0) == 0) held.kib = std::atoll(line.c_str() + 6);
   }
   std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) ++held.mappings;
+  for (std::string line; std::getline(maps, line); ++held.mappings) held.maps += line + "\n";
   DIR* const folder = opendir("/proc/self/fd");
   while (readdir(folder) != nullptr) ++held.files;
   closedir(folder);
@@ -126,6 +129,9 @@ int main(int argc, char** argv) {
   if (device) {
     counts["early device KiB"] = early.device_kib;
     counts["late device KiB"] = late.device_kib;
+  }
+  if (late.mappings > early.mappings) {
+    std::fprintf(stderr, "mappings before:\n%s\nand after:\n%s\n", early.maps.c_str(), late.maps.c_str());
   }
   print_counts(counts);
   return 0;

@@ -17,8 +17,8 @@ from aotbuild.generate.arguments import parse_generate
 from aotbuild.generate.model import capture_model
 from aotbuild.lower.cpu.lowering import lower
 from aotbuild.spec.errors import AotbuildError
-from aotbuild.spec.quantize import Quantize, from_words
-from aotbuild.spec.target import cpu_isa
+from aotbuild.spec.quantize import Quantize, from_words, problem
+from aotbuild.spec.target import cpu_isa, cuda_target
 
 pytestmark = pytest.mark.quick
 
@@ -176,3 +176,12 @@ def test_nothing_of_triton_stays_replaced() -> None:
     whole = source_of(nn.Sequential(nn.Linear(64, 8)), torch.randn(3, 64))
     quantization_cost(whole, quantized_source(whole, Quantize("int8"), "net")[0], Quantize("int8"), runs=True)
     assert JITFunction.run is before
+
+
+def test_an_architecture_of_other_digits_is_no_number() -> None:
+    """Superscripts are digits to Python and make no number, and a number may have too many digits (fuzz:plan)."""
+    for value in ("8³", "٨٠", "8" * 5000, "", "native"):
+        assert problem(["float8"], [value], "standalone") == ""
+        with pytest.raises(AotbuildError, match=r"CUDA_ARCHITECTURES .* is unknown; use one of: 75, 80"):
+            cuda_target(value)
+    assert "CUDA_ARCHITECTURES has 80-real, 86; use int8" in problem(["float8"], ["80-real", "86", "90"], "standalone")

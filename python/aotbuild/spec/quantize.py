@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aotbuild.spec.record import record
+from aotbuild.spec.target import architecture_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def problem(words: Sequence[str], architectures: Sequence[str], runtime: str) ->
         return f"{text} {EXCEPT} names no module; write qualified names or patterns, or leave it out"
     if runtime == "torch":
         return f"{text} is for RUNTIME standalone; quantize the module in the model file"
-    old = [name for name in architectures if _capability(name) < _FLOAT8_CAPABILITY]
+    old = [name for name in architectures if _lacks_float8(name)]
     if name == "float8" and old:
         return f"{text} needs GPUs of capability 8.9 or later, and CUDA_ARCHITECTURES has {', '.join(old)}; use int8"
     if name == "float8" and not architectures:
@@ -71,6 +72,7 @@ def problem(words: Sequence[str], architectures: Sequence[str], runtime: str) ->
     return ""
 
 
-def _capability(architecture: str) -> int:
-    digits = "".join(character for character in architecture if character.isdigit())
-    return int(digits) if digits else _FLOAT8_CAPABILITY
+def _lacks_float8(value: str) -> bool:
+    """Whether a value of CUDA_ARCHITECTURES names GPUs without it; another message is for one that names none."""
+    architecture = architecture_of(value.partition("-")[0])
+    return architecture is not None and architecture.capability < _FLOAT8_CAPABILITY

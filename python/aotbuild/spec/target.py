@@ -178,6 +178,11 @@ class CudaTarget:
 FIRST_ARCHITECTURE_SPECIFIC = 90
 
 
+def architecture_of(number: str) -> CudaArchitecture | None:
+    """The architecture that a text names, as in ``90``; None for any other text."""
+    return next((found for known, found in CUDA_ARCHITECTURES.items() if str(known) == number), None)
+
+
 def cuda_target(text: str) -> CudaTarget:
     """The target of one value of CUDA_ARCHITECTURES, in CMake's notation: ``90``, ``90-real`` or ``80-virtual``.
 
@@ -187,7 +192,7 @@ def cuda_target(text: str) -> CudaTarget:
         AotbuildError: for an architecture that is unknown, or PTX where no later GPU could load it.
     """
     number, _, kind = text.partition("-")
-    architecture = CUDA_ARCHITECTURES.get(int(number)) if number.isdecimal() else None
+    architecture = architecture_of(number)
     if architecture is None or kind not in ("", "real", "virtual"):
         known = ", ".join(map(str, CUDA_ARCHITECTURES))
         raise AotbuildError(
