@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <locale>
 #include <new>
 #include <thread>
 #if defined(__x86_64__)
@@ -371,6 +372,26 @@ INSTANTIATE_TEST_SUITE_P(
                 }},
         BadCall{"encoder: output 'y' has no data, but there is no aotbuild_result** to return its memory through",
                 [](aotbuild_tensor&, aotbuild_tensor& out) { out.data = nullptr; }}));
+
+// A program's locale may group digits.
+struct GroupedDigits : std::numpunct<char> {
+  char do_thousands_sep() const override { return '.'; }
+  std::string do_grouping() const override { return "\3"; }
+};
+
+TEST(ModelChecks, NumbersAreTheSameInAnyLocale) {
+  Mlp mlp;
+  Model model(mlp.builder.spec());
+  Buffer<float> x({3, kIn});
+  aotbuild_tensor in = x.tensor();
+  in.shape[1] = 1234567;
+  Buffer<float> y({3, kOut});
+  aotbuild_tensor out = y.tensor();
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new GroupedDigits));
+  EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_INVALID_ARGUMENT);
+  std::locale::global(before);
+  EXPECT_STREQ(aotbuild_last_error(), "encoder: input 'x' dimension 1 is 1234567, expected 24");
+}
 
 TEST(ModelChecks, CountsOfInputsAndOutputs) {
   Mlp mlp;

@@ -291,7 +291,7 @@ def _run_bytes(outcome: Outcome, scale: float, keep: Callable[[], None]) -> None
             for path in folder.rglob("*"):
                 shutil.chown(path, 65534, 65534)
             # Who may read everything: the interpreter may lie in the home of another user.
-            wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+            wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--securebits=+no_setuid_fixup"]
             wrapper += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
         project.wrapper = wrapper
         require(result(project) == first, f"{name}: the bytes are the same")

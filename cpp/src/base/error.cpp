@@ -1,7 +1,9 @@
 #include "base/error.hpp"
 
 #include <cstring>
+#include <locale>
 #include <new>
+#include <sstream>
 
 #include "aotbuild/detail/spec.h"
 #include "aotbuild/kernel.h"
@@ -16,6 +18,17 @@ constexpr std::size_t kLongestMessage = 4096;
 thread_local char last_message[kLongestMessage] = "";
 
 }  // namespace
+
+std::string concat_pieces(std::initializer_list<Piece> pieces) {
+  std::ostringstream stream;
+  stream.imbue(std::locale::classic());
+  for (const Piece& piece : pieces) piece.print(stream, piece.value);
+  return stream.str();
+}
+
+void fail_with(aotbuild_status status, std::initializer_list<Piece> pieces) {
+  throw Error(status, concat_pieces(pieces));
+}
 
 const char* last_error() noexcept { return last_message; }
 

@@ -2,7 +2,8 @@
 #ifndef AOTBUILD_SRC_BASE_ERROR_HPP_
 #define AOTBUILD_SRC_BASE_ERROR_HPP_
 
-#include <sstream>
+#include <initializer_list>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -21,23 +22,38 @@ class Error : public std::runtime_error {
   aotbuild_status status_;
 };
 
-// The arguments printed one after the other.
+// A value and how it is printed. Of each type one function prints; texts are as many as there are calls.
+struct Piece {
+  const void* value;
+  void (*print)(std::ostream& stream, const void* value);
+};
+
+template <typename Value>
+Piece piece(const Value& value) {
+  return {&value, [](std::ostream& stream, const void* it) { stream << *static_cast<const Value*>(it); }};
+}
+inline Piece piece(const char* text) {
+  return {text, [](std::ostream& stream, const void* it) { stream << static_cast<const char*>(it); }};
+}
+
+std::string concat_pieces(std::initializer_list<Piece> pieces);
+[[noreturn]] void fail_with(aotbuild_status status, std::initializer_list<Piece> pieces);
+
+// The arguments printed one after the other, numbers as C++ writes them in any locale.
 template <typename... Args>
 std::string concat(const Args&... args) {
-  std::ostringstream stream;
-  (stream << ... << args);
-  return stream.str();
+  return concat_pieces({piece(args)...});
 }
 
 template <typename... Args>
 [[noreturn]] void fail(aotbuild_status status, const Args&... args) {
-  throw Error(status, concat(args...));
+  fail_with(status, {piece(args)...});
 }
 
 // For operators: a wrong argument that only generated code can have passed, or a kernel that cannot go on.
 template <typename... Args>
 [[noreturn]] void fail(const char* function, const Args&... args) {
-  throw Error(AOTBUILD_RUNTIME_ERROR, concat(function, ": ", args...));
+  fail_with(AOTBUILD_RUNTIME_ERROR, {piece(function), piece(": "), piece(args)...});
 }
 
 // The thread's last error, of at most 4095 bytes.
