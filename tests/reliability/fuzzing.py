@@ -38,10 +38,13 @@ def build(folder: Path, tests: Path, *targets: str) -> Path:
     clang = shutil.which("clang++") or ""
     require(bool(clang), "clang++ is not installed; run tools/reliability_tools.sh")
     launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+    # A copy's CMake code wants the copy's Python package.
+    package = str(tests.parents[1] / "python")
     command(
         "cmake", "-S", tests, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
         "-DCMAKE_C_COMPILER=clang", f"-DCMAKE_CXX_COMPILER={clang}", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",
         f"-DCMAKE_CXX_FLAGS={_FLAGS}", "-DAOTBUILD_FUZZER=ON", f"-DAOTBUILD_PYTHON={python()}", *launcher,
+        PYTHONPATH=package,
     )  # fmt: skip
     # Of a copy, ccache has what is as in the repository itself: the build folder lies as deep.
     command(
@@ -52,6 +55,7 @@ def build(folder: Path, tests: Path, *targets: str) -> Path:
         *(f"fuzz_{target}" for target in targets),
         CCACHE_NOHASHDIR="1",
         CCACHE_BASEDIR=str(tests.parents[1]),
+        PYTHONPATH=package,
     )
     return folder
 
