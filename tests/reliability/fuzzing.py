@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,13 +39,11 @@ def build(folder: Path, tests: Path, *targets: str) -> Path:
     clang = shutil.which("clang++") or ""
     require(bool(clang), "clang++ is not installed; run tools/reliability_tools.sh")
     launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
-    # A copy's CMake code wants the copy's Python package.
-    package = str(tests.parents[1] / "python")
+    interpreter = python() if tests == HERE else _interpreter_of(tests.parents[1])
     command(
         "cmake", "-S", tests, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
         "-DCMAKE_C_COMPILER=clang", f"-DCMAKE_CXX_COMPILER={clang}", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",
-        f"-DCMAKE_CXX_FLAGS={_FLAGS}", "-DAOTBUILD_FUZZER=ON", f"-DAOTBUILD_PYTHON={python()}", *launcher,
-        PYTHONPATH=package,
+        f"-DCMAKE_CXX_FLAGS={_FLAGS}", "-DAOTBUILD_FUZZER=ON", f"-DAOTBUILD_PYTHON={interpreter}", *launcher,
     )  # fmt: skip
     # Of a copy, ccache has what is as in the repository itself: the build folder lies as deep.
     command(
@@ -55,9 +54,20 @@ def build(folder: Path, tests: Path, *targets: str) -> Path:
         *(f"fuzz_{target}" for target in targets),
         CCACHE_NOHASHDIR="1",
         CCACHE_BASEDIR=str(tests.parents[1]),
-        PYTHONPATH=package,
     )
     return folder
+
+
+def _interpreter_of(copy: Path) -> Path:
+    """A Python that imports the package of a copy, which its CMake code wants, and not the one that is installed."""
+    script = copy / "bin" / "python"
+    script.parent.mkdir()
+    path = f"{copy / 'python'}:{sysconfig.get_path('purelib')}"
+    script.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{path}" exec "{python()}" -S "$@"\n'
+    )  # -S: without what editable installs add
+    script.chmod(0o755)
+    return script
 
 
 def _program(target: str) -> list[str | Path]:
