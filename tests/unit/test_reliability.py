@@ -63,5 +63,5 @@ def test_the_package_is_hardened() -> None:
     import processes
 
     facts = processes.package_hardening(processes.installed_package())
-    assert len(facts) == 8
+    assert len(facts) == 9
     assert all(facts.values()), facts
