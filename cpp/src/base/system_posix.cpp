@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/sanitizer.hpp"
 #include "base/system.hpp"
 
 namespace aotbuild::detail::os {
@@ -36,6 +37,13 @@ struct FileDescriptor {
     if (value >= 0) close(value);
   }
 };
+
+// Of the last page, which is zeros behind the file's end.
+std::size_t bytes_behind(const Mapping& mapping) noexcept {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return (page - mapping.size % page) % page;
+}
+
 }  // namespace
 
 Mapping map_file(const std::string& path) {
@@ -55,10 +63,15 @@ Mapping map_file(const std::string& path) {
     fail(AOTBUILD_INVALID_WEIGHTS, "cannot map weights file '", path, "': ", std::strerror(errno));
   }
   madvise(data, size, MADV_WILLNEED);
-  return {static_cast<const unsigned char*>(data), size};
+  const Mapping mapping{static_cast<const unsigned char*>(data), size};
+  forbid_access(mapping.data + size, bytes_behind(mapping));
+  return mapping;
 }
 
-void unmap_file(const Mapping& mapping) noexcept { munmap(const_cast<unsigned char*>(mapping.data), mapping.size); }
+void unmap_file(const Mapping& mapping) noexcept {
+  allow_access(mapping.data + mapping.size, bytes_behind(mapping));
+  munmap(const_cast<unsigned char*>(mapping.data), mapping.size);
+}
 
 void release_pages(const void* data, std::size_t nbytes) noexcept {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/sanitizer.hpp"
 #include "base/size_class.hpp"
 #include "base/system.hpp"
 #include "tensor/device_call.hpp"
@@ -14,20 +15,6 @@ namespace aotbuild::detail {
 namespace {
 
 thread_local Workspace* current_workspace = nullptr;
-
-// The address sanitizer sees no access beyond a tensor in a block that is larger, and none to a block that is kept:
-// with it, blocks are of the size that was asked for and are not kept.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kIsSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool kIsSanitized = true;
-#else
-constexpr bool kIsSanitized = false;
-#endif
-#else
-constexpr bool kIsSanitized = false;
-#endif
 
 void* allocate_exactly(std::size_t nbytes) {
   void* memory = os::allocate_memory(kAlignment, std::max<std::size_t>(nbytes, 1));
@@ -79,7 +66,8 @@ void* Workspace::allocate(std::size_t nbytes, std::uint8_t* size_class) {
     *size_class = static_cast<std::uint8_t>(c);
     return block;
   }
-  void* block = kIsSanitized ? allocate_exactly(nbytes) : allocate_aligned(size_of_class(wanted));
+  // The sanitizer sees no access beyond a tensor in a block that is larger, and none to a block that is kept.
+  void* block = kIsAddressSanitized ? allocate_exactly(nbytes) : allocate_aligned(size_of_class(wanted));
   live_bytes_ += size_of_class(wanted);
   peak_bytes_ = std::max(peak_bytes_, live_bytes_);
   *size_class = static_cast<std::uint8_t>(wanted);
@@ -87,7 +75,7 @@ void* Workspace::allocate(std::size_t nbytes, std::uint8_t* size_class) {
 }
 
 void Workspace::deallocate(void* block, std::uint8_t size_class) noexcept {
-  if (kIsSanitized) {
+  if (kIsAddressSanitized) {
     live_bytes_ -= size_of_class(size_class);
     os::free_memory(block);
     return;
