@@ -152,9 +152,9 @@ PLANTED = (
         "",
     ),
     Planted("options", "cpp/src/tensor/tensor.cpp", "sizes[d] >= 0 && strides[d] >= 0", "sizes[d] >= 0"),
-    # Sizes beyond the model's range, and strides that go backwards.
+    # Sizes beyond the model's range, and addresses that no element can have.
     Planted("tensors", "cpp/src/tensor/signature.cpp", "if (size < dim.min || size > dim.max)", "if (size < dim.min)"),
-    Planted("tensors", "cpp/src/tensor/signature.cpp", 'if (stride < 0) bad("has', 'if (stride < -2) bad("has'),
+    Planted("tensors", "cpp/src/tensor/signature.cpp", "& alignment_mask_) != 0", "& alignment_mask_) > 3"),
     Planted("golden", "cpp/include/aotbuild/testing.hpp", "(offsets[1]) > size_", "(offsets[1]) > size_ + 16"),
     Planted(
         "bundle",
