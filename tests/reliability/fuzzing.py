@@ -171,7 +171,7 @@ PLANTED = (
         "except (AttributeError, KeyError, ValueError, RecursionError):",
     ),
     Planted("cache_entry", "python/aotbuild/cache/results.py", "(ValueError, LookupError,", "(ValueError,"),
-    Planted("plan", "python/aotbuild/spec/plan.py", "if call.problems:\n        return {}\n    database", "database"),
+    Planted("plan", "python/aotbuild/spec/checks.py", 'if not call.many("QUANTIZE"):', 'if not call.has("QUANTIZE"):'),
 )
 
 
