@@ -76,14 +76,16 @@ def test_runtime_and_models_are_clean_under(sanitizer: str) -> None:
     # With more inputs than a generated test has, and compared with eager as well.
     called = RANDOM if sanitizer == "asan" else ()
     flags = preset("configurePresets", sanitizer)["environment"]["SANITIZER_FLAGS"]
+    tested = [name for name in MODELS[sanitizer] if name not in called]
     build = build_targets(
         ROOT / "build" / "sanitizers" / sanitizer,
         # Kernels have the -O1 below too: GCC takes four times as long to instrument what -O3 makes of them.
         [
-            Target(name, name, kind="STATIC", weights="FILE", test=name not in called, preset="debug")
+            Target(name, name, kind="STATIC", weights="FILE", test=name in tested, preset="debug")
             for name in MODELS[sanitizer]
         ],
         f"find_package(GTest REQUIRED)\n{LISTS}"
+        + "".join(f"target_compile_options({name}_test PRIVATE -O0)\n" for name in tested)
         + (random_shapes.lists(called) + reliability_lists() if called else ""),
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
         "-DAOTBUILD_EIGEN=OFF",  # Eigen's templates take minutes, and the models call none
