@@ -217,8 +217,8 @@ def _run_dlpack(outcome: Outcome, scale: float, keep: Callable[[], None]) -> Non
 def hardening(library: Path) -> dict[str, bool]:
     """What a shared library or a program has, read off it."""
     said = command("readelf", "-W", "-l", "-d", "-r", "--dyn-syms", library)
-    own = set(re.findall(r" FUNC +(?:GLOBAL|WEAK) +DEFAULT +\d+ (\S+)$", said, re.MULTILINE))
-    looked_up = set(re.findall(r" R_\w+ +[0-9a-f]+ (\S+?)(?:@\S+)? \+ ", said))
+    own = set(re.findall(r" FUNC +(?:GLOBAL|WEAK) +DEFAULT +\d+ ([^\s@]+)", said))
+    looked_up = set(re.findall(r" R_\w+ +[0-9a-f]+ ([^\s@]+)\S* \+ ", said))  # without versions
     stack = re.search(r"GNU_STACK(\s+0x\w+){5}\s+(\w+)", said)
     segments = re.findall(r"^\s+LOAD(?:\s+0x\w+){5}\s+(R?\s?W?\s?E?)\s+0x", said, re.MULTILINE)
     paths = [path for listed in re.findall(r"\((?:RUNPATH|RPATH)\).*\[(.*)\]", said) for path in listed.split(":")]

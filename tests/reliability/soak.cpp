@@ -2,8 +2,8 @@
 // go: memory, files and mappings of the process stay what they are, and so do the outputs.
 //
 // Usage: soak MODEL WEIGHTS CALLS [SIZES]. CALLS with an s behind it is seconds. Prints as JSON what was done, and the
-// most that was held in the second and in the last tenth; of a model for CUDA also of the device's memory, which no
-// other process may use then.
+// most that was held in the second and in the last tenth; of a model for CUDA also of the device's memory, which
+// nothing may use then but another soak that begins and ends with this one.
 #include <dirent.h>
 
 #include <atomic>
