@@ -1,15 +1,19 @@
 // Products by cuBLASLt, over the stand-ins for it and for the driver.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "aotbuild/detail/cuda_spec.hpp"
+#include "base/error.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/workspace.hpp"
 #include "environment.hpp"
+#include "fake_cuda/driver.hpp"
 #include "fake_cuda/fake_cublaslt.hpp"
 #include "fake_cuda/fake_cuda.hpp"
 
@@ -73,42 +77,68 @@ class CudaProducts : public ::testing::Test {
     EXPECT_EQ(fake_cuda::violations(), std::vector<std::string>());
   }
 
+  // The kernel of `described` on the device, its operands, and what it computes.
+  struct Product {
+    Product(const std::shared_ptr<cuda::CudaDevice>& device, bool is_offered)
+        : image(fake_cuda::make_image(90, {"multiply"})),
+          kernel{"multiply", image.data(), image.size(), 128, 0, 1, 6, false, true},
+          variant(variant_of(&kernel, is_offered)),
+          kernels(device, variant),
+          stream(device) {
+      for (int i = 0; i < 4; ++i) {
+        buffers.push_back(std::make_unique<cuda::DeviceBuffer>(device, 1024, "a test"));
+        values.push_back(static_cast<float*>(buffers.back()->data()));
+        for (int j = 0; j < 256; ++j) values.back()[j] = static_cast<float>((7 * i + 3 * j) % 11 - 5);
+      }
+      for (std::size_t i = 0; i < 6; ++i) arguments.push_back(i < 4 ? static_cast<void*>(&values[i]) : &none);
+    }
+    void launch(bool* follows_kernel) { kernels.launch(0, 1, 1, 1, arguments.data(), stream.get(), follows_kernel); }
+    void expect_result() const {
+      std::vector<float> expected(
+          static_cast<std::size_t>(described.sizes[0] * described.sizes[1] * described.sizes[2]));
+      multiply(values[0], values[1], described.bias >= 0 ? values[2] : nullptr, expected.data());
+      EXPECT_EQ(std::vector<float>(values[3], values[3] + expected.size()), expected);
+    }
+    static CudaVariantSpec variant_of(const CudaKernelSpec* kernel, bool is_offered) {
+      CudaVariantSpec variant{90, CudaImageKind::kCubin, 0, 1, kernel};
+      variant.product_count = is_offered ? 1 : 0;
+      variant.products = &described;
+      return variant;
+    }
+
+    std::vector<unsigned char> image;
+    CudaKernelSpec kernel;
+    CudaVariantSpec variant;
+    cuda::CudaKernels kernels;
+    cuda::OwnedStream stream;
+    std::vector<std::unique_ptr<cuda::DeviceBuffer>> buffers;
+    std::vector<float*> values;
+    std::vector<void*> arguments;
+    void* none = nullptr;
+  };
+
   // Whether the library computes what `described` says; the result is right in both cases.
   bool uses_library(bool is_offered = true) {
     const cuda::ContextScope scope(*device_);
-    const std::vector<unsigned char> image = fake_cuda::make_image(90, {"multiply"});
-    const CudaKernelSpec kernel{"multiply", image.data(), image.size(), 128, 0, 1, 6, false, true};
-    CudaVariantSpec variant{90, CudaImageKind::kCubin, 0, 1, &kernel};
-    variant.product_count = is_offered ? 1 : 0;
-    variant.products = &described;
-    const cuda::CudaKernels kernels(device_, variant);
-    const cuda::OwnedStream stream(device_);
-    std::vector<std::unique_ptr<cuda::DeviceBuffer>> buffers;
-    std::vector<float*> values;
-    std::vector<void*> arguments(6, nullptr);
-    for (int i = 0; i < 4; ++i) {
-      buffers.push_back(std::make_unique<cuda::DeviceBuffer>(device_, 1024, "a test"));
-      values.push_back(static_cast<float*>(buffers.back()->data()));
-      for (int j = 0; j < 256; ++j) values.back()[j] = static_cast<float>((7 * i + 3 * j) % 11 - 5);
-    }
-    void* none = nullptr;
-    for (std::size_t i = 0; i < 6; ++i) arguments[i] = i < 4 ? static_cast<void*>(&values[i]) : &none;
+    Product product(device_, is_offered);
     const int launches = kernel_launches;
     const int products = fake_cublaslt::products();
     bool follows_kernel = false;
-    kernels.launch(0, 1, 1, 1, arguments.data(), stream.get(), &follows_kernel);
-    device_->check(device_->driver().stream_synchronize(stream.get()), "cuStreamSynchronize");
+    product.launch(&follows_kernel);
+    synchronize(product);
     const bool is_used = fake_cublaslt::products() == products + 1;
     EXPECT_EQ(kernel_launches, launches + (is_used ? 0 : 1));
     EXPECT_EQ(follows_kernel, !is_used);
     follows_kernel = true;
-    kernels.launch(0, 1, 1, 1, arguments.data(), stream.get(), &follows_kernel);
+    product.launch(&follows_kernel);
     EXPECT_EQ(follows_kernel, !is_used) << "what cuBLASLt launches is not known";
-    device_->check(device_->driver().stream_synchronize(stream.get()), "cuStreamSynchronize");
-    std::vector<float> expected(static_cast<std::size_t>(described.sizes[0] * described.sizes[1] * described.sizes[2]));
-    multiply(values[0], values[1], described.bias >= 0 ? values[2] : nullptr, expected.data());
-    EXPECT_EQ(std::vector<float>(values[3], values[3] + expected.size()), expected);
+    synchronize(product);
+    product.expect_result();
     return is_used;
+  }
+
+  void synchronize(const Product& product) {
+    device_->check(device_->driver().stream_synchronize(product.stream.get()), "cuStreamSynchronize");
   }
 
   std::shared_ptr<cuda::CudaDevice> device_;
@@ -158,6 +188,46 @@ TEST_F(CudaProducts, AreTheKernelsWhereTheModelDoesNotAskForTheLibrary) {
 TEST_F(CudaProducts, AreTheKernelsWithoutMemoryToTimeThem) {
   fake_cuda::fail("cuMemAlloc_v2", 2, 0, 1);
   EXPECT_FALSE(uses_library());
+}
+
+// Whichever call fails, of the library or of the driver: without the library the result is as right, and what the
+// driver refuses is an error after which nothing is left.
+TEST_F(CudaProducts, AnyCallOfTheLibraryMayFail) {
+  long of_the_library = 0;
+  std::string failed = "none yet";
+  for (long number = 0; !failed.empty(); ++number) {
+    const auto has_failed = [&failed](const char* word) { return failed.find(word) != std::string::npos; };
+    {
+      const cuda::ContextScope scope(*device_);
+      constexpr int kInternalError = 14;  // CUBLAS_STATUS_INTERNAL_ERROR
+      fake_cuda::fail_call(number, kInternalError);
+      try {
+        Product product(device_, true);
+        for (int i = 0; i < 2; ++i) {
+          std::fill_n(product.values[3], 256, 0.0F);
+          bool follows_kernel = false;
+          product.launch(&follows_kernel);
+          synchronize(product);
+          product.expect_result();
+        }
+      } catch (const aotbuild::detail::Error&) {
+        EXPECT_EQ(fake_cuda::failed_call().find("cublasLt"), std::string::npos) << fake_cuda::failed_call();
+      }
+      failed = fake_cuda::failed_call();
+      fake_cuda::fail_call(-1, 0);
+    }
+    of_the_library += has_failed("cublasLt") ? 1 : 0;
+    for (void* popped = nullptr; fake_cuda::context_depth() > 0;) cuCtxPopCurrent_v2(&popped);
+    device_ = nullptr;
+    EXPECT_EQ(fake_cublaslt::live(), 0) << number << ", " << failed;
+    // What the driver has refused to free stays.
+    if (!has_failed("Destroy") && !has_failed("Free") && !has_failed("Unload")) {
+      EXPECT_TRUE(fake_cuda::live().none()) << number << ", " << failed;
+    }
+    SetUp();
+  }
+  EXPECT_GT(of_the_library, 50);
+  std::printf("calls of cuBLASLt that failed: %ld\n", of_the_library);
 }
 
 }  // namespace

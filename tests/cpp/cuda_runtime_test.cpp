@@ -1237,7 +1237,7 @@ TEST_F(CudaErrors, AnyCallOfTheDriverMayFail) {
     }
   }
   EXPECT_GT(number, 50);
-  std::printf("calls that failed: %ld\n", number - 1);
+  std::printf("calls of the driver that failed: %ld\n", number - 1);
 }
 
 TEST_F(CudaErrors, OutOfMemoryNamesTheNeedAndLeavesTheModelUsable) {

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import model_zoo
-from model_builds import ROOT
+from model_builds import ROOT, run
 from systems import (
     MODULE,
     OTHER_COMPILER,
@@ -60,6 +60,14 @@ def check_demo(system: System, *flags: str) -> None:
         sys.exit(f"check_systems: the program may have {DEMO_LIMIT} bytes")
 
 
+def check_large_files(build: Path) -> None:
+    """On 32 bits files are asked for by calls whose sizes and inode numbers have 64."""
+    (runtime,) = build.rglob("libaotbuild_runtime.a")
+    wanted = set(run("nm", "--undefined-only", "--format=just-symbols", runtime).split())
+    if "mmap64" not in wanted or wanted & {"fstat", "mmap", "open"}:
+        sys.exit(f"check_systems: {runtime.name} asks for files by {sorted(wanted & {'fstat', 'mmap', 'open'})}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("system", choices=SYSTEMS)
@@ -94,6 +102,8 @@ def main() -> None:
             if kind == "SHARED":
                 check_missing_libraries(system, build, names[0])
                 check_other_compiler(system, build, names[0])
+        if system.name == "armv7":
+            check_large_files(build)
         if system.name == "wasm":
             output = output_of_module(build, MODULE, MODULE.capitalize())
             print(f"{system.name} module of {MODULE}: {output}", end="")

@@ -5,6 +5,7 @@ CMake finds it, and a scikit-build-core project makes a wheel with a model of it
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -96,7 +97,8 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),
         *(f"aotbuild/{name}" for name in sources("cmake", *(f"cpp/{folder}" for folder in folders))),
         *(f"aotbuild-{version}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")),
-        f"aotbuild-{version}.dist-info/licenses/LICENSE",
+        f"aotbuild-{version}.dist-info/sboms/aotbuild.cdx.json",
+        *(f"aotbuild-{version}.dist-info/licenses/{name}" for name in sources("LICENSE", "cmake/private/licenses")),
         f"aotbuild-{version}.data/data/share/cmake/aotbuild/aotbuildConfig.cmake",
         f"aotbuild-{version}.data/data/share/cmake/aotbuild/aotbuildConfigVersion.cmake",
         runner,
@@ -105,6 +107,19 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
         *(f"aotbuild/runtime/eigen/{Path(name).name}.o" for name in on_eigen),
         *(f"aotbuild/runtime/sleef/{name}" for name in ("lib/libsleef.so.3", "include/sleef.h")),
     }
+
+
+def test_bill_of_materials_names_what_is_compiled_into_the_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if ".dist-info/sboms/" in name]
+        bill = json.loads(archive.read(name))
+        licensed = {Path(name).stem for name in archive.namelist() if ".dist-info/licenses/cmake/" in name}
+    about = bill["metadata"]["component"]
+    assert (about["name"], about["version"]) == ("aotbuild", wheel.name.split("-")[1])
+    versions = {one["name"]: one["version"] for one in bill["components"]}
+    assert versions.keys() == {"eigen", "nlohmann-json", "pybind11", "sleef"}
+    assert all(re.fullmatch(r"\d+(\.\d+)+", version) for version in versions.values())
+    assert versions.keys() <= {name.lower() for name in licensed}
 
 
 @pytest.mark.quick

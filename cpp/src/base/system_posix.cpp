@@ -1,4 +1,9 @@
 // Linux, and what is like it.
+
+// On 32-bit systems too: of a file of 2 GiB, or with an inode number of 64 bits, nothing is known otherwise.
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64  // NOLINT: the C library's name
+#endif
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -58,6 +63,10 @@ Mapping map_file(const std::string& path) {
   if (!S_ISREG(status.st_mode)) fail(AOTBUILD_INVALID_WEIGHTS, "weights file '", path, "' is not a regular file");
   if (status.st_size == 0) fail(AOTBUILD_INVALID_WEIGHTS, "weights file '", path, "' is empty");
   const auto size = static_cast<std::size_t>(status.st_size);
+  if (static_cast<std::uintmax_t>(status.st_size) > SIZE_MAX / 2) {
+    fail(AOTBUILD_INVALID_WEIGHTS, "weights file '", path, "' has ", static_cast<std::int64_t>(status.st_size),
+         " bytes, more than the address space holds");
+  }
   void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
   if (data == MAP_FAILED) {
     fail(AOTBUILD_INVALID_WEIGHTS, "cannot map weights file '", path, "': ", std::strerror(errno));

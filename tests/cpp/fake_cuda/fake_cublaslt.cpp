@@ -53,6 +53,10 @@ State& state() {
   return instance;
 }
 
+// Every function that can fail begins with it: the error that a test has asked for.
+#define ENTER \
+  if (const int error = fake_cuda::enter_library(__func__)) return error
+
 template <typename T, typename... Arguments>
 int create(void** made, Arguments... arguments) {
   *made = new T{arguments...};
@@ -86,13 +90,18 @@ int live() { return state().live; }
 
 extern "C" {
 
-int cublasLtCreate(void** handle) { return create<int>(handle); }
+int cublasLtCreate(void** handle) {
+  ENTER;
+  return create<int>(handle);
+}
 int cublasLtDestroy(void* handle) { return destroy<int>(handle); }
 int cublasLtMatmulDescCreate(void** made, int compute, int scale) {
+  ENTER;
   return compute == 68 && scale == 0 ? create<Description>(made) : kInvalidValue;
 }
 int cublasLtMatmulDescDestroy(void* object) { return destroy<Description>(object); }
 int cublasLtMatmulDescSetAttribute(void* object, int attribute, const void* data, std::size_t size) {
+  ENTER;
   auto& description = *static_cast<Description*>(object);
   switch (attribute) {
     case 3:
@@ -108,18 +117,24 @@ int cublasLtMatmulDescSetAttribute(void* object, int attribute, const void* data
   }
 }
 int cublasLtMatrixLayoutCreate(void** made, int type, std::uint64_t rows, std::uint64_t columns, std::int64_t leading) {
+  ENTER;
   if (type != 0 || leading < static_cast<std::int64_t>(rows)) return kInvalidValue;
   return create<Layout>(made, rows, columns, leading);
 }
 int cublasLtMatrixLayoutDestroy(void* object) { return destroy<Layout>(object); }
 int cublasLtMatrixLayoutSetAttribute(void* object, int attribute, const void* data, std::size_t size) {
+  ENTER;
   auto& layout = *static_cast<Layout*>(object);
   if (attribute == 5) return take(&layout.batch, data, size);
   return attribute == 6 ? take(&layout.batch_stride, data, size) : kInvalidValue;
 }
-int cublasLtMatmulPreferenceCreate(void** made) { return create<Preference>(made); }
+int cublasLtMatmulPreferenceCreate(void** made) {
+  ENTER;
+  return create<Preference>(made);
+}
 int cublasLtMatmulPreferenceDestroy(void* object) { return destroy<Preference>(object); }
 int cublasLtMatmulPreferenceSetAttribute(void* object, int attribute, const void* data, std::size_t size) {
+  ENTER;
   std::uint32_t alignment = 0;
   if (attribute < 5 || attribute > 8 || take(&alignment, data, size) != kSuccess || alignment != 16) {
     return kInvalidValue;
@@ -129,6 +144,7 @@ int cublasLtMatmulPreferenceSetAttribute(void* object, int attribute, const void
 }
 int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void* preference, int wanted,
                                    Heuristic* results, int* found) {
+  ENTER;
   // The library expects pointers that are multiples of 256 unless it is told otherwise.
   if (wanted != 1 || static_cast<Preference*>(preference)->aligned.size() != 4) return kInvalidValue;
   *found = state().supports ? 1 : 0;
@@ -139,6 +155,7 @@ int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, voi
 int cublasLtMatmul(void*, void* described, const void* alpha, const void* a, void* a_layout, const void* b,
                    void* b_layout, const void* beta, const void* c, void* c_layout, void* d, void* d_layout,
                    const std::uint64_t* algorithm, void* workspace, std::size_t workspace_size, void* stream) {
+  ENTER;
   const Description description = *static_cast<Description*>(described);
   const Layout left = *static_cast<Layout*>(a_layout);
   const Layout right = *static_cast<Layout*>(b_layout);

@@ -535,6 +535,11 @@ std::string failed_call() {
   return state().failed_call;
 }
 
+int enter_library(const char* function) {
+  LOCK;
+  return enter(function);
+}
+
 long calls(const std::string& function) {
   LOCK;
   return state().calls[function];

@@ -52,6 +52,8 @@ void fail(const std::string& function, int error, int skip = 0, int times = 1);
 void fail_call(long skip, int error);
 // The function of that call; empty while it has not come.
 std::string failed_call();
+// Begins a function of a library over the driver, whose calls are counted with the driver's: its error, or 0.
+int enter_library(const char* function);
 
 long calls(const std::string& function);
 
