@@ -91,7 +91,7 @@ def test_wheel_holds_the_package_the_cmake_code_and_the_runtime(wheel: Path) -> 
     units = [
         unit for unit in units if unit not in ("openmp_wasm.cpp", "system_wasm.cpp", "system_windows.cpp")
     ]  # other systems
-    folders = ("include", "single_thread", "src", "tools", "torch", "triton", "vector_math", "wasm_threads")
+    folders = ("include", "single_thread", "src", "testing", "tools", "torch", "triton", "vector_math", "wasm_threads")
     on_eigen = sources("cpp/src/operators/eigen/*.cpp")
     assert names == {
         *(name.removeprefix("python/") for name in sources("python/aotbuild")),

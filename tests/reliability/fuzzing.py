@@ -155,7 +155,7 @@ PLANTED = (
     # Sizes beyond the model's range, and addresses that no element can have.
     Planted("tensors", "cpp/src/tensor/signature.cpp", "if (size < dim.min || size > dim.max)", "if (size < dim.min)"),
     Planted("tensors", "cpp/src/tensor/signature.cpp", "& alignment_mask_) != 0", "& alignment_mask_) > 3"),
-    Planted("golden", "cpp/include/aotbuild/testing.hpp", "(offsets[1]) > size_", "(offsets[1]) > size_ + 16"),
+    Planted("golden", "cpp/testing/golden.cpp", "(offsets[1]) > size_", "(offsets[1]) > size_ + 16"),
     Planted(
         "bundle",
         "cpp/tools/tune/bundle.cpp",

@@ -1,4 +1,4 @@
-// Golden data and comparisons for the generated tests and benchmarks. Needs nlohmann-json.
+// Golden data and comparisons for the generated tests and benchmarks, which link aotbuild_testing.
 #ifndef AOTBUILD_TESTING_HPP_
 #define AOTBUILD_TESTING_HPP_
 
@@ -9,11 +9,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -40,6 +38,21 @@ inline std::string find_golden_file(int argc, char** argv, const std::string& na
 
 namespace detail {
 
+// Of the library aotbuild_testing, which may be compiled with other flags than the test: no type of the standard
+// library goes to it or comes from it, but what it throws.
+class GoldenData;
+struct StoredTensor {
+  unsigned char* data;  // 64-byte aligned, as the first tensor of the file is
+  std::size_t size;     // bytes
+  std::size_t rank;
+  const std::int64_t* shape;
+};
+// The file at `path`; throws std::runtime_error where it cannot be read.
+GoldenData* read_golden(const char* path);
+void free_golden(GoldenData* data) noexcept;
+// Throws std::runtime_error where there is no tensor of that name in the file. It lies there as long as the data.
+StoredTensor find_golden(const GoldenData& data, const char* name);
+
 // At a multiple of 64 bytes. Never null, also of no bytes.
 inline void* allocate_aligned(std::size_t nbytes) { return ::operator new(nbytes + 1, std::align_val_t{64}); }
 inline void free_aligned(void* memory) { ::operator delete(memory, std::align_val_t{64}); }
@@ -63,38 +76,14 @@ struct Tolerance {
 class GoldenFile {
  public:
   // Reads the file; throws std::runtime_error where it cannot be read.
-  explicit GoldenFile(const std::string& path) : path_(path) {
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream) {
-      throw std::runtime_error("cannot open the golden file " + path +
-                               "; name it in the first argument or in AOTBUILD_GOLDEN");
-    }
-    std::ostringstream contents;
-    contents << stream.rdbuf();
-    const std::string bytes = contents.str();
-    std::uint64_t header_size = 0;
-    if (bytes.size() < sizeof(header_size)) throw std::runtime_error(path + " is not a safetensors file: too short");
-    for (std::size_t i = 0; i < sizeof(header_size); ++i) {
-      header_size |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
-    }
-    if (header_size > bytes.size() - sizeof(header_size)) {
-      throw std::runtime_error(path + " is not a safetensors file: its header is longer than the file");
-    }
-    const std::size_t begin = sizeof(header_size) + static_cast<std::size_t>(header_size);
-    header_ = nlohmann::json::parse(bytes.data() + sizeof(header_size), bytes.data() + begin, nullptr, false);
-    if (!header_.is_object())
-      throw std::runtime_error(path + " is not a safetensors file: its header is no JSON object");
-    size_ = bytes.size() - begin;
-    data_.reset(static_cast<unsigned char*>(detail::allocate_aligned(size_)));
-    std::memcpy(data_.get(), bytes.data() + begin, size_);
-  }
+  explicit GoldenFile(const std::string& path) : path_(path), data_(detail::read_golden(path.c_str())) {}
 
   // The tensor of that name; throws std::runtime_error where there is none of that rank and size.
   template <typename T, std::size_t Rank>
   TensorView<T, Rank> get(const std::string& name) const {
-    const Entry entry = find(name);
+    const detail::StoredTensor entry = find(name);
     const std::size_t stored_rank = Rank + (detail::is_complex<std::remove_const_t<T>>::value ? 1 : 0);
-    if (entry.shape.size() != stored_rank) {
+    if (entry.rank != stored_rank) {
       throw std::runtime_error(path_ + ": tensor " + name + " has another rank than the header");
     }
     check_size(name, entry, sizeof(T), alignof(T), Rank);
@@ -105,9 +94,9 @@ class GoldenFile {
 
   // A tensor whose element type is no complex one.
   AnyTensorView get(const std::string& name, aotbuild_dtype dtype) const {
-    const Entry entry = find(name);
-    check_size(name, entry, dtype.bits / 8U, alignment_of(dtype), entry.shape.size());
-    return {entry.data, dtype, entry.shape.size(), entry.shape.data()};
+    const detail::StoredTensor entry = find(name);
+    check_size(name, entry, dtype.bits / 8U, alignment_of(dtype), entry.rank);
+    return {entry.data, dtype, entry.rank, entry.shape};
   }
 
   // How far a result may be from the tensor of that name.
@@ -135,51 +124,22 @@ class GoldenFile {
     for (std::size_t i = 0; i < info.weight_count; ++i) {
       const aotbuild_weight_info& weight = *info.weights[i];
       const std::string name = std::string("weights/") + weight.name;
-      const Entry entry = find(name);
+      const detail::StoredTensor entry = find(name);
       // Pairs of reals, or half as many bytes as values of four bits: the file says how many there are.
       const auto rank = static_cast<std::size_t>(weight.ndim);
-      if (entry.shape.size() < rank) throw std::runtime_error(path_ + ": tensor " + name + " has too few dimensions");
+      if (entry.rank < rank) throw std::runtime_error(path_ + ": tensor " + name + " has too few dimensions");
       check_size(name, entry, weight.dtype.bits / 8U, alignment_of(weight.dtype), rank);
-      result.insert_or_assign(weight.name, AnyTensorView(entry.data, weight.dtype, rank, entry.shape.data()));
+      result.insert_or_assign(weight.name, AnyTensorView(entry.data, weight.dtype, rank, entry.shape));
     }
     return result;
   }
 
  private:
-  struct Entry {
-    unsigned char* data;
-    std::size_t size;
-    std::vector<std::int64_t> shape;
-  };
   struct Free {
-    void operator()(unsigned char* memory) const { detail::free_aligned(memory); }
+    void operator()(detail::GoldenData* data) const { detail::free_golden(data); }
   };
 
-  Entry find(const std::string& name) const {
-    const auto found = header_.find(name);
-    if (found == header_.end()) throw std::runtime_error(path_ + " has no tensor " + name);
-    const std::vector<std::int64_t> offsets = integers(name, *found, "data_offsets");
-    std::vector<std::int64_t> shape = integers(name, *found, "shape");
-    const bool is_range = offsets.size() == 2 && offsets[0] >= 0 && offsets[0] <= offsets[1];
-    if (!is_range || static_cast<std::uint64_t>(offsets[1]) > size_) {
-      throw std::runtime_error(path_ + ": tensor " + name + " lies outside the file");
-    }
-    const auto begin = static_cast<std::size_t>(offsets[0]);
-    return {data_.get() + begin, static_cast<std::size_t>(offsets[1]) - begin, std::move(shape)};
-  }
-
-  // A list of whole numbers of a tensor's entry.
-  std::vector<std::int64_t> integers(const std::string& name, const nlohmann::json& entry, const char* key) const {
-    std::vector<std::int64_t> numbers;
-    const auto list = entry.is_object() ? entry.find(key) : entry.end();
-    bool fits = list != entry.end() && list->is_array();
-    for (std::size_t i = 0; fits && i < list->size(); ++i) {
-      fits = (*list)[i].is_number_integer();  // others may have no value of the type
-      if (fits) numbers.push_back((*list)[i].get<std::int64_t>());
-    }
-    if (!fits) throw std::runtime_error(path_ + ": tensor " + name + " is damaged: no list of whole numbers " + key);
-    return numbers;
-  }
+  detail::StoredTensor find(const std::string& name) const { return detail::find_golden(*data_, name.c_str()); }
 
   static std::size_t alignment_of(aotbuild_dtype dtype) {
     return dtype.bits / (dtype.code == AOTBUILD_COMPLEX ? 16U : 8U);
@@ -187,7 +147,7 @@ class GoldenFile {
 
   // Throws unless the first `rank` sizes are of as many elements of `width` bytes as the tensor has, and where such
   // lie.
-  void check_size(const std::string& name, const Entry& entry, std::size_t width, std::size_t alignment,
+  void check_size(const std::string& name, const detail::StoredTensor& entry, std::size_t width, std::size_t alignment,
                   std::size_t rank) const {
     if (entry.size != 0 && reinterpret_cast<std::uintptr_t>(entry.data) % alignment != 0) {
       throw std::runtime_error(path_ + ": tensor " + name + " does not begin where an element can");
@@ -205,9 +165,7 @@ class GoldenFile {
   }
 
   std::string path_;
-  nlohmann::json header_;
-  std::unique_ptr<unsigned char, Free> data_;
-  std::size_t size_ = 0;
+  std::unique_ptr<detail::GoldenData, Free> data_;
 };
 
 // A contiguous tensor of the same sizes.
