@@ -1,7 +1,7 @@
 // Linux, and what is like it.
 
-// On 32-bit systems too: of a file of 2 GiB, or with an inode number of 64 bits, nothing is known otherwise.
-#ifndef _FILE_OFFSET_BITS
+// On 32-bit systems: of a file of 2 GiB, or with an inode number of 64 bits, nothing is known otherwise.
+#if !defined(__LP64__) && !defined(_FILE_OFFSET_BITS)
 #define _FILE_OFFSET_BITS 64  // NOLINT: the C library's name
 #endif
 #include <dlfcn.h>
