@@ -42,8 +42,9 @@ std::string folder_of(const std::string& path);
 void* open_library(const char* path, std::string* why);
 void* find_symbol(void* library, const char* name) noexcept;
 
-// The NVIDIA driver's library, and those of cuBLASLt by name, the newest first.
+// The NVIDIA driver's library, NCCL's, and those of cuBLASLt by name, the newest first.
 const char* cuda_driver() noexcept;
+const char* nccl_library() noexcept;
 std::array<const char*, 2> cublaslt_libraries() noexcept;
 
 // A variable of the environment, null where it is not set; and where the program has rights that its caller lacks.

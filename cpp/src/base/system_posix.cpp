@@ -136,6 +136,8 @@ void* find_symbol(void* library, const char* name) noexcept { return dlsym(libra
 
 const char* cuda_driver() noexcept { return "libcuda.so.1"; }
 
+const char* nccl_library() noexcept { return "libnccl.so.2"; }
+
 std::array<const char*, 2> cublaslt_libraries() noexcept { return {"libcublasLt.so.13", "libcublasLt.so.12"}; }
 
 const char* trusted_variable(const char* name) noexcept { return secure_getenv(name); }

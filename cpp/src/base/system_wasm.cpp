@@ -67,6 +67,8 @@ void* find_symbol(void*, const char*) noexcept { return nullptr; }
 
 const char* cuda_driver() noexcept { return "the driver"; }
 
+const char* nccl_library() noexcept { return "NCCL"; }
+
 std::array<const char*, 2> cublaslt_libraries() noexcept { return {"cuBLASLt 13", "cuBLASLt 12"}; }
 
 const char* trusted_variable(const char*) noexcept { return nullptr; }

@@ -118,6 +118,8 @@ void* find_symbol(void* library, const char* name) noexcept {
 
 const char* cuda_driver() noexcept { return "nvcuda.dll"; }
 
+const char* nccl_library() noexcept { return "nccl.dll"; }
+
 std::array<const char*, 2> cublaslt_libraries() noexcept { return {"cublasLt64_13.dll", "cublasLt64_12.dll"}; }
 
 const char* trusted_variable(const char* name) noexcept { return std::getenv(name); }

@@ -1,6 +1,7 @@
 #include "fake_cuda.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -101,6 +102,7 @@ bool loses_context(int error) { return error == 700 || error == 702 || (error >=
 
 struct Operation {
   std::function<int()> run;
+  std::function<bool()> is_ready;                              // empty: at once, when all before it has been done
   std::vector<std::pair<Pointer, std::size_t>> device_ranges;  // must be allocated when it runs
   std::vector<std::pair<Pointer, std::size_t>> host_ranges;    // of pinned memory
 };
@@ -238,17 +240,30 @@ int run_operation(Context* context, const Operation& operation) {
   return result;
 }
 
-void execute(Stream* stream, std::uint64_t position) {
+// False: what is next waits for another stream.
+bool execute(Stream* stream, std::uint64_t position) {
   while (stream->executed < position && !stream->queue.empty()) {
+    const std::function<bool()>& is_ready = stream->queue.front().is_ready;
+    if (is_ready && !is_ready()) return false;
     const Operation operation = std::move(stream->queue.front());
     stream->queue.pop_front();
     ++stream->executed;
     run_operation(stream->context, operation);
     stream->times.push_back(state().milliseconds);
   }
+  return true;
 }
 
-void execute_all(Stream* stream) { execute(stream, stream->issued); }
+// As long as another stream is waited for, other threads go on.
+void finish(Stream* stream, std::uint64_t position) {
+  while (!execute(stream, position)) {
+    state().mutex.unlock();
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    state().mutex.lock();
+  }
+}
+
+void execute_all(Stream* stream) { finish(stream, stream->issued); }
 
 // The stream that this thread captures, when the call that is made now is forbidden meanwhile.
 Stream* forbidding_capture() {
@@ -502,14 +517,15 @@ void advance(double microseconds) {
   state().milliseconds += microseconds / 1e3;
 }
 
-int queue(void* stream, std::function<void()> work) {
+int queue(void* stream, std::function<void()> work, std::function<bool()> is_ready) {
   LOCK;
   Operation operation;
+  operation.is_ready = std::move(is_ready);
   operation.run = [work = std::move(work)] {
     work();
     return kSuccess;
   };
-  return submit(stream, "cublasLtMatmul", std::move(operation));
+  return submit(stream, "a library", std::move(operation));
 }
 
 std::vector<unsigned char> make_image(int architecture, const std::vector<std::string>& kernels) {
@@ -997,9 +1013,9 @@ int cuStreamWaitEvent(void* handle, Event* event, unsigned flags) {
   }
   if (event->stream == nullptr || event->stream == stream) return kSuccess;
   Operation wait;
-  wait.run = [other = event->stream, position = event->position] {
-    if (state().streams.count(other) != 0) execute(other, position);
-    return int{kSuccess};
+  wait.run = [] { return int{kSuccess}; };
+  wait.is_ready = [other = event->stream, position = event->position] {
+    return state().streams.count(other) == 0 || execute(other, position);
   };
   return submit(stream, "cuStreamWaitEvent", std::move(wait));
 }
@@ -1148,7 +1164,7 @@ int cuEventSynchronize(Event* event) {
   ENTER_CONTEXT(cuEventSynchronize);
   FORBID_WHILE_CAPTURING;
   CHECK_HANDLE(state().events, event, "event");
-  if (event->stream != nullptr) execute(event->stream, event->position);
+  if (event->stream != nullptr) finish(event->stream, event->position);
   return current_context()->error;
 }
 

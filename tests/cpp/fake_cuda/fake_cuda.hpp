@@ -39,8 +39,9 @@ void set_driver_version(int version);
 void add_kernel(const std::string& name, Kernel kernel, const std::vector<std::size_t>& parameter_sizes);
 // Moves the device's clock, which events read: what a kernel calls to take time.
 void advance(double microseconds);
-// Queues what a library does on a stream, or captures it; a CUresult.
-int queue(void* stream, std::function<void()> work);
+// Queues what a library does on a stream, or captures it; a CUresult. Work that is not ready holds up its stream, and
+// whoever waits for that; it is asked again and again.
+int queue(void* stream, std::function<void()> work, std::function<bool()> is_ready = {});
 // What cuModuleLoadData takes here: an image with the named kernels for one architecture. 0: PTX.
 std::vector<unsigned char> make_image(int architecture, const std::vector<std::string>& kernels);
 
