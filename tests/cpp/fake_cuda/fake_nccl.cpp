@@ -85,8 +85,8 @@ int enter(const char* function) {
   return error;
 }
 
-#define ENTER(function)                                  \
-  const std::lock_guard<std::mutex> lock(state().mutex); \
+#define ENTER(function)                             \
+  std::unique_lock<std::mutex> lock(state().mutex); \
   if (const int entered = enter(#function)) return entered
 
 std::size_t element_size(int type) {
@@ -164,9 +164,11 @@ Shared find(void* communicator) {
   return found == state().communicators.end() ? nullptr : found->second;
 }
 
-// `lock` is held.
-int collective(void* handle, const Request& request, const void* source, void* target, void* stream) {
+// `lock` is held, and is not while work is queued: the driver asks whether it is ready with a lock of its own.
+int collective(std::unique_lock<std::mutex>& lock, void* handle, const Request& request, const void* source,
+               void* target, void* stream) {
   const Shared communicator = find(handle);
+  lock.unlock();
   if (communicator == nullptr || request.type < 0) return kInvalidArgument;
   // The number of the operation that the stream has come to, one for each replay of a graph.
   const auto number = std::make_shared<std::int64_t>(-1);
@@ -318,12 +320,12 @@ int ncclCommAbort(void* handle) {
 int ncclAllReduce(const void* source, void* target, std::size_t count, int type, int by, void* communicator,
                   void* stream) {
   ENTER(ncclAllReduce);
-  return collective(communicator, {Kind::kAllReduce, count, type, by, 0}, source, target, stream);
+  return collective(lock, communicator, {Kind::kAllReduce, count, type, by, 0}, source, target, stream);
 }
 
 int ncclAllGather(const void* source, void* target, std::size_t count, int type, void* communicator, void* stream) {
   ENTER(ncclAllGather);
-  return collective(communicator, {Kind::kAllGather, count, type, 0, 0}, source, target, stream);
+  return collective(lock, communicator, {Kind::kAllGather, count, type, 0, 0}, source, target, stream);
 }
 
 int ncclReduceScatter(const void* source, void* target, std::size_t count, int type, int by, void* communicator,
@@ -332,13 +334,13 @@ int ncclReduceScatter(const void* source, void* target, std::size_t count, int t
   const Shared found = find(communicator);
   if (found == nullptr) return kInvalidArgument;
   const std::size_t given = count * static_cast<std::size_t>(found->world->size);
-  return collective(communicator, {Kind::kReduceScatter, given, type, by, 0}, source, target, stream);
+  return collective(lock, communicator, {Kind::kReduceScatter, given, type, by, 0}, source, target, stream);
 }
 
 int ncclBroadcast(const void* source, void* target, std::size_t count, int type, int root, void* communicator,
                   void* stream) {
   ENTER(ncclBroadcast);
-  return collective(communicator, {Kind::kBroadcast, count, type, 0, root}, source, target, stream);
+  return collective(lock, communicator, {Kind::kBroadcast, count, type, 0, root}, source, target, stream);
 }
 
 int ncclGroupStart() {
@@ -379,8 +381,8 @@ int ncclGroupEnd() {
                          group.receives[i] == std::make_pair(static_cast<int>(i), group.receives[0].second + i * bytes);
     if (!follows) return kInvalidArgument;
   }
-  return collective(group.communicator, {Kind::kAllToAll, group.count * size, group.type, 0, 0}, group.sends[0].second,
-                    group.receives[0].second, group.stream);
+  return collective(lock, group.communicator, {Kind::kAllToAll, group.count * size, group.type, 0, 0},
+                    group.sends[0].second, group.receives[0].second, group.stream);
 }
 
 }  // extern "C"
