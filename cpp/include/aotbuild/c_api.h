@@ -173,6 +173,7 @@ typedef struct aotbuild_model_info {
   size_t weight_count;                         // how many weights it has
   const aotbuild_weight_info* const* weights;  // `weight_count` of them
   const char* manifest;                        // the manifest as JSON: versions, options, signature
+  int32_t world_size;                          // WORLD_SIZE: ranks of a model for several GPUs; 0: it is for one
 } aotbuild_model_info;
 
 // A weight that a program gives.
@@ -181,6 +182,11 @@ typedef struct aotbuild_named_tensor {
   const char* name;        // in the model's state_dict
   aotbuild_tensor tensor;  // of the shape and type that the model has it in
 } aotbuild_named_tensor;
+
+// By it the ranks of a model for several GPUs find each other. One rank makes it, all are created with it.
+typedef struct aotbuild_communicator_id {
+  char bytes[128];  // NCCL's unique id
+} aotbuild_communicator_id;
 
 // What a model is created with. Zero-initialise, set `struct_size`, then set what you need.
 typedef struct aotbuild_options {
@@ -194,6 +200,12 @@ typedef struct aotbuild_options {
   // A graph is captured when sizes come for the second time, and replayed from then on; the one that was not used for
   // longest makes room. 0: 16. -1: none, every call launches its kernels.
   int32_t cuda_graphs;
+  // A model for several GPUs (WORLD_SIZE): which of its ranks this object is, and their id. Ranks are threads or
+  // processes, each with a device of its own; all make the same calls in the same order. Creation waits for all of them.
+  int32_t rank;
+  const aotbuild_communicator_id* communicator_id;
+  // How long a rank waits for the others, in milliseconds, before the call is an error on all. 0: a minute.
+  int32_t collective_timeout;
 } aotbuild_options;
 
 // What a model on a GPU has done so far; zeros for the CPU. Set `struct_size` before asking for it.

@@ -53,12 +53,14 @@ void for_each_rectangle(const StridedLoop<kOperands>& loop, std::array<char*, kO
 }  // namespace
 
 CudaCall::CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels& kernels, CudaWorkspace& workspace,
-                   ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call, bool captures)
+                   ResultPool& results, SeedGenerator& seeds, Communicator* communicator, Stream stream,
+                   const CheckedCall* call, bool captures)
     : device_(device),
       kernels_(kernels),
       workspace_(workspace),
       results_(results),
       seeds_(seeds),
+      communicator_(communicator),
       stream_(stream),
       call_(call),
       captures_(captures),
@@ -261,6 +263,41 @@ void CudaCall::write_seeds(void* data, std::size_t count) {
                  "cuMemcpyHtoDAsync", " for random seeds");
 }
 
+void CudaCall::collective(Collective operation, const Tensor& source, Tensor& target, int argument) {
+  constexpr const char* kFunction = "context_collective";
+  if (communicator_ == nullptr) fail(kFunction, "the model is for one GPU");
+  const auto ranks = static_cast<std::int64_t>(communicator_->world_size());
+  const std::int64_t given = source.numel();
+  const std::int64_t expected = operation == Collective::kAllGather       ? given * ranks
+                                : operation == Collective::kReduceScatter ? given / ranks
+                                                                          : given;
+  const bool is_on_device = source.on_device() && target.on_device();
+  if (!is_on_device || source.dtype != target.dtype || !is_contiguous(source) || !is_contiguous(target) ||
+      target.numel() != expected ||
+      (operation != Collective::kAllGather && given % ranks != 0 && operation != Collective::kAllReduce &&
+       operation != Collective::kBroadcast)) {
+    fail(kFunction, "expected contiguous tensors of one type on the GPU, got ", dtype_name(source.dtype), ' ',
+         format_dims(source.ndim, source.sizes()), " and ", dtype_name(target.dtype), ' ',
+         format_dims(target.ndim, target.sizes()));
+  }
+  const auto count = static_cast<std::size_t>(operation == Collective::kReduceScatter ? expected : given);
+  if (count == 0) return;
+  const Stream stream = copy_stream();
+  const auto by = static_cast<Reduction>(argument);
+  switch (operation) {
+    case Collective::kAllReduce:
+      return communicator_->all_reduce(source.data(), target.data(), count, source.dtype, by, stream);
+    case Collective::kAllGather:
+      return communicator_->all_gather(source.data(), target.data(), count, source.dtype, stream);
+    case Collective::kReduceScatter:
+      return communicator_->reduce_scatter(source.data(), target.data(), count, source.dtype, by, stream);
+    case Collective::kBroadcast:
+      return communicator_->broadcast(source.data(), target.data(), count, source.dtype, argument, stream);
+    case Collective::kAllToAll:
+      return communicator_->all_to_all(source.data(), target.data(), count, source.dtype, stream);
+  }
+}
+
 void CudaCall::random_seeds(Tensor& seeds) {
   constexpr const char* kFunction = "context_random_seeds";
   if (!seeds.on_device() || seeds.dtype != ScalarType::kInt64 || !is_dense(seeds)) {
@@ -341,6 +378,15 @@ AtenTensorHandle context_aligned(CallContext& context, AtenTensorHandle tensor) 
   if (tensor == nullptr || tensor->storage == nullptr) fail("context_aligned", "the tensor is null");
   if (!tensor->on_device()) return tensor;
   return cuda_call(context, "context_aligned").aligned(*tensor);
+}
+
+void context_collective(CallContext& context, Collective operation, AtenTensorHandle source, AtenTensorHandle target,
+                        int argument) {
+  constexpr const char* kFunction = "context_collective";
+  for (const AtenTensorHandle tensor : {source, target}) {
+    if (tensor == nullptr || tensor->storage == nullptr) fail(kFunction, "a tensor is null");
+  }
+  cuda_call(context, kFunction).collective(operation, *source, *target, argument);
 }
 
 void context_random_seeds(CallContext& context, AtenTensorHandle seeds) {

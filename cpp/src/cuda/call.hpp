@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/collectives.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/workspace.hpp"
@@ -35,7 +36,8 @@ class CudaCall final : public DeviceCall {
   // The device's part of the thread's current workspace for as long as this lives, longer than all of the call's
   // tensors. Null `call`: outputs are the pass's own. `captures`: the stream is being captured into a graph.
   CudaCall(const std::shared_ptr<CudaDevice>& device, const CudaKernels& kernels, CudaWorkspace& workspace,
-           ResultPool& results, SeedGenerator& seeds, Stream stream, const CheckedCall* call, bool captures);
+           ResultPool& results, SeedGenerator& seeds, Communicator* communicator, Stream stream,
+           const CheckedCall* call, bool captures);
   ~CudaCall() override;
   CudaCall(const CudaCall&) = delete;
   CudaCall& operator=(const CudaCall&) = delete;
@@ -49,6 +51,8 @@ class CudaCall final : public DeviceCall {
   void fill(Tensor& destination, const void* value, const char* function) override;
   void copy_bytes(void* destination, const void* source, std::size_t nbytes, const char* function) override;
 
+  // As context_collective.
+  void collective(Collective operation, const Tensor& source, Tensor& target, int argument);
   // As context_launch and context_aligned.
   void launch(int kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, void** arguments);
   Tensor* aligned(Tensor& tensor);
@@ -87,6 +91,7 @@ class CudaCall final : public DeviceCall {
   CudaWorkspace& workspace_;
   ResultPool& results_;
   SeedGenerator& seeds_;
+  Communicator* const communicator_;
   const Stream stream_;
   const CheckedCall* const call_;
   const bool captures_;

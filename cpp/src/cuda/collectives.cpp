@@ -278,6 +278,14 @@ void Communicator::watch(Stream stream) {
   changed_.notify_all();
 }
 
+void Communicator::try_watch(Stream stream) noexcept {
+  try {
+    watch(stream);
+  } catch (const std::exception&) {
+    end("a rank could not be watched");
+  }
+}
+
 void Communicator::end(const std::string& why) noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "aotbuild/c_api.h"
+#include "aotbuild/detail/cuda_spec.hpp"
 #include "cuda/device.hpp"
 #include "tensor/dtype.hpp"
 
@@ -20,14 +22,9 @@ namespace aotbuild::detail::cuda {
 
 struct CollectiveLibrary;  // NCCL's functions
 
-// ncclUniqueId: which ranks belong together. One rank makes it, and all are given it.
-struct CommunicatorId {
-  char bytes[128];
-};
+using CommunicatorId = aotbuild_communicator_id;  // ncclUniqueId is the same
 // Throws Error(AOTBUILD_UNSUPPORTED_HARDWARE) that begins with `model` where there is no NCCL.
 CommunicatorId make_communicator_id(const char* model);
-
-enum class Reduction : int { kSum = 0, kProduct = 1, kMaximum = 2, kMinimum = 3, kMean = 4 };  // ncclRedOp_t
 
 // What a model's ranks have in common on one of them. Calls are queued by one thread at a time, in the same order on
 // all ranks; a thread of its own watches what is queued.
@@ -43,6 +40,8 @@ class Communicator {
 
   int rank() const { return rank_; }
   int world_size() const { return world_size_; }
+  // Whose turn it is to queue.
+  std::mutex& turn() { return turn_; }
 
   // `count`: elements that a rank gives, but for reduce_scatter of those that it gets. In place where both are one.
   void all_reduce(const void* source, void* target, std::size_t count, ScalarType dtype, Reduction by, Stream stream);
@@ -56,6 +55,7 @@ class Communicator {
   // What the stream holds now has to end in time; else, or when a peer is lost, it is ended, and the communicator with
   // it. Not while the stream is being captured.
   void watch(Stream stream);
+  void try_watch(Stream stream) noexcept;
   // Throws Error(AOTBUILD_RUNTIME_ERROR) once the communicator has ended.
   void check() const;
 
@@ -78,6 +78,7 @@ class Communicator {
   const int world_size_;
   const std::chrono::milliseconds timeout_;
 
+  std::mutex turn_;
   std::mutex calls_mutex_;  // of the library's, none of which blocks
   void* communicator_ = nullptr;
 

@@ -31,8 +31,10 @@ void OutputDelivery::deliver() {
   }
   read_to_staging();
   const bool must_wait = call_.stream == nullptr || reads_to_host_;
+  if (program_.communicator() != nullptr) program_.communicator()->watch(stream_);
   if (must_wait) {
     device_.check(device_.driver().stream_synchronize(stream_), "cuStreamSynchronize");
+    if (program_.communicator() != nullptr) program_.communicator()->check();
     program_.check_indices(workspace_, false);
   }
   for (std::size_t i = 0; i < count; ++i) {

@@ -122,6 +122,13 @@ void CudaModel::run(const CheckedCall& call) {
     if (call.outputs[i].data != nullptr) check_memory(call.name, "output", call.signature.outputs[i], call.outputs[i]);
   }
   if (user_stream != nullptr) check_stream(user_stream);
+  // Ranks have to queue the same operations in the same order.
+  Communicator* const communicator = program_->communicator();
+  std::unique_lock<std::mutex> turn;
+  if (communicator != nullptr) {
+    turn = std::unique_lock<std::mutex>(communicator->turn());
+    communicator->check();
+  }
   WorkspacePool::Lease lease(workspaces_, user_stream);
   CudaWorkspace& workspace = *lease;
   const Stream stream = user_stream != nullptr ? user_stream : workspace.own_stream();
@@ -130,7 +137,8 @@ void CudaModel::run(const CheckedCall& call) {
   try {
     run_in(workspace, stream, call);
   } catch (...) {
-    // What is queued still uses the workspace and the caller's memory.
+    // What is queued still uses the workspace and the caller's memory. It may wait for a rank that does not come.
+    if (communicator != nullptr) communicator->try_watch(stream);
     device_->driver().stream_synchronize(stream);
     throw;
   }
@@ -143,7 +151,8 @@ void CudaModel::run_in(CudaWorkspace& workspace, Stream stream, const CheckedCal
   const ShapeEntry* graph = graph_for(workspace, call);
   workspace.keeps_graphs = graph != nullptr;
   workspace.memory.reserve_pinned(graph != nullptr);
-  CudaCall cuda_call(device_, method_of(call).kernels, workspace, program_->results(), seeds_, stream, &call, false);
+  CudaCall cuda_call(device_, method_of(call).kernels, workspace, program_->results(), seeds_, program_->communicator(),
+                     stream, &call, false);
   if (graph != nullptr) {
     replay(cuda_call, workspace, stream, call, *graph);
   } else {
@@ -203,7 +212,7 @@ void CudaModel::run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Strea
 namespace aotbuild::detail {
 
 DeviceModel* make_cuda_model(const ModelSpec& spec, const aotbuild_options& options) {
-  auto program = std::make_shared<cuda::CudaProgram>(spec, options.device.index);
+  auto program = std::make_shared<cuda::CudaProgram>(spec, options);
   return new cuda::CudaModel(std::move(program), options.cuda_graphs);
 }
 

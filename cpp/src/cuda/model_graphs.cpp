@@ -105,8 +105,8 @@ void CudaModel::capture_graph(const CheckedCall& call) {
 
 std::string CudaModel::capture(CudaWorkspace& workspace, const CheckedCall& call, ShapeEntry* entry) {
   const CheckedCall* const outputs_of = entry->is_direct ? &call : nullptr;
-  CudaCall cuda_call(device_, method_of(call).kernels, workspace, program_->results(), seeds_, workspace.own_stream(),
-                     outputs_of, true);
+  CudaCall cuda_call(device_, method_of(call).kernels, workspace, program_->results(), seeds_, program_->communicator(),
+                     workspace.own_stream(), outputs_of, true);
   workspace.memory.begin_pinning(&entry->blocks);
   bool no_memory = false;
   std::string failure;

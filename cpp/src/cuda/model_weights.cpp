@@ -81,7 +81,8 @@ std::shared_ptr<void> CudaModel::derive_for(const CudaMethod& method, const Weig
   CudaWorkspace workspace(device_, *program_, graph_limit_);
   const Stream stream = workspace.own_stream();
   try {
-    CudaCall cuda_call(device_, method.kernels, workspace, program_->results(), seeds_, stream, nullptr, false);
+    CudaCall cuda_call(device_, method.kernels, workspace, program_->results(), seeds_, program_->communicator(),
+                       stream, nullptr, false);
     OwnedHandles made(spec.count);
     CallContext context(weights, host_workspace, nullptr, nullptr, 0, nullptr, method.spec, &cuda_call);
     spec.derive(context, nullptr, made.data());

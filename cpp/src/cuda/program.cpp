@@ -9,6 +9,8 @@ namespace aotbuild::detail::cuda {
 
 namespace {
 
+constexpr int kTimeout = 60000;  // milliseconds that a rank waits for the others
+
 // The best of the variants that the device loads for every method; they are of the same architectures in all.
 std::size_t choose_for_all(const ModelSpec& spec, const CudaDevice& device) {
   std::vector<VariantSpec> variants(spec.variants, spec.variants + spec.variant_count);
@@ -33,9 +35,9 @@ std::size_t CudaMethod::weight_count(const ModelSpec& model) const {
   return spec->weights.count - (variant.cuda->derived == nullptr ? 0 : variant.cuda->derived->count);
 }
 
-CudaProgram::CudaProgram(const ModelSpec& spec, int device_index)
+CudaProgram::CudaProgram(const ModelSpec& spec, const aotbuild_options& options)
     : spec_(spec),
-      device_(std::make_shared<CudaDevice>(open_driver(spec.info->name), device_index, spec.info->name)),
+      device_(std::make_shared<CudaDevice>(open_driver(spec.info->name), options.device.index, spec.info->name)),
       results_(std::make_shared<ResultPool>(device_)) {
   const ContextScope scope(*device_);
   const std::size_t chosen = choose_for_all(spec_, *device_);
@@ -52,6 +54,11 @@ CudaProgram::CudaProgram(const ModelSpec& spec, int device_index)
   };
   for (std::size_t i = 0; i < info.method_count; ++i) {
     add_method(*info.methods[i], spec_.methods == nullptr ? nullptr : &spec_.methods[i]);
+  }
+  if (info.world_size != 0) {
+    const std::chrono::milliseconds timeout(options.collective_timeout > 0 ? options.collective_timeout : kTimeout);
+    communicator_ =
+        std::make_unique<Communicator>(device_, *options.communicator_id, options.rank, info.world_size, timeout);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "aotbuild/detail/cuda_spec.hpp"
+#include "cuda/collectives.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/workspace.hpp"
@@ -33,7 +34,7 @@ struct CudaMethod {
 class CudaProgram final : public MemoryReclaimer {
  public:
   // Throws Error(AOTBUILD_UNSUPPORTED_HARDWARE).
-  CudaProgram(const ModelSpec& spec, int device_index);
+  CudaProgram(const ModelSpec& spec, const aotbuild_options& options);
   CudaProgram(const CudaProgram&) = delete;
   CudaProgram& operator=(const CudaProgram&) = delete;
 
@@ -41,6 +42,8 @@ class CudaProgram final : public MemoryReclaimer {
   const std::shared_ptr<CudaDevice>& device() const { return device_; }
   const std::vector<std::unique_ptr<const CudaMethod>>& methods() const { return methods_; }
   ResultPool& results() const { return *results_; }
+  // Of a model that is one rank of several; else null.
+  Communicator* communicator() const { return communicator_.get(); }
 
   // As of DeviceModel.
   bool reads_weight(std::size_t index) const noexcept;
@@ -68,6 +71,7 @@ class CudaProgram final : public MemoryReclaimer {
   const std::shared_ptr<CudaDevice> device_;
   std::vector<std::unique_ptr<const CudaMethod>> methods_;
   std::shared_ptr<ResultPool> results_;
+  std::unique_ptr<Communicator> communicator_;
   std::size_t derived_count_ = 0;
   std::mutex sessions_mutex_;
   std::vector<MemoryReclaimer*> sessions_;

@@ -32,6 +32,24 @@ void check_options(const ModelSpec& spec, const aotbuild_options& chosen) {
     fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::cuda_graphs is ", chosen.cuda_graphs,
          ", expected -1 or more");
   }
+  const int world_size = spec.info->world_size;
+  if (world_size == 0 && (chosen.rank != 0 || chosen.communicator_id != nullptr)) {
+    fail(
+        AOTBUILD_INVALID_ARGUMENT, name,
+        ": aotbuild_options::rank and communicator_id are for models that were built with WORLD_SIZE; leave them zero");
+  }
+  if (world_size != 0 && (chosen.rank < 0 || chosen.rank >= world_size)) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::rank is ", chosen.rank, ", expected 0 to ",
+         world_size - 1, " (WORLD_SIZE ", world_size, ")");
+  }
+  if (world_size != 0 && chosen.communicator_id == nullptr) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::communicator_id is null; one rank makes an id by ", name,
+         "_make_communicator_id(), and all ", world_size, " are created with it");
+  }
+  if (chosen.collective_timeout < 0) {
+    fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::collective_timeout is ", chosen.collective_timeout,
+         ", expected 0 or more milliseconds");
+  }
   if (chosen.weight_count != 0 && chosen.weights == nullptr) {
     fail(AOTBUILD_INVALID_ARGUMENT, name, ": aotbuild_options::weights is null, but weight_count is ",
          chosen.weight_count);

@@ -91,6 +91,13 @@ AOTBUILD_RUNTIME_API AtenTensorHandle context_aligned(CallContext& context, Aten
 // Fills `seeds`, int64 on the device, with numbers that no other call of the model's gets.
 AOTBUILD_RUNTIME_API void context_random_seeds(CallContext& context, AtenTensorHandle seeds);
 
+// Collective operations of all ranks of a model, in the order in which each rank queues them. `source` and `target` are
+// contiguous and may be one tensor for kAllReduce and kBroadcast. `argument`: a Reduction's number, or kBroadcast's root.
+enum class Collective : int { kAllReduce = 0, kAllGather, kReduceScatter, kBroadcast, kAllToAll };
+enum class Reduction : int { kSum = 0, kProduct = 1, kMaximum = 2, kMinimum = 3, kMean = 4 };  // ncclRedOp_t
+AOTBUILD_RUNTIME_API void context_collective(CallContext& context, Collective operation, AtenTensorHandle source,
+                                             AtenTensorHandle target, int argument);
+
 // Where a kernel that was given an index out of bounds writes what stands for its name (inductor/cuda/indexing.py): an
 // int32 that host and device have in common. The call that finds it there fails.
 AOTBUILD_RUNTIME_API void* context_index_error(CallContext& context);
