@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <set>
 #include <thread>
 
@@ -11,20 +12,24 @@
 #include "environment.hpp"
 #include "fake_cuda/driver.hpp"
 #include "fake_cuda/fake_cuda.hpp"
+#include "fake_cuda/fake_nccl.hpp"
 #include "runtime_test_model.hpp"
 
 namespace {
 
 using namespace aotbuild::testing;
 using aotbuild::detail::CallContext;
+using aotbuild::detail::Collective;
 using aotbuild::detail::context_aligned;
 using aotbuild::detail::context_allocate;
+using aotbuild::detail::context_collective;
 using aotbuild::detail::context_launch;
 using aotbuild::detail::context_weight;
 using aotbuild::detail::CudaImageKind;
 using aotbuild::detail::CudaKernelSpec;
 using aotbuild::detail::CudaVariantSpec;
 using aotbuild::detail::RAIIAtenTensorHandle;
+using aotbuild::detail::Reduction;
 
 constexpr std::int32_t kCudaType = 1;  // c10::DeviceType
 
@@ -64,6 +69,17 @@ void run_add(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* o
   const std::int64_t length = length_of(inputs[0]);
   const RAIIAtenTensorHandle hidden = allocate(context, length, -1);
   launch_add(context, inputs[0], hidden, length);
+  RAIIAtenTensorHandle y = allocate(context, length, 0);
+  launch_add(context, hidden, y, length);
+  outputs[0] = y.release();
+}
+
+// y = the sum over all ranks of x + w, plus w
+void run_add_reduced(CallContext& context, AtenTensorHandle* inputs, AtenTensorHandle* outputs) {
+  const std::int64_t length = length_of(inputs[0]);
+  const RAIIAtenTensorHandle hidden = allocate(context, length, -1);
+  launch_add(context, inputs[0], hidden, length);
+  context_collective(context, Collective::kAllReduce, hidden, hidden, static_cast<int>(Reduction::kSum));
   RAIIAtenTensorHandle y = allocate(context, length, 0);
   launch_add(context, hidden, y, length);
   outputs[0] = y.release();
@@ -310,6 +326,112 @@ TEST_F(CudaCalls, HostMemoryInAndOut) {
   ASSERT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, nullptr), AOTBUILD_OK)
       << aotbuild_last_error();
   EXPECT_EQ(y.values, (std::vector<float>{25, 26}));
+}
+
+// Models for two GPUs, in a thread each.
+class CudaRanks : public Cuda {
+ protected:
+  void SetUp() override {
+    Cuda::SetUp();
+    set_variable("AOTBUILD_NCCL", AOTBUILD_FAKE_NCCL);
+    fake_cuda::set_devices({{}, {}});
+    fake_nccl::reset();
+    builder_->input("x", kFloat, {dynamic("n", 0, 4096)})
+        .output("y", kFloat, {dynamic("n", 0, 4096)})
+        .weight("w", {1}, {10})
+        .world_size(2);
+    builder_.spec();  // made before threads share it
+    ASSERT_EQ(aotbuild_cuda_make_communicator_id(&builder_.spec(), &id_), AOTBUILD_OK) << aotbuild_last_error();
+  }
+  aotbuild_options options(int rank, std::int32_t graphs = 0) const {
+    aotbuild_options options = cuda_options(graphs, rank);
+    options.rank = rank;
+    options.communicator_id = &id_;
+    options.collective_timeout = 300;
+    return options;
+  }
+  void on_ranks(const std::function<void(int rank, const Model& model)>& body, std::int32_t graphs = 0) {
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < 2; ++rank) {
+      threads.emplace_back([&, rank] {
+        const Model model(builder_.spec(), options(rank, graphs));
+        ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
+        body(rank, model);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(fake_nccl::communicators(), 0);
+  }
+
+  CudaModelBuilder builder_{run_add_reduced};
+  aotbuild_communicator_id id_{};
+};
+
+TEST_F(CudaRanks, ReduceInCallsAndInGraphs) {
+  for (const std::int32_t graphs : {0, -1}) {
+    on_ranks(
+        [](int rank, const Model& model) {
+          for (int time = 0; time < 5; ++time) {
+            const auto x = static_cast<float>(100 * rank + time);
+            const auto sum = static_cast<float>(100 + 2 * time + 20 + 10);
+            EXPECT_EQ(call(model, {x, x}), (std::vector<float>{sum, sum}));
+          }
+        },
+        graphs);
+  }
+}
+
+TEST_F(CudaRanks, SessionsTakeTurns) {
+  on_ranks([](int, const Model& model) {
+    const Model session(model.handle);
+    for (int time = 0; time < 3; ++time) {
+      EXPECT_EQ(call(model, {1}), (std::vector<float>{32}));
+      EXPECT_EQ(call(session, {2}), (std::vector<float>{34}));
+    }
+  });
+}
+
+TEST_F(CudaRanks, ARankThatIsAloneGetsAnErrorAndTheNextStartWorks) {
+  on_ranks([](int rank, const Model& model) {
+    EXPECT_EQ(call(model, {1}), (std::vector<float>{32}));
+    if (rank == 1) return;
+    Buffer<float> x({1}, {1});
+    aotbuild_tensor in = x.tensor();
+    aotbuild_tensor out = to_allocate();
+    aotbuild_result* result = nullptr;
+    for (int time = 0; time < 2; ++time) {
+      EXPECT_EQ(aotbuild_model_run(model.handle, 0, nullptr, &in, 1, &out, 1, &result), AOTBUILD_RUNTIME_ERROR);
+      EXPECT_EQ(result, nullptr);
+      EXPECT_NE(std::string(aotbuild_last_error()).find("destroy the model on all ranks"), std::string::npos)
+          << aotbuild_last_error();
+    }
+  });
+  on_ranks([](int, const Model& model) { EXPECT_EQ(call(model, {1}), (std::vector<float>{32})); });
+}
+
+TEST_F(CudaRanks, OptionsThatDoNotFit) {
+  aotbuild_options wrong = options(0);
+  const auto expect = [&](const aotbuild::detail::ModelSpec& spec, const char* text) {
+    aotbuild_model* model = nullptr;
+    EXPECT_EQ(aotbuild_model_create(&spec, &wrong, &model), AOTBUILD_INVALID_ARGUMENT);
+    EXPECT_STREQ(aotbuild_last_error(), text);
+  };
+  wrong.rank = 2;
+  expect(builder_.spec(), "encoder: aotbuild_options::rank is 2, expected 0 to 1 (WORLD_SIZE 2)");
+  wrong.rank = 0;
+  wrong.collective_timeout = -1;
+  expect(builder_.spec(), "encoder: aotbuild_options::collective_timeout is -1, expected 0 or more milliseconds");
+  wrong = options(0);
+  wrong.communicator_id = nullptr;
+  expect(builder_.spec(),
+         "encoder: aotbuild_options::communicator_id is null; one rank makes an id by encoder_make_communicator_id(), "
+         "and all 2 are created with it");
+  CudaModelBuilder one = adder();
+  wrong = options(1);
+  expect(
+      one.spec(),
+      "encoder: aotbuild_options::rank and communicator_id are for models that were built with WORLD_SIZE; leave them "
+      "zero");
 }
 
 TEST_F(CudaCalls, WithoutElements) {

@@ -91,6 +91,10 @@ class ModelBuilder {
     quantized_.push_back(layer);
     return *this;
   }
+  ModelBuilder& world_size(std::int32_t ranks) {
+    world_size_ = ranks;
+    return *this;
+  }
   ModelBuilder& aliases(const char* const* names) {
     weights_.back().aliases = names;
     return *this;
@@ -138,8 +142,8 @@ class ModelBuilder {
     point_at(outputs_, &output_pointers_);
     point_at(weight_infos_, &weight_pointers_);
     method_ = {sizeof method_, "run", inputs_.size(), input_pointers_.data(), outputs_.size(), output_pointers_.data()};
-    info_ = {AOTBUILD_ABI_VERSION, sizeof info_,    name_.c_str(),           1,
-             &method_pointer_,     weights_.size(), weight_pointers_.data(), "{}"};
+    info_ = {AOTBUILD_ABI_VERSION,    sizeof info_, name_.c_str(), 1, &method_pointer_, weights_.size(),
+             weight_pointers_.data(), "{}",         world_size_};
     for (auto* tensors : {&inputs_, &outputs_}) {
       for (aotbuild_tensor_info& tensor : *tensors) {
         tensor.device.type = factory_ == nullptr ? AOTBUILD_CPU : AOTBUILD_CUDA;
@@ -229,6 +233,7 @@ class ModelBuilder {
   detail::DeviceFactory factory_ = nullptr;
   detail::WeightsMode mode_ = detail::WeightsMode::kEmbed;
   const char* file_ = nullptr;
+  std::int32_t world_size_ = 0;
   aotbuild_model_info info_{};
   detail::ModelSpec spec_{};
 };
@@ -271,6 +276,8 @@ struct Model {
   aotbuild_status status;
   explicit Model(const detail::ModelSpec& spec, aotbuild_options options = default_options())
       : status(aotbuild_model_create(&spec, &options, &handle)) {}
+  // A session of a model.
+  explicit Model(aotbuild_model* model) : status(aotbuild_model_new_session(model, &handle)) {}
   ~Model() { aotbuild_model_destroy(handle); }
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;

@@ -217,3 +217,15 @@ DeviceModel* make_cuda_model(const ModelSpec& spec, const aotbuild_options& opti
 }
 
 }  // namespace aotbuild::detail
+
+aotbuild_status aotbuild_cuda_make_communicator_id(const aotbuild::detail::ModelSpec* spec,
+                                                   aotbuild_communicator_id* id) {
+  using namespace aotbuild::detail;  // NOLINT: this function is the border between the C ABI and the runtime
+  return reported([&] {
+    if (spec == nullptr || id == nullptr) {
+      fail(AOTBUILD_INVALID_ARGUMENT,
+           "aotbuild_cuda_make_communicator_id: the model's description or the place for the id is null");
+    }
+    *id = cuda::make_communicator_id(spec->info->name);
+  });
+}

@@ -104,4 +104,10 @@ AOTBUILD_RUNTIME_API void* context_index_error(CallContext& context);
 
 }  // namespace aotbuild::detail
 
+extern "C" {
+// A new id for the ranks of a model, by NCCL.
+AOTBUILD_RUNTIME_API aotbuild_status aotbuild_cuda_make_communicator_id(const aotbuild::detail::ModelSpec* spec,
+                                                                        aotbuild_communicator_id* id);
+}
+
 #endif  // AOTBUILD_DETAIL_CUDA_SPEC_HPP_
