@@ -26,6 +26,7 @@ from aotbuild.lower.cuda.compile.kernels import SCALARS, CompiledKernel, TritonK
 from aotbuild.lower.cuda.compile.products import Product
 from aotbuild.lower.cuda.compile.templates import grid_sizes, is_open
 from aotbuild.lower.cuda.compile.work import Work, work
+from aotbuild.lower.cuda.graph.collectives import Collective
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ class StandaloneCudaWrapper(StandaloneCppWrapper):
             self.writeline(f"context_random_seeds(context, {node.get_name()});")
         else:
             super().generate_extern_kernel_out(node)
+
+    def generate_collective(self, node: Collective) -> None:
+        (source,) = (value.codegen_reference() for value in node.inputs)  # type: ignore[union-attr]
+        operation = f"Collective::{node.operation}"
+        self.writeline(f"context_collective(context, {operation}, {source}, {node.get_name()}, {node.argument});")
 
     def make_zero_buffer(self, name: str) -> str:
         return f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_zero_({name}));"
