@@ -37,7 +37,7 @@ from aotbuild.lower.cuda.compile.tunable import (
     tunable_kernels,
 )
 from aotbuild.lower.cuda.compile.wrapper import CudaWrapperCode, StandaloneCudaWrapper
-from aotbuild.lower.cuda.graph import decompositions, matrix_products, quantized_lowering
+from aotbuild.lower.cuda.graph import collectives, decompositions, matrix_products, quantized_lowering
 from aotbuild.lower.cuda.graph.attention import recognised_attention
 from aotbuild.lower.cuda.graph.constants import constants_on_cpu
 from aotbuild.lower.cuda.graph.derived import SplitGraph, describe_outputs
@@ -217,6 +217,7 @@ def _code(
         stack.enter_context(half_types.rounded_casts())
         stack.enter_context(matrix_products.own_templates(gpu.architecture, _constants(prepared)))
         stack.enter_context(quantized_lowering.quantized_templates(gpu.architecture))
+        stack.enter_context(collectives.collective_calls())
         found = stack.enter_context(epilogues.scheduled(is_alone))
         code = _generate(prepared, target, checks)
         code.epilogues.update(found)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import distributed
 from torch._inductor import ir, lowering
 from torch._inductor.lowering import lowerings
 
@@ -34,12 +35,16 @@ class Collective(ir.ExternKernelOut):
 
 
 @contextlib.contextmanager
-def collective_calls(world_size: int) -> Iterator[None]:
-    """Lowers collectives over all ``world_size`` ranks.
+def collective_calls() -> Iterator[None]:
+    """Lowers collectives over all ranks of the process group that the model was captured with, if there is one.
 
     Raises:
         AotbuildError: while lowering, for a group of other ranks or an operation that the runtime lacks.
     """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        yield
+        return
+    world_size = distributed.get_world_size()
     operators = torch.ops._c10d_functional
     gathered, scattered = operators.all_gather_into_tensor.default, operators.reduce_scatter_tensor.default
 
@@ -95,9 +100,7 @@ def _reduction(name: str) -> str:
 def _call(source: Any, sizes: Sequence[Any], operation: str, argument: str, world_size: int, group: str) -> Any:
     ranks = torch.distributed.distributed_c10d._resolve_process_group(group).size()  # type: ignore[attr-defined]
     if ranks != world_size:
-        raise AotbuildError(
-            f"a collective is over {ranks} ranks of {world_size}; groups of some ranks are not supported"
-        )
+        raise AotbuildError(f"a collective is over {ranks} of {world_size} ranks; write it over all of them")
     rows = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(source))
     strides = ir.FlexibleLayout.contiguous_strides(sizes)
     layout = ir.FixedLayout(rows.get_device_or_error(), rows.get_dtype(), list(sizes), strides)
