@@ -18,9 +18,9 @@ namespace {
 
 namespace cuda = aotbuild::detail::cuda;
 using aotbuild::detail::Error;
+using aotbuild::detail::Reduction;
 using aotbuild::detail::ScalarType;
 using cuda::Communicator;
-using cuda::Reduction;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPatient{20000};
