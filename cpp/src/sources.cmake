@@ -16,6 +16,7 @@ set(AOTBUILD_RUNTIME_SOURCES
     base/sha256.cpp
     base/system_${AOTBUILD_SYSTEM}.cpp
     cuda/call.cpp
+    cuda/collectives.cpp
     cuda/delivery.cpp
     cuda/device.cpp
     cuda/driver.cpp

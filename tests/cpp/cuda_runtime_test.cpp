@@ -340,7 +340,10 @@ class CudaRanks : public Cuda {
         .output("y", kFloat, {dynamic("n", 0, 4096)})
         .weight("w", {1}, {10})
         .world_size(2);
-    builder_.spec();  // made before threads share it
+    make_id();
+  }
+  // An id is for one start.
+  void make_id() {
     ASSERT_EQ(aotbuild_cuda_make_communicator_id(&builder_.spec(), &id_), AOTBUILD_OK) << aotbuild_last_error();
   }
   aotbuild_options options(int rank, std::int32_t graphs = 0) const {
@@ -351,6 +354,7 @@ class CudaRanks : public Cuda {
     return options;
   }
   void on_ranks(const std::function<void(int rank, const Model& model)>& body, std::int32_t graphs = 0) {
+    make_id();  // and the description, which the threads share
     std::vector<std::thread> threads;
     for (int rank = 0; rank < 2; ++rank) {
       threads.emplace_back([&, rank] {

@@ -172,9 +172,19 @@ Communicator::~Communicator() {
 
 void Communicator::check() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!failure_.empty()) {
-    fail(AOTBUILD_RUNTIME_ERROR, device_->model(), ": ", failure_,
-         "; destroy the model on all ranks and create it anew");
+  const auto fail_with = [&](const auto&... why) {
+    fail(AOTBUILD_RUNTIME_ERROR, device_->model(), ": ", why..., "; destroy the model on all ranks and create it anew");
+  };
+  switch (ending_) {
+    case Ending::kNone:
+      return;
+    case Ending::kLostPeer:
+      return fail_with("a peer of rank ", rank_, " of ", world_size_,
+                       " is lost: ", library_.get_error_string(lost_result_));
+    case Ending::kLatePeer:
+      return fail_with("rank ", rank_, " of ", world_size_, " waited ", timeout_.count(), " ms for a peer");
+    case Ending::kUnwatched:
+      return fail_with("rank ", rank_, " of ", world_size_, " could not be watched");
   }
 }
 
@@ -264,7 +274,13 @@ void Communicator::watch(Stream stream) {
       spare_events_.pop_back();
     }
   }
-  if (event == nullptr) device_->check(driver.event_create(&event, kEventDisableTiming), "cuEventCreate");
+  if (event == nullptr) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      spare_events_.reserve(++event_count_);
+    }
+    device_->check(driver.event_create(&event, kEventDisableTiming), "cuEventCreate");
+  }
   const int result = driver.event_record(event, stream);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -282,14 +298,17 @@ void Communicator::try_watch(Stream stream) noexcept {
   try {
     watch(stream);
   } catch (const std::exception&) {
-    end("a rank could not be watched");
+    end(Ending::kUnwatched);
   }
 }
 
-void Communicator::end(const std::string& why) noexcept {
+void Communicator::end(Ending ending, int result) noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (failure_.empty()) failure_ = why;
+    if (ending_ == Ending::kNone) {
+      ending_ = ending;
+      lost_result_ = result;
+    }
   }
   // Ends the kernels that wait for a peer, and with them every wait for the streams that they are on.
   const std::lock_guard<std::mutex> lock(calls_mutex_);
@@ -314,9 +333,9 @@ void Communicator::watch_queue() noexcept {
         if (communicator_ != nullptr) library_.get_async_error(communicator_, &failed);
       }
       if (failed != kNcclSuccess && failed != kNcclInProgress) {
-        end(concat("a peer of rank ", rank_, " of ", world_size_, " is lost: ", library_.get_error_string(failed)));
+        end(Ending::kLostPeer, failed);
       } else if (Clock::now() > first.deadline) {
-        end(concat("rank ", rank_, " of ", world_size_, " waited ", timeout_.count(), " ms for a peer"));
+        end(Ending::kLatePeer);
       }
     }
     lock.lock();

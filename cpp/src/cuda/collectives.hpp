@@ -69,7 +69,8 @@ class Communicator {
   template <typename Call>
   void ask(const char* function, const Call& call);
   void check(int result, const char* function) const;
-  void end(const std::string& why) noexcept;
+  enum class Ending { kNone, kLostPeer, kLatePeer, kUnwatched };
+  void end(Ending ending, int result = 0) noexcept;
   void watch_queue() noexcept;
 
   const std::shared_ptr<CudaDevice> device_;
@@ -85,8 +86,10 @@ class Communicator {
   mutable std::mutex mutex_;  // of what follows
   std::condition_variable changed_;
   std::deque<Watched> watched_;
-  std::vector<Event> spare_events_;
-  std::string failure_;  // why the communicator has ended; empty: it has not
+  std::vector<Event> spare_events_;  // with room for all, so that one comes back without an allocation
+  std::size_t event_count_ = 0;
+  Ending ending_ = Ending::kNone;  // why the communicator has ended
+  int lost_result_ = 0;            // kLostPeer: what NCCL said
   bool is_closing_ = false;
   std::thread watcher_;
 };
