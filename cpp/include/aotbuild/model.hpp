@@ -50,6 +50,12 @@ struct Options {
   aotbuild_device device = {0, 0};
   // For CUDA: how many captured graphs are kept (`aotbuild_options::cuda_graphs`); 0: the default, -1: none.
   int cuda_graphs = 0;
+  // For WORLD_SIZE: which of the ranks this object is, and their id, which one rank has made. Each has a device of its
+  // own, in threads or processes; creation waits for all of them, and all make the same calls in the same order.
+  int rank = 0;
+  const aotbuild_communicator_id* communicator_id = nullptr;
+  // How long a rank waits for the others, in milliseconds; then the call is an error on all. 0: a minute.
+  int collective_timeout = 0;
 };
 
 // One dimension: min == max for a static size. A dynamic one has the name of its symbol, as in `batch` or `2*length`.
@@ -85,6 +91,9 @@ class Model {
     c_options.weight_count = weights.size();
     c_options.device = options.device;
     c_options.cuda_graphs = options.cuda_graphs;
+    c_options.rank = options.rank;
+    c_options.communicator_id = options.communicator_id;
+    c_options.collective_timeout = options.collective_timeout;
     aotbuild_model* model = nullptr;
     const aotbuild_status code = functions.create(&c_options, &model);
     if (code != AOTBUILD_OK) return Status(code, functions.last_error());

@@ -96,6 +96,7 @@ aotbuild_model::aotbuild_model(const ModelSpec& model_spec, const aotbuild_optio
     : spec(model_spec),
       device(model_spec.make_device_model == nullptr ? nullptr : model_spec.make_device_model(model_spec, options)),
       threads_(options.num_threads),
+      rank_(options.rank),
       workspaces_(std::make_shared<WorkspacePool>()) {
   add_methods();
   for (const auto& method : methods_) prepare(*method);
@@ -105,6 +106,7 @@ aotbuild_model::aotbuild_model(aotbuild_model& model)
     : spec(model.spec),
       device(model.device == nullptr ? nullptr : model.device->new_session()),
       threads_(model.threads_),
+      rank_(model.rank_),
       workspaces_(model.workspaces_) {
   add_methods();
   begin(model.loaded().weights);
@@ -128,7 +130,9 @@ void aotbuild_model::add_methods() {
 void aotbuild_model::load(const WeightsSource& source) {
   const ThreadCountScope thread_scope(threads_);
   const DefaultArithmetic arithmetic;
-  begin(std::make_shared<const WeightSet>(spec, source, device.get()));
+  WeightsSource of_rank = source;
+  of_rank.rank = rank_;
+  begin(std::make_shared<const WeightSet>(spec, of_rank, device.get()));
 }
 
 void aotbuild_model::begin(std::shared_ptr<const WeightSet> weights) {

@@ -71,6 +71,7 @@ struct aotbuild_model {
 
   std::vector<std::unique_ptr<const aotbuild::detail::Method>> methods_;
   const int threads_;
+  const int rank_;  // of a model with WORLD_SIZE
   bool mutates_ = false;
   std::mutex weights_mutex_;
   Loaded current_;

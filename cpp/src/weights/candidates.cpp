@@ -29,7 +29,8 @@ std::vector<std::int64_t> stored_shape(const ModelSpec& spec, std::size_t i) {
   return shape;
 }
 
-ChosenWeights::ChosenWeights(const ModelSpec& spec, const WeightsSource& source) : spec_(spec), info_(*spec.info) {
+ChosenWeights::ChosenWeights(const ModelSpec& spec, const WeightsSource& source)
+    : spec_(spec), info_(*spec.info), rank_(source.rank) {
   if (source.file != nullptr) {
     description_ = concat("weights file '", source.file, "'");
     candidates_ = from_file(source.file);
@@ -118,7 +119,11 @@ ChosenWeights::Candidates ChosenWeights::from_blob() const {
 }
 
 std::string ChosenWeights::default_file() const {
-  const std::string name = spec_.weights_file;
+  std::string name = spec_.weights_file;
+  if (info_.world_size != 0) {  // net.rank0.safetensors, as the generator names it
+    const std::size_t dot = name.rfind('.');
+    name.insert(dot == std::string::npos || dot == 0 ? name.size() : dot, concat(".rank", rank_));
+  }
   return os::is_absolute(name) ? name : os::folder_of(os::object_that_holds(&spec_).path) + name;
 }
 

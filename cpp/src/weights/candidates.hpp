@@ -20,6 +20,7 @@ struct WeightsSource {
   const char* file = nullptr;
   const aotbuild_named_tensor* tensors = nullptr;
   std::size_t tensor_count = 0;
+  int rank = 0;  // of a model with WORLD_SIZE
 };
 
 // Of weights with four bits as they are stored.
@@ -76,6 +77,7 @@ class ChosenWeights {
 
   const ModelSpec& spec_;
   const aotbuild_model_info& info_;
+  const int rank_;
   std::string description_;
   bool are_embedded_ = false;
   std::vector<MappedFile> files_;

@@ -109,7 +109,7 @@ def _calls(module: Any) -> Iterator[Any]:
 
 def _is_pytorchs(operator: Any) -> bool:
     if isinstance(operator, torch._ops.OpOverload):
-        return operator.namespace in ("aten", "prim", "prims")
+        return operator.namespace in ("aten", "prim", "prims", "_c10d_functional")
     return not str(operator).startswith("triton_kernel_wrapper")
 
 

@@ -10,6 +10,7 @@ from aotbuild.capture.modules import as_module
 from aotbuild.capture.program import Captured, capture, capture_methods
 from aotbuild.capture.quantize import cost as quantization_cost
 from aotbuild.capture.quantize import quantized_source
+from aotbuild.capture.ranks import process_group
 from aotbuild.capture.signature import NUMBER_DTYPES, refuse_types_of_torch
 from aotbuild.capture.writes import written_buffers
 from aotbuild.spec.dynamic import DynamicDim, parse_dynamic_shapes
@@ -33,6 +34,7 @@ __all__ = [
     "node_numbers",
     "node_places",
     "parse_dynamic_shapes",
+    "process_group",
     "quantization_cost",
     "quantized_source",
     "refuse_types_of_torch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ def tensor_data(tensor: torch.Tensor, *, copy: bool = True) -> TensorData:
 
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+Recorded = tuple[tuple[GoldenCase, ...], tuple[str, ...]]  # cases, and lines for the user
+Session = tuple[tuple[str, GoldenCase], ...]  # methods with the cases of their calls
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,7 @@ def example_inputs(args: Sequence[Any], kwargs: Mapping[str, Any]) -> GoldenCase
     return GoldenCase("example", tuple(map(tensor_data, leaves)), (), (), ())
 
 
-def record(
-    eager: Eager, calls: Sequence[Call], sizes: Sizes, guards: Sequence[Guard]
-) -> tuple[tuple[GoldenCase, ...], tuple[str, ...]]:
+def record(eager: Eager, calls: Sequence[Call], sizes: Sizes, guards: Sequence[Guard]) -> Recorded:
     """Runs the model eagerly on the example, on the further calls, and with each dynamic size at its extremes.
 
     Args:
@@ -82,7 +83,7 @@ def record(
     return tuple(cases), tuple(notes)
 
 
-def record_session(eager: Mapping[str, Eager], methods: Mapping[str, Method]) -> tuple[tuple[str, GoldenCase], ...]:
+def record_session(eager: Mapping[str, Eager], methods: Mapping[str, Method]) -> Session:
     """Every method's example one after the other, and all once more, over the state that the calls leave behind."""
     cases = []
     with buffers_kept(next(iter(eager.values())).module):
@@ -91,6 +92,20 @@ def record_session(eager: Mapping[str, Eager], methods: Mapping[str, Method]) ->
             call = (f"session{number}", tuple(method.example_inputs), dict(method.example_kwargs))
             cases.append((name, _run(eager[name], call)))
     return tuple(cases)
+
+
+def joined(ranks: Sequence[Recorded]) -> Recorded:
+    """What ``record`` gave for each rank as cases of the first, with the others in ``GoldenCase.ranks``."""
+    cases, notes = zip(*ranks)
+    return tuple(dataclasses.replace(first, ranks=tuple(rest)) for first, *rest in zip(*cases, strict=True)), notes[0]
+
+
+def joined_session(ranks: Sequence[Session]) -> Session:
+    """The same of ``record_session``."""
+    return tuple(
+        (first[0], dataclasses.replace(first[1], ranks=tuple(case for _, case in rest)))
+        for first, *rest in zip(*ranks, strict=True)
+    )
 
 
 def _run(eager: Eager, call: Call) -> GoldenCase:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,19 @@ from aotbuild.capture.aliases import refuse_shared_writes, refuse_stray_state
 from aotbuild.capture.call import NodeClass
 from aotbuild.capture.export import declared_minimums, declared_sizes, export_program, resolved_shapes
 from aotbuild.capture.frames import project_files
-from aotbuild.capture.golden import Eager, example_inputs, precision_notes, record, record_session
+from aotbuild.capture.golden import (
+    Eager,
+    example_inputs,
+    joined,
+    joined_session,
+    precision_notes,
+    record,
+    record_session,
+)
 from aotbuild.capture.load import Source
 from aotbuild.capture.modules import as_module, method_module
 from aotbuild.capture.other_exports import export_notes
+from aotbuild.capture.ranks import Lockstep
 from aotbuild.capture.signature import describe
 from aotbuild.capture.sizes import Sizes
 from aotbuild.capture.small_sizes import settle
@@ -53,10 +62,12 @@ def capture(
     *,
     runs: bool = True,
     precision: str = "",
+    others: Sequence[ExportedProgram] = (),
 ) -> Captured:
     """Exports the model once and records golden cases by running it eagerly.
 
     Args:
+        others: of a model for several GPUs, the programs of the ranks after the one of ``source``, the first.
         runs: False leaves the model unrun. The only golden case has the example's inputs and no outputs.
         precision: of PRECISION, which golden cases are compared in.
 
@@ -102,9 +113,11 @@ def capture(
     conditions = tuple(guard.condition(sizes.sizes) for guard in held.guards)
     signature = dataclasses.replace(describe(program, module.forward, names)[0], conditions=conditions)
     refuse_shared_writes(signature, args, kwargs, target)
-    eager = Eager(module, signature, roundings(program), target, _dtype(precision))
-    unrun: tuple[tuple[GoldenCase, ...], tuple[str, ...]] = ((example_inputs(args, kwargs),), ())
-    golden, notes = record(eager, calls, sizes, held.guards) if runs else unrun
+    recorded = [
+        record(Eager(eager, signature, roundings(program), target, _dtype(precision)), calls, sizes, held.guards)
+        for eager in (_of_ranks(module, [program, *others]) if runs else ())
+    ]
+    golden, notes = joined(recorded) if runs else ((example_inputs(args, kwargs),), ())
     return Captured(
         program,
         signature,
@@ -115,6 +128,14 @@ def capture(
         classes=classes,
         notes=(*export_notes(program), *notes, *precision_notes(precision, golden if runs else ())),
     )
+
+
+def _of_ranks(module: Any, programs: Sequence[ExportedProgram]) -> list[Any]:
+    """What gives eager's values of each rank; of a model for one GPU the module itself."""
+    if len(programs) == 1:
+        return [module]
+    modules = [program.module(check_guards=False) for program in programs]
+    return [Lockstep(modules, rank) for rank in range(len(modules))]
 
 
 def _dtype(precision: str) -> torch.dtype | None:
@@ -129,6 +150,7 @@ def capture_methods(
     *,
     runs: bool = True,
     precision: str = "",
+    others: Sequence[Mapping[str, ExportedProgram]] = (),
 ) -> tuple[dict[str, Captured], tuple[tuple[str, GoldenCase], ...]]:
     """Exports each of the methods ``names`` once; see ``capture``.
 
@@ -168,18 +190,30 @@ def capture_methods(
             f"{target}.{name}",
             runs=runs,
             precision=precision,
+            others=[programs[name] for programs in others],
         )
     state = frozenset(name for method in captured.values() for name in written_buffers(method.program))
     captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
     if not state or not runs:
         return captured, ()
-    eager = {
-        name: Eager(
-            modules[name], method.signature, roundings(method.program, state), f"{target}.{name}", _dtype(precision)
-        )
+    of_ranks = {
+        name: _of_ranks(modules[name], [method.program, *(programs[name] for programs in others)])
         for name, method in captured.items()
     }
-    return captured, record_session(eager, model.methods)
+    sessions = []
+    for rank in range(1 + len(others)):
+        eager = {
+            name: Eager(
+                of_ranks[name][rank],
+                method.signature,
+                roundings(method.program, state),
+                f"{target}.{name}",
+                _dtype(precision),
+            )
+            for name, method in captured.items()
+        }
+        sessions.append(record_session(eager, model.methods))
+    return captured, joined_session(sessions)
 
 
 def _model_with_methods(source: Source, names: Sequence[str]) -> Model:

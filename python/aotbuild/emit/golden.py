@@ -3,7 +3,8 @@
 Tensors are named ``<case>/input/<name>`` and ``<case>/output/<name>``, where a case of a method is ``<method>/<name>``;
 ``<case>/written/<name>`` is what an input holds after the call; ``tolerance/<name>`` of each of the last two is rtol
 and atol; with PRECISION ``rounded_error/<name>`` is the error of eager PyTorch in that type; with WEIGHTS EXTERNAL also
-``weights/<state_dict name>``. Complex numbers are stored as pairs of reals, one trailing dimension more.
+``weights/<state_dict name>``. With WORLD_SIZE ``<case>/rank1`` has the results of the second
+rank, and so on. Complex numbers are stored as pairs of reals, one trailing dimension more.
 """
 
 from __future__ import annotations
@@ -40,13 +41,20 @@ def _tensors(model: CompiledModel, with_weights: bool) -> Iterator[tuple[str, Te
         yield from _tolerances(model, name, signature, case)
         for spec, tensor in zip(signature.inputs, case.inputs, strict=True):
             yield f"{name}/input/{spec.name}", _as_real(tensor)
-        for spec, tensor in zip(signature.outputs, case.outputs, strict=True):
-            yield f"{name}/output/{spec.name}", _as_real(tensor)
-        for spec, tensor in zip((spec for spec in signature.inputs if spec.written), case.written, strict=True):
-            yield f"{name}/written/{spec.name}", _as_real(tensor)
+        yield from _results(name, signature, case)
+        for rank, other in enumerate(case.ranks, 1):
+            yield from _tolerances(model, f"{name}/rank{rank}", signature, other)
+            yield from _results(f"{name}/rank{rank}", signature, other)
     if with_weights:
         for weight in model.weights:
             yield f"weights/{weight.name}", _as_real(weight.tensor)
+
+
+def _results(name: str, signature: Signature, case: GoldenCase) -> Iterator[tuple[str, TensorData]]:
+    for spec, tensor in zip(signature.outputs, case.outputs, strict=True):
+        yield f"{name}/output/{spec.name}", _as_real(tensor)
+    for spec, tensor in zip((spec for spec in signature.inputs if spec.written), case.written, strict=True):
+        yield f"{name}/written/{spec.name}", _as_real(tensor)
 
 
 def _tolerances(

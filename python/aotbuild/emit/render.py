@@ -60,7 +60,8 @@ def render(model: CompiledModel, options: EmitOptions) -> dict[str, bytes]:
         raise AotbuildError(f"target {options.target!r}: WEIGHTS {options.weights!r} is not EMBED, FILE or EXTERNAL")
     files: dict[str, bytes] = {}
     if options.weights == "file":
-        files[names.weights_file] = weights.file(model)
+        stored = Files(options.target).weights_files(options.weights_file, model.world_size)
+        files |= dict(zip(stored, weights.files(model), strict=True))
     sha256 = hashlib.sha256(files[names.weights_file]).hexdigest() if options.weights_sha256 else ""
     context = {**_context(model, options, names), "weights_sha256": sha256}
     for path, template in _templates(options, names).items():
@@ -153,6 +154,7 @@ def _manifest(model: CompiledModel, options: EmitOptions, names: TargetNames, fi
         "golden": [name for name, _ in golden.cases(model)],
         "tolerances": {"rtol": model.rtol, "atol": model.atol},
         "metadata": model.metadata,
+        **({"world_size": model.world_size} if model.world_size else {}),
         **({"stateful": True} if any(weight.mutated for weight in model.weights) else {}),
         "files": sorted([*files, Files(target).library, Files(target).manifest]),
     }
@@ -242,6 +244,7 @@ def _context(model: CompiledModel, options: EmitOptions, names: TargetNames) -> 
         "rtol": model.rtol,
         "atol": model.atol,
         "has_sessions": any(weight.mutated for weight in model.weights),
+        "world_size": model.world_size,
     }
 
 

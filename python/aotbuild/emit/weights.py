@@ -82,8 +82,12 @@ def _zeros(model: CompiledModel) -> frozenset[int]:
     return frozenset(
         index
         for index, weight in enumerate(model.weights)
-        if weight.mutated and not weight.required and not weight.tensor.data.any()
+        if weight.mutated and not weight.required and not any(one.tensor.data.any() for one in _of_ranks(model, index))
     )
+
+
+def _of_ranks(model: CompiledModel, index: int) -> list[Weight]:
+    return [weights[index] for weights in model.ranks or (model.weights,)]
 
 
 def blob(model: CompiledModel, options: EmitOptions) -> bytes:
@@ -105,12 +109,15 @@ def blob(model: CompiledModel, options: EmitOptions) -> bytes:
     return b"".join(parts)
 
 
-def file(model: CompiledModel) -> bytes:
-    """The safetensors file of the weights, by their names in the ``state_dict``."""
+def files(model: CompiledModel) -> list[bytes]:
+    """The safetensors file of the weights, by their names in the ``state_dict``; with WORLD_SIZE that of each rank."""
     zeros, four_bits = _zeros(model), four_bit_weights(model)
-    return safetensors.encode(
-        (w.name, stored(w, index in four_bits)) for index, w in enumerate(model.weights) if index not in zeros
-    )
+    return [
+        safetensors.encode(
+            (w.name, stored(w, index in four_bits)) for index, w in enumerate(weights) if index not in zeros
+        )
+        for weights in model.ranks or (model.weights,)
+    ]
 
 
 # --- weights of four bits
@@ -122,7 +129,9 @@ def four_bit_weights(model: CompiledModel) -> frozenset[int]:
     others = {weight for linear in model.linears for weight in linear.weights}
     read = read_weights(model)
     return frozenset(
-        index for index in layers[4] - layers[8] - others - read if _has_four_bits(model.weights[index].tensor)
+        index
+        for index in layers[4] - layers[8] - others - read
+        if all(_has_four_bits(weight.tensor) for weight in _of_ranks(model, index))
     )
 
 

@@ -29,6 +29,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="FILE.toml", help="TorchInductor's settings; --option wins over them")
     add("--option", action="append", default=[], metavar="KEY=VALUE")
     add("--method", action="append", default=[], metavar="NAME", help="of several, one --method each")
+    add("--world-size", type=int, default=0, help="ranks of a model for several GPUs")
     add("--quantize", action="append", default=[], metavar="WORD", help="the words of QUANTIZE, one --quantize each")
 
 
@@ -143,6 +144,7 @@ def generate_request(args: argparse.Namespace) -> GenerateRequest:
         quantize=tuple(args.quantize),
         precision=args.precision,
         precision_except=tuple(args.precision_except),
+        world_size=args.world_size,
         rtol=args.rtol,
         atol=args.atol,
         c_enabled=args.c_enabled,

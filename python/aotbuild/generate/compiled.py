@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from aotbuild import __version__
 from aotbuild.capture import custom_kernels
 from aotbuild.generate.methods import LoweredMethod, join
+from aotbuild.generate.ranks import weights_of_ranks
 from aotbuild.generate.request import CapturedModel, GenerateRequest
 from aotbuild.spec.files import CUSTOM_SOURCES
-from aotbuild.spec.program import CompiledModel, Method, Signature, TensorSpec, Variant
+from aotbuild.spec.program import CompiledModel, Method, Signature, TensorSpec, Variant, Weight
 from aotbuild.tuning.outcome import KernelTuning
 from aotbuild.tuning.replay import Replay, Tuned, TunedEpilogue
 
@@ -40,6 +41,7 @@ def compiled_model(
     epilogues = [epilogue for part in lowered.values() for epilogue in part.epilogues]
     compiled = CompiledModel(
         **_joined(request, methods, lowered),
+        ranks=_weights_of_ranks(request, captured, lowered),
         custom_sources=_custom_sources(list(lowered.values()), request, request.source_dir or Path.cwd()),
         session=captured.session,
         precision=request.precision,
@@ -53,6 +55,7 @@ def compiled_model(
             "options": dict(sorted(request.options.items())),
             **_precision(request),
             **({"quantize": list(request.quantize)} if request.quantize else {}),
+            **({"world_size": request.world_size} if request.world_size else {}),
             "counters": dict(sum((Counter(part.counters) for part in lowered.values()), Counter[str]())),
             **({"tuning": tuning_summary(tuning, epilogues)} if tuning else {}),
         },
@@ -120,6 +123,21 @@ def _joined(request: GenerateRequest, methods: Mapping[str, Captured], lowered: 
     method = Method(part.name, part.signature, part.variants, part.golden)
     layers = {name: getattr(part, name) for name in ("weights", *LAYERS)}
     return {"methods": (method,), **layers}
+
+
+def _weights_of_ranks(
+    request: GenerateRequest, captured: CapturedModel, lowered: Lowerings
+) -> tuple[tuple[Weight, ...], ...]:
+    """With WORLD_SIZE the model's weights as each rank has them, the first too."""
+    if not request.world_size:
+        return ()
+    of_ranks = [{name: part.weights for name, part in lowered.items()}]
+    of_ranks += weights_of_ranks(captured, lowered, request.emit.target)
+    found = []
+    for weights in of_ranks:
+        own = {name: dataclasses.replace(part, weights=weights[name]) for name, part in lowered.items()}
+        found.append(tuple(_joined(request, captured.methods, own)["weights"]))
+    return tuple(found)
 
 
 def _given(of_target: float | None, of_model: Sequence[float | None]) -> float | None:

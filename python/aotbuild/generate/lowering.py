@@ -122,6 +122,7 @@ def _settings(request: GenerateRequest, base: Path) -> dict[str, Any]:
         "has_eigen",
         "precision",
         "precision_except",
+        "world_size",
     )
     return {"target": request.emit.target, "kernels": kernels, **{name: getattr(request, name) for name in parts}}
 

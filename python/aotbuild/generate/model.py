@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from aotbuild.capture import Source
 
 
-def capture_model(source: Source, request: GenerateRequest) -> CapturedModel:
-    """Exports what the request asks for of a model, and runs it eagerly where there is a test."""
+def capture_model(source: Source, request: GenerateRequest, others: Sequence[CapturedModel] = ()) -> CapturedModel:
+    """Exports what the request asks for of a model, and runs it eagerly where there is a test.
+
+    ``others``: of a model for several GPUs, the ranks after the first, which is the one of ``source``.
+    """
     from aotbuild import capture
 
     dynamic = capture.parse_dynamic_shapes(request.dynamic_shapes)
@@ -42,9 +45,14 @@ def capture_model(source: Source, request: GenerateRequest) -> CapturedModel:
         source, lines = capture.quantized_source(whole, quantize, target)
         lines.append(capture.quantization_cost(whole, source, quantize, runs=runs))
         notes = tuple(f"{target}: {line}" for line in lines)
+    programs = [{name: method.program for name, method in rank.methods.items()} for rank in others]
+    ranks = tuple(rank.methods for rank in others)
     if request.methods:
-        return CapturedModel(*capture.capture_methods(source, request.methods, dynamic, target, **options), notes)
-    return CapturedModel({"run": capture.capture(source, dynamic, target, **options)}, notes=notes)
+        methods = capture.capture_methods(source, request.methods, dynamic, target, **options, others=programs)
+        return CapturedModel(*methods, notes, ranks)
+    of_run = [rank["run"] for rank in programs]
+    method = capture.capture(source, dynamic, target, **options, others=of_run)
+    return CapturedModel({"run": method}, notes=notes, ranks=ranks)
 
 
 def generate(
@@ -86,18 +94,14 @@ def generate(
 
         lowering = Lowering(request, replay, store, asked)
     torch.set_num_threads(max(1, torch.get_num_threads()))
-    with cache.recorded(asked.places, asked.environment) if asked else nullcontext(cache.Recording()) as recording:
-        captured = captured or _captured(request, progress)
-    _refuse_unknown_modules(request, captured)
-    for line in captured.notes:
-        progress.note(line)
-    for name, part in captured.methods.items():
-        unit = f"{request.emit.target}.{name}" if request.methods else request.emit.target
-        for line in part.notes:
-            progress.note(f"{unit}: {line}")
-    lowered = {}
-    for name, part in captured.methods.items():
-        lowered[name] = lowering(part, name if request.methods else "", progress)
+    with ExitStack() as stack:
+        with cache.recorded(asked.places, asked.environment) if asked else nullcontext(cache.Recording()) as recording:
+            captured = captured or _captured(request, progress, stack)
+        _refuse_unknown_modules(request, captured)
+        _note(request, captured, progress)
+        lowered = {
+            name: lowering(part, name if request.methods else "", progress) for name, part in captured.methods.items()
+        }
     compiled, notes = compiled_model(request, captured, lowered, replay)
     for line in notes:
         progress.note(line)
@@ -105,7 +109,8 @@ def generate(
         files = emit.render(compiled, request.emit)
         unplanned = set(files) ^ set(_planned(request).all())
         assert not unplanned, f"the build expects other files: {sorted(unplanned)}"
-        model_files = sorted({path for part in captured.methods.values() for path in part.files})
+        ranks = [captured.methods, *captured.ranks]
+        model_files = sorted({path for rank in ranks for part in rank.values() for path in part.files})
         changed = write(files, model_files)
     if store and asked:
         with progress.stage(stages.KEEP_IN_CACHE):
@@ -113,13 +118,28 @@ def generate(
     return changed
 
 
-def _captured(request: GenerateRequest, progress: Progress) -> CapturedModel:
+def _captured(request: GenerateRequest, progress: Progress, stack: ExitStack) -> CapturedModel:
+    """``stack`` holds the process group of a model for several GPUs, which lowering looks at too."""
     from aotbuild import capture
+    from aotbuild.generate.ranks import capture_others, refuse_other_graphs
 
+    others = capture_others(request, capture_model)
+    stack.enter_context(capture.process_group(0, request.world_size))
     with progress.stage(stages.LOAD_MODEL):
         source = capture.load_source(request.model, request.params, request.source_dir)
     with progress.stage(stages.EXPORT):
-        return capture_model(source, request)
+        captured = capture_model(source, request, others)
+    refuse_other_graphs(request.emit.target, captured.methods, others)
+    return captured
+
+
+def _note(request: GenerateRequest, captured: CapturedModel, progress: Progress) -> None:
+    for line in captured.notes:
+        progress.note(line)
+    for name, part in captured.methods.items():
+        unit = f"{request.emit.target}.{name}" if request.methods else request.emit.target
+        for line in part.notes:
+            progress.note(f"{unit}: {line}")
 
 
 @dataclass(frozen=True)
@@ -149,6 +169,7 @@ def _planned(request: GenerateRequest) -> Generated:
             options.python_module,
             options.test,
             options.benchmark,
+            request.world_size,
         )
     )
 

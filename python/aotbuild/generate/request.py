@@ -40,6 +40,7 @@ class GenerateRequest:
     quantize: tuple[str, ...] = ()  # the words of QUANTIZE
     precision: str = ""
     precision_except: tuple[str, ...] = ()
+    world_size: int = 0  # 0: a model for one GPU
     rtol: float | None = None
     atol: float | None = None
     c_enabled: bool = False  # the project compiles C
@@ -52,9 +53,11 @@ class GenerateRequest:
 class CapturedModel:
     """The methods by their names (of a model without methods, ``run``), and the calls of its test in one session.
 
-    ``notes``: lines for the user.
+    ``notes``: lines for the user. ``ranks``: with WORLD_SIZE the methods of the ranks after the first, whose weights
+    are other ones.
     """
 
     methods: Mapping[str, Captured]
     session: Session = ()
     notes: tuple[str, ...] = ()
+    ranks: tuple[Mapping[str, Captured], ...] = ()

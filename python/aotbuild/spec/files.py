@@ -70,6 +70,14 @@ class Files:
         """``name``: the value of WEIGHTS_FILE."""
         return name or f"{self.target}.safetensors"
 
+    def weights_files(self, name: str, world_size: int) -> list[str]:
+        """The weights file; with WORLD_SIZE that of each rank, ``net.rank0.safetensors``, as the runtime names it."""
+        file = self.weights_file(name)
+        stem, dot, extension = file.rpartition(".")
+        if not stem:
+            stem, dot, extension = file, "", ""
+        return [f"{stem}.rank{rank}{dot}{extension}" for rank in range(world_size)] or [file]
+
     @property
     def test(self) -> str:
         return f"test/{self.target}_test.cpp"
@@ -164,6 +172,7 @@ class ModelKeywords:
     python_module: str = ""
     test: bool = True
     benchmark: bool = False
+    world_size: int = 0
 
 
 def model_files(model: ModelKeywords) -> Generated:
@@ -195,7 +204,7 @@ def model_files(model: ModelKeywords) -> Generated:
         others.append(files.kernels)
     if model.weights == "file":
         groups.append(Group("library", (files.weights_source,)))
-        others.append(files.weights_file(model.weights_file))
+        others += files.weights_files(model.weights_file, model.world_size)
     else:  # with weights that are given at run time it holds the model's constants
         groups.append(Group("embed", (files.weights_source,), embeds=files.weights_blob))
     if model.test:

@@ -19,7 +19,7 @@ _GENERATE = Keywords(
             "HEADER_VAR",
             "MANIFEST_VAR",
         ),
-        *("CONFIG", "TUNE", "TUNING_DATABASE"),
+        *("CONFIG", "TUNE", "TUNING_DATABASE", "WORLD_SIZE"),
     ),
     (
         "DYNAMIC_SHAPES",

@@ -14,6 +14,7 @@ from aotbuild.spec.precision import OWN
 from aotbuild.spec.statements import statements
 from aotbuild.spec.target import cuda_suffix, isa_flags
 from aotbuild.spec.words import Call, words_of
+from aotbuild.spec.world_size import check_world_size
 
 # Options of the generator for what says how a kernel is called.
 _KERNEL_OPTIONS = {"SIGNATURE": "signature", "GRID": "grid", "CONFIGS": "configuration", "EXAMPLES": "example"}
@@ -70,6 +71,7 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
     variants, suffixes = _variants(call, place, on_gpu)
     _check_values(call, place, on_gpu)
     checks.check_quantize(call, variants if on_gpu else ())
+    check_world_size(call, on_gpu)
     folder = checks.check_output_dir(call, place)
     kind = ""
     if function == "add_aot_model":
@@ -88,6 +90,7 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
         call.one("PYTHON_MODULE"),
         not call.has("NO_TEST"),
         call.has("BENCHMARK"),
+        int(call.one("WORLD_SIZE", "0")),
     )
     database = _database(call, place, file) if on_gpu else ""
     config = place.source(call.one("CONFIG")) if call.has("CONFIG") else ""
@@ -118,12 +121,12 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
     }
 
 
-def _files_of_properties(keywords: ModelKeywords, folder: str) -> dict[str, str]:
+def _files_of_properties(keywords: ModelKeywords, folder: str) -> dict[str, str | list[str]]:
     """The files that targets have as properties; empty where the model has none."""
     files, module = Files(keywords.target), keywords.python_module
-    weights_file = files.weights_file(keywords.weights_file)
+    weights_files = files.weights_files(keywords.weights_file, keywords.world_size)
     return {
-        "weights_file": _join(folder, weights_file) if keywords.weights == "file" else "",
+        "weights_file": [_join(folder, name) for name in weights_files] if keywords.weights == "file" else [],
         "test": _join(folder, files.test) if keywords.test else "",
         "golden": _join(folder, files.golden) if keywords.test else "",
         "benchmark": _join(folder, files.benchmark) if keywords.benchmark else "",
@@ -210,6 +213,7 @@ def _model_subject(call: Call, model: str, config: str) -> list[str]:
         *_repeated("--method", call.many("METHODS")),
         *_repeated("--quantize", call.many("QUANTIZE")),
         *_repeated("--param", call.many("PARAMS")),
+        *_named(call, "WORLD_SIZE"),
         *("--preset", call.one("PRESET", "default")),
         *(("--config", config) if config else ()),
         *_repeated("--option", call.many("OPTIONS")),

@@ -263,7 +263,8 @@ class GoldenCase:
 
     ``written``: what the inputs that the call writes to hold after it, in their order. ``tolerances``: of the outputs,
     and then of what is written; those that are missing are zero. ``rounded_errors``: with PRECISION, the greatest error
-    of each of them in eager PyTorch that is cast to it; NaN where that could not be had.
+    of each of them in eager PyTorch that is cast to it; NaN where that could not be had. ``ranks``: with WORLD_SIZE the
+    same case of the ranks after the first.
     """
 
     name: str
@@ -272,6 +273,7 @@ class GoldenCase:
     written: tuple[TensorData, ...] = ()
     tolerances: tuple[Tolerance, ...] = ()
     rounded_errors: tuple[float, ...] = field(default=(), kw_only=True)
+    ranks: tuple[GoldenCase, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -327,6 +329,11 @@ class CompiledModel:
     kernels: list[dict[str, Any]] = field(default_factory=list)
     epilogues: list[dict[str, Any]] = field(default_factory=list)
     precision: str = ""  # of PRECISION
+    ranks: tuple[tuple[Weight, ...], ...] = ()  # with WORLD_SIZE the weights of each rank; the first's are ``weights``
+
+    @property
+    def world_size(self) -> int:
+        return len(self.ranks)
 
 
 @dataclass(frozen=True)

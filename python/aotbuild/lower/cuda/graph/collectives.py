@@ -98,7 +98,8 @@ def _reduction(name: str) -> str:
 
 
 def _call(source: Any, sizes: Sequence[Any], operation: str, argument: str, world_size: int, group: str) -> Any:
-    ranks = torch.distributed.distributed_c10d._resolve_process_group(group).size()  # type: ignore[attr-defined]
+    of_world: Any = torch.distributed.distributed_c10d
+    ranks = of_world._resolve_process_group(group).size()
     if ranks != world_size:
         raise AotbuildError(f"a collective is over {ranks} of {world_size} ranks; write it over all of them")
     rows = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(source))
