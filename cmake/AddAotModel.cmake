@@ -9,7 +9,7 @@
       [DEVICE cpu|cuda] [CPU_ISA isa ...] [CUDA_ARCHITECTURES architecture ...] [RUNTIME standalone|torch]
       [PRECISION float32|bfloat16|float16 [EXCEPT module ...]]
       [QUANTIZE int8|int4|float8 [dynamic] [EXCEPT module ...]]
-      [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name] [WEIGHTS_SHA256]
+      [WEIGHTS EMBED|FILE|EXTERNAL] [WEIGHTS_FILE name] [WEIGHTS_SHA256] [WORLD_SIZE n]
       [TUNE CACHED|OFF] [TUNING_DATABASE file]
       [PRESET default|debug|min-size] [CONFIG file.toml] [OPTIONS key=value ...]
       [DEPENDS file ...] [OUTPUT_DIR dir] [JOB_POOL pool] [EXCLUDE_FROM_ALL] [VERBOSE]
@@ -67,6 +67,7 @@ Weights and compiler settings:
 | `WEIGHTS EXTERNAL` | | given at run time by name | |
 | `WEIGHTS_FILE name` | `<target>.safetensors` | name of the file; only with `WEIGHTS FILE` | a path with folders; without `WEIGHTS FILE` |
 | `WEIGHTS_SHA256` | off | the model takes the weights file of this build and no other: its SHA-256 is in the library, and each load of a file checks it ([Only these weights](weights.md#only-these-weights)) | without `WEIGHTS FILE` |
+| `WORLD_SIZE n` | none: a model for one GPU | the model is one of `n` ranks, each on a GPU of its own, with the collectives of `torch.distributed._functional_collectives` in its forward. The model file is called for each rank and gives that rank's parameters; `<target>.rank0.safetensors` and so on hold them. [Several GPUs](ranks.md) | no number from 2 to 1024; `DEVICE cpu`; without `WEIGHTS FILE`; with `WEIGHTS_SHA256`, `BENCHMARK`, `PYTHON_MODULE` or a `.pt2` file; ranks whose graphs differ (while building) |
 | `PRESET` | `default` | `debug`: kernels compiled with the project's own optimisation; `min-size`: kernels compiled for size. Otherwise kernels are compiled with `-O3` whatever `CMAKE_BUILD_TYPE` says | another value |
 | `CONFIG file.toml` | none | a TOML file of TorchInductor's settings, as in `[cpp]` with `simdlen = 8`; they win over `PRESET`, and `OPTIONS` over them. A change of the file runs the generator | a file that does not exist and that `DEPENDS` does not name; a file that is not TOML (while building) |
 | `OPTIONS key=value ...` | none | TorchInductor's settings, as in `cpp.simdlen=8`; they win over `PRESET` and `CONFIG`. With `DEVICE cuda` also `cuda_libraries=cublaslt`: [CUDA libraries](cuda.md#cuda-libraries), and `benchmark_epilogue_fusion=False`: [Bundles](tuning.md#bundles) | an entry that is not `key=value`; the same key twice; a name that TorchInductor does not have, a value of another type than the setting's, `cuda_libraries` with another library (while building) |

@@ -16,7 +16,7 @@ weights and the manifest. It makes no library. Use it when `add_aot_model` does 
 
 | keyword | default | meaning | refused |
 |---|---|---|---|
-| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `METHODS`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `TUNE`, `TUNING_DATABASE`, `RUNTIME`, `PRECISION`, `QUANTIZE`, `WEIGHTS`, `WEIGHTS_FILE`, `WEIGHTS_SHA256`, `PRESET`, `CONFIG`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` | as in `add_aot_model` | as in `add_aot_model` |
+| `MODEL`, `NAMESPACE`, `CLASS_NAME`, `HEADER`, `SYMBOL_PREFIX`, `METHODS`, `DYNAMIC_SHAPES`, `PARAMS`, `DEVICE`, `CPU_ISA`, `CUDA_ARCHITECTURES`, `TUNE`, `TUNING_DATABASE`, `RUNTIME`, `PRECISION`, `QUANTIZE`, `WEIGHTS`, `WEIGHTS_FILE`, `WEIGHTS_SHA256`, `WORLD_SIZE`, `PRESET`, `CONFIG`, `OPTIONS`, `DEPENDS`, `OUTPUT_DIR`, `JOB_POOL`, `VERBOSE`, `NO_TEST`, `RTOL`, `ATOL`, `BENCHMARK`, `PYTHON_MODULE` | as in `add_aot_model` | as in `add_aot_model` | as in `add_aot_model` |
 | `SOURCES_VAR var` | | the sources of the library, with their compile options set as source properties of this directory | more than one name |
 | `HEADER_VAR var`, `MANIFEST_VAR var` | | paths of the typed header and of the manifest | more than one name |
 

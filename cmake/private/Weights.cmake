@@ -1,6 +1,6 @@
 # WEIGHTS FILE: the runtime looks for the weights beside the library or program that holds the model.
 
-# Keeps a copy of the model's weights file beside <consumer>, a target of this directory.
+# Keeps a copy of the model's weights file beside <consumer>, a target of this directory; with WORLD_SIZE of every rank's.
 function(_aotbuild_place_weights consumer model)
   get_target_property(weights ${model}.generate AOTBUILD_WEIGHTS_FILE)
   if(NOT weights)
@@ -20,12 +20,16 @@ function(_aotbuild_place_weights consumer model)
     set(config ".$<CONFIG>")
   endif()
   set(stamp "${output_dir}/${consumer}.weights${config}.stamp")
+  set(commands "")
+  foreach(file IN LISTS weights)
+    list(APPEND commands COMMAND "${CMAKE_COMMAND}" "-DSOURCE=${file}" "-DFOLDER=${destination}" "-DCONSUMER=${consumer}"
+      -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/place_weights.cmake")
+  endforeach()
   add_custom_command(
     OUTPUT "${stamp}"
-    COMMAND "${CMAKE_COMMAND}" "-DSOURCE=${weights}" "-DFOLDER=${destination}" "-DCONSUMER=${consumer}"
-            -P "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/place_weights.cmake"
+    ${commands}
     COMMAND "${CMAKE_COMMAND}" -E touch "${stamp}"
-    DEPENDS "${weights}" ${model}.generate
+    DEPENDS ${weights} ${model}.generate
     COMMENT "Copying the weights of ${model} beside ${consumer}"
     VERBATIM)
   add_custom_target(${consumer}.weights DEPENDS "${stamp}")

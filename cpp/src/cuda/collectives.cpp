@@ -197,8 +197,8 @@ void Communicator::check(int result, const char* function) const {
 template <typename Call>
 void Communicator::ask(const char* function, const Call& call) {
   const auto deadline = Clock::now() + timeout_;
-  check();
   std::unique_lock<std::mutex> lock(calls_mutex_);
+  check();
   int result = call();
   auto pause = std::chrono::microseconds(1);
   while (result == kNcclInProgress) {
@@ -305,20 +305,34 @@ void Communicator::try_watch(Stream stream) noexcept {
 void Communicator::end(Ending ending, int result) noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (ending_ == Ending::kNone) {
-      ending_ = ending;
-      lost_result_ = result;
-    }
+    if (ending_ != Ending::kNone) return;
+    ending_ = ending;
+    lost_result_ = result;
   }
-  // Ends the kernels that wait for a peer, and with them every wait for the streams that they are on.
-  const std::lock_guard<std::mutex> lock(calls_mutex_);
-  if (void* const communicator = std::exchange(communicator_, nullptr)) library_.abort(communicator);
+  changed_.notify_all();
+}
+
+// Ends the kernels that wait for a peer, and with them every wait for the streams that they are on. NCCL returns when
+// no graph has an operation of the communicator any more, which may be when the model is destroyed: on the watcher's
+// thread alone, for which nobody waits before.
+void Communicator::abort() noexcept {
+  void* communicator = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(calls_mutex_);
+    communicator = std::exchange(communicator_, nullptr);
+  }
+  if (communicator != nullptr) library_.abort(communicator);
 }
 
 void Communicator::watch_queue() noexcept {
   const ReleaseScope scope(*device_);
   std::unique_lock<std::mutex> lock(mutex_);
   while (!is_closing_) {
+    if (ending_ != Ending::kNone) {
+      lock.unlock();
+      abort();
+      return;
+    }
     if (watched_.empty()) {
       changed_.wait(lock);
       continue;
@@ -326,25 +340,27 @@ void Communicator::watch_queue() noexcept {
     const Watched first = watched_.front();
     lock.unlock();
     const int result = device_->driver().event_query(first.event);
-    int failed = kNcclSuccess;
-    if (result == kNotReady) {
-      {
-        const std::lock_guard<std::mutex> calls(calls_mutex_);
-        if (communicator_ != nullptr) library_.get_async_error(communicator_, &failed);
-      }
-      if (failed != kNcclSuccess && failed != kNcclInProgress) {
-        end(Ending::kLostPeer, failed);
-      } else if (Clock::now() > first.deadline) {
-        end(Ending::kLatePeer);
-      }
-    }
+    if (result == kNotReady) look_at_peers(first);
     lock.lock();
     if (result != kNotReady) {
       watched_.pop_front();
       spare_events_.push_back(first.event);
-    } else {
+    } else if (ending_ == Ending::kNone) {
       changed_.wait_for(lock, kPeriod);
     }
+  }
+}
+
+void Communicator::look_at_peers(const Watched& waiting) noexcept {
+  int failed = kNcclSuccess;
+  {
+    const std::lock_guard<std::mutex> calls(calls_mutex_);
+    library_.get_async_error(communicator_, &failed);
+  }
+  if (failed != kNcclSuccess && failed != kNcclInProgress) {
+    end(Ending::kLostPeer, failed);
+  } else if (Clock::now() > waiting.deadline) {
+    end(Ending::kLatePeer);
   }
 }
 

@@ -71,6 +71,8 @@ class Communicator {
   void check(int result, const char* function) const;
   enum class Ending { kNone, kLostPeer, kLatePeer, kUnwatched };
   void end(Ending ending, int result = 0) noexcept;
+  void abort() noexcept;
+  void look_at_peers(const Watched& waiting) noexcept;
   void watch_queue() noexcept;
 
   const std::shared_ptr<CudaDevice> device_;

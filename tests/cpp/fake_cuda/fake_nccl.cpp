@@ -1,12 +1,14 @@
 #include "fake_nccl.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -58,6 +60,7 @@ struct Communicator {
   int rank;
   std::uint64_t next = 0;  // of its operations that a stream has come to
   bool is_aborted = false;
+  std::shared_ptr<int> uses = std::make_shared<int>(0);  // one of its own, and those of what is queued or in a graph
 };
 using Shared = std::shared_ptr<Communicator>;
 
@@ -188,7 +191,7 @@ int collective(std::unique_lock<std::mutex>& lock, void* handle, const Request& 
     }
     return world.meetings[static_cast<std::uint64_t>(*number)].sources.size() == static_cast<std::size_t>(world.size);
   };
-  const auto work = [communicator, target, number] {
+  const auto work = [communicator, target, number, use = communicator->uses] {
     const std::lock_guard<std::mutex> inner(state().mutex);
     const auto which = static_cast<std::uint64_t>(std::exchange(*number, -1));
     if (communicator->is_aborted) return;
@@ -314,6 +317,9 @@ int ncclCommAbort(void* handle) {
   if (communicator == nullptr) return kInvalidArgument;
   communicator->is_aborted = true;
   state().communicators.erase(communicator.get());
+  lock.unlock();
+  // As NCCL does: until no graph has an operation of it.
+  while (communicator->uses.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   return kSuccess;
 }
 
