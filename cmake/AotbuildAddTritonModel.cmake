@@ -68,6 +68,12 @@ endfunction()
 
 # Adds the caller's problems with keywords that do not go together.
 macro(_aotbuild_check_triton_keywords)
+  if(TARGET "${target}.generate")
+    get_target_property(world_size ${target}.generate AOTBUILD_WORLD_SIZE)
+    if(world_size)
+      _aotbuild_problem("\"${target}\" has WORLD_SIZE ${world_size}, and a server makes one rank; leave one of them out")
+    endif()
+  endif()
   foreach(keyword IN ITEMS PREFERRED_BATCH QUEUE_DELAY)
     if(keyword IN_LIST arg_KEYWORDS AND NOT arg_DYNAMIC_BATCHING)
       _aotbuild_problem("${keyword} needs DYNAMIC_BATCHING; add it, or leave ${keyword} out")

@@ -73,6 +73,7 @@ function(_aotbuild_generate_planned)
     AOTBUILD_MANIFEST "${plan_manifest}"
     AOTBUILD_WEIGHTS "${plan_weights}"
     AOTBUILD_WEIGHTS_FILE "${plan_weights_file}"
+    AOTBUILD_WORLD_SIZE "${plan_world_size}"
     AOTBUILD_RUNTIME "${plan_runtime}"
     AOTBUILD_TORCH_VERSION "${torch_version}"
     AOTBUILD_CPU_ISA "${plan_cpu_isa}"

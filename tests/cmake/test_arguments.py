@@ -114,6 +114,24 @@ def problems(make_project: Callable[..., CMakeProject]) -> Callable[[str], list[
         ("WEIGHTS embed", 'WEIGHTS "embed" is none of EMBED, FILE, EXTERNAL; did you mean EMBED?'),
         ("WEIGHTS_FILE a.safetensors", "WEIGHTS_FILE needs WEIGHTS FILE"),
         ("WEIGHTS_SHA256", "WEIGHTS_SHA256 needs WEIGHTS FILE"),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 90 WEIGHTS FILE WORLD_SIZE 1",
+            'WORLD_SIZE "1" is no number of GPUs; write one from 2 to 1024',
+        ),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 90 WORLD_SIZE 2",
+            "WORLD_SIZE needs WEIGHTS FILE: each rank reads a file of its own",
+        ),
+        ("WEIGHTS FILE WORLD_SIZE 2", "WORLD_SIZE needs DEVICE cuda"),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 90 WEIGHTS FILE WEIGHTS_SHA256 WORLD_SIZE 2",
+            "WEIGHTS_SHA256 is not for models with WORLD_SIZE: it knows one file, and each rank has its own; leave it "
+            "out",
+        ),
+        (
+            "DEVICE cuda CUDA_ARCHITECTURES 90 WEIGHTS FILE PYTHON_MODULE net WORLD_SIZE 2",
+            "PYTHON_MODULE is not for models with WORLD_SIZE: create the ranks in C++; leave it out",
+        ),
         ("WEIGHTS FILE WEIGHTS_FILE a/b", 'WEIGHTS_FILE "a/b" is not a file name: the file lies beside the library'),
         (
             "PRESET min-sise",

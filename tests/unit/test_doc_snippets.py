@@ -234,6 +234,21 @@ def call_on_a_gpu(folder: Path, text: str) -> None:
     check_statements(folder, text, parameters, f'#include "encoder.hpp"\n{CUDA_RUNTIME}')
 
 
+def call_build_of_ranks(folder: Path, text: str) -> None:
+    from aotbuild.capture import process_group
+
+    with process_group(1, 2):
+        call_build(folder, text)
+
+
+def create_ranks(folder: Path, text: str) -> None:
+    model = replace(MODELS["encoder"], ranks=((), ()))
+    for name, content in emit.render(model, EmitOptions("decoder", weights="file", test=False)).items():
+        if name.startswith("include/"):
+            (folder / Path(name).name).write_bytes(content)
+    check_statements(folder, text, before='#include <thread>\n#include "decoder.hpp"\n')
+
+
 def call_from_c(folder: Path, text: str) -> None:
     write_headers(folder, "encoder")
     check_syntax(folder, text, "-std=c99", "-pedantic", language="c")
@@ -265,6 +280,9 @@ RUN: dict[Block, Callable[[Path, str], None]] = {
     ("methods.md", "cmake", 0): plan_call,
     ("methods.md", "cpp", 0): call_decoder,
     ("migrating.md", "cpp", 0): call_scorer,
+    ("ranks.md", "cmake", 0): plan_call,
+    ("ranks.md", "python", 0): call_build_of_ranks,
+    ("ranks.md", "cpp", 0): create_ranks,
     ("recurrent.md", "python", 0): call_build,
     ("recurrent.md", "python", 1): call_build,
     ("triton-kernels.md", "cmake", 0): plan_call,

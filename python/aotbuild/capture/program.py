@@ -76,14 +76,8 @@ def capture(
             compiled model cannot take.
     """
     if source.program is not None:
-        if dynamic:
-            raise AotbuildError("DYNAMIC_SHAPES: a .pt2 program already says which sizes vary; export it with them")
         program = source.program
-        if program.example_inputs is None:
-            raise AotbuildError(
-                f"{target}: the exported program has no example inputs; save it as torch.export.export returned it, or "
-                "pass them to aotbuild.compile"
-            )
+        _refuse_incomplete(program, dynamic, target)
         args, kwargs = program.example_inputs
         calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [("example", tuple(args), dict(kwargs))]
         module: Any = program.module(check_guards=False)
@@ -113,8 +107,9 @@ def capture(
     conditions = tuple(guard.condition(sizes.sizes) for guard in held.guards)
     signature = dataclasses.replace(describe(program, module.forward, names)[0], conditions=conditions)
     refuse_shared_writes(signature, args, kwargs, target)
+    rounded, dtype = roundings(program), _dtype(precision)
     recorded = [
-        record(Eager(eager, signature, roundings(program), target, _dtype(precision)), calls, sizes, held.guards)
+        record(Eager(eager, signature, rounded, target, dtype), calls, sizes, held.guards)
         for eager in (_of_ranks(module, [program, *others]) if runs else ())
     ]
     golden, notes = joined(recorded) if runs else ((example_inputs(args, kwargs),), ())
@@ -128,6 +123,16 @@ def capture(
         classes=classes,
         notes=(*export_notes(program), *notes, *precision_notes(precision, golden if runs else ())),
     )
+
+
+def _refuse_incomplete(program: ExportedProgram, dynamic: Sequence[DynamicDim], target: str) -> None:
+    if dynamic:
+        raise AotbuildError("DYNAMIC_SHAPES: a .pt2 program already says which sizes vary; export it with them")
+    if program.example_inputs is None:
+        raise AotbuildError(
+            f"{target}: the exported program has no example inputs; save it as torch.export.export returned it, or "
+            "pass them to aotbuild.compile"
+        )
 
 
 def _of_ranks(module: Any, programs: Sequence[ExportedProgram]) -> list[Any]:
@@ -161,15 +166,7 @@ def capture_methods(
         AotbuildError: as ``capture``; and when METHODS and the model file disagree.
     """
     model = _model_with_methods(source, names)
-    dims: dict[str, list[DynamicDim]] = {name: [] for name in names}
-    for entry in dynamic:
-        method, _, name = entry.input.partition(".")
-        if not name or method not in dims:
-            raise AotbuildError(
-                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: with METHODS write method.input:dim=min..max; the methods "
-                f"are {', '.join(names)}"
-            )
-        dims[method].append(DynamicDim(name, entry.dim, entry.min, entry.max))
+    dims = _dims_of_methods(names, dynamic)
     captured = {}
     modules = {}
     for name in names:
@@ -196,6 +193,7 @@ def capture_methods(
     captured = {name: dataclasses.replace(method, state=state) for name, method in captured.items()}
     if not state or not runs:
         return captured, ()
+    dtype = _dtype(precision)
     of_ranks = {
         name: _of_ranks(modules[name], [method.program, *(programs[name] for programs in others)])
         for name, method in captured.items()
@@ -204,16 +202,25 @@ def capture_methods(
     for rank in range(1 + len(others)):
         eager = {
             name: Eager(
-                of_ranks[name][rank],
-                method.signature,
-                roundings(method.program, state),
-                f"{target}.{name}",
-                _dtype(precision),
+                of_ranks[name][rank], method.signature, roundings(method.program, state), f"{target}.{name}", dtype
             )
             for name, method in captured.items()
         }
         sessions.append(record_session(eager, model.methods))
     return captured, joined_session(sessions)
+
+
+def _dims_of_methods(names: Sequence[str], dynamic: Sequence[DynamicDim]) -> dict[str, list[DynamicDim]]:
+    dims: dict[str, list[DynamicDim]] = {name: [] for name in names}
+    for entry in dynamic:
+        method, _, name = entry.input.partition(".")
+        if not name or method not in dims:
+            raise AotbuildError(
+                f"DYNAMIC_SHAPES {entry.input}:{entry.dim}: with METHODS write method.input:dim=min..max; the methods "
+                f"are {', '.join(names)}"
+            )
+        dims[method].append(DynamicDim(name, entry.dim, entry.min, entry.max))
+    return dims
 
 
 def _model_with_methods(source: Source, names: Sequence[str]) -> Model:

@@ -29,8 +29,8 @@ def process_group(rank: int, world_size: int) -> Iterator[None]:
         raise AotbuildError("WORLD_SIZE needs a PyTorch with torch.distributed")
     if distributed.is_initialized():
         raise AotbuildError(
-            "WORLD_SIZE: the model file has called torch.distributed.init_process_group; leave that out, as the "
-            "generator makes a process group for each rank before it calls the model file"
+            "WORLD_SIZE: the process has a process group already; the generator makes one for each rank before it "
+            "calls the model file"
         )
     from torch.testing._internal.distributed.fake_pg import FakeStore
 

@@ -77,28 +77,29 @@ def _model_bundle(args: argparse.Namespace) -> Bundle:
 
     config = read_config(args.config) if args.config else {}
     options = option_values({**config, **pairs(args.option, "OPTIONS")}, config)
-    source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
-    quantize = from_words(args.quantize)
-    if quantize.type:
-        source, _ = capture.quantized_source(source, quantize, args.target)
-    dynamic = capture.parse_dynamic_shapes(args.dynamic_shapes)
-    if args.method:
-        methods, _ = capture.capture_methods(source, args.method, dynamic, args.target, runs=False)
-    else:
-        methods = {"": capture.capture(source, dynamic, args.target, runs=False)}
-    bundles = [
-        bundling.bundle(
-            captured,
-            architecture,
-            target=f"{args.target}.{method}" if method else args.target,
-            versions=_versions(),
-            preset=args.preset,
-            options=options,
-            limit=args.candidates,
-            progress=_show_compilation,
-        )
-        for method, captured in methods.items()
-    ]
+    with capture.process_group(0, args.world_size):
+        source = capture.load_source(args.model, pairs(args.param, "PARAMS"))
+        quantize = from_words(args.quantize)
+        if quantize.type:
+            source, _ = capture.quantized_source(source, quantize, args.target)
+        dynamic = capture.parse_dynamic_shapes(args.dynamic_shapes)
+        if args.method:
+            methods, _ = capture.capture_methods(source, args.method, dynamic, args.target, runs=False)
+        else:
+            methods = {"": capture.capture(source, dynamic, args.target, runs=False)}
+        bundles = [
+            bundling.bundle(
+                captured,
+                architecture,
+                target=f"{args.target}.{method}" if method else args.target,
+                versions=_versions(),
+                preset=args.preset,
+                options=options,
+                limit=args.candidates,
+                progress=_show_compilation,
+            )
+            for method, captured in methods.items()
+        ]
     return bundle.joined(args.target, bundles)
 
 

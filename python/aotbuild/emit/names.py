@@ -24,6 +24,7 @@ _MEMBERS = frozenset(
         *("api", "capture_graph", "create", "describe", "destroy", "destroy_result", "info", "last_error"),
         *("load_weights", "manual_seed", "model_", "new_session", "set_weights", "statistics", "synchronize"),
         *("untyped", "weight_count", "weights", "aotbuild_model_info", "aotbuild_statistics", "try_capture_graph"),
+        *("aotbuild_communicator_id", "make_communicator_id", "try_make_communicator_id"),
         *("try_create", "try_load_weights", "try_manual_seed", "try_new_session", "try_set_weights", "try_statistics"),
     )
 )

@@ -115,6 +115,7 @@ def _plan_model(function: str, call: Call, place: Place) -> Plan:
         "runtime": call.one("RUNTIME", "standalone"),
         "preset": call.one("PRESET", "default"),
         "weights": call.one("WEIGHTS", "EMBED"),
+        "world_size": call.one("WORLD_SIZE"),
         "test_labels": call.many("TEST_LABELS"),
         "tuning_database": database,
         "tune": ["bundle", *subject] if database else [],

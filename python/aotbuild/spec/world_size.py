@@ -23,6 +23,7 @@ def check_world_size(call: Call, on_gpu: bool) -> None:
     for keyword, what in (
         ("WEIGHTS_SHA256", "it knows one file, and each rank has its own"),
         ("BENCHMARK", "its program has one rank"),
+        ("QUANTIZE", "it does not know of ranks yet"),
         ("PYTHON_MODULE", "create the ranks in C++"),
     ):
         if call.has(keyword):
