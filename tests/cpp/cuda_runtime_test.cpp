@@ -354,11 +354,12 @@ class CudaRanks : public Cuda {
     return options;
   }
   void on_ranks(const std::function<void(int rank, const Model& model)>& body, std::int32_t graphs = 0) {
-    make_id();  // and the description, which the threads share
+    make_id();
+    const aotbuild::detail::ModelSpec& spec = builder_.spec();  // made before the threads share it
     std::vector<std::thread> threads;
     for (int rank = 0; rank < 2; ++rank) {
       threads.emplace_back([&, rank] {
-        const Model model(builder_.spec(), options(rank, graphs));
+        const Model model(spec, options(rank, graphs));
         ASSERT_EQ(model.status, AOTBUILD_OK) << aotbuild_last_error();
         body(rank, model);
       });
