@@ -201,7 +201,8 @@ typedef struct aotbuild_options {
   // longest makes room. 0: 16. -1: none, every call launches its kernels.
   int32_t cuda_graphs;
   // A model for several GPUs (WORLD_SIZE): which of its ranks this object is, and their id. Ranks are threads or
-  // processes, each with a device of its own; all make the same calls in the same order. Creation waits for all of them.
+  // processes, each with a device of its own; all make the same calls in the same order. Creation waits for all of
+  // them.
   int32_t rank;
   const aotbuild_communicator_id* communicator_id;
   // How long a rank waits for the others, in milliseconds, before the call is an error on all. 0: a minute.

@@ -92,7 +92,8 @@ AOTBUILD_RUNTIME_API AtenTensorHandle context_aligned(CallContext& context, Aten
 AOTBUILD_RUNTIME_API void context_random_seeds(CallContext& context, AtenTensorHandle seeds);
 
 // Collective operations of all ranks of a model, in the order in which each rank queues them. `source` and `target` are
-// contiguous and may be one tensor for kAllReduce and kBroadcast. `argument`: a Reduction's number, or kBroadcast's root.
+// contiguous and may be one tensor for kAllReduce and kBroadcast. `argument`: a Reduction's number, or kBroadcast's
+// root.
 enum class Collective : int { kAllReduce = 0, kAllGather, kReduceScatter, kBroadcast, kAllToAll };
 enum class Reduction : int { kSum = 0, kProduct = 1, kMaximum = 2, kMinimum = 3, kMean = 4 };  // ncclRedOp_t
 AOTBUILD_RUNTIME_API void context_collective(CallContext& context, Collective operation, AtenTensorHandle source,
