@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed._functional_collectives as collectives
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.library import triton_op, wrap_triton
 from torch.nn import functional
 
@@ -323,3 +324,30 @@ def hand_written() -> Model:
     torch.manual_seed(0)
     rows = torch.export.Dim("rows", min=1, max=300)
     return Model(HandWritten(), (torch.randn(3, 50, 40),), dynamic_shapes={"x": {1: rows}})
+
+
+class Ranks(nn.Module):
+    """Every collective, with sizes that vary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(distributed.get_rank())
+        self.weight = nn.Parameter(torch.randn(16))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        product = x * self.weight
+        world: Any = distributed.group.WORLD
+        return {
+            "reduced": collectives.all_reduce(product, "sum", world) + 1,
+            "mean": collectives.all_reduce(product, "avg", world),
+            "gathered": collectives.all_gather_tensor(product, 0, world) * 2,
+            "scattered": collectives.reduce_scatter_tensor(product, "max", 0, world),
+            "exchanged": collectives.all_to_all_single(product, None, None, world),
+            "broadcast": collectives.broadcast(product, 0, world),
+        }
+
+
+def ranks() -> Model:
+    torch.manual_seed(1)
+    quarter = torch.export.Dim("quarter", min=1, max=64)
+    return Model(Ranks(), (torch.randn(8, 16),), dynamic_shapes={"x": {0: 4 * quarter}})
