@@ -10,13 +10,13 @@ from aotbuild.cache import graphs
 from aotbuild.capture import load_source, process_group
 from aotbuild.generate.request import CapturedModel, GenerateRequest
 from aotbuild.spec.errors import AotbuildError
-from aotbuild.spec.program import Weight
+from aotbuild.spec.program import Variant, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aotbuild.capture import Captured, Source
-    from aotbuild.generate.compiled import Lowerings
+    from aotbuild.lower.common.lowered import Lowered
 
     Capture = Callable[[Source, GenerateRequest, Sequence[CapturedModel]], CapturedModel]
 
@@ -70,7 +70,9 @@ def _difference(first: Captured, other: Captured) -> str:
     return "a constant has other values"
 
 
-def weights_of_ranks(captured: CapturedModel, lowered: Lowerings, target: str) -> list[dict[str, tuple[Weight, ...]]]:
+def weights_of_ranks(
+    captured: CapturedModel, lowered: Mapping[str, Lowered[Variant]], target: str
+) -> list[dict[str, tuple[Weight, ...]]]:
     """For each rank after the first, the weights of each method in the places that lowering gave the first's."""
     found = []
     for rank in captured.ranks:
