@@ -75,10 +75,10 @@ def _run_driver(outcome: Outcome, scale: float, keep: Callable[[], None]) -> Non
             f"-DAOTBUILD_PYTHON={sys.executable}")  # fmt: skip
     command("cmake", "--build", folder, "--target", "aotbuild_cuda_tests")
     said = command(folder / "tests" / "cpp" / "aotbuild_cuda_tests", "--gtest_filter=*May*Fail*:*MayFail*")
-    for what in ("calls of the driver", "calls of cuBLASLt"):
+    for what in ("calls of the driver", "calls of cuBLASLt", "calls of NCCL"):
         found = re.search(rf"^{what} that failed: (\d+)", said, re.MULTILINE)
         outcome.counts[what] = int(found[1]) if found else 0
-        require(outcome.counts[what] > 50, f"the stand-in's test says how many {what} failed")
+        require(outcome.counts[what] > 5, f"the stand-in's test says how many {what} failed")
 
 
 def _require_flat(counts: Mapping[str, int]) -> None:
@@ -285,7 +285,7 @@ def trials() -> Iterator[Trial]:
     yield Trial(
         "driver",
         "Failures on purpose",
-        "every call of NVIDIA's driver and of cuBLASLt in the life of a model, once each, over the stand-ins for them",
+        "every call of NVIDIA's driver, cuBLASLt and NCCL in the life of a model, once each, over stand-ins for them",
         _run_driver,
     )
     yield Trial("soak", "Long runs", "calls with changing sizes, sessions, exchanges of weights, threads", _run_soak)

@@ -183,8 +183,8 @@ void Communicator::check() const {
                        " is lost: ", library_.get_error_string(lost_result_));
     case Ending::kLatePeer:
       return fail_with("rank ", rank_, " of ", world_size_, " waited ", timeout_.count(), " ms for a peer");
-    case Ending::kUnwatched:
-      return fail_with("rank ", rank_, " of ", world_size_, " could not be watched");
+    case Ending::kFailedCall:
+      return fail_with("a call of rank ", rank_, " of ", world_size_, " has failed before it was queued");
   }
 }
 
@@ -294,11 +294,23 @@ void Communicator::watch(Stream stream) {
   changed_.notify_all();
 }
 
-void Communicator::try_watch(Stream stream) noexcept {
+Communicator::Turn::Turn(Communicator* communicator) : communicator_(communicator) {
+  if (communicator_ == nullptr) return;
+  lock_ = std::unique_lock<std::mutex>(communicator_->turn_);
+  communicator_->check();
+  communicator_->is_queued_ = false;
+}
+
+Communicator::Turn::~Turn() {
+  if (communicator_ != nullptr && !communicator_->is_queued_) communicator_->end(Ending::kFailedCall);
+}
+
+void Communicator::fail_call(Stream stream) noexcept {
+  if (!is_queued_) return end(Ending::kFailedCall);
   try {
-    watch(stream);
+    watch(stream);  // which may wait for a rank that does not come
   } catch (const std::exception&) {
-    end(Ending::kUnwatched);
+    end(Ending::kFailedCall);
   }
 }
 

@@ -40,8 +40,6 @@ class Communicator {
 
   int rank() const { return rank_; }
   int world_size() const { return world_size_; }
-  // Whose turn it is to queue.
-  std::mutex& turn() { return turn_; }
 
   // `count`: elements that a rank gives, but for reduce_scatter of those that it gets. In place where both are one.
   void all_reduce(const void* source, void* target, std::size_t count, ScalarType dtype, Reduction by, Stream stream);
@@ -55,9 +53,26 @@ class Communicator {
   // What the stream holds now has to end in time; else, or when a peer is lost, it is ended, and the communicator with
   // it. Not while the stream is being captured.
   void watch(Stream stream);
-  void try_watch(Stream stream) noexcept;
   // Throws Error(AOTBUILD_RUNTIME_ERROR) once the communicator has ended.
   void check() const;
+
+  // A call's turn, from before it queues anything. One that ends before it has queued everything leaves the ranks out
+  // of step, so that the communicator is ended, for all of them.
+  class Turn {
+   public:
+    // Null: a model for one GPU. Throws as check().
+    explicit Turn(Communicator* communicator);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Communicator* const communicator_;
+    std::unique_lock<std::mutex> lock_;
+  };
+  // Of the call whose turn it is: it has queued everything; it fails, and its stream will be waited for.
+  void has_queued() { is_queued_ = true; }
+  void fail_call(Stream stream) noexcept;
 
  private:
   struct Watched {
@@ -69,7 +84,7 @@ class Communicator {
   template <typename Call>
   void ask(const char* function, const Call& call);
   void check(int result, const char* function) const;
-  enum class Ending { kNone, kLostPeer, kLatePeer, kUnwatched };
+  enum class Ending { kNone, kLostPeer, kLatePeer, kFailedCall };
   void end(Ending ending, int result = 0) noexcept;
   void abort() noexcept;
   void look_at_peers(const Watched& waiting) noexcept;
@@ -82,6 +97,7 @@ class Communicator {
   const std::chrono::milliseconds timeout_;
 
   std::mutex turn_;
+  bool is_queued_ = false;  // what the call has whose turn it is
   std::mutex calls_mutex_;  // of the library's, none of which blocks
   void* communicator_ = nullptr;
 

@@ -124,11 +124,7 @@ void CudaModel::run(const CheckedCall& call) {
   if (user_stream != nullptr) check_stream(user_stream);
   // Ranks have to queue the same operations in the same order.
   Communicator* const communicator = program_->communicator();
-  std::unique_lock<std::mutex> turn;
-  if (communicator != nullptr) {
-    turn = std::unique_lock<std::mutex>(communicator->turn());
-    communicator->check();
-  }
+  const Communicator::Turn turn(communicator);
   WorkspacePool::Lease lease(workspaces_, user_stream);
   CudaWorkspace& workspace = *lease;
   const Stream stream = user_stream != nullptr ? user_stream : workspace.own_stream();
@@ -137,8 +133,8 @@ void CudaModel::run(const CheckedCall& call) {
   try {
     run_in(workspace, stream, call);
   } catch (...) {
-    // What is queued still uses the workspace and the caller's memory. It may wait for a rank that does not come.
-    if (communicator != nullptr) communicator->try_watch(stream);
+    // What is queued still uses the workspace and the caller's memory.
+    if (communicator != nullptr) communicator->fail_call(stream);
     device_->driver().stream_synchronize(stream);
     throw;
   }
@@ -204,6 +200,7 @@ void CudaModel::run_eagerly(CudaCall& cuda_call, CudaWorkspace& workspace, Strea
   CallContext context(*call.weights, *Workspace::current(), call.outputs, call.in_place, outputs.size(),
                       call.state.get(), method_of(call).spec, &cuda_call);
   method_of(call).variant.run(context, inputs.data(), outputs.data());
+  if (program_->communicator() != nullptr) program_->communicator()->has_queued();
   OutputDelivery(*program_, cuda_call, workspace, stream, call, outputs).deliver();
 }
 

@@ -212,6 +212,7 @@ void CudaModel::replay(CudaCall& cuda_call, CudaWorkspace& workspace, Stream str
   }
   cuda_call.refill_seeds(entry.seeds);
   device_->check(device_->driver().graph_launch(entry.graph, stream), "cuGraphLaunch");
+  if (program_->communicator() != nullptr) program_->communicator()->has_queued();
   replays_.fetch_add(1, std::memory_order_relaxed);
   OwnedHandles outputs(entry.outputs.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {

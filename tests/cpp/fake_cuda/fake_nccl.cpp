@@ -244,6 +244,11 @@ void lose(int rank) {
   for (auto& [id, world] : state().worlds) world->lost.insert(rank);
 }
 
+int failures() {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  return static_cast<int>(state().failures.size());
+}
+
 int communicators() {
   const std::lock_guard<std::mutex> lock(state().mutex);
   return static_cast<int>(state().communicators.size());

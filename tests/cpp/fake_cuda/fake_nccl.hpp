@@ -15,6 +15,7 @@ void fail(const std::string& function, int error, int skip = 0);
 // The other ranks notice from now on that this one is gone.
 void lose(int rank);
 
+int failures();       // that were asked for and have not come
 int communicators();  // that were made and not destroyed
 int operations();     // that were done, by all ranks
 
