@@ -129,7 +129,8 @@ C_LAYOUT = """\
 
 _Static_assert(sizeof(aotbuild_tensor) == 48 && sizeof(aotbuild_named_tensor) == 64, "as DLPack has it");
 _Static_assert(offsetof(aotbuild_tensor, shape) == 24 && offsetof(aotbuild_tensor, byte_offset) == 40, "the same");
-_Static_assert(sizeof(aotbuild_options) == 48 && offsetof(aotbuild_options, weight_count) == 24, "the same");
+_Static_assert(sizeof(aotbuild_options) == 64 && offsetof(aotbuild_options, weight_count) == 24, "the same");
+_Static_assert(offsetof(aotbuild_options, communicator_id) == 48, "behind what was padding before");
 _Static_assert(sizeof(aotbuild_dim_info) == 48 && sizeof(aotbuild_statistics) == 56, "the same");
 _Static_assert(sizeof(aotbuild_api) == 112 && sizeof(aotbuild_status) == 4, "the same");
 """

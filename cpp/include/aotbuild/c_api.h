@@ -200,11 +200,11 @@ typedef struct aotbuild_options {
   // A graph is captured when sizes come for the second time, and replayed from then on; the one that was not used for
   // longest makes room. 0: 16. -1: none, every call launches its kernels.
   int32_t cuda_graphs;
-  // A model for several GPUs (WORLD_SIZE): which of its ranks this object is, and their id. Ranks are threads or
+  // A model for several GPUs (WORLD_SIZE): the id of its ranks, and which of them this object is. Ranks are threads or
   // processes, each with a device of its own; all make the same calls in the same order. Creation waits for all of
   // them.
-  int32_t rank;
   const aotbuild_communicator_id* communicator_id;
+  int32_t rank;
   // How long a rank waits for the others, in milliseconds, before the call is an error on all. 0: a minute.
   int32_t collective_timeout;
 } aotbuild_options;
