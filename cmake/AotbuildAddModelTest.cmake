@@ -72,7 +72,7 @@ function(_aotbuild_add_model_program target program property library exclude)
   _aotbuild_place_weights(${program} ${target})
 endfunction()
 
-# Makes aotbuild_testing at the first call: what the generated programs share, so that each compiles in a third of the time.
+# Makes aotbuild_testing at the first call: what the generated programs share, so that none compiles a JSON parser.
 function(_aotbuild_testing)
   if(TARGET aotbuild_testing)
     return()

@@ -201,7 +201,8 @@ function(_aotbuild_install_imported destination component out)
   set(${out} "${installed}" PARENT_SCOPE)
 endfunction()
 
-# Header, manifest and weights of a model; sets <out> to where its weights file goes, "" for none; with WORLD_SIZE those of all ranks.
+# Header, manifest and weights of a model; sets <out> to where its weights file goes, "" for none; with WORLD_SIZE to
+# where those of all ranks go.
 function(_aotbuild_install_model_files target package component out)
   foreach(property IN ITEMS HEADER_DIR MANIFEST WEIGHTS_FILE)
     get_target_property(${property} ${target}.generate AOTBUILD_${property})

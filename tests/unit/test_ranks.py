@@ -136,6 +136,26 @@ def build():
             r"net: the graph of rank 1 is not that of rank 0: a constant has other values",
         ),
         (
+            NET.replace("{forward}", "collectives.all_reduce(x, 'band', dist.group.WORLD)"),
+            r"net: the reduction 'band' of a collective is none of sum, product, max, min, avg\n  at .*net\.py:\d+",
+        ),
+        (
+            NET.replace("{forward}", "collectives.all_reduce(x > 0, 'sum', dist.group.WORLD)"),
+            r"net: NCCL reduces no bool; cast before the collective and after it\n  at .*net\.py:\d+",
+        ),
+        (
+            NET.replace("{forward}", "collectives.all_to_all_single(x, [1, 3], [3, 1], dist.group.WORLD)"),
+            r"net: all_to_all_single has parts of 1, 3 rows; write equal parts\n  at .*net\.py:\d+",
+        ),
+        (
+            NET.replace("{forward}", "collectives.all_reduce(x, 'sum', dist.new_group([1]))"),
+            r"net: all_reduce is over 1 of 2 ranks; write it over all of them\n  at .*net\.py:\d+",
+        ),
+        (
+            NET.replace("{forward}", "collectives.all_reduce_coalesced([x, x], 'sum', dist.group.WORLD)"),
+            r"net: the collective all_reduce_coalesced is none of all_reduce, ",
+        ),
+        (
             "dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)\n"
             + NET.replace("{forward}", "x"),
             r"importing it raised ValueError: trying to initialize the default process group twice",

@@ -23,13 +23,12 @@ struct NcclConfig {
   int blocking = 0;
 };
 
-// ncclDataType_t of an element type; -1: NCCL has none.
+// ncclDataType_t of an element type that it computes with; -1: it has none.
 int nccl_type(ScalarType dtype) {
   switch (dtype) {
     case ScalarType::kInt8:
       return 0;
     case ScalarType::kUInt8:
-    case ScalarType::kBool:
       return 1;
     case ScalarType::kInt32:
       return 2;

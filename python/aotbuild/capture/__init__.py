@@ -10,7 +10,7 @@ from aotbuild.capture.modules import as_module
 from aotbuild.capture.program import Captured, capture, capture_methods
 from aotbuild.capture.quantize import cost as quantization_cost
 from aotbuild.capture.quantize import quantized_source
-from aotbuild.capture.ranks import process_group
+from aotbuild.capture.ranks import process_group, refuse_collectives
 from aotbuild.capture.signature import NUMBER_DTYPES, refuse_types_of_torch
 from aotbuild.capture.writes import written_buffers
 from aotbuild.spec.dynamic import DynamicDim, parse_dynamic_shapes
@@ -37,6 +37,7 @@ __all__ = [
     "process_group",
     "quantization_cost",
     "quantized_source",
+    "refuse_collectives",
     "refuse_types_of_torch",
     "tensor_data",
     "user_frame",

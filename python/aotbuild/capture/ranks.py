@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, fx
+from torch.export import ExportedProgram
 from torch.fx import _pytree as fx_pytree
 
+from aotbuild.capture.frames import model_frame
 from aotbuild.spec.errors import AotbuildError
 
 
@@ -42,6 +44,56 @@ def process_group(rank: int, world_size: int) -> Iterator[None]:
             distributed.destroy_process_group()
 
 
+def refuse_collectives(program: ExportedProgram, target: str) -> None:
+    """Called with the process group that the model was exported with.
+
+    Raises:
+        AotbuildError: a collective that the runtime lacks, with the line of the model.
+    """
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
+            problem = _problem(node) if _is_collective(node) else ""
+            if problem:
+                where = model_frame(node.meta.get("stack_trace"))
+                raise AotbuildError(f"{target}: {problem}" + (f"\n  at {where}" if where else ""))
+
+
+def _is_collective(node: fx.Node) -> bool:
+    return getattr(node.target, "namespace", "") == "_c10d_functional"
+
+
+def _name_of(node: fx.Node) -> str:
+    operator: Any = node.target
+    return str(operator._schema.name).partition("::")[2]
+
+
+def _problem(node: fx.Node) -> str:
+    name, (source, *arguments) = _name_of(node).rstrip("_"), node.args
+    if name == "wait_tensor":
+        return ""
+    if name not in _COLLECTIVES:
+        return f"the collective {name} is none of {', '.join(_COLLECTIVES)}"
+    of_world: Any = distributed.distributed_c10d
+    size, world_size = of_world._resolve_process_group(arguments[-1]).size(), distributed.get_world_size()
+    if size != world_size:
+        return f"{name} is over {size} of {world_size} ranks; write it over all of them"
+    if name in ("all_reduce", "reduce_scatter_tensor"):
+        return _problem_of_reduction(str(arguments[0]), source.meta["val"].dtype)  # type: ignore[union-attr]
+    parts = arguments[:-1] if name == "all_to_all_single" else ()
+    sizes = {str(getattr(size, "meta", {}).get("val", size)) for split in parts for size in split}  # type: ignore[union-attr]
+    return (
+        f"all_to_all_single has parts of {', '.join(sorted(sizes))} rows; write equal parts" if len(sizes) > 1 else ""
+    )
+
+
+def _problem_of_reduction(by: str, dtype: torch.dtype) -> str:
+    if by.lower() not in _REDUCTIONS:
+        return f"the reduction {by!r} of a collective is none of {', '.join(_REDUCTIONS)}"
+    if dtype not in _REDUCED:
+        return f"NCCL reduces no {str(dtype).removeprefix('torch.')}; cast before the collective and after it"
+    return ""
+
+
 class Lockstep(torch.nn.Module):
     """All ranks of a model, run on the same inputs node by node, with the collectives between them; eager's values.
 
@@ -57,7 +109,7 @@ class Lockstep(torch.nn.Module):
         """Takes and gives what the module itself does."""
         runs = [_Rank(module, args, kwargs) for module in self.ranks]
         for nodes in zip(*(run.graph.nodes for run in runs), strict=True):
-            if getattr(nodes[0].target, "namespace", "") == "_c10d_functional":
+            if _is_collective(nodes[0]):
                 self._collective(nodes, runs)
             else:
                 for node, run in zip(nodes, runs):
@@ -67,16 +119,12 @@ class Lockstep(torch.nn.Module):
 
     def _collective(self, nodes: Sequence[fx.Node], runs: Sequence[_Rank]) -> None:
         calls = [run.fetch_args_kwargs_from_env(node) for node, run in zip(nodes, runs)]
-        operator: Any = nodes[0].target
-        name = operator._schema.name.partition("::")[2]
+        name = _name_of(nodes[0])
         given = [arguments[0] for arguments, _ in calls]
         if name == "wait_tensor":
             results = given
         else:
-            compute = _COLLECTIVES.get(name.rstrip("_"))
-            if compute is None:
-                raise AotbuildError(f"the collective {name} is none of {', '.join(_COLLECTIVES)}")
-            results = compute(given, *calls[0][0][1:])
+            results = _COLLECTIVES[name.rstrip("_")](given, *calls[0][0][1:])
             if name.endswith("_"):
                 results = [tensor.copy_(value) for tensor, value in zip(given, results)]
         for node, run, result in zip(nodes, runs, results):
@@ -95,6 +143,13 @@ class _Rank(fx.Interpreter):
 
 
 _Values = Sequence[Tensor]
+# What NCCL computes with. It would add booleans as bytes.
+_REDUCED = frozenset(
+    (
+        *(torch.int8, torch.uint8, torch.int32, torch.uint32, torch.int64, torch.uint64),
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    )
+)
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda values: values.sum(0, dtype=values.dtype),
     "product": lambda values: values.prod(0, dtype=values.dtype),
@@ -105,8 +160,6 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _reduced(values: _Values, by: str) -> Tensor:
-    if by.lower() not in _REDUCTIONS:
-        raise AotbuildError(f"the reduction {by!r} of a collective is none of {', '.join(_REDUCTIONS)}")
     return _REDUCTIONS[by.lower()](torch.stack(list(values)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aotbuild.cache import graphs
-from aotbuild.capture import load_source, process_group
+from aotbuild.capture import load_source, process_group, refuse_collectives
 from aotbuild.generate.request import CapturedModel, GenerateRequest
 from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.program import Variant, Weight
@@ -25,7 +25,7 @@ def capture_others(request: GenerateRequest, capture_model: Capture) -> list[Cap
     """The ranks after the first, which are not run: the first runs all.
 
     Raises:
-        AotbuildError: as of ``capture.capture``.
+        AotbuildError: as of ``capture.capture`` and ``capture.refuse_collectives``.
     """
     unrun = dataclasses.replace(request, emit=dataclasses.replace(request.emit, test=False))
     captured = []
@@ -33,6 +33,8 @@ def capture_others(request: GenerateRequest, capture_model: Capture) -> list[Cap
         with process_group(rank, request.world_size):
             source = load_source(request.model, request.params, request.source_dir)
             captured.append(capture_model(source, unrun, ()))
+            for method in captured[-1].methods.values():
+                refuse_collectives(method.program, request.emit.target)
     return captured
 
 
@@ -42,15 +44,15 @@ def refuse_other_graphs(target: str, first: Mapping[str, Captured], ranks: Seque
     Raises:
         AotbuildError: a rank has another graph, weights of other shapes, or constants of other values.
     """
-    for rank, other in enumerate(ranks, 1):
-        for name, method in first.items():
-            mine, theirs = (
-                graphs.graph_key(dataclasses.replace(one, golden=()), {}, {}, "")
-                for one in (method, other.methods[name])
+    for name, method in first.items():
+        key = graphs.graph_key(method, {}, {}, "") if ranks else ""
+        if ranks and not key:
+            raise AotbuildError(
+                f"{target}: with WORLD_SIZE a model may call PyTorch's own operators alone, as what others do is not "
+                "in the graphs that are compared; leave Triton kernels and operators of other libraries out"
             )
-            if not mine:
-                raise AotbuildError(f"{target}: with WORLD_SIZE a model calls PyTorch's own operators alone")
-            if mine != theirs:
+        for rank, other in enumerate(ranks, 1):
+            if graphs.graph_key(other.methods[name], {}, {}, "") != key:
                 difference = _difference(method, other.methods[name])
                 raise AotbuildError(
                     f"{target}: the graph of rank {rank} is not that of rank 0: {difference}. Ranks may differ in the "

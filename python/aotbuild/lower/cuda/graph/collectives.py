@@ -11,7 +11,6 @@ from torch import distributed
 from torch._inductor import ir, lowering
 from torch._inductor.lowering import lowerings
 
-from aotbuild.spec.errors import AotbuildError
 from aotbuild.spec.upstream import patched_entries
 
 # How detail/cuda_spec.hpp counts them.
@@ -36,38 +35,29 @@ class Collective(ir.ExternKernelOut):
 
 @contextlib.contextmanager
 def collective_calls() -> Iterator[None]:
-    """Lowers collectives over all ranks of the process group that the model was captured with, if there is one.
-
-    Raises:
-        AotbuildError: while lowering, for a group of other ranks or an operation that the runtime lacks.
-    """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    """Lowers collectives, which ``capture.refuse_collectives`` has looked at."""
+    if not distributed.is_available():
         yield
         return
-    world_size = distributed.get_world_size()
     operators = torch.ops._c10d_functional
     gathered, scattered = operators.all_gather_into_tensor.default, operators.reduce_scatter_tensor.default
 
     def all_reduce(source: Any, by: str, group: str) -> Any:
-        return _call(source, _sizes(source), "kAllReduce", _reduction(by), world_size, group)
+        return _call(source, _sizes(source), "kAllReduce", _reduction(by))
 
     def all_gather(source: Any, size: int, group: str) -> Any:
         rows, *rest = _sizes(source)
-        return _call(source, [rows * size, *rest], "kAllGather", "0", world_size, group)
+        return _call(source, [rows * size, *rest], "kAllGather", "0")
 
     def reduce_scatter(source: Any, by: str, size: int, group: str) -> Any:
         rows, *rest = _sizes(source)
-        return _call(source, [rows // size, *rest], "kReduceScatter", _reduction(by), world_size, group)
+        return _call(source, [rows // size, *rest], "kReduceScatter", _reduction(by))
 
     def broadcast(source: Any, root: int, group: str) -> Any:
-        return _call(source, _sizes(source), "kBroadcast", str(root), world_size, group)
+        return _call(source, _sizes(source), "kBroadcast", str(root))
 
-    def all_to_all(source: Any, output_splits: Any, input_splits: Any, group: str) -> Any:
-        rows = _sizes(source)[0]
-        for splits in (output_splits, input_splits):
-            if len(set(splits)) > 1 or sum(splits) != rows:
-                raise AotbuildError(f"all_to_all_single splits {rows} rows into {list(splits)}; write equal parts")
-        return _call(source, _sizes(source), "kAllToAll", "0", world_size, group)
+    def all_to_all(source: Any, *_: Any) -> Any:
+        return _call(source, _sizes(source), "kAllToAll", "0")
 
     def wait(source: Any) -> Any:
         return source  # the stream's order
@@ -91,17 +81,10 @@ def _sizes(source: Any) -> list[Any]:
 
 
 def _reduction(name: str) -> str:
-    found = _REDUCTIONS.get(name.lower())
-    if found is None:
-        raise AotbuildError(f"the reduction {name!r} of a collective is none of {', '.join(_REDUCTIONS)}")
-    return f"static_cast<int>(Reduction::{found})"
+    return f"static_cast<int>(Reduction::{_REDUCTIONS[name.lower()]})"
 
 
-def _call(source: Any, sizes: Sequence[Any], operation: str, argument: str, world_size: int, group: str) -> Any:
-    of_world: Any = torch.distributed.distributed_c10d
-    ranks = of_world._resolve_process_group(group).size()
-    if ranks != world_size:
-        raise AotbuildError(f"a collective is over {ranks} of {world_size} ranks; write it over all of them")
+def _call(source: Any, sizes: Sequence[Any], operation: str, argument: str) -> Any:
     rows = ir.ExternKernel.require_contiguous(ir.ExternKernel.realize_input(source))
     strides = ir.FlexibleLayout.contiguous_strides(sizes)
     layout = ir.FixedLayout(rows.get_device_or_error(), rows.get_dtype(), list(sizes), strides)
